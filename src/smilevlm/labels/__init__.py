@@ -1,0 +1,5 @@
+"""Canonical expression classes, and how each data set spells them."""
+
+from smilevlm.labels.classes import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS, NEUTRAL, canonical_expression
+
+__all__ = ["BASIC_EXPRESSIONS", "MICRO_EXPRESSIONS", "NEUTRAL", "canonical_expression"]
