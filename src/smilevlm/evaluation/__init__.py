@@ -1,0 +1,36 @@
+"""Zero-shot classification and the scores of one fold; works on arrays and knows no model."""
+
+from smilevlm.evaluation.examples import draw_examples, make_example
+from smilevlm.evaluation.fold_score import predict, refuse_overlap, score_fold
+from smilevlm.evaluation.metrics import (
+    Metrics,
+    classification_metrics,
+    spread,
+    subject_bootstrap_interval,
+    summarise_folds,
+)
+from smilevlm.evaluation.zero_shot import (
+    Prototypes,
+    class_prototypes,
+    predicted_classes,
+    probabilities,
+    zero_shot_scores,
+)
+
+__all__ = [
+    "Metrics",
+    "Prototypes",
+    "class_prototypes",
+    "classification_metrics",
+    "draw_examples",
+    "make_example",
+    "predict",
+    "predicted_classes",
+    "probabilities",
+    "refuse_overlap",
+    "score_fold",
+    "spread",
+    "subject_bootstrap_interval",
+    "summarise_folds",
+    "zero_shot_scores",
+]

@@ -1,5 +1,6 @@
 """Meshes and their normalisation to the face frame (millimetres, nose tip at the origin, +z out of the face)."""
 
 from smilevlm.geometry.mesh import Mesh
+from smilevlm.geometry.normalise import NormalisedFace, NormaliseSettings, normalise
 
-__all__ = ["Mesh"]
+__all__ = ["Mesh", "NormaliseSettings", "NormalisedFace", "normalise"]

@@ -1,0 +1,18 @@
+"""The paper's three losses, each over the global batch, and their weighted sum."""
+
+from smilevlm.losses.barlow_twins import multi_view_barlow_twins
+from smilevlm.losses.correlation import sampling_noise_floor
+from smilevlm.losses.joint import JointLoss, JointLossSettings, LossTerms
+from smilevlm.losses.redundancy import redundancy_minimization
+from smilevlm.losses.vision_language import positives_from_groups, vision_language_alignment
+
+__all__ = [
+    "JointLoss",
+    "JointLossSettings",
+    "LossTerms",
+    "multi_view_barlow_twins",
+    "positives_from_groups",
+    "redundancy_minimization",
+    "sampling_noise_floor",
+    "vision_language_alignment",
+]

@@ -1,0 +1,36 @@
+"""File bytes to and from `Mesh`, and the BU landmark files. One file per format; numba is loaded on first use."""
+
+from smilevlm.readers.files import MESH_SUFFIXES, read_mesh, write_mesh
+from smilevlm.readers.landmarks import (
+    BndLandmarks,
+    PseLandmarks,
+    read_bnd,
+    read_pse,
+    write_bnd,
+    write_pse,
+)
+from smilevlm.readers.obj import write_mtl, write_obj
+from smilevlm.readers.off import write_off
+from smilevlm.readers.ply import write_ply
+from smilevlm.readers.stl import write_stl
+from smilevlm.readers.textures import read_texture
+from smilevlm.readers.vrml_writer import write_bu3dfe_vrml
+
+__all__ = [
+    "MESH_SUFFIXES",
+    "BndLandmarks",
+    "PseLandmarks",
+    "read_bnd",
+    "read_mesh",
+    "read_pse",
+    "read_texture",
+    "write_bnd",
+    "write_bu3dfe_vrml",
+    "write_mesh",
+    "write_mtl",
+    "write_obj",
+    "write_off",
+    "write_ply",
+    "write_pse",
+    "write_stl",
+]

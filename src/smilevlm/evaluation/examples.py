@@ -1,0 +1,69 @@
+"""Test samples to show in a report: drawn by lot, so that the gallery is no better than the score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from smilevlm.errors import SettingsError
+from smilevlm.evaluation.zero_shot import predicted_classes, probabilities
+from smilevlm.results import MAX_EXAMPLES, Example
+
+
+def draw_examples(truth: Sequence[str], classes: Sequence[str], *, num_examples: int = 12, seed: int = 0) -> list[int]:
+    """Indexes of samples, the true classes taking turns, at random within a class and blind to the prediction.
+
+    Raises:
+        SettingsError: `num_examples` is out of range, or a true class is none of the classes.
+    """
+    if not 0 <= num_examples <= MAX_EXAMPLES:
+        raise SettingsError(f"num_examples={num_examples}, expected 0 to {MAX_EXAMPLES}")
+    if unknown := sorted(set(truth) - set(classes)):
+        raise SettingsError(f"{', '.join(unknown)} are none of the classes {', '.join(classes)}")
+    order = np.random.default_rng(seed).permutation(len(truth)).tolist()
+    queues = [[index for index in order if truth[index] == name] for name in classes]
+    # Round after round one of each class, then brought back to class order for the reader.
+    rounds = [(turn, number, index) for number, queue in enumerate(queues) for turn, index in enumerate(queue)]
+    drawn = sorted(rounds)[:num_examples]
+    return [index for _, _, index in sorted(drawn, key=lambda entry: (entry[1], entry[0]))]
+
+
+def make_example(
+    *,
+    sample_id: str,
+    subject: str,
+    fold: int,
+    truth: str,
+    scores: Float[np.ndarray, " class"],
+    temperature: float,
+    classes: Sequence[str],
+    view_weights: Mapping[float, float],
+    images: Mapping[float, str],
+) -> Example:
+    """One example from its cosines.
+
+    Args:
+        sample_id: Unique in the data set.
+        subject: A test subject of the fold.
+        fold: Index from zero.
+        truth: The true class.
+        scores: Cosine with each class.
+        temperature: Of the softmax.
+        classes: In the order of the scores.
+        view_weights: View angle to fusion weight.
+        images: View angle to the PNG's path relative to the result file.
+    """
+    predicted = int(predicted_classes(scores[None])[0])
+    shares = probabilities(scores[None], temperature)[0]
+    return Example(
+        sample_id=sample_id,
+        subject=subject,
+        fold=fold,
+        truth=truth,
+        predicted=classes[predicted],
+        probabilities={name: float(share) for name, share in zip(classes, shares, strict=True)},
+        view_weights={float(angle): float(weight) for angle, weight in view_weights.items()},
+        images={float(angle): path for angle, path in images.items()},
+    )

@@ -1,0 +1,142 @@
+"""Scores of a set of predictions, and how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+from scipy import stats
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+from smilevlm.errors import SettingsError
+from smilevlm.results import ConfusionMatrix, FoldResult, FoldsSummary, Interval, Spread
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Scores over all classes; a class that is never there counts as zero instead of being left out."""
+
+    accuracy: float
+    macro_f1: float
+    per_class_f1: dict[str, float]
+    unweighted_average_recall: float
+    confusion_matrix: ConfusionMatrix
+
+
+def classification_metrics(
+    truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], classes: Sequence[str]
+) -> Metrics:
+    """Score predictions.
+
+    Args:
+        truth: Index into `classes`.
+        predicted: Index into `classes`.
+        classes: All of them, also those that do not occur.
+
+    Raises:
+        SettingsError: There are no samples, or an index is none of a class.
+    """
+    if len(truth) == 0:
+        raise SettingsError("there are no test samples to score")
+    labels = np.arange(len(classes))
+    for name, values in (("truth", truth), ("predicted", predicted)):
+        if values.min() < 0 or values.max() >= len(classes):
+            raise SettingsError(f"{name} holds class {int(values.min())} to {int(values.max())} of {len(classes)}")
+    _, recall, f1, _ = precision_recall_fscore_support(
+        truth,
+        predicted,
+        labels=labels,
+        zero_division=0.0,  # pyright: ignore[reportArgumentType]  # unannotated; inferred from the default "warn"
+    )
+    recall, f1 = np.asarray(recall), np.asarray(f1)
+    counts = confusion_matrix(truth, predicted, labels=labels)
+    return Metrics(
+        accuracy=float(accuracy_score(truth, predicted)),
+        macro_f1=float(f1.mean()),
+        per_class_f1={name: float(value) for name, value in zip(classes, f1, strict=True)},
+        unweighted_average_recall=float(recall.mean()),
+        confusion_matrix=tuple(tuple(int(count) for count in row) for row in counts),
+    )
+
+
+def subject_bootstrap_interval(
+    correct: Bool[np.ndarray, " n"], subjects: Sequence[str], *, seed: int = 0, num_resamples: int = 2000
+) -> Interval | None:
+    """95 % percentile interval of the accuracy when the test subjects are drawn anew.
+
+    Samples of one subject are not independent, so whole subjects are redrawn.
+
+    Returns:
+        None with fewer than two subjects: one person says nothing of how people differ.
+
+    Raises:
+        SettingsError: The numbers of samples differ.
+    """
+    if len(correct) != len(subjects):
+        raise SettingsError(f"{len(correct)} samples, but {len(subjects)} subjects of samples")
+    names, index = np.unique(np.asarray(subjects), return_inverse=True)
+    if len(names) < 2:
+        return None
+    hits = np.bincount(index, weights=correct.astype(np.float64))
+    sizes = np.bincount(index).astype(np.float64)
+    drawn = np.random.default_rng(seed).integers(len(names), size=(num_resamples, len(names)))
+    accuracies = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.quantile(accuracies, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def spread(values: Sequence[float], low: float = 0.0) -> Spread:
+    """Mean, sample standard deviation and 95 % Student t interval over folds.
+
+    Args:
+        values: One per fold.
+        low: The least that a value can be; the interval is cut to [low, 1].
+
+    Raises:
+        SettingsError: There are no values.
+    """
+    if not values:
+        raise SettingsError("there are no folds to summarise")
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Spread(mean=mean, std=None, interval=None)
+    std = float(np.std(values, ddof=1))
+    half = float(stats.t.ppf((1.0 + LEVEL) / 2.0, len(values) - 1)) * std / float(np.sqrt(len(values)))
+    return Spread(mean=mean, std=std, interval=(max(low, mean - half), min(1.0, mean + half)))
+
+
+def summarise_folds(folds: Sequence[FoldResult]) -> FoldsSummary:
+    """What the folds say together. Training sets of folds overlap, so the interval over folds is somewhat too narrow.
+
+    Raises:
+        SettingsError: There are no folds.
+    """
+    if not folds:
+        raise SettingsError("there are no folds to summarise")
+    angles = list(folds[0].single_view_accuracy)
+    fused = [fold.accuracy for fold in folds]
+    mean_fusion = [fold.mean_fusion_accuracy for fold in folds]
+    views = {angle: [fold.single_view_accuracy[angle] for fold in folds] for angle in angles}
+    pooled = np.sum([fold.confusion_matrix for fold in folds], axis=0)
+    return FoldsSummary(
+        num_folds_run=len(folds),
+        accuracy=spread(fused),
+        macro_f1=spread([fold.macro_f1 for fold in folds]),
+        unweighted_average_recall=spread([fold.unweighted_average_recall for fold in folds]),
+        per_class_f1={name: spread([fold.per_class_f1[name] for fold in folds]) for name in folds[0].per_class_f1},
+        mean_fusion_accuracy=spread(mean_fusion),
+        gain_over_mean_fusion=_gain(fused, mean_fusion),
+        single_view_accuracy={angle: spread(values) for angle, values in views.items()},
+        gain_over_single_view={angle: _gain(fused, values) for angle, values in views.items()},
+        view_weights={angle: float(np.mean([fold.view_weights[angle] for fold in folds])) for angle in angles},
+        confusion_matrix=tuple(tuple(int(count) for count in row) for row in pooled),
+    )
+
+
+def _gain(fused: Sequence[float], other: Sequence[float]) -> Spread:
+    return spread([a - b for a, b in zip(fused, other, strict=True)], low=-1.0)

@@ -1,0 +1,162 @@
+"""Bring a scan to the face frame: millimetres, nose tip at the origin, frontal pose, only the face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from smilevlm.errors import MeshError, SettingsError
+from smilevlm.geometry.clean import drop_small_components, drop_spikes, drop_stray_points, keep_points
+from smilevlm.geometry.mesh import Mesh
+from smilevlm.geometry.nose import nose_candidates
+from smilevlm.geometry.template import RigidFit, register
+from smilevlm.geometry.units import find_unit
+from smilevlm.typing import Vertices
+
+_IDENTITY = np.eye(3, dtype=np.float32)
+NOSE_TIP_NAMES = ("Nose tip", "nose_tip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormaliseSettings:
+    """How the face frame is found. The values are part of a store's identity.
+
+    Args:
+        crop_radius_mm: Surface further than this from the nose tip is dropped.
+        crop_depth_mm: So is surface further behind the nose tip.
+        correct_pose: Turn the face to the template's frontal pose.
+        min_fit_share: A scan that covers less of the template than this is refused as no face.
+        max_points: Surface points used to find the pose.
+        spike_edge_ratio: See `drop_spikes`.
+        component_min_share: See `drop_small_components`.
+    """
+
+    crop_radius_mm: float = 110.0
+    crop_depth_mm: float = 115.0
+    correct_pose: bool = True
+    min_fit_share: float = 0.35
+    max_points: int = 5000
+    spike_edge_ratio: float = 12.0
+    component_min_share: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not (self.crop_radius_mm > 0 and self.crop_depth_mm > 0 and self.max_points >= 500):
+            raise SettingsError("crop_radius_mm and crop_depth_mm must be positive, max_points at least 500")
+        if not 0 <= self.min_fit_share <= 1:
+            raise SettingsError(f"min_fit_share is {self.min_fit_share}; expected 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisedFace:
+    """A face in the face frame, and how it came there.
+
+    Args:
+        mesh: Millimetres, nose tip at the origin, +x the viewer's right, +y up, +z toward the camera.
+        unit: Name of the unit found, `unknown` if none fits.
+        mm_per_unit: The factor applied to the file's coordinates.
+        rotation: Face frame from the scan's axes.
+        fit_share: How much of the mean face the scan covers, in [0, 1].
+        residual_mm: Median distance of the covered part from the mean face.
+        num_spikes: Faces removed as spikes.
+        num_scraps: Components removed as floating scraps.
+    """
+
+    mesh: Mesh
+    unit: str
+    mm_per_unit: float
+    rotation: Float32[np.ndarray, "3 3"]
+    fit_share: float
+    residual_mm: float
+    num_spikes: int
+    num_scraps: int
+
+
+def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
+    """Find unit, nose tip and pose; remove spikes and scraps; crop the face.
+
+    Args:
+        mesh: A face, any of the common units, roughly upright and facing +z (within about 30 degrees).
+        settings: Crop and tolerances.
+
+    Raises:
+        MeshError: Fewer than 100 finite vertices, or nothing in the scan resembles a face.
+
+    Assumption A4: the nose tip is the landmark of that name where there is one, else the foremost point near the
+    nose of the registered mean face.
+    """
+    if mesh.num_vertices < 100:
+        raise MeshError(f"a face needs at least 100 vertices; the mesh has {mesh.num_vertices}")
+    finite = np.isfinite(mesh.vertices).all(axis=1)
+    mesh = keep_points(mesh, finite)
+    if mesh.num_vertices < 100:
+        raise MeshError(f"only {mesh.num_vertices} vertices have finite coordinates; a face needs at least 100")
+    mm_per_unit, unit = find_unit(mesh.vertices)
+    # Far from the origin float32 has few digits left for the face, so centre before scaling.
+    centre = np.median(mesh.vertices.astype(np.float64), axis=0).astype(np.float32)
+    mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
+    mesh = keep_points(mesh, drop_stray_points(mesh.vertices))
+    mesh, num_spikes = drop_spikes(mesh, max_edge_ratio=settings.spike_edge_ratio, min_edge=12.0)
+    mesh, num_scraps = drop_small_components(mesh, min_share=settings.component_min_share, near=12.0)
+    fit = _best_fit(_surface_points(mesh, settings.max_points), mesh.landmarks)
+    if fit.fit_share < settings.min_fit_share:
+        raise MeshError(
+            f"no face found: the mean face is covered to {fit.fit_share:.0%}, expected {settings.min_fit_share:.0%} or "
+            f"more; the face should be upright and look along +z (unit found: {unit})"
+        )
+    rotation = fit.rotation.astype(np.float32) if settings.correct_pose else _IDENTITY
+    mesh = mesh.transformed(rotation, (-fit.nose_mm).astype(np.float32))
+    mesh = mesh.transformed(_IDENTITY, -_nose_tip(mesh))
+    distance = np.sqrt((mesh.vertices**2).sum(axis=1))
+    keep = (distance <= settings.crop_radius_mm) & (mesh.vertices[:, 2] >= -settings.crop_depth_mm)
+    return NormalisedFace(
+        mesh=keep_points(mesh, keep),
+        unit=unit,
+        mm_per_unit=mm_per_unit,
+        rotation=rotation,
+        fit_share=fit.fit_share,
+        residual_mm=fit.residual_mm,
+        num_spikes=num_spikes,
+        num_scraps=num_scraps,
+    )
+
+
+def _surface_points(mesh: Mesh, max_points: int) -> Vertices:
+    """About `max_points` points spread over the surface, always the same ones for the same mesh."""
+    points = mesh.vertices
+    if not mesh.is_point_cloud and len(points) < max_points:
+        points = np.concatenate([points, mesh.vertices[mesh.faces].mean(axis=1)])
+    if len(points) > max_points:
+        points = points[np.linspace(0, len(points) - 1, max_points).astype(np.int64)]
+    return points.astype(np.float32)
+
+
+def _best_fit(points: Vertices, landmarks: Mapping[str, np.ndarray]) -> RigidFit:
+    named = [landmarks[name] for name in NOSE_TIP_NAMES if name in landmarks]
+    guesses = np.array(named, np.float32).reshape(-1, 3) if named else nose_candidates(points, count=4)
+    if len(guesses) == 0:
+        guesses = points[[np.argmax(points[:, 2])]]
+    if len(guesses) > 1:
+        few = points[:: max(1, len(points) // 1500)]
+        fits = [register(few, guess, iterations=6) for guess in guesses]
+        best = max(range(len(fits)), key=lambda k: fits[k].fit_share - 0.02 * min(fits[k].residual_mm, 25.0))
+        guesses = guesses[[best]]
+    return register(points, guesses[0])
+
+
+def _nose_tip(mesh: Mesh) -> Float32[np.ndarray, " 3"]:
+    """The foremost point near the registered template's nose tip, averaged over the few foremost vertices."""
+    for name in NOSE_TIP_NAMES:
+        if name in mesh.landmarks:
+            return mesh.landmarks[name].astype(np.float32)
+    x, y, z = mesh.vertices.T
+    near = (np.abs(x) < 12) & (np.abs(y) < 14) & (np.abs(z) < 20)
+    if near.sum() < 3:
+        return np.zeros(3, np.float32)
+    candidates = mesh.vertices[near]
+    top = np.partition(candidates[:, 2], -3)[-3:].min()
+    tip = candidates[candidates[:, 2] >= top - 1.0].mean(axis=0)
+    # Left-right, the template knows better than the few vertices on a flat tip.
+    return np.array([0.5 * tip[0], tip[1], tip[2]], np.float32)

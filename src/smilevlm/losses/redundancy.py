@@ -1,0 +1,61 @@
+"""Cross-modal redundancy minimisation: Barlow Twins between the fused image embedding and the prompt embedding."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+
+from smilevlm.distributed import all_gather
+from smilevlm.errors import SettingsError
+from smilevlm.losses.correlation import (
+    barlow_objective,
+    check_shape,
+    check_weight,
+    full_precision,
+    standardize_along_batch,
+)
+
+
+def redundancy_minimization(
+    z_fused: Float[torch.Tensor, "batch dim"],
+    z_text: Float[torch.Tensor, "batch dim"],
+    *,
+    lambd: float = 0.0051,
+    standardize: bool = True,
+) -> Float[torch.Tensor, ""]:
+    """Push the cross-correlation of the fused embedding and the text towards the identity.
+
+        C    = (1/B) Σ_b z^mv_b z^t_b^T
+        loss = Σ_k (C_kk - 1)² + λ Σ_{k≠l} C_kl²
+
+    B is the global batch over all processes. Computed in float32 or better, under autocast too. A text of few distinct
+    prompts spans few dimensions, so the loss has a floor above 0; a text feature without variance in the batch counts
+    as uncorrelated with everything.
+
+    Args:
+        z_fused: Fused embeddings; any real values.
+        z_text: The embedding of each sample's prompt, of the same width.
+        lambd: Weight of the off-diagonal sum, at least 0. Assumption A8.
+        standardize: Zero mean and unit variance along the batch, per feature. Assumption A7.
+
+    Returns:
+        A scalar of at least 0.
+
+    Raises:
+        SettingsError: Shapes differ or are empty, the weight is negative, or there are fewer than two samples to
+            standardise.
+
+    Source: SMILE-VLM, Eq. 8, 9. Departs from it: standardised embeddings, as in Barlow Twins.
+    """
+    check_weight("lambd", lambd)
+    check_shape("z_fused", z_fused, 2, "batch, dim")
+    if z_fused.shape != z_text.shape:
+        raise SettingsError(
+            f"fused and text embeddings differ in shape: {tuple(z_fused.shape)} and {tuple(z_text.shape)}"
+        )
+    with torch.autocast(device_type=z_fused.device.type, enabled=False):
+        z_fused, z_text = full_precision(all_gather(z_fused), all_gather(z_text))
+        if standardize:
+            z_fused, z_text = standardize_along_batch(z_fused), standardize_along_batch(z_text)
+        correlation = z_fused.T @ z_text / z_fused.shape[0]
+        return barlow_objective(correlation, lambd)

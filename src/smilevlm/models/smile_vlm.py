@@ -1,0 +1,152 @@
+"""The image side of SMILE-VLM: views to embeddings, embeddings to one fused embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import nn
+
+from smilevlm.errors import SettingsError
+from smilevlm.models.fusion import FusionSettings, ViewAwareFusion
+from smilevlm.models.projector import Projector, ProjectorSettings
+from smilevlm.models.towers import TOWERS, ConvTowerSettings, ImageTower
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Everything that fixes the model's architecture.
+
+    Args:
+        embedding_dim: Width of the embedding; that of the text tower, 384 for MiniLM.
+        tower: Kind of image tower, a key of `TOWERS`.
+        tower_settings: Its size.
+        projector: Depth and width of the projector.
+        fusion: Size of the view scorer.
+        image_mean: Subtracted per colour channel from images scaled to 0..1.
+        image_std: Divided by afterwards; above 0.
+
+    Raises:
+        SettingsError: The tower is not known, its settings are another tower's, or a value is outside its range.
+    """
+
+    embedding_dim: int = 384
+    tower: str = "conv"
+    tower_settings: ConvTowerSettings = field(default_factory=ConvTowerSettings)
+    projector: ProjectorSettings = field(default_factory=ProjectorSettings)
+    fusion: FusionSettings = field(default_factory=FusionSettings)
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+
+    def __post_init__(self) -> None:
+        if self.embedding_dim < 1:
+            raise SettingsError(f"embedding_dim must be at least 1, got {self.embedding_dim}")
+        if self.tower not in TOWERS:
+            raise SettingsError(f"no image tower is called {self.tower!r}; there are {', '.join(sorted(TOWERS))}")
+        expected = TOWERS[self.tower].settings
+        if not isinstance(self.tower_settings, expected):
+            given = type(self.tower_settings).__name__
+            raise SettingsError(f"tower {self.tower!r} takes {expected.__name__}, got {given}")
+        if min(self.image_std) <= 0:
+            raise SettingsError(f"image_std must be above 0, got {self.image_std}")
+
+
+class ModelOutput(NamedTuple):
+    """Embeddings of a batch: per view, fused, and the weight of each view in the fused one."""
+
+    z_views: Float[torch.Tensor, "batch view dim"]
+    z_fused: Float[torch.Tensor, "batch dim"]
+    view_weights: Float[torch.Tensor, "batch view"]
+
+
+class SmileVlm(nn.Module):
+    """Tower f_v and projector g_v, shared by all views, and the fusion.
+
+    Args:
+        tower: Image tower, an `nn.Module`.
+        projector: From the tower's features to the embedding.
+        fusion: Weighs the views.
+        settings: What the parts were built from; kept for the checkpoint.
+
+    Raises:
+        SettingsError: The parts' widths do not fit each other.
+    """
+
+    image_mean: torch.Tensor
+    image_std: torch.Tensor
+
+    def __init__(
+        self, tower: ImageTower, projector: Projector, fusion: ViewAwareFusion, settings: ModelSettings
+    ) -> None:
+        super().__init__()
+        if tower.feature_dim != projector.in_dim or projector.out_dim != fusion.dim:
+            raise SettingsError(
+                f"widths do not fit: tower gives {tower.feature_dim}, projector takes {projector.in_dim} and gives "
+                f"{projector.out_dim}, fusion takes {fusion.dim}"
+            )
+        assert isinstance(tower, nn.Module), "the tower's weights must be trained and saved with the model"
+        self.settings = settings
+        self.tower = tower
+        self.projector = projector
+        self.fusion = fusion
+        self.register_buffer("image_mean", torch.tensor(settings.image_mean).view(1, 3, 1, 1))
+        self.register_buffer("image_std", torch.tensor(settings.image_std).view(1, 3, 1, 1))
+
+    def encode_views(
+        self,
+        images: Float[torch.Tensor, "batch view 3 height width"] | UInt8[torch.Tensor, "batch view 3 height width"],
+    ) -> Float[torch.Tensor, "batch view dim"]:
+        """Embed every view of every sample in one pass of the tower: z = g_v(f_v(x)).
+
+        Args:
+            images: RGB, row 0 on top: uint8 from 0 to 255, or floating point from 0 to 1. The model normalises them.
+
+        Raises:
+            SettingsError: Not images of three channels, or of a size that the tower does not take.
+
+        Source: SMILE-VLM, III-A.
+        """
+        if images.ndim != 5 or images.shape[2] != 3:
+            raise SettingsError(f"images must be (batch, view, 3, height, width), got {tuple(images.shape)}")
+        flat = images.flatten(0, 1)
+        if not flat.is_floating_point():
+            if flat.dtype != torch.uint8:
+                raise SettingsError(f"images must be uint8 or floating point, got {flat.dtype}")
+            flat = flat.to(self.image_mean.dtype) / 255
+        features = self.tower((flat - self.image_mean) / self.image_std)
+        return self.projector(features).unflatten(0, images.shape[:2])
+
+    def fuse(
+        self, z_views: Float[torch.Tensor, "batch view dim"], mask: Bool[torch.Tensor, "batch view"] | None = None
+    ) -> tuple[Float[torch.Tensor, "batch dim"], Float[torch.Tensor, "batch view"]]:
+        """Fused embedding and view weights; see `ViewAwareFusion.forward`."""
+        return self.fusion(z_views, mask)
+
+    def forward(
+        self,
+        images: Float[torch.Tensor, "batch view 3 height width"] | UInt8[torch.Tensor, "batch view 3 height width"],
+        mask: Bool[torch.Tensor, "batch view"] | None = None,
+    ) -> ModelOutput:
+        """Embed the views and fuse them.
+
+        Args:
+            images: As `encode_views` takes them.
+            mask: True where a view is there; None when all are.
+        """
+        z_views = self.encode_views(images)
+        z_fused, view_weights = self.fuse(z_views, mask)
+        return ModelOutput(z_views, z_fused, view_weights)
+
+
+def build_model(settings: ModelSettings | None = None) -> SmileVlm:
+    """A model with fresh weights, drawn from torch's global generator."""
+    settings = settings or ModelSettings()
+    tower = TOWERS[settings.tower].build(settings.tower_settings)
+    return SmileVlm(
+        tower=tower,
+        projector=Projector(tower.feature_dim, settings.embedding_dim, settings.projector),
+        fusion=ViewAwareFusion(settings.embedding_dim, settings.fusion),
+        settings=settings,
+    )

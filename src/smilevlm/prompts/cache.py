@@ -1,0 +1,104 @@
+"""Prompt embeddings kept on disk, so that a prompt that was embedded once needs no text tower again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from smilevlm.prompts.text_tower import TextTower
+
+CACHE_VARIABLE = "SMILEVLM_CACHE_DIR"
+
+
+def cache_folder() -> Path:
+    """The user's cache: the environment's `SMILEVLM_CACHE_DIR`, or `~/.cache/smilevlm`."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "smilevlm"
+
+
+class CachedTextTower:
+    """A text tower that looks on disk before it encodes.
+
+    An entry is one file per text, named by the digest of tower and text, so another tower or version never meets it.
+    An entry that is damaged is computed again, with a warning; a folder that cannot be written to costs a warning and
+    the saved time, nothing else.
+
+    Args:
+        tower: The tower that encodes what is not in the cache.
+        folder: Where the entries lie; None for `prompts` in `cache_folder()`.
+    """
+
+    def __init__(self, tower: TextTower, folder: str | os.PathLike[str] | None = None) -> None:
+        self.tower = tower
+        self.folder = cache_folder() / "prompts" if folder is None else Path(folder)
+        self._may_write = True
+
+    @property
+    def dim(self) -> int:
+        return self.tower.dim
+
+    @property
+    def digest(self) -> str:
+        return self.tower.digest
+
+    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """One embedding of unit length per text, bit-equal to the tower's own."""
+        found: dict[str, np.ndarray] = {}
+        for text in dict.fromkeys(texts):
+            cached = self._read(text)
+            if cached is None:
+                cached = self.tower.encode([text])[0]
+                self._write(text, cached)
+            found[text] = cached
+        return np.stack([found[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+
+    def path_of(self, text: str) -> Path:
+        """The file of a text's embedding, there or not."""
+        key = hashlib.sha256(f"{self.tower.digest}\n{text}".encode()).hexdigest()
+        return self.folder / f"{key}.safetensors"
+
+    def _read(self, text: str) -> Float32[np.ndarray, " dim"] | None:
+        path = self.path_of(text)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                embedding, metadata = file.get_tensor("embedding"), file.metadata() or {}
+        except (SafetensorError, OSError) as error:
+            return _damaged(path, str(error))
+        if embedding.shape != (self.dim,) or embedding.dtype != np.float32:
+            return _damaged(path, f"{embedding.dtype} of {embedding.shape}, expected float32 of ({self.dim},)")
+        if metadata.get("sha256") != _checksum(text, embedding):
+            return _damaged(path, "the checksum does not fit")
+        return embedding
+
+    def _write(self, text: str, embedding: Float32[np.ndarray, " dim"]) -> None:
+        if not self._may_write:
+            return
+        path = self.path_of(text)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            metadata = {"text": text, "sha256": _checksum(text, embedding)}
+            temporary.write_bytes(save({"embedding": np.ascontiguousarray(embedding)}, metadata=metadata))
+            temporary.replace(path)
+        except OSError as error:
+            self._may_write = False
+            warnings.warn(f"{self.folder}: prompt embeddings are not cached: {error.strerror}", stacklevel=3)
+
+
+def _checksum(text: str, embedding: np.ndarray) -> str:
+    return hashlib.sha256(text.encode() + b"\n" + embedding.tobytes()).hexdigest()
+
+
+def _damaged(path: Path, reason: str) -> None:
+    warnings.warn(f"{path}: damaged cache entry, computed again: {reason}", stacklevel=4)

@@ -1,0 +1,104 @@
+"""Which prompt a sample is trained with, and the words that every result says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Int64
+
+from smilevlm.errors import PromptError, SettingsError
+from smilevlm.prompts.prompt_set import PromptSet
+
+PairingMode = Literal["class", "generic"]
+"""`class`: drawn from the sample's own class, the paper's practice. `generic`: one class-free prompt for all."""
+PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
+GENERIC_PROMPT = "a photo of a human face"
+
+_HONEST_NAMES: dict[PairingMode, str] = {
+    "class": "weakly supervised (class prompts)",
+    "generic": "label-free (one generic prompt)",
+}
+
+
+def honest_name(mode: PairingMode, *, shuffled: bool = False) -> str:
+    """The words printed beside each result.
+
+    Args:
+        mode: How samples got their prompts.
+        shuffled: The classes were shuffled over the samples first, see `shuffle_classes`.
+
+    Raises:
+        SettingsError: The mode is not known, or uses no class that could be shuffled.
+    """
+    _check_mode(mode)
+    if not shuffled:
+        return _HONEST_NAMES[mode]
+    if mode == "generic":
+        raise SettingsError("mode 'generic' uses no class, so there is nothing to shuffle")
+    return "control: shuffled prompts"
+
+
+def pairing_texts(prompt_set: PromptSet, mode: PairingMode) -> tuple[str, ...]:
+    """The texts that the indices of `sample_prompts` refer to.
+
+    Raises:
+        SettingsError: The mode is not known.
+    """
+    _check_mode(mode)
+    return (GENERIC_PROMPT,) if mode == "generic" else prompt_set.texts
+
+
+def sample_prompts(
+    classes: Sequence[str], prompt_set: PromptSet, *, mode: PairingMode, generator: np.random.Generator
+) -> Int64[np.ndarray, " sample"]:
+    """Draw a prompt for each sample, each prompt of its class being as likely as the others.
+
+    Args:
+        classes: The class that each sample's prompt is drawn from; only their number counts in mode `generic`.
+        prompt_set: The prompts.
+        mode: Where the prompt comes from.
+        generator: Source of chance.
+
+    Returns:
+        Indices into `pairing_texts(prompt_set, mode)`.
+
+    Raises:
+        SettingsError: The mode is not known.
+        PromptError: The set has no prompts for a class.
+    """
+    _check_mode(mode)
+    if mode == "generic":
+        return np.zeros(len(classes), np.int64)
+    missing = sorted(set(classes) - set(prompt_set.classes))
+    if missing:
+        raise PromptError(
+            f"prompt set {prompt_set.name!r} has no prompts for {', '.join(missing)}; "
+            f"it has {', '.join(prompt_set.classes)}"
+        )
+    counts = {name: len(texts) for name, texts in prompt_set.prompts.items()}
+    starts = dict(zip(counts, np.cumsum([0, *counts.values()])[:-1].tolist(), strict=True))
+    if not len(classes):
+        return np.zeros(0, np.int64)
+    drawn = generator.integers(0, np.array([counts[name] for name in classes], np.int64))
+    return drawn + np.array([starts[name] for name in classes], np.int64)
+
+
+def shuffle_classes(classes: Sequence[str], *, seed: int) -> tuple[str, ...]:
+    """The control: the same classes, dealt out to the samples by a permutation that the seed fixes.
+
+    Training on them must bring zero-shot accuracy down to chance; where it does not, something leaks. Every class keeps
+    its number of samples.
+
+    Args:
+        classes: The class of each training sample, in an order that does not change between epochs.
+        seed: Fixes the permutation.
+    """
+    order = np.random.default_rng(seed).permutation(len(classes))
+    return tuple(classes[int(index)] for index in order)
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in PAIRING_MODES:
+        raise SettingsError(f"no pairing mode is called {mode!r}; there are {', '.join(PAIRING_MODES)}")

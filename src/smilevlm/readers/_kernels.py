@@ -1,0 +1,420 @@
+"""Compiled scanners over raw bytes. Import this module inside functions: loading numba takes a moment.
+
+Every text scanner takes `(buffer, position, stop)`, never reads outside `[position, stop)`, and reports a status and
+the position where it stopped instead of raising, so that its caller can say `path:line`. Outputs are allocated by the
+caller from the number of bytes there are, so a file that lies about its counts cannot ask for memory.
+"""
+
+# ruff: noqa: SIM109  (comparisons, not tuples, in inner loops)
+
+from __future__ import annotations
+
+from typing import Any, no_type_check
+
+import numpy as np
+from numba import njit
+
+from smilevlm.readers._status import (
+    DONE,
+    INDEX_OUT_OF_RANGE,
+    NON_FINITE,
+    NOT_A_NUMBER,
+    NOT_AN_INDEX,
+    STRUCTURE_MISMATCH,
+    TEXTURE_INDEX_OUT_OF_RANGE,
+    TOKEN_CLOSE,
+    TOKEN_END,
+    TOKEN_NUMBER,
+    TOKEN_OPEN,
+    TOKEN_STRING,
+    TOKEN_UNCLOSED_STRING,
+    TOKEN_WORD,
+    TOO_LARGE,
+    TOO_SHORT,
+)
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Array = np.ndarray[Any, Any]
+
+kernel = njit(cache=True, nogil=True)
+
+POWERS_OF_TEN = np.array([float(f"1e{n}") for n in range(23)])  # all exact in float64
+FLOAT32_LIMIT = 3.4028235677973366e38  # half a unit above the largest float32: this and more rounds to infinity
+INDEX_LIMIT = 2**31 - 1
+MANTISSA_LIMIT = 10**17  # further digits are below the last bit of a float64
+
+TAB, LINE_FEED, RETURN, SPACE, QUOTE, HASH = 9, 10, 13, 32, 34, 35
+PLUS, COMMA, MINUS, POINT, SLASH, SEMICOLON, BACKSLASH = 43, 44, 45, 46, 47, 59, 92
+OPEN_LIST, CLOSE_LIST, OPEN_NODE, CLOSE_NODE = 91, 93, 123, 125
+
+
+@kernel
+@no_type_check
+def is_delimiter(code: int) -> bool:
+    """Whether a byte ends a number: white space, separators, brackets, quotes and comments."""
+    return (
+        code <= SPACE
+        or code == COMMA
+        or code == SEMICOLON
+        or code == HASH
+        or code == QUOTE
+        or code == OPEN_LIST
+        or code == CLOSE_LIST
+        or code == OPEN_NODE
+        or code == CLOSE_NODE
+    )
+
+
+@kernel
+@no_type_check
+def is_non_finite_word(buffer: Bytes, i: int, stop: int) -> bool:
+    """Whether `nan...` or `inf...` starts here, in any case."""
+    if i + 3 > stop:
+        return False
+    a, b, c = buffer[i] | 32, buffer[i + 1] | 32, buffer[i + 2] | 32
+    return (a == 110 and b == 97 and c == 110) or (a == 105 and b == 110 and c == 102)
+
+
+@kernel
+@no_type_check
+def parse_number(buffer: Bytes, position: int, stop: int) -> tuple[float, int, int]:
+    """One decimal number: (value, position after it, status).
+
+    Correct to the last bit of a float32 for texts of up to nine significant digits: mantissa and power of ten are
+    exact in float64 up to 10^22, and within a few float64 units beyond.
+    """
+    i = position
+    negative = False
+    if i < stop and (buffer[i] == MINUS or buffer[i] == PLUS):
+        negative = buffer[i] == MINUS
+        i += 1
+    mantissa = np.int64(0)
+    exponent = np.int64(0)
+    num_digits = 0
+    while i < stop:
+        digit = np.int64(buffer[i]) - 48
+        if digit < 0 or digit > 9:
+            break
+        if mantissa < MANTISSA_LIMIT:
+            mantissa = mantissa * 10 + digit
+        else:
+            exponent += 1
+        num_digits += 1
+        i += 1
+    if i < stop and buffer[i] == POINT:
+        i += 1
+        while i < stop:
+            digit = np.int64(buffer[i]) - 48
+            if digit < 0 or digit > 9:
+                break
+            if mantissa < MANTISSA_LIMIT:
+                mantissa = mantissa * 10 + digit
+                exponent -= 1
+            num_digits += 1
+            i += 1
+        if i + 1 < stop and buffer[i] == HASH and (buffer[i + 1] == 73 or buffer[i + 1] == 81 or buffer[i + 1] == 83):
+            return 0.0, position, NON_FINITE  # 1.#INF, 1.#IND, 1.#QNAN, 1.#SNAN of old Windows compilers
+    if num_digits == 0:
+        return 0.0, position, NON_FINITE if is_non_finite_word(buffer, i, stop) else NOT_A_NUMBER
+    if i < stop and (buffer[i] == 101 or buffer[i] == 69):
+        i += 1
+        negative_exponent = False
+        if i < stop and (buffer[i] == MINUS or buffer[i] == PLUS):
+            negative_exponent = buffer[i] == MINUS
+            i += 1
+        written = np.int64(0)
+        first = i
+        while i < stop:
+            digit = np.int64(buffer[i]) - 48
+            if digit < 0 or digit > 9:
+                break
+            if written < 100_000_000:
+                written = written * 10 + digit
+            i += 1
+        if i == first:
+            return 0.0, position, NOT_A_NUMBER
+        exponent += -written if negative_exponent else written
+    value = np.float64(mantissa)
+    if mantissa == 0 or exponent < -400:
+        value = 0.0
+    elif exponent > 400:
+        return 0.0, position, TOO_LARGE
+    else:
+        while exponent > 22:
+            value *= 1e22
+            exponent -= 22
+        while exponent < -22:
+            value /= 1e22
+            exponent += 22
+        if exponent >= 0:
+            value *= POWERS_OF_TEN[exponent]
+        else:
+            value /= POWERS_OF_TEN[-exponent]
+    if value >= FLOAT32_LIMIT:
+        return 0.0, position, TOO_LARGE
+    return (-value if negative else value), i, DONE
+
+
+@kernel
+@no_type_check
+def skip_blank(buffer: Bytes, i: int, stop: int) -> int:
+    """Past white space, commas and `#` comments."""
+    while i < stop:
+        code = buffer[i]
+        if code <= SPACE or code == COMMA:
+            i += 1
+        elif code == HASH:
+            while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
+                i += 1
+        else:
+            break
+    return i
+
+
+@kernel
+@no_type_check
+def scan_floats(buffer: Bytes, position: int, stop: int, values: Array) -> tuple[int, int, int]:
+    """All numbers up to `stop`: (count, status, position)."""
+    count = 0
+    i = skip_blank(buffer, position, stop)
+    while i < stop:
+        value, after, status = parse_number(buffer, i, stop)
+        if status == DONE and after < stop and not is_delimiter(buffer[after]):
+            status = NOT_A_NUMBER
+        if status != DONE:
+            return count, status, i
+        values[count] = value
+        count += 1
+        i = skip_blank(buffer, after, stop)
+        if i == after and i < stop:
+            return count, NOT_A_NUMBER, i
+    return count, DONE, i
+
+
+@kernel
+@no_type_check
+def scan_indices(buffer: Bytes, position: int, stop: int, values: Array) -> tuple[int, int, int]:
+    """All whole numbers from -1 up, as VRML writes faces: (count, status, position)."""
+    count = 0
+    i = skip_blank(buffer, position, stop)
+    while i < stop:
+        start = i
+        index = np.int64(0)
+        while i < stop and 48 <= buffer[i] <= 57 and index <= INDEX_LIMIT:
+            index = index * 10 + (np.int64(buffer[i]) - 48)
+            i += 1
+        if i == start or (i < stop and not is_delimiter(buffer[i])) or index > INDEX_LIMIT:
+            value, i, status = parse_number(buffer, start, stop)
+            if status != DONE:
+                return count, status, start
+            if i < stop and not is_delimiter(buffer[i]):
+                return count, NOT_A_NUMBER, start
+            if value != np.floor(value) or value < -1 or value > INDEX_LIMIT:
+                return count, NOT_AN_INDEX, start
+            index = np.int64(value)
+        values[count] = index
+        count += 1
+        after = i
+        i = skip_blank(buffer, after, stop)
+        if i == after and i < stop:
+            return count, NOT_A_NUMBER, i
+    return count, DONE, i
+
+
+@kernel
+@no_type_check
+def position_of_value(buffer: Bytes, position: int, stop: int, ordinal: int) -> int:
+    """Where the value number `ordinal` (from 0) of a list starts; used only to say a line."""
+    i = skip_blank(buffer, position, stop)
+    for _ in range(ordinal):
+        while i < stop and not is_delimiter(buffer[i]):
+            i += 1
+        i = skip_blank(buffer, i, stop)
+    return i
+
+
+@kernel
+@no_type_check
+def scan_table(buffer: Bytes, position: int, stop: int, values: Array, row_starts: Array) -> tuple[int, int, int, int]:
+    """Numbers, and where each line that has any starts: (count, rows, status, position).
+
+    Blanks, commas and semicolons separate; `#` and `//` start comments. `row_starts[rows]` is set to the count.
+    """
+    count = 0
+    rows = 0
+    i = position
+    in_row = False
+    while i < stop:
+        code = buffer[i]
+        if code == LINE_FEED or code == RETURN:
+            in_row = False
+            i += 1
+        elif code <= SPACE or code == COMMA or code == SEMICOLON:
+            i += 1
+        elif code == HASH or (code == SLASH and i + 1 < stop and buffer[i + 1] == SLASH):
+            while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
+                i += 1
+        else:
+            value, after, status = parse_number(buffer, i, stop)
+            if status == DONE and after < stop and not is_delimiter(buffer[after]):
+                status = NOT_A_NUMBER
+            if status != DONE:
+                return count, rows, status, i
+            if not in_row:
+                row_starts[rows] = count
+                rows += 1
+                in_row = True
+            values[count] = value
+            count += 1
+            i = after
+            if i < stop and (buffer[i] == QUOTE or OPEN_LIST <= buffer[i] <= CLOSE_LIST or buffer[i] >= OPEN_NODE):
+                return count, rows, NOT_A_NUMBER, i
+    row_starts[rows] = count
+    return count, rows, DONE, i
+
+
+@kernel
+@no_type_check
+def next_token(buffer: Bytes, position: int, stop: int) -> tuple[int, int, int]:
+    """The next VRML token: (kind, start, end)."""
+    i = skip_blank(buffer, position, stop)
+    if i >= stop:
+        return TOKEN_END, stop, stop
+    start = i
+    code = buffer[i]
+    if code == QUOTE:
+        i += 1
+        while i < stop and buffer[i] != QUOTE:
+            i += 2 if buffer[i] == BACKSLASH else 1
+        if i >= stop:
+            return TOKEN_UNCLOSED_STRING, start, stop
+        return TOKEN_STRING, start, i + 1
+    if code == OPEN_NODE or code == OPEN_LIST:
+        return TOKEN_OPEN, start, i + 1
+    if code == CLOSE_NODE or code == CLOSE_LIST:
+        return TOKEN_CLOSE, start, i + 1
+    i += 1
+    while i < stop and (not is_delimiter(buffer[i]) or buffer[i] == SEMICOLON):
+        i += 1
+    is_number = 48 <= code <= 57 or code == PLUS or code == MINUS or code == POINT
+    return (TOKEN_NUMBER if is_number else TOKEN_WORD), start, i
+
+
+@kernel
+@no_type_check
+def find_close(buffer: Bytes, position: int, stop: int) -> int:
+    """Where the bracket that closes the one just before `position` stands, or -1."""
+    depth = 1
+    i = position
+    while i < stop:
+        code = buffer[i]
+        if code == HASH:
+            while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
+                i += 1
+        elif code == QUOTE:
+            i += 1
+            while i < stop and buffer[i] != QUOTE:
+                i += 2 if buffer[i] == BACKSLASH else 1
+        elif code == OPEN_NODE or code == OPEN_LIST:
+            depth += 1
+        elif code == CLOSE_NODE or code == CLOSE_LIST:
+            depth -= 1
+            if depth == 0:
+                return i
+        i += 1
+    return -1
+
+
+@kernel
+@no_type_check
+def count_triangles(
+    corners: Array, texture_corners: Array, num_vertices: int, num_texture: int
+) -> tuple[int, int, int]:
+    """Triangles of faces separated by -1, cut as fans: (count, status, ordinal of the bad index).
+
+    Degenerate triangles are not counted. `texture_corners` runs parallel, -2 for a corner without texture; it is
+    empty for a mesh without texture coordinates.
+    """
+    total = 0
+    with_texture = len(texture_corners) > 0
+    size = 0
+    first = -1
+    previous = -1
+    for i in range(len(corners)):
+        corner = corners[i]
+        if with_texture:
+            if i >= len(texture_corners):
+                if corner == -1 and i == len(corners) - 1:
+                    break
+                return total, STRUCTURE_MISMATCH, i
+            if (texture_corners[i] == -1) != (corner == -1):
+                return total, STRUCTURE_MISMATCH, i
+            if texture_corners[i] >= num_texture:
+                return total, TEXTURE_INDEX_OUT_OF_RANGE, i
+        if corner >= num_vertices or corner < -1:
+            return total, INDEX_OUT_OF_RANGE, i
+        if corner == -1:
+            size = 0
+            continue
+        size += 1
+        if size == 1:
+            first = corner
+        elif size > 2 and first != previous and first != corner and previous != corner:
+            total += 1
+        previous = corner
+    return total, DONE, 0
+
+
+@kernel
+@no_type_check
+def fill_triangles(
+    corners: Array, texture_corners: Array, texture_points: Array, faces: Array, uv: Array, flipped: bool
+) -> None:
+    """Write what `count_triangles` counted; `uv` has no rows for a mesh without texture coordinates."""
+    with_texture = len(uv) > 0
+    row = 0
+    size = 0
+    first = 0
+    second, third = (2, 1) if flipped else (1, 2)
+    for i in range(len(corners)):
+        if corners[i] == -1:
+            size = 0
+            continue
+        size += 1
+        if size == 1:
+            first = i
+            continue
+        a, b, c = corners[first], corners[i - 1], corners[i]
+        if size > 2 and a != b and a != c and b != c:
+            faces[row, 0] = a
+            faces[row, second] = b
+            faces[row, third] = c
+            if with_texture:
+                for slot, j in ((0, first), (second, i - 1), (third, i)):
+                    k = texture_corners[j]
+                    uv[row, slot, 0] = texture_points[k, 0] if k >= 0 else 0.0
+                    uv[row, slot, 1] = texture_points[k, 1] if k >= 0 else 0.0
+            row += 1
+
+
+@kernel
+@no_type_check
+def polygons_from_rows(values: Array, row_starts: Array, first_row: int, corners: Array) -> tuple[int, int, int]:
+    """Rows `n i1 ... in [colour]` as faces separated by -1: (count, status, row)."""
+    count = 0
+    for row in range(first_row, len(row_starts) - 1):
+        start, end = row_starts[row], row_starts[row + 1]
+        size = values[start]
+        if size != np.floor(size) or size < 0:
+            return count, NOT_AN_INDEX, row
+        if start + 1 + size > end:
+            return count, TOO_SHORT, row
+        for i in range(start + 1, start + 1 + int(size)):
+            index = values[i]
+            if index != np.floor(index) or index < 0 or index > INDEX_LIMIT:
+                return count, NOT_AN_INDEX, row
+            corners[count] = index
+            count += 1
+        corners[count] = -1
+        count += 1
+    return count, DONE, 0

@@ -1,0 +1,432 @@
+"""Compiled scanners that serve one format each: OBJ, text STL, PLY with lists. See `_kernels`."""
+
+# ruff: noqa: SIM109  (comparisons, not tuples, in inner loops)
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numpy as np
+
+from smilevlm.readers._kernels import (
+    BACKSLASH,
+    INDEX_LIMIT,
+    LINE_FEED,
+    RETURN,
+    SLASH,
+    SPACE,
+    Array,
+    Bytes,
+    is_delimiter,
+    kernel,
+    parse_number,
+)
+from smilevlm.readers._status import (
+    DONE,
+    INDEX_OUT_OF_RANGE,
+    NOT_A_NUMBER,
+    NOT_AN_INDEX,
+    TOO_SHORT,
+    UNKNOWN_WORD,
+)
+
+LETTER_F, LETTER_T, LETTER_V = 102, 116, 118
+NO_TEXTURE = -2
+"""Texture index of a corner that has none."""
+
+
+@kernel
+@no_type_check
+def skip_inline(buffer: Bytes, i: int, stop: int) -> int:
+    """Past blanks within a line of OBJ; a backslash before the line's end continues it."""
+    while i < stop:
+        code = buffer[i]
+        if code == LINE_FEED or code == RETURN:
+            break
+        if code <= SPACE:
+            i += 1
+        elif code == BACKSLASH and i + 1 < stop and buffer[i + 1] == LINE_FEED:
+            i += 2
+        elif code == BACKSLASH and i + 1 < stop and buffer[i + 1] == RETURN:
+            i += 3 if i + 2 < stop and buffer[i + 2] == LINE_FEED else 2
+        else:
+            break
+    return i
+
+
+@kernel
+@no_type_check
+def line_end(buffer: Bytes, i: int, stop: int) -> int:
+    """The first byte of the next line; continued lines count as one."""
+    while i < stop:
+        code = buffer[i]
+        if code == BACKSLASH:
+            i = max(skip_inline(buffer, i, stop), i + 1)
+            continue
+        i += 1
+        if code == LINE_FEED or code == RETURN:
+            break
+    return i
+
+
+@kernel
+@no_type_check
+def line_kind(buffer: Bytes, i: int, stop: int) -> int:
+    """1 for `v`, 2 for `vt`, 3 for `f`, 0 for the rest; followed by a blank or a continuation."""
+    if i >= stop:
+        return 0
+    second = buffer[i + 1] if i + 1 < stop else SPACE
+    third = buffer[i + 2] if i + 2 < stop else SPACE
+    if buffer[i] == LETTER_V and (second <= SPACE or second == BACKSLASH):
+        return 1
+    if buffer[i] == LETTER_V and second == LETTER_T and (third <= SPACE or third == BACKSLASH):
+        return 2
+    if buffer[i] == LETTER_F and (second <= SPACE or second == BACKSLASH):
+        return 3
+    return 0
+
+
+@kernel
+@no_type_check
+def count_obj(buffer: Bytes, stop: int) -> tuple[int, int, int]:
+    """Lines of `v` and `vt`, and an upper bound for the corners of all `f` with one separator each."""
+    num_vertices = 0
+    num_texture = 0
+    num_corners = 0
+    i = 0
+    while i < stop:
+        i = skip_inline(buffer, i, stop)
+        kind = line_kind(buffer, i, stop)
+        if kind == 1:
+            num_vertices += 1
+        elif kind == 2:
+            num_texture += 1
+        end = line_end(buffer, i, stop)
+        if kind == 3:
+            in_word = False
+            for j in range(i + 1, end):
+                blank = buffer[j] <= SPACE
+                num_corners += in_word and blank
+                in_word = not blank
+            num_corners += 2
+        i = end
+    return num_vertices, num_texture, num_corners
+
+
+@kernel
+@no_type_check
+def scan_line_numbers(buffer: Bytes, i: int, stop: int, numbers: Array) -> tuple[int, int, int]:
+    """Numbers to the end of a line or a comment, as many as fit: (count, status, position)."""
+    count = 0
+    i = skip_inline(buffer, i, stop)
+    while i < stop and count < len(numbers):
+        if is_delimiter(buffer[i]) and buffer[i] > 0:
+            break
+        value, after, status = parse_number(buffer, i, stop)
+        if status == DONE and after < stop and not is_delimiter(buffer[after]) and buffer[after] != BACKSLASH:
+            status = NOT_A_NUMBER
+        if status != DONE:
+            return count, status, i
+        numbers[count] = value
+        count += 1
+        i = skip_inline(buffer, after, stop)
+    return count, DONE, i
+
+
+@kernel
+@no_type_check
+def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tuple[int, int, int]:
+    """An OBJ index, from 1 or counted back from what was seen so far: (index from 0, position, status)."""
+    value, after, status = parse_number(buffer, i, stop)
+    if status != DONE:
+        return 0, i, status
+    if value != np.floor(value) or value == 0 or abs(value) > INDEX_LIMIT:
+        return 0, i, NOT_AN_INDEX
+    index = np.int64(value)
+    index = index - 1 if index > 0 else num_seen + index
+    return index, after, (DONE if index >= 0 else INDEX_OUT_OF_RANGE)
+
+
+@kernel
+@no_type_check
+def scan_obj(
+    buffer: Bytes, stop: int, vertices: Array, colors: Array, texture_points: Array, corners: Array, texture: Array
+) -> tuple[int, int, int]:
+    """Fill what `count_obj` counted: (corners used, status, position). Colours that are absent become nan."""
+    numbers = np.empty(6, np.float64)
+    num_vertices = 0
+    num_texture = 0
+    count = 0
+    i = 0
+    while i < stop:
+        i = skip_inline(buffer, i, stop)
+        kind = line_kind(buffer, i, stop)
+        if kind == 1:
+            found, status, position = scan_line_numbers(buffer, i + 1, stop, numbers)
+            if status != DONE or found < 3:
+                return count, (status if status != DONE else TOO_SHORT), (position if status != DONE else i)
+            for axis in range(3):
+                vertices[num_vertices, axis] = numbers[axis]
+                colors[num_vertices, axis] = numbers[3 + axis] if found == 6 else np.nan
+            num_vertices += 1
+        elif kind == 2:
+            found, status, position = scan_line_numbers(buffer, i + 2, stop, numbers[:3])
+            if status != DONE or found < 1:
+                return count, (status if status != DONE else TOO_SHORT), (position if status != DONE else i)
+            texture_points[num_texture, 0] = numbers[0]
+            texture_points[num_texture, 1] = numbers[1] if found > 1 else 0.0
+            num_texture += 1
+        elif kind == 3:
+            i = skip_inline(buffer, i + 1, stop)
+            while i < stop and buffer[i] > SPACE and buffer[i] != 35:
+                index, after, status = parse_relative_index(buffer, i, stop, num_vertices)
+                if status != DONE:
+                    return count, status, i
+                texture_index = NO_TEXTURE
+                if after < stop and buffer[after] == SLASH:
+                    after += 1
+                    if after < stop and buffer[after] != SLASH and buffer[after] > SPACE:
+                        texture_index, after, status = parse_relative_index(buffer, after, stop, num_texture)
+                        if status != DONE:
+                            return count, status, after
+                    if after < stop and buffer[after] == SLASH:  # the normal, which is not kept
+                        after += 1
+                        while after < stop and buffer[after] > SPACE and buffer[after] != BACKSLASH:
+                            after += 1
+                if after < stop and buffer[after] > SPACE and buffer[after] != BACKSLASH:
+                    return count, NOT_A_NUMBER, i
+                corners[count] = index
+                texture[count] = texture_index
+                count += 1
+                i = skip_inline(buffer, after, stop)
+                if i == after and i < stop and buffer[i] == BACKSLASH:
+                    return count, NOT_A_NUMBER, i
+            corners[count] = -1
+            texture[count] = -1
+            count += 1
+        i = line_end(buffer, i, stop)
+    return count, DONE, i
+
+
+@kernel
+@no_type_check
+def next_word(buffer: Bytes, i: int, stop: int) -> tuple[int, int]:
+    """Start and end of the next word."""
+    while i < stop and buffer[i] <= SPACE:
+        i += 1
+    start = i
+    while i < stop and buffer[i] > SPACE:
+        i += 1
+    return start, i
+
+
+@kernel
+@no_type_check
+def is_word(buffer: Bytes, start: int, end: int, word: bytes) -> bool:
+    """Whether the bytes are this word, in any case."""
+    if end - start != len(word):
+        return False
+    for k in range(len(word)):  # noqa: SIM110  (numba has no generator here)
+        if buffer[start + k] | 32 != word[k]:
+            return False
+    return True
+
+
+@kernel
+@no_type_check
+def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int]:
+    """Corners of a text STL: (count, status, position). TOO_SHORT when `endsolid` or a corner is missing."""
+    count = 0
+    i = 0
+    is_open = False
+    in_loop = 0
+    while True:
+        start, end = next_word(buffer, i, stop)
+        if start >= stop:
+            return count, (TOO_SHORT if is_open else DONE), stop
+        i = end
+        if is_word(buffer, start, end, b"solid") or is_word(buffer, start, end, b"endsolid"):
+            is_open = end - start == 5
+            while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
+                i += 1
+        elif is_word(buffer, start, end, b"facet"):
+            for _ in range(4):  # the normal follows from the corners, and degenerate facets have nan there
+                start, i = next_word(buffer, i, stop)
+        elif is_word(buffer, start, end, b"vertex"):
+            in_loop += 1
+            if in_loop > 3:
+                return count, UNKNOWN_WORD, start
+            for axis in range(3):
+                start, end = next_word(buffer, i, stop)
+                value, after, status = parse_number(buffer, start, end)
+                if status == DONE and after != end:
+                    status = NOT_A_NUMBER
+                if status != DONE:
+                    return count, status, start
+                points[count, axis] = value
+                i = end
+            count += 1
+        elif is_word(buffer, start, end, b"endfacet"):
+            if in_loop != 3:
+                return count, TOO_SHORT, start
+            in_loop = 0
+        elif not (
+            is_word(buffer, start, end, b"outer")
+            or is_word(buffer, start, end, b"loop")
+            or is_word(buffer, start, end, b"endloop")
+        ):
+            return count, UNKNOWN_WORD, start
+
+
+@kernel
+@no_type_check
+def merge_identical(points: Array, seed: int, first_rows: Array, merged: Array) -> int:
+    """Number rows with the same bits alike, in order of first appearance; returns how many there are.
+
+    Args:
+        points: (n, 3) int32 views of float32 rows.
+        seed: Any number: makes it impractical to write a file whose rows all collide.
+        first_rows: (n,) receives the row of each number's first appearance.
+        merged: (n,) receives each row's number.
+    """
+    size = 16
+    while size < 2 * len(points):
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    mask = np.uint64(size - 1)
+    count = 0
+    for row in range(len(points)):
+        value = np.uint64(seed)
+        for axis in range(3):
+            value = (value ^ np.uint64(np.uint32(points[row, axis]))) * np.uint64(0x9E3779B97F4A7C15)
+            value ^= value >> np.uint64(29)
+        slot = value & mask
+        while True:
+            other = table[slot]
+            if other < 0:
+                table[slot] = count
+                first_rows[count] = row
+                merged[row] = count
+                count += 1
+                break
+            known = first_rows[other]
+            if (
+                points[known, 0] == points[row, 0]
+                and points[known, 1] == points[row, 1]
+                and points[known, 2] == points[row, 2]
+            ):
+                merged[row] = other
+                break
+            slot = (slot + np.uint64(1)) & mask
+    return count
+
+
+# Codes of PLY's scalar types: size in bytes, then whether signed or a float.
+INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(8)
+
+
+@kernel
+@no_type_check
+def read_scalar(buffer: Bytes, i: int, code: int, big: bool, word: Array, single: Array, double: Array) -> float:
+    """One scalar of a binary PLY; `single` and `double` are views of `word`."""
+    size = 1 if code <= UINT8 else 2 if code <= UINT16 else 8 if code == FLOAT64 else 4
+    bits = np.uint64(0)
+    for k in range(size):
+        byte = np.uint64(buffer[i + k] if big else buffer[i + size - 1 - k])
+        bits = (bits << np.uint64(8)) | byte
+    word[0] = bits
+    if code == FLOAT64:
+        return double[0]
+    if code == FLOAT32:
+        return np.float64(single[0])
+    value = np.int64(bits)
+    if code == INT8 or code == INT16 or code == INT32:
+        half = np.int64(1) << (8 * size - 1)
+        if value >= half:
+            value -= 2 * half
+    return np.float64(value)
+
+
+@kernel
+@no_type_check
+def walk_ply(
+    buffer: Bytes,
+    offset: int,
+    num_rows: int,
+    count_codes: Array,
+    value_codes: Array,
+    big: bool,
+    wanted: int,
+    values: Array,
+    lengths: Array,
+) -> tuple[int, int, int]:
+    """Walk rows that have lists: (values of the wanted property, status, offset after the rows or of the trouble).
+
+    With `values` empty nothing is written, so that a first walk can size the second. A scalar property counts as a
+    list of one; `count_codes` is -1 for it.
+    """
+    word = np.zeros(1, np.uint64)
+    single = word.view(np.float32)  # the low half first: numba runs on little-endian machines
+    double = word.view(np.float64)
+    sizes = (1, 1, 2, 2, 4, 4, 4, 8)
+    stop = len(buffer)
+    count = 0
+    i = offset
+    for row in range(num_rows):
+        for column in range(len(value_codes)):
+            length = 1
+            if count_codes[column] >= 0:
+                width = sizes[count_codes[column]]
+                if i + width > stop:
+                    return count, TOO_SHORT, i
+                announced = read_scalar(buffer, i, count_codes[column], big, word, single, double)
+                if not 0 <= announced <= stop - i:
+                    return count, TOO_SHORT, i
+                length = np.int64(announced)
+                i += width
+            width = sizes[value_codes[column]]
+            if i + length * width > stop:
+                return count, TOO_SHORT, i
+            if column == wanted:
+                if len(values):
+                    for k in range(length):
+                        values[count + k] = read_scalar(
+                            buffer, i + k * width, value_codes[column], big, word, single, double
+                        )
+                    lengths[row] = length
+                count += length
+            i += length * width
+    return count, DONE, i
+
+
+@kernel
+@no_type_check
+def walk_ply_text(
+    numbers: Array, offset: int, num_rows: int, is_list: Array, wanted: int, values: Array, lengths: Array
+) -> tuple[int, int, int]:
+    """`walk_ply` over the numbers of a text PLY; offsets count numbers."""
+    stop = len(numbers)
+    count = 0
+    i = offset
+    for row in range(num_rows):
+        for column in range(len(is_list)):
+            length = 1
+            if is_list[column]:
+                if i >= stop:
+                    return count, TOO_SHORT, i
+                announced = numbers[i]
+                if announced != np.floor(announced) or announced < 0:
+                    return count, NOT_AN_INDEX, i
+                if announced > stop - i:
+                    return count, TOO_SHORT, i
+                length = np.int64(announced)
+                i += 1
+            if i + length > stop:
+                return count, TOO_SHORT, i
+            if column == wanted:
+                if len(values):
+                    values[count : count + length] = numbers[i : i + length]
+                    lengths[row] = length
+                count += length
+            i += length
+    return count, DONE, i

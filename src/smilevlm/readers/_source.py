@@ -1,0 +1,255 @@
+"""`Source`: the bytes of one file, with the scanners over them and errors that say where."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+
+from smilevlm.errors import MeshError
+from smilevlm.readers._status import DONE, MESSAGES
+from smilevlm.typing import CornerUv, Faces, Vertices
+
+MEMORY_PER_FILE_BYTE = 8
+MEMORY_FREE_BYTES = 32 * 2**20
+
+ITEM_BYTES = 4
+"""Of a coordinate (float32) and of an index (int32)."""
+
+BLANK_COLOR = 204
+"""Grey of vertices that have no colour among others that do: VRML's default of 0.8."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The bytes of one file.
+
+    Args:
+        data: The whole file.
+        path: Where it came from, for messages.
+    """
+
+    data: bytes
+    path: Path
+
+    @cached_property
+    def buffer(self) -> UInt8[np.ndarray, " byte"]:
+        return np.frombuffer(self.data, np.uint8)
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def line(self, position: int) -> int:
+        """1-based line of a byte position; files of old Macs end lines with a carriage return alone."""
+        newline = b"\n" if b"\n" in self.data else b"\r"
+        return self.data.count(newline, 0, position) + 1
+
+    def text_error(self, message: str, position: int) -> MeshError:
+        return MeshError(message, path=self.path, line=self.line(position))
+
+    def byte_error(self, message: str, offset: int) -> MeshError:
+        return MeshError(message, path=self.path, offset=offset)
+
+    def error(self, message: str) -> MeshError:
+        """An error that concerns the file as a whole."""
+        return MeshError(message, path=self.path)
+
+    def status_error(self, status: int, position: int) -> MeshError:
+        """What a scanner stopped at, with the word it found there."""
+        word = self.data[position : position + 24].split(maxsplit=1)
+        found = f", found {word[0].decode('ascii', 'replace')!r}" if word else ""
+        return self.text_error(MESSAGES[status] + found, position)
+
+    def require_memory(self, num_bytes: int) -> None:
+        """Refuse what would need far more memory than the file has bytes.
+
+        Raises:
+            MeshError: More than eight times the file's size, above what is always granted.
+        """
+        if num_bytes > MEMORY_PER_FILE_BYTE * self.size + MEMORY_FREE_BYTES:
+            raise self.error(f"the file describes {num_bytes / 2**20:.0f} MiB of geometry in {self.size} bytes")
+
+    def floats(self, start: int, stop: int) -> Float32[np.ndarray, " value"]:
+        """All numbers of a list of text; blanks and commas separate.
+
+        Raises:
+            MeshError: A word that is not a finite float32, at its line.
+        """
+        from smilevlm.readers._kernels import scan_floats
+
+        values = np.empty((stop - start) // 2 + 1, np.float32)
+        count, status, position = scan_floats(self.buffer, start, stop, values)
+        if status != DONE:
+            raise self.status_error(status, position)
+        return values[:count].copy()
+
+    def rows(self, start: int, stop: int, width: int, what: str) -> Float32[np.ndarray, "row {width}"]:
+        """A list of numbers in groups of `width`.
+
+        Raises:
+            MeshError: The count is no multiple of `width`, or a word is not a finite float32.
+        """
+        values = self.floats(start, stop)
+        if len(values) % width:
+            raise self.text_error(f"{len(values)} numbers for {what}, expected groups of {width}", start)
+        return values.reshape(-1, width)
+
+    def indices(self, start: int, stop: int) -> Int32[np.ndarray, " value"]:
+        """All indices of a list of text, -1 included.
+
+        Raises:
+            MeshError: A word that is no whole number, or below -1.
+        """
+        from smilevlm.readers._kernels import scan_indices
+
+        values = np.empty((stop - start) // 2 + 1, np.int32)
+        count, status, position = scan_indices(self.buffer, start, stop, values)
+        if status != DONE:
+            raise self.status_error(status, position)
+        return values[:count].copy()
+
+    def table(self, start: int, stop: int) -> Table:
+        """All numbers of the lines between two positions, comments left out.
+
+        Raises:
+            MeshError: A word that is not a finite float32.
+        """
+        from smilevlm.readers._kernels import scan_table
+
+        values = np.empty((stop - start) // 2 + 1, np.float64)
+        row_starts = np.empty((stop - start) // 2 + 2, np.int64)
+        count, num_rows, status, position = scan_table(self.buffer, start, stop, values, row_starts)
+        if status != DONE:
+            raise self.status_error(status, position)
+        return Table(values=values[:count], row_starts=row_starts[: num_rows + 1], start=start, stop=stop)
+
+    def value_position(self, start: int, stop: int, ordinal: int) -> int:
+        """Byte position of the value number `ordinal` of a list, for a message."""
+        from smilevlm.readers._kernels import position_of_value
+
+        return position_of_value(self.buffer, start, stop, ordinal)
+
+    def row_line(self, table: Table, row: int) -> int:
+        """1-based line of the row number `row` of a table."""
+        seen = -1
+        text = self.data[table.start : table.stop].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        for number, line in enumerate(text.split(b"\n")):
+            seen += bool(re.sub(rb"(#|//).*", b"", line).strip(b" \t,;\v\f\0"))
+            if seen == row:
+                return self.line(table.start) + number
+        return self.line(table.stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Numbers in lines of any width.
+
+    Args:
+        values: All numbers.
+        row_starts: First value of each line, and the total count at the end.
+        start: First byte of the lines.
+        stop: The byte after them.
+    """
+
+    values: Float64[np.ndarray, " value"]
+    row_starts: Int64[np.ndarray, " row_and_one"]
+    start: int
+    stop: int
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.row_starts) - 1
+
+    @property
+    def widths(self) -> Int64[np.ndarray, " row"]:
+        return np.diff(self.row_starts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triangles:
+    """What polygons become.
+
+    Args:
+        faces: Vertex indices.
+        uv: Texture coordinates per corner, or None.
+        status: DONE, or what is wrong with the index number `ordinal`.
+        ordinal: Which corner index (separators counted) is wrong.
+    """
+
+    faces: Faces
+    uv: CornerUv | None
+    status: int = DONE
+    ordinal: int = 0
+
+
+def cut_into_triangles(
+    source: Source,
+    corners: Int32[np.ndarray, " corner"],
+    num_vertices: int,
+    *,
+    texture_corners: Int32[np.ndarray, " texture_corner"] | None = None,
+    texture_points: Float32[np.ndarray, "point 2"] | None = None,
+    flipped: bool = False,
+) -> Triangles:
+    """Cut faces separated by -1 into fans, dropping triangles that name a vertex twice.
+
+    Args:
+        source: The file, whose size bounds the memory.
+        corners: Vertex indices; faces of fewer than three are dropped.
+        num_vertices: How many there are to name.
+        texture_corners: Parallel to `corners`: rows of `texture_points`, -2 for a corner without texture.
+        texture_points: (u, v), or None for a mesh without texture coordinates.
+        flipped: The faces are written clockwise.
+
+    Raises:
+        MeshError: The triangles would need far more memory than the file has bytes.
+    """
+    from smilevlm.readers._kernels import count_triangles, fill_triangles
+
+    has_texture = texture_corners is not None and texture_points is not None and len(corners) > 0
+    if texture_corners is None or texture_points is None or not has_texture:
+        texture_corners, texture_points = np.zeros(0, np.int32), np.zeros((0, 2), np.float32)
+    elif len(texture_corners) == 0:  # to the kernel an empty list says that there is no texture at all
+        texture_corners = np.full(1, -1, np.int32)
+    num_points = len(texture_points)
+    count, status, ordinal = count_triangles(corners, texture_corners, num_vertices, num_points)
+    uv_rows = count if has_texture else 0
+    source.require_memory((count + 2 * uv_rows) * 3 * ITEM_BYTES if status == DONE else 0)
+    faces = np.empty((count if status == DONE else 0, 3), np.int32)
+    uv = np.empty((uv_rows if status == DONE else 0, 3, 2), np.float32)
+    if status == DONE:
+        fill_triangles(corners, texture_corners, texture_points, faces, uv, flipped)
+    return Triangles(faces=faces, uv=uv if has_texture else None, status=status, ordinal=ordinal)
+
+
+def color_bytes(colors: Float32[np.ndarray, "vert 3"], scale: float = 255.0) -> UInt8[np.ndarray, "vert 3"]:
+    """Colours times `scale`, rounded, clipped to 0..255."""
+    return np.clip(np.rint(colors * np.float32(scale)), 0, 255).astype(np.uint8)
+
+
+def require_vertices(source: Source, vertices: Vertices) -> None:
+    """Refuse a file without a single vertex.
+
+    Raises:
+        MeshError: There is none.
+    """
+    if not len(vertices):
+        raise source.error("no vertices, expected at least one")
+
+
+def finite_float32(source: Source, values: np.ndarray, offset: int) -> Float32[np.ndarray, ...]:
+    """Numbers of a binary file as float32.
+
+    Raises:
+        MeshError: One is nan, infinite, or too large for float32.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(converted).all():
+        raise source.byte_error("non-finite number or one too large for float32 among the coordinates", offset)
+    return converted

@@ -1,0 +1,161 @@
+"""BU landmark files: `.bnd` (83 points of a scan) and `.pse` (points and pose of a raw scan)."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from smilevlm.errors import LandmarkError
+
+NUM_BND_LANDMARKS = 83
+PSE_BND_NUMBERS = (1, 5, 9, 13, 40, 45, 84, 85)
+"""Which .bnd landmark each row of a complete .pse is; 84 and 85 occur in .pse files only."""
+MAX_LANDMARK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class BndLandmarks:
+    """The 83 landmarks of a `.bnd` file.
+
+    Args:
+        points: Positions in the unit and frame of the scan (BU: millimetres), in the order of the file.
+        indices: Column 0: in BU-4DFE the index of the mesh vertex, in BU-3DFE an index that is not used.
+    """
+
+    points: Float32[np.ndarray, "83 3"]
+    indices: Int64[np.ndarray, " 83"]
+
+    def named(self) -> dict[str, Float32[np.ndarray, " 3"]]:
+        """The points as `bnd_01` to `bnd_83`, by row, as `Mesh.landmarks` takes them."""
+        return {f"bnd_{row + 1:02d}": point for row, point in enumerate(self.points)}
+
+
+@dataclass(frozen=True)
+class PseLandmarks:
+    """The landmarks of a `.pse` file.
+
+    Args:
+        points: Positions in the frame of the raw scan, in the order of the file.
+        problem: Why the points have no names, or None for a complete file of eight.
+    """
+
+    points: Float32[np.ndarray, "point 3"]
+    problem: str | None = None
+
+    def named(self) -> dict[str, Float32[np.ndarray, " 3"]]:
+        """The points by the number of the same `.bnd` landmark; empty when there is a `problem`."""
+        if self.problem is not None:
+            return {}
+        return {f"bnd_{number:02d}": point for number, point in zip(PSE_BND_NUMBERS, self.points, strict=True)}
+
+
+def read_bnd(path: str | os.PathLike[str]) -> BndLandmarks:
+    """Read a `.bnd` (BU-4DFE also `.landmark`) file of 83 rows `index x y z`; empty rows are passed over.
+
+    Raises:
+        LandmarkError: The file is missing, has another number of rows, or a row is broken, at `path:line`.
+    """
+    path = Path(path)
+    rows = [(number, fields) for number, fields in _rows(path) if fields]
+    parsed = [_parse(path, number, fields) for number, fields in rows]
+    if len(parsed) != NUM_BND_LANDMARKS:
+        raise LandmarkError(f"{len(parsed)} landmarks, expected {NUM_BND_LANDMARKS}", path=path)
+    points = np.array([point for _, point in parsed], np.float32)
+    return BndLandmarks(points=points, indices=np.array([index for index, _ in parsed], np.int64))
+
+
+def read_pse(path: str | os.PathLike[str]) -> PseLandmarks:
+    """Read a `.pse` file; rows that begin with `n` are the pose's normal and are left out.
+
+    Files with another count than eight exist: their points come back without names, and `problem` says so.
+
+    Raises:
+        LandmarkError: The file is missing or a row is broken, at `path:line`.
+    """
+    path = Path(path)
+    parsed = [
+        _parse(path, number, fields)[1]
+        for number, fields in _rows(path)
+        if fields and not fields[0].lower().startswith("n")
+    ]
+    problem = None
+    if len(parsed) != len(PSE_BND_NUMBERS):
+        problem = f"{path}: {len(parsed)} landmarks, expected {len(PSE_BND_NUMBERS)}; they have no names"
+    return PseLandmarks(points=np.array(parsed, np.float32).reshape(-1, 3), problem=problem)
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LANDMARK_BYTES + 1)
+    except OSError as error:
+        raise LandmarkError(f"cannot be read: {error.strerror}", path=path) from error
+    if len(data) > MAX_LANDMARK_BYTES:
+        raise LandmarkError("more than a megabyte, expected a few dozen rows 'index x y z'", path=path)
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
+    return [(number, line.split()) for number, line in enumerate(text.split("\n"), 1)]
+
+
+def _parse(path: Path, number: int, fields: list[str]) -> tuple[int, list[float]]:
+    if len(fields) != 4:
+        raise LandmarkError(f"{len(fields)} fields, expected 'index x y z'", path=path, line=number)
+    values = [_number(path, number, field) for field in fields]
+    if values[0] != math.floor(values[0]) or abs(values[0]) >= 2**31:
+        raise LandmarkError(f"column 0 is {fields[0]!r}, expected a whole index", path=path, line=number)
+    return int(values[0]), values[1:]
+
+
+def _number(path: Path, number: int, field: str) -> float:
+    try:
+        value = float(field)
+    except ValueError:
+        raise LandmarkError(f"expected a number, found {field[:24]!r}", path=path, line=number) from None
+    if not abs(value) <= np.finfo(np.float32).max:
+        raise LandmarkError(f"{field[:24]!r} is not a finite float32", path=path, line=number)
+    return value
+
+
+def write_bnd(
+    file: TextIO, points: Float32[np.ndarray, "83 3"], indices: Int64[np.ndarray, " 83"] | None = None
+) -> None:
+    """Write a `.bnd` file.
+
+    Args:
+        file: Opened for text.
+        points: In the order of the data set's landmark numbers.
+        indices: Column 0; the landmark numbers from 1 when None.
+
+    Raises:
+        LandmarkError: There are not 83 points, or not as many indices as points.
+    """
+    numbers = np.arange(1, len(points) + 1) if indices is None else indices
+    if len(points) != NUM_BND_LANDMARKS or len(numbers) != len(points):
+        raise LandmarkError(f"{len(points)} points and {len(numbers)} indices, expected {NUM_BND_LANDMARKS} of each")
+    _write_rows(file, numbers, points)
+
+
+def write_pse(
+    file: TextIO, points: Float32[np.ndarray, "point 3"], *, normal: Float32[np.ndarray, " 3"] | None = None
+) -> None:
+    """Write a `.pse` file: the landmarks of `PSE_BND_NUMBERS` in that order, then the pose's normal.
+
+    Args:
+        file: Opened for text.
+        points: Eight for a complete file; incomplete ones exist in the data set, so any number is written.
+        normal: Direction of the pose, or None to leave its row out.
+    """
+    _write_rows(file, np.arange(1, len(points) + 1), points)
+    if normal is not None:
+        x, y, z = normal.tolist()
+        file.write(f"n {x:g} {y:g} {z:g}\n")
+
+
+def _write_rows(file: TextIO, indices: np.ndarray, points: np.ndarray) -> None:
+    for index, (x, y, z) in zip(indices.tolist(), points.tolist(), strict=True):
+        file.write(f"{index:d} {x:g} {y:g} {z:g}\n")

@@ -1,0 +1,134 @@
+"""The HTML page: one file, images inside, nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from smilevlm.reporting.figures import FigureImage, NoFigure
+from smilevlm.reporting.source import Run, small_png
+from smilevlm.reporting.table_files import cell_text
+from smilevlm.reporting.tables import Missing, Table, angle_text, fused_interval, interval_method
+from smilevlm.results import Example
+
+_LEVEL_WORDS = {"scan": "scans", "sequence": "sequences", "window": "windows"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One run on the page."""
+
+    run: Run
+    tables: Sequence[Table]
+    figures: Sequence[FigureImage | NoFigure]
+    settings: Table
+
+
+def render_page(sections: Sequence[Section], overview: Table) -> str:
+    """The whole page.
+
+    Raises:
+        ResultError: An example's image is missing or damaged.
+    """
+    environment = Environment(
+        loader=PackageLoader("smilevlm.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"cell_text": cell_text, "angle": angle_text, "percent": _percent, "data_uri": _data_uri}
+    environment.tests |= {
+        "missing": lambda cell: isinstance(cell, Missing),
+        "drawn": lambda figure: isinstance(figure, FigureImage),
+    }
+    return environment.get_template("report.html.j2").render(
+        sections=[_section(section) for section in sections],
+        overview=overview,
+        any_synthetic=any(section.run.result.synthetic for section in sections),
+        all_synthetic=all(section.run.result.synthetic for section in sections),
+        modes=sorted({section.run.result.pairing_mode for section in sections}),
+    )
+
+
+def _section(section: Section) -> dict[str, object]:
+    result = section.run.result
+    interval = fused_interval(result)
+    return {
+        "run": section.run,
+        "result": result,
+        "summary": result.summary,
+        "tables": section.tables,
+        "figures": section.figures,
+        "settings": section.settings,
+        "provenance": _provenance(section.run),
+        "level_words": _LEVEL_WORDS[result.level],
+        "num_samples": sum(fold.num_test_samples for fold in result.folds),
+        "num_subjects": sum(len(fold.test_subjects) for fold in result.folds),
+        "interval": None if interval is None else cell_text(interval, "percent_interval"),
+        "interval_method": interval_method(result),
+        "gain": _gain(section.run),
+        "examples": [_example(section.run, example) for example in result.examples],
+    }
+
+
+def _gain(run: Run) -> str:
+    """What the folds say of learned fusion against the plain mean, without more certainty than they have."""
+    gain = run.result.summary.gain_over_mean_fusion
+    points = f"{cell_text(gain.mean, 'points')} points against the plain mean of the views"
+    if gain.interval is None:
+        return f"{points}; one fold cannot say whether that is chance."
+    low, high = gain.interval
+    between = f"95 % interval {cell_text(gain.interval, 'points_interval')}, paired by fold"
+    if low > 0:
+        return f"{points} ({between}): better beyond the spread of the folds."
+    if high < 0:
+        return f"{points} ({between}): worse beyond the spread of the folds."
+    return f"{points} ({between}): no difference beyond the spread of the folds."
+
+
+def _provenance(run: Run) -> list[tuple[str, str]]:
+    result = run.result
+    rows = [
+        ("Recipe", result.recipe),
+        ("Data", f"{run.data}, manifest {result.manifest_hash}"),
+        ("Protocol", f"{result.protocol}; one test sample is one {result.level}"),
+        ("Folds run", f"{len(result.folds)} of {result.folds[0].num_folds}"),
+        ("Pairing", f"{result.pairing_mode}: {result.pairing_name}"),
+        ("Classes", ", ".join(result.classes)),
+        ("Views", ", ".join(angle_text(angle) for angle in result.view_angles_deg)),
+        ("Seeds", ", ".join(f"{name} {seed}" for name, seed in sorted(result.seeds.items())) or "none recorded"),
+        ("Package", f"smilevlm {result.package_version}"),
+        ("Commit", result.git_commit or "not run from a git checkout"),
+    ]
+    rows += [(f"Control: {control.name}", control.description) for control in result.controls]
+    if run.seconds:
+        rows.append(("Time", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in run.seconds.items())))
+    else:
+        rows.append(("Time", "not recorded (no timing.json beside the result file)"))
+    return rows
+
+
+def _example(run: Run, example: Example) -> dict[str, object]:
+    return {
+        "sample_id": example.sample_id,
+        "truth": example.truth,
+        "predicted": example.predicted,
+        "right": example.truth == example.predicted,
+        "views": [
+            {"angle": angle, "weight": example.view_weights[angle], "image": small_png(run.folder / image)}
+            for angle, image in example.images.items()
+        ],
+        "probabilities": list(example.probabilities.items()),
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.1f}"
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

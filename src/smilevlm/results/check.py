@@ -1,0 +1,203 @@
+"""What the numbers of a result file must say of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NoReturn
+
+import numpy as np
+from jaxtyping import Float
+
+from smilevlm.errors import ResultError, SettingsError
+from smilevlm.results.schema import (
+    ConfusionMatrix,
+    Example,
+    ExperimentResult,
+    FoldResult,
+    FoldsSummary,
+    Spread,
+    honest_pairing_name,
+)
+
+_TOLERANCE = 1e-9
+_WEIGHT_TOLERANCE = 1e-6
+
+
+def check_result(result: ExperimentResult, file: str) -> None:
+    """Recompute everything that follows from the counts and compare.
+
+    Args:
+        result: Decoded, so types, sizes and ranges are right.
+        file: Named in the error.
+
+    Raises:
+        ResultError: Subjects or samples are in two places, or a number contradicts the counts it is drawn from.
+    """
+    try:
+        expected_name = honest_pairing_name(result.pairing_mode, result.pairing_teacher)
+    except SettingsError as error:
+        raise ResultError(f"pairing_teacher: {error}", path=file) from None
+    if result.pairing_name != expected_name:
+        _fail(file, "pairing_name", f"expected {expected_name!r}, found {result.pairing_name!r}")
+    _check_folds(result.folds, result.classes, "folds", file)
+    _check_summary(result.summary, result.folds, "summary", file)
+    tested = {fold.fold: fold.test_subjects for fold in result.folds}
+    for index, control in enumerate(result.controls):
+        place = f"controls[{index}]"
+        if control.name in [other.name for other in result.controls[:index]]:
+            _fail(file, f"{place}.name", f"two controls are called {control.name!r}")
+        _check_folds(control.folds, result.classes, f"{place}.folds", file)
+        _check_summary(control.summary, control.folds, f"{place}.summary", file)
+        for number, fold in enumerate(control.folds):
+            if fold.fold not in tested or set(fold.test_subjects) != set(tested[fold.fold]):
+                _fail(file, f"{place}.folds[{number}].test_subjects", "a control is tested on the same folds' subjects")
+    for index, example in enumerate(result.examples):
+        _check_example(example, tested, f"examples[{index}]", file)
+
+
+def class_f1(confusion: ConfusionMatrix) -> Float[np.ndarray, " class"]:
+    """F1 of every class; zero where a class is neither there nor predicted."""
+    counts = np.asarray(confusion, dtype=np.float64)
+    hits = np.diag(counts)
+    support = counts.sum(axis=0) + counts.sum(axis=1)
+    return np.divide(2.0 * hits, support, out=np.zeros_like(hits), where=support > 0)
+
+
+def class_recall(confusion: ConfusionMatrix) -> Float[np.ndarray, " class"]:
+    """Recall of every class; zero where a class is not there."""
+    counts = np.asarray(confusion, dtype=np.float64)
+    support = counts.sum(axis=1)
+    return np.divide(np.diag(counts), support, out=np.zeros_like(support), where=support > 0)
+
+
+def _check_folds(folds: Sequence[FoldResult], classes: tuple[str, ...], place: str, file: str) -> None:
+    for index, fold in enumerate(folds):
+        here = f"{place}[{index}]"
+        if fold.num_folds != folds[0].num_folds:
+            _fail(file, f"{here}.num_folds", f"{fold.num_folds}, but {folds[0].num_folds} in the first fold")
+        if fold.fold >= fold.num_folds:
+            _fail(file, f"{here}.fold", f"{fold.fold} is not below num_folds {fold.num_folds}")
+        for other in folds[:index]:
+            if fold.fold == other.fold:
+                _fail(file, f"{here}.fold", f"fold {fold.fold} is there twice")
+            if shared := set(fold.test_subjects) & set(other.test_subjects):
+                _fail(file, f"{here}.test_subjects", f"{_some(shared)} also tested in fold {other.fold}")
+        _check_fold(fold, classes, here, file)
+
+
+def _check_fold(fold: FoldResult, classes: tuple[str, ...], here: str, file: str) -> None:
+    groups = ("train_subjects", "validation_subjects", "test_subjects")
+    for first, second in combinations(groups, 2):
+        if shared := set(getattr(fold, first)) & set(getattr(fold, second)):
+            _fail(file, f"{here}.{second}", f"{_some(shared)} also in {first}")
+    if set(fold.subject_counts) != set(fold.test_subjects):
+        _fail(file, f"{here}.subject_counts", "its subjects are not the test subjects")
+
+    counts = np.asarray(fold.confusion_matrix, dtype=np.int64)
+    total = int(counts.sum())
+    if total != fold.num_test_samples:
+        _fail(file, f"{here}.confusion_matrix", f"sums to {total}, but num_test_samples is {fold.num_test_samples}")
+    correct = sum(hit for hit, _ in fold.subject_counts.values())
+    tested = sum(tested for _, tested in fold.subject_counts.values())
+    if (correct, tested) != (int(np.trace(counts)), total):
+        expected = f"{int(np.trace(counts))} of {total}"
+        _fail(file, f"{here}.subject_counts", f"{correct} of {tested} correct, the confusion matrix says {expected}")
+
+    f1 = class_f1(fold.confusion_matrix)
+    _same(fold.accuracy, np.trace(counts) / total, f"{here}.accuracy", file)
+    for name, value in zip(classes, f1, strict=True):
+        _same(fold.per_class_f1[name], value, f"{here}.per_class_f1.{name}", file)
+    _same(fold.macro_f1, f1.mean(), f"{here}.macro_f1", file)
+    recall = class_recall(fold.confusion_matrix).mean()
+    _same(fold.unweighted_average_recall, recall, f"{here}.unweighted_average_recall", file)
+    for angle, matrix in fold.single_view_confusion.items():
+        view = np.asarray(matrix, dtype=np.int64)
+        if not np.array_equal(view.sum(axis=1), counts.sum(axis=1)):
+            place = f"{here}.single_view_confusion.{angle:g}"
+            _fail(file, place, "its rows do not sum to the samples per class of the fused confusion matrix")
+        _same(fold.single_view_accuracy[angle], np.trace(view) / total, f"{here}.single_view_accuracy.{angle:g}", file)
+    # A share of whole samples, whatever the embeddings were.
+    hits = fold.mean_fusion_accuracy * total
+    if abs(hits - round(hits)) > 1e-6:
+        _fail(file, f"{here}.mean_fusion_accuracy", f"{fold.mean_fusion_accuracy!r} is no share of {total} samples")
+
+    present = {name for name, row in zip(classes, counts, strict=True) if row.sum()}
+    if set(fold.view_weights_by_class) != present:
+        _fail(file, f"{here}.view_weights_by_class", f"expected the classes tested: {_some(present)}")
+    for angle, weight in fold.view_weights.items():
+        weighted = sum(
+            row.sum() * fold.view_weights_by_class[name][angle]
+            for name, row in zip(classes, counts, strict=True)
+            if name in present
+        )
+        place = f"{here}.view_weights.{angle:g}"
+        _same(weight, weighted / total, place, file, _WEIGHT_TOLERANCE)
+
+
+def _check_summary(summary: FoldsSummary, folds: Sequence[FoldResult], place: str, file: str) -> None:
+    if summary.num_folds_run != len(folds):
+        _fail(file, f"{place}.num_folds_run", f"{summary.num_folds_run}, but there are {len(folds)} folds")
+    fused = [fold.accuracy for fold in folds]
+    mean_fusion = [fold.mean_fusion_accuracy for fold in folds]
+
+    def check(spread: Spread, values: Sequence[float], name: str) -> None:
+        _check_spread(spread, values, f"{place}.{name}", file)
+
+    check(summary.accuracy, fused, "accuracy")
+    check(summary.macro_f1, [fold.macro_f1 for fold in folds], "macro_f1")
+    recalls = [fold.unweighted_average_recall for fold in folds]
+    check(summary.unweighted_average_recall, recalls, "unweighted_average_recall")
+    check(summary.mean_fusion_accuracy, mean_fusion, "mean_fusion_accuracy")
+    check(summary.gain_over_mean_fusion, _minus(fused, mean_fusion), "gain_over_mean_fusion")
+    for name, spread in summary.per_class_f1.items():
+        check(spread, [fold.per_class_f1[name] for fold in folds], f"per_class_f1.{name}")
+    for angle, spread in summary.single_view_accuracy.items():
+        view = [fold.single_view_accuracy[angle] for fold in folds]
+        check(spread, view, f"single_view_accuracy.{angle:g}")
+        check(summary.gain_over_single_view[angle], _minus(fused, view), f"gain_over_single_view.{angle:g}")
+    for angle, weight in summary.view_weights.items():
+        mean = float(np.mean([fold.view_weights[angle] for fold in folds]))
+        _same(weight, mean, f"{place}.view_weights.{angle:g}", file, _WEIGHT_TOLERANCE)
+    pooled = np.sum([fold.confusion_matrix for fold in folds], axis=0)
+    if not np.array_equal(pooled, np.asarray(summary.confusion_matrix)):
+        _fail(file, f"{place}.confusion_matrix", "is not the sum over the folds")
+
+
+def _check_spread(spread: Spread, values: Sequence[float], place: str, file: str) -> None:
+    _same(spread.mean, float(np.mean(values)), f"{place}.mean", file)
+    if len(values) == 1:
+        if spread.std is not None or spread.interval is not None:
+            _fail(file, place, "one fold has neither a standard deviation nor an interval; expected null")
+        return
+    if spread.std is None or spread.interval is None:
+        _fail(file, place, f"std and interval are asked for with {len(values)} folds")
+    _same(spread.std, float(np.std(values, ddof=1)), f"{place}.std", file)
+    low, high = spread.interval
+    if not low - _TOLERANCE <= spread.mean <= high + _TOLERANCE:
+        _fail(file, f"{place}.interval", f"[{low!r}, {high!r}] does not hold the mean {spread.mean!r}")
+
+
+def _check_example(example: Example, tested: dict[int, tuple[str, ...]], place: str, file: str) -> None:
+    if example.subject not in tested.get(example.fold, ()):
+        _fail(file, f"{place}.subject", f"{example.subject!r} is no test subject of fold {example.fold}")
+    if example.probabilities[example.predicted] < max(example.probabilities.values()) - 1e-6:
+        _fail(file, f"{place}.predicted", f"{example.predicted!r} does not have the highest probability")
+
+
+def _minus(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    return [a - b for a, b in zip(first, second, strict=True)]
+
+
+def _same(found: float, expected: float, place: str, file: str, tolerance: float = _TOLERANCE) -> None:
+    if abs(found - float(expected)) > tolerance:
+        _fail(file, place, f"{found!r}, but the counts give {float(expected)!r}")
+
+
+def _fail(file: str, place: str, message: str) -> NoReturn:
+    raise ResultError(f"{place}: {message}", path=file)
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")

@@ -1,0 +1,206 @@
+"""From parsed JSON to the schema's dataclasses: types, ranges, sizes and names, field by field."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from smilevlm.results.node import Node
+from smilevlm.results.schema import (
+    LEVELS,
+    MAX_EXAMPLES,
+    PAIRING_MODES,
+    SCHEMA_VERSION,
+    ConfusionMatrix,
+    ControlResult,
+    Example,
+    ExperimentResult,
+    FoldResult,
+    FoldsSummary,
+    Interval,
+    Spread,
+)
+
+
+def decode_result(root: Node) -> ExperimentResult:
+    """Read a whole result; what its numbers say of each other is checked by `check_result`.
+
+    Raises:
+        ResultError: A field is missing, unknown, of the wrong type or size, or out of range.
+    """
+    if isinstance(root.value, dict) and "schema_version" in root.value:
+        version = root.members()["schema_version"]
+        if version.integer(1) != SCHEMA_VERSION:
+            version.fail(f"this program reads version {SCHEMA_VERSION}, found {version.value}")
+    f = root.fields(field.name for field in fields(ExperimentResult))
+    classes = f["classes"].texts()
+    if len(classes) < 2:
+        f["classes"].fail(f"expected at least two classes, found {len(classes)}")
+    angles_deg = _angles(f["view_angles_deg"])
+    f["settings"].members()
+    settings = f["settings"].plain()
+    assert isinstance(settings, dict)
+    examples = f["examples"].items()
+    if len(examples) > MAX_EXAMPLES:
+        f["examples"].fail(f"expected at most {MAX_EXAMPLES} examples, found {len(examples)}")
+    return ExperimentResult(
+        schema_version=SCHEMA_VERSION,
+        recipe=f["recipe"].text(),
+        settings=settings,
+        layout=f["layout"].text(),
+        manifest_hash=f["manifest_hash"].text(),
+        synthetic=f["synthetic"].boolean(),
+        pairing_mode=f["pairing_mode"].choice(PAIRING_MODES),
+        pairing_name=f["pairing_name"].text(),
+        pairing_teacher=f["pairing_teacher"].optional_text(),
+        protocol=f["protocol"].text(),
+        level=f["level"].choice(LEVELS),
+        classes=classes,
+        view_angles_deg=angles_deg,
+        seeds={name: node.integer() for name, node in f["seeds"].members().items()},
+        package_version=f["package_version"].text(),
+        git_commit=f["git_commit"].optional_text(),
+        folds=_folds(f["folds"], classes, angles_deg),
+        summary=_summary(f["summary"], classes, angles_deg),
+        controls=tuple(_control(node, classes, angles_deg) for node in f["controls"].items()),
+        examples=tuple(_example(node, classes, angles_deg) for node in examples),
+    )
+
+
+def _angles(node: Node) -> tuple[float, ...]:
+    angles = tuple(item.number(-180.0, 180.0) for item in node.items())
+    if not angles:
+        node.fail("expected at least one view angle")
+    if len(set(angles)) != len(angles):
+        node.fail(f"an angle is there twice: {list(angles)}")
+    return angles
+
+
+def _folds(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -> tuple[FoldResult, ...]:
+    folds = tuple(_fold(item, classes, angles_deg) for item in node.items())
+    if not folds:
+        node.fail("expected at least one fold")
+    return folds
+
+
+def _fold(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -> FoldResult:
+    f = node.fields(field.name for field in fields(FoldResult))
+    by_class = f["view_weights_by_class"].members()
+    for name, member in by_class.items():
+        if name not in classes:
+            member.fail(f"{name!r} is none of the classes")
+    log = f["metrics_csv"]
+    return FoldResult(
+        fold=f["fold"].integer(),
+        num_folds=f["num_folds"].integer(1),
+        train_subjects=f["train_subjects"].texts(),
+        validation_subjects=f["validation_subjects"].texts(),
+        test_subjects=f["test_subjects"].texts(),
+        num_train_samples=f["num_train_samples"].integer(),
+        num_test_samples=f["num_test_samples"].integer(1),
+        accuracy=f["accuracy"].number(0.0, 1.0),
+        accuracy_interval=_interval(f["accuracy_interval"], 0.0),
+        macro_f1=f["macro_f1"].number(0.0, 1.0),
+        per_class_f1={name: n.number(0.0, 1.0) for name, n in f["per_class_f1"].by_class(classes).items()},
+        unweighted_average_recall=f["unweighted_average_recall"].number(0.0, 1.0),
+        confusion_matrix=_confusion(f["confusion_matrix"], len(classes)),
+        subject_counts={name: _count(n) for name, n in f["subject_counts"].members().items()},
+        view_weights=_weights(f["view_weights"], angles_deg),
+        view_weights_by_class={name: _weights(by_class[name], angles_deg) for name in classes if name in by_class},
+        single_view_accuracy={
+            angle: n.number(0.0, 1.0) for angle, n in f["single_view_accuracy"].by_angle(angles_deg).items()
+        },
+        single_view_confusion={
+            angle: _confusion(n, len(classes)) for angle, n in f["single_view_confusion"].by_angle(angles_deg).items()
+        },
+        mean_fusion_accuracy=f["mean_fusion_accuracy"].number(0.0, 1.0),
+        metrics_csv=None if log.value is None else log.relative_path(),
+    )
+
+
+def _interval(node: Node, low: float) -> Interval | None:
+    if node.value is None:
+        return None
+    items = node.items()
+    if len(items) != 2:
+        node.fail(f"expected [low, high] or null, found {len(items)} numbers")
+    lower, upper = (item.number(low, 1.0) for item in items)
+    if lower > upper:
+        node.fail(f"the lower end {lower!r} is above the upper end {upper!r}")
+    return lower, upper
+
+
+def _confusion(node: Node, num_classes: int) -> ConfusionMatrix:
+    rows = node.items()
+    if len(rows) != num_classes:
+        node.fail(f"expected {num_classes} rows, one per class, found {len(rows)}")
+    for row in rows:
+        if len(row.items()) != num_classes:
+            row.fail(f"expected {num_classes} counts, one per class, found {len(row.items())}")
+    return tuple(tuple(item.integer() for item in row.items()) for row in rows)
+
+
+def _count(node: Node) -> tuple[int, int]:
+    items = node.items()
+    if len(items) != 2:
+        node.fail(f"expected [correct, tested], found {len(items)} numbers")
+    correct, tested = items[0].integer(), items[1].integer(1)
+    if correct > tested:
+        node.fail(f"{correct} correct of {tested} tested")
+    return correct, tested
+
+
+def _weights(node: Node, angles_deg: tuple[float, ...]) -> dict[float, float]:
+    weights = {angle: member.number(0.0, 1.0) for angle, member in node.by_angle(angles_deg).items()}
+    if abs(sum(weights.values()) - 1.0) > 1e-4:
+        node.fail(f"the weights sum to {sum(weights.values())!r}, expected 1")
+    return weights
+
+
+def _spread(node: Node, low: float = 0.0) -> Spread:
+    f = node.fields(field.name for field in fields(Spread))
+    std = None if f["std"].value is None else f["std"].number(0.0, 2.0)
+    return Spread(mean=f["mean"].number(low, 1.0), std=std, interval=_interval(f["interval"], low))
+
+
+def _summary(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -> FoldsSummary:
+    f = node.fields(field.name for field in fields(FoldsSummary))
+    return FoldsSummary(
+        num_folds_run=f["num_folds_run"].integer(1),
+        accuracy=_spread(f["accuracy"]),
+        macro_f1=_spread(f["macro_f1"]),
+        unweighted_average_recall=_spread(f["unweighted_average_recall"]),
+        per_class_f1={name: _spread(n) for name, n in f["per_class_f1"].by_class(classes).items()},
+        mean_fusion_accuracy=_spread(f["mean_fusion_accuracy"]),
+        gain_over_mean_fusion=_spread(f["gain_over_mean_fusion"], -1.0),
+        single_view_accuracy={a: _spread(n) for a, n in f["single_view_accuracy"].by_angle(angles_deg).items()},
+        gain_over_single_view={a: _spread(n, -1.0) for a, n in f["gain_over_single_view"].by_angle(angles_deg).items()},
+        view_weights=_weights(f["view_weights"], angles_deg),
+        confusion_matrix=_confusion(f["confusion_matrix"], len(classes)),
+    )
+
+
+def _control(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -> ControlResult:
+    f = node.fields(field.name for field in fields(ControlResult))
+    return ControlResult(
+        name=f["name"].text(),
+        description=f["description"].text(),
+        folds=_folds(f["folds"], classes, angles_deg),
+        summary=_summary(f["summary"], classes, angles_deg),
+    )
+
+
+def _example(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -> Example:
+    f = node.fields(field.name for field in fields(Example))
+    probabilities = {name: n.number(0.0, 1.0) for name, n in f["probabilities"].by_class(classes).items()}
+    if abs(sum(probabilities.values()) - 1.0) > 1e-4:
+        f["probabilities"].fail(f"the probabilities sum to {sum(probabilities.values())!r}, expected 1")
+    return Example(
+        sample_id=f["sample_id"].text(),
+        subject=f["subject"].text(),
+        fold=f["fold"].integer(),
+        truth=f["truth"].choice(classes),
+        predicted=f["predicted"].choice(classes),
+        probabilities=probabilities,
+        view_weights=_weights(f["view_weights"], angles_deg),
+        images={angle: n.relative_path() for angle, n in f["images"].by_angle(angles_deg).items()},
+    )

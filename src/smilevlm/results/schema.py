@@ -1,0 +1,201 @@
+"""What a result file holds. Angles are degrees; accuracies and F1 are fractions in [0, 1], never per cent.
+
+Nothing here depends on the clock or the machine: the same run writes the same bytes. Durations live in `timing.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from smilevlm.errors import SettingsError
+
+SCHEMA_VERSION = 1
+MAX_EXAMPLES = 24
+
+Level = Literal["scan", "sequence", "window"]
+"""What one test sample is."""
+PairingMode = Literal["class", "pseudo", "generic"]
+"""Where a training sample's prompt comes from."""
+Interval = tuple[float, float]
+"""Lower and upper end of a 95 % interval."""
+ConfusionMatrix = tuple[tuple[int, ...], ...]
+"""Counts; rows are the truth, columns the prediction, both in the order of `ExperimentResult.classes`."""
+
+LEVELS: tuple[Level, ...] = ("scan", "sequence", "window")
+PAIRING_MODES: tuple[PairingMode, ...] = ("class", "pseudo", "generic")
+
+
+def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
+    """How much supervision a pairing mode really uses; printed beside every result.
+
+    Args:
+        mode: One of `PAIRING_MODES`.
+        teacher: The frozen zero-shot model that gave the pseudo labels; asked for by `pseudo` only.
+
+    Raises:
+        SettingsError: An unknown mode, `pseudo` without a teacher, or a teacher with another mode.
+    """
+    if mode not in PAIRING_MODES:
+        raise SettingsError(f"pairing mode {mode!r} is unknown; known are {', '.join(PAIRING_MODES)}")
+    if mode == "pseudo":
+        if not teacher:
+            raise SettingsError("pairing mode 'pseudo' must name the teacher that gave the pseudo labels")
+        return f"label-free, teacher {teacher}"
+    if teacher is not None:
+        raise SettingsError(f"pairing mode {mode!r} has no teacher, {teacher!r} was given")
+    return "weakly supervised" if mode == "class" else "label-free"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldResult:
+    """The scores of one fold.
+
+    Attributes:
+        fold: Index from zero, below `num_folds`.
+        num_folds: Folds of the protocol, whether or not all of them were run.
+        train_subjects: Qualified where data sets mix (`bu4dfe/F001`): the three lists share no name.
+        validation_subjects: Those that chose an epoch or a threshold; may be empty.
+        test_subjects: Exactly the keys of `subject_counts`.
+        accuracy_interval: 95 % percentile bootstrap that redraws test subjects; None with fewer than two of them.
+        macro_f1: Mean of `per_class_f1` over all classes; a class that never occurs counts as zero.
+        unweighted_average_recall: Mean recall over all classes; a class that never occurs counts as zero.
+        subject_counts: Subject to (correct, tested) samples.
+        view_weights: View angle to mean fusion weight over the test samples; sums to one.
+        view_weights_by_class: The same per true class; a class without test samples is absent.
+        single_view_accuracy: View angle to the accuracy of that view's embedding alone.
+        single_view_confusion: View angle to its confusion matrix.
+        mean_fusion_accuracy: Accuracy of the plain mean of the views' embeddings.
+        metrics_csv: The training log, a POSIX path relative to the result file; None when there is none.
+    """
+
+    fold: int
+    num_folds: int
+    train_subjects: tuple[str, ...]
+    validation_subjects: tuple[str, ...]
+    test_subjects: tuple[str, ...]
+    num_train_samples: int
+    num_test_samples: int
+    accuracy: float
+    accuracy_interval: Interval | None
+    macro_f1: float
+    per_class_f1: Mapping[str, float]
+    unweighted_average_recall: float
+    confusion_matrix: ConfusionMatrix
+    subject_counts: Mapping[str, tuple[int, int]]
+    view_weights: Mapping[float, float]
+    view_weights_by_class: Mapping[str, Mapping[float, float]]
+    single_view_accuracy: Mapping[float, float]
+    single_view_confusion: Mapping[float, ConfusionMatrix]
+    mean_fusion_accuracy: float
+    metrics_csv: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """One number over folds.
+
+    Attributes:
+        mean: Unweighted mean over folds.
+        std: Sample standard deviation (divisor n - 1); None with one fold.
+        interval: 95 % Student t interval of the mean, cut to the range the number can have; None with one fold.
+    """
+
+    mean: float
+    std: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldsSummary:
+    """What the folds say together.
+
+    Attributes:
+        gain_over_mean_fusion: Fused minus mean-fusion accuracy, paired by fold.
+        gain_over_single_view: View angle to fused minus that view's accuracy, paired by fold.
+        view_weights: View angle to the mean over folds of the mean weight.
+        confusion_matrix: Sum over folds: every test sample once.
+    """
+
+    num_folds_run: int
+    accuracy: Spread
+    macro_f1: Spread
+    unweighted_average_recall: Spread
+    per_class_f1: Mapping[str, Spread]
+    mean_fusion_accuracy: Spread
+    gain_over_mean_fusion: Spread
+    single_view_accuracy: Mapping[float, Spread]
+    gain_over_single_view: Mapping[float, Spread]
+    view_weights: Mapping[float, float]
+    confusion_matrix: ConfusionMatrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlResult:
+    """The same evaluation with one thing broken on purpose, for example the prompts' classes shuffled.
+
+    Its folds are folds of the main result, with the same test subjects.
+    """
+
+    name: str
+    description: str
+    folds: tuple[FoldResult, ...]
+    summary: FoldsSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One test sample to look at.
+
+    Attributes:
+        predicted: The class of the highest probability.
+        probabilities: Class to probability; sums to one.
+        view_weights: View angle to fusion weight; sums to one.
+        images: View angle to a PNG, a POSIX path relative to the result file.
+    """
+
+    sample_id: str
+    subject: str
+    fold: int
+    truth: str
+    predicted: str
+    probabilities: Mapping[str, float]
+    view_weights: Mapping[float, float]
+    images: Mapping[float, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentResult:
+    """One `results.json`.
+
+    Attributes:
+        settings: The resolved configuration as plain nested values.
+        layout: Name of the data layout that was tested on.
+        manifest_hash: Digest of the prepared set's manifest.
+        synthetic: Whether the faces were made by a program. Decides what may be said about the numbers.
+        pairing_name: `honest_pairing_name(pairing_mode, pairing_teacher)`, and nothing else.
+        seeds: What the seed is for to the seed, for example `{"folds": 0, "training": 0}`.
+        git_commit: None outside a checkout.
+    """
+
+    recipe: str
+    settings: Mapping[str, object]
+    layout: str
+    manifest_hash: str
+    synthetic: bool
+    pairing_mode: str
+    pairing_name: str
+    pairing_teacher: str | None = None
+    protocol: str
+    level: str
+    classes: tuple[str, ...]
+    view_angles_deg: tuple[float, ...]
+    seeds: Mapping[str, int]
+    package_version: str
+    git_commit: str | None
+    folds: tuple[FoldResult, ...]
+    summary: FoldsSummary
+    controls: tuple[ControlResult, ...] = ()
+    examples: tuple[Example, ...] = ()
+    schema_version: int = SCHEMA_VERSION

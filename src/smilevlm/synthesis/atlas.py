@@ -1,0 +1,126 @@
+"""Texture of a scan as BU-3DFE stores it: one image with two camera views side by side, split along the face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int32
+from scipy import ndimage
+
+from smilevlm.synthesis.scanner import Scan
+from smilevlm.typing import RgbImage
+from smilevlm.views import kernels
+
+_CAMERA_YAW_DEG = (-35.0, 35.0)
+_MARGIN = 0.04
+
+
+@dataclass(frozen=True, kw_only=True)
+class Atlas:
+    """A texture and how polygons use it.
+
+    Args:
+        texture: RGB, row 0 on top, left half seen from the viewer's left.
+        uv: Texture coordinates, v from the bottom. Along the seam a vertex has two.
+        uv_polygons: Like the scan's polygons, but numbering `uv`.
+    """
+
+    texture: RgbImage
+    uv: Float32[np.ndarray, "coordinate 2"]
+    uv_polygons: Int32[np.ndarray, "polygon 4"]
+
+
+def make_atlas(scan: Scan, *, size: int, shade: float = 0.25) -> Atlas:
+    """Photograph the scan from two sides.
+
+    Args:
+        scan: What was scanned.
+        size: Height and width of the texture in pixels.
+        shade: How much of the light's direction is left in the photographs, in [0, 1].
+    """
+    texture = np.zeros((size, size, 3), np.uint8)
+    triangles, triangle_side = _triangles_by_side(scan)
+    half = size // 2
+    uv_of_side = []
+    for side, yaw_deg in enumerate(_CAMERA_YAW_DEG):
+        x, y, depth = _project(scan.vertices, yaw_deg)
+        u, v = _fit(x), _fit(y)
+        uv_of_side.append(np.stack([(side + u) / 2, v], axis=1).astype(np.float32))
+        mine = np.ascontiguousarray(triangles[triangle_side == side])
+        texture[:, side * half : side * half + half] = _photograph(
+            scan, mine, (u * half).astype(np.float32), ((1 - v) * size).astype(np.float32), depth, (size, half), shade
+        )
+    return _unwrap(scan, texture, np.stack(uv_of_side))
+
+
+def _polygon_side(scan: Scan) -> np.ndarray:
+    """0 for polygons on the viewer's left of the face, 1 on the right."""
+    corner = np.where(scan.polygons >= 0, scan.polygons, scan.polygons[:, :1])
+    return (scan.arc_mm[corner].mean(axis=1) > 0).astype(np.int64)
+
+
+def _triangles_by_side(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+    side = _polygon_side(scan)
+    quads = scan.polygons[:, 3] >= 0
+    triangles = np.concatenate([scan.polygons[:, :3], scan.polygons[quads][:, [0, 2, 3]]])
+    return triangles.astype(np.int32), np.concatenate([side, side[quads]])
+
+
+def _project(vertices: np.ndarray, yaw_deg: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    angle = np.deg2rad(yaw_deg)
+    # The camera stands at `yaw_deg`; turning the head by the opposite angle shows the same.
+    x = np.cos(angle) * vertices[:, 0] - np.sin(angle) * vertices[:, 2]
+    depth = np.sin(angle) * vertices[:, 0] + np.cos(angle) * vertices[:, 2]
+    return x, vertices[:, 1], depth.astype(np.float32)
+
+
+def _fit(values: np.ndarray) -> np.ndarray:
+    low, high = values.min(), values.max()
+    return _MARGIN + (1 - 2 * _MARGIN) * (values - low) / (high - low)
+
+
+def _photograph(
+    scan: Scan,
+    faces: np.ndarray,
+    x_px: np.ndarray,
+    y_px: np.ndarray,
+    depth: np.ndarray,
+    shape: tuple[int, int],
+    shade: float,
+) -> np.ndarray:
+    depth_map = np.full(shape, kernels.EMPTY, np.float32)
+    cover = np.full(shape, -1, np.int32)
+    kernels.rasterise(x_px, y_px, depth, faces, depth_map, cover)
+    weights = np.zeros((*shape, 2), np.float32)
+    kernels.barycentric(x_px, y_px, faces, cover, weights)
+    drawn = cover >= 0
+    second, third = weights[drawn][:, 0, None], weights[drawn][:, 1, None]
+    corner = scan.colors[faces[cover[drawn]]]
+    color = corner[:, 0] * (1 - second - third) + corner[:, 1] * second + corner[:, 2] * third
+    a, b, c = (scan.vertices[faces[cover[drawn]]][:, k] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    facing = np.abs(normal[:, 2]) / np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
+    image = np.full((*shape, 3), 40, np.uint8)
+    image[drawn] = np.clip(color * (1 - shade + shade * facing)[:, None], 0, 255)
+    # Interpolation at the rim must not pick up background, so the rim's colour goes on a little outside.
+    distance, nearest = ndimage.distance_transform_edt(~drawn, return_indices=True)
+    rim = (distance > 0) & (distance <= 6)
+    image[rim] = image[nearest[0][rim], nearest[1][rim]]
+    return image
+
+
+def _unwrap(scan: Scan, texture: RgbImage, uv_of_side: np.ndarray) -> Atlas:
+    """Number the (vertex, side) pairs that polygons use; seam vertices are used from both sides."""
+    side = _polygon_side(scan)
+    num_vertices = len(scan.vertices)
+    there = scan.polygons >= 0
+    key = np.where(there, scan.polygons + side[:, None] * num_vertices, -1)
+    used = np.unique(key[there])
+    number = np.full(2 * num_vertices, -1, np.int32)
+    number[used] = np.arange(len(used), dtype=np.int32)
+    return Atlas(
+        texture=texture,
+        uv=uv_of_side[used // num_vertices, used % num_vertices],
+        uv_polygons=np.where(there, number[key], -1).astype(np.int32),
+    )

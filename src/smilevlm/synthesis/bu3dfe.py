@@ -1,0 +1,236 @@
+"""Synthetic faces in the layout of BU-3DFE: folders, names, VRML text, textures and landmarks as the data set has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from smilevlm.errors import LayoutError, SettingsError
+from smilevlm.files import folder_in_one_piece, write_atomically
+from smilevlm.geometry import Mesh
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
+from smilevlm.readers import PSE_BND_NUMBERS, write_bnd, write_bu3dfe_vrml, write_pse
+from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.atlas import Atlas, make_atlas
+from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions
+from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.marker import MARKER_NAME
+from smilevlm.synthesis.people import Person, draw_person
+from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head
+from smilevlm.synthesis.skin import skin_colors
+from smilevlm.views import ViewSettings, render_normalised
+
+_CODES = {"angry": "AN", "disgust": "DI", "fear": "FE", "happy": "HA", "sad": "SA", "surprise": "SU", NEUTRAL: "NE"}
+_FEMALE_SHARE = 0.56
+_EAR_POINTS = (68, 82)
+"""Landmarks that stand for the `.pse` points 84 and 85, which the 83 do not hold: the contour's ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bu3dfeSettings:
+    """What to write.
+
+    Args:
+        num_subjects: People; BU-3DFE has 100.
+        seed: Same seed, same bytes, whatever the number of processes.
+        levels: Intensities 1 to 4; BU-3DFE has all four.
+        texture_size: Height and width of the texture in pixels.
+        complete: Also write the uncropped RAW scan, its pose file and the 2D photograph.
+        scanner: How the scans differ from the true faces.
+    """
+
+    num_subjects: int
+    seed: int = 0
+    levels: tuple[int, ...] = (1, 2, 3, 4)
+    texture_size: int = 512
+    complete: bool = True
+    scanner: ScannerSettings = field(default_factory=ScannerSettings)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_subjects <= 9999:
+            raise SettingsError(f"num_subjects is {self.num_subjects}; expected 1 to 9999")
+        if not self.levels or not set(self.levels) <= set(LEVEL_INTENSITY):
+            raise SettingsError(f"levels is {self.levels}; expected some of 1, 2, 3, 4")
+        if not 16 <= self.texture_size <= 4096:
+            raise SettingsError(f"texture_size is {self.texture_size}; expected 16 to 4096")
+
+
+def subject_names(num_subjects: int) -> list[str]:
+    """F0001, F0002, ..., M0001, ... with BU-3DFE's share of women."""
+    num_women = round(_FEMALE_SHARE * num_subjects)
+    return [f"F{n + 1:04d}" for n in range(num_women)] + [f"M{n + 1:04d}" for n in range(num_subjects - num_women)]
+
+
+def synthesize_bu3dfe(
+    root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None
+) -> int:
+    """Write the data set; subjects already there are left alone, so an interrupted run goes on.
+
+    Args:
+        root: Folder to write; made if missing.
+        settings: What to write.
+        jobs: Processes.
+        progress: Called with (subjects done, subjects in all).
+
+    Returns:
+        The number of subjects written now.
+
+    Raises:
+        LayoutError: The folder holds faces made with other settings.
+    """
+    from joblib import Parallel, delayed
+
+    root.mkdir(parents=True, exist_ok=True)
+    _claim(root, settings)
+    names = subject_names(settings.num_subjects)
+    missing = [(number, name) for number, name in enumerate(names) if not (root / name).is_dir()]
+    done = len(names) - len(missing)
+    if progress:
+        progress(done, len(names))
+    if not missing:
+        return 0
+    head_model()  # builds the model's cache once, before several processes would
+    calls = (delayed(write_subject)(root, number, name, settings) for number, name in missing)
+    for _ in Parallel(n_jobs=jobs, return_as="generator_unordered")(calls):
+        done += 1
+        if progress:
+            progress(done, len(names))
+    return len(missing)
+
+
+def _claim(root: Path, settings: Bu3dfeSettings) -> None:
+    """Write the marker that says these faces are synthetic, or refuse a folder made with other settings."""
+    identity = {"layout": "bu3dfe", "synthetic": True, **json.loads(json.dumps(asdict(settings)))}
+    marker = root / MARKER_NAME
+    if marker.exists():
+        found = json.loads(marker.read_text())
+        if found != identity:
+            changed = sorted(k for k in identity.keys() | found.keys() if identity.get(k) != found.get(k))
+            raise LayoutError(
+                f"{root} holds synthetic faces made with other settings ({', '.join(changed)}); choose another folder"
+            )
+        return
+    if any(root.iterdir()):
+        raise LayoutError(f"{root} is not empty and holds no {MARKER_NAME}; synthetic faces go to a folder of their own")
+    write_atomically(marker, json.dumps(identity, indent=2, sort_keys=True) + "\n")
+
+
+def write_subject(root: Path, number: int, name: str, settings: Bu3dfeSettings) -> None:
+    """Write one subject's folder in one piece."""
+    model, places = head_model(), anatomy()
+    rng = np.random.default_rng([settings.seed, number, 0])
+    person = draw_person(
+        rng, sex=name[0], shape_changes=model.shape_changes, facial_actions=model.facial_actions
+    )
+    colors = skin_colors(rng, person, places)
+    poses = [(NEUTRAL, 0), *((e, level) for e in BASIC_EXPRESSIONS for level in settings.levels)]
+    streams = [np.random.default_rng([settings.seed, number, 1, _pose_key(*pose)]) for pose in poses]
+    actions = [
+        draw_actions(
+            stream,
+            person=person,
+            expression=expression,
+            intensity=LEVEL_INTENSITY.get(level, 0.0),
+            facial_actions=model.facial_actions,
+        )
+        for stream, (expression, level) in zip(streams, poses, strict=True)
+    ]
+    coarse = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions)
+    with folder_in_one_piece(root / name) as folder:
+        for stream, (expression, level), vertices in zip(streams, poses, coarse, strict=True):
+            stem = f"{name}_{_CODES[expression]}{level:02d}{person.ethnicity}"
+            head = _true_surface(vertices, person)
+            # Teeth and tongue are seen by some scanners and lost in the dark by others.
+            visible = np.ones(len(model.topology.fine_faces), bool)
+            if stream.uniform() < 0.5:
+                visible &= ~places.inner_faces
+            faces = model.topology.fine_faces[visible]
+            scan = scan_head(
+                stream,
+                vertices_mm=head,
+                faces=faces,
+                colors=colors,
+                landmarks_mm=head[places.landmarks],
+                settings=settings.scanner,
+            )
+            _write_scan(folder, stem, scan, settings)
+            if settings.complete:
+                _write_raw(folder, stem, stream, head, faces, colors, settings)
+
+
+def _pose_key(expression: str, level: int) -> int:
+    """A scan's stream depends on what it shows, not on which other levels are written beside it."""
+    return 10 * ((*BASIC_EXPRESSIONS, NEUTRAL).index(expression)) + level
+
+
+def _true_surface(coarse: np.ndarray, person: Person) -> np.ndarray:
+    """The refined head of this person's size, nose tip at the origin, millimetres."""
+    fine = head_model().topology.refine @ coarse
+    fine = (fine - fine[anatomy().nose_tip]) * np.float32(person.size)
+    return fine.astype(np.float32)
+
+
+def _write_scan(folder: Path, stem: str, scan: Scan, settings: Bu3dfeSettings) -> None:
+    atlas = make_atlas(scan, size=settings.texture_size)
+    Image.fromarray(atlas.texture).save(folder / f"{stem}_F3D.bmp")
+    _write_vrml(folder / f"{stem}_F3D.wrl", scan, atlas, f"{stem}_F3D.bmp")
+    with (folder / f"{stem}_F3D.bnd").open("w", newline="\n") as file:
+        write_bnd(file, scan.landmarks)
+    if settings.complete:
+        _photograph(scan, atlas, settings.texture_size).save(folder / f"{stem}_F2D.bmp")
+
+
+def _write_raw(
+    folder: Path,
+    stem: str,
+    rng: np.random.Generator,
+    head: np.ndarray,
+    faces: np.ndarray,
+    colors: np.ndarray,
+    settings: Bu3dfeSettings,
+) -> None:
+    """The uncropped scan of the same moment in another frame, with its pose file."""
+    raw = scan_head(
+        rng,
+        vertices_mm=head,
+        faces=faces,
+        colors=colors,
+        landmarks_mm=head[anatomy().landmarks],
+        settings=settings.scanner,
+        cropped=False,
+    )
+    # BU-3DFE's RAW scans share the texture file of the cropped ones.
+    _write_vrml(folder / f"{stem}_RAW.wrl", raw, make_atlas(raw, size=settings.texture_size), f"{stem}_F3D.bmp")
+    rows = [n - 1 for n in PSE_BND_NUMBERS if n <= len(raw.landmarks)] + list(_EAR_POINTS)
+    with (folder / f"{stem}_RAW.pse").open("w", newline="\n") as file:
+        write_pse(file, raw.landmarks[rows], normal=np.array([0, 0, 1], np.float32))
+
+
+def _write_vrml(path: Path, scan: Scan, atlas: Atlas, texture_name: str) -> None:
+    with path.open("w", newline="\n") as file:
+        write_bu3dfe_vrml(
+            file,
+            vertices=scan.vertices,
+            polygons=scan.polygons,
+            uv=atlas.uv,
+            uv_polygons=atlas.uv_polygons,
+            texture_name=texture_name,
+        )
+
+
+def _photograph(scan: Scan, atlas: Atlas, size: int) -> Image.Image:
+    """The 2D face image: the textured scan seen from the front."""
+    quads = scan.polygons[:, 3] >= 0
+    corners = np.concatenate([scan.polygons[:, :3], scan.polygons[quads][:, [0, 2, 3]]]).astype(np.int32)
+    uv = np.concatenate([atlas.uv_polygons[:, :3], atlas.uv_polygons[quads][:, [0, 2, 3]]])
+    centre = scan.landmarks.mean(axis=0)
+    mesh = Mesh(
+        vertices=(scan.vertices - centre).astype(np.float32), faces=corners, uv=atlas.uv[uv], texture=atlas.texture
+    )
+    view = ViewSettings(angles_deg=(0.0,), size=size, kind="texture", window_mm=230.0)
+    return Image.fromarray(render_normalised(mesh, view)[0])

@@ -1,0 +1,116 @@
+"""Who is scanned: shape, skin and habits of synthetic people, each from a seed of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+_ETHNICITY_CODES: tuple[tuple[str, tuple[float, float, float]], ...] = (
+    # BU-3DFE's code, then the mean share of anny's african, asian and caucasian shapes
+    ("WH", (0.05, 0.05, 0.9)),
+    ("AE", (0.05, 0.9, 0.05)),
+    ("BL", (0.9, 0.05, 0.05)),
+    ("IN", (0.35, 0.3, 0.35)),
+    ("AM", (0.3, 0.1, 0.6)),
+    ("LA", (0.2, 0.4, 0.4)),
+)
+_ETHNICITY_SHARES = (0.51, 0.24, 0.09, 0.06, 0.04, 0.06)
+_SKIN_RGB: Mapping[str, tuple[float, float, float]] = {
+    "WH": (225, 184, 162), "AE": (222, 184, 150), "BL": (118, 80, 62),
+    "IN": (160, 116, 88), "AM": (196, 152, 122), "LA": (190, 144, 114),
+}  # fmt: skip
+_SHAPE_SPREAD = 0.33
+_EXPRESSIVE_SHAPE_SPREAD = 0.12
+"""Shapes that resemble an expression (mouth corners up, brows tilted) vary too, but less than an expression does."""
+_EXPRESSIVE_SHAPES = ("mouth-angles-up", "eyebrows-angle-up", "eyebrows-trans-up", "mouth-scale-horiz-incr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """One synthetic subject.
+
+    Args:
+        sex: `F` or `M`.
+        ethnicity: BU-3DFE's two-letter code.
+        phenotype: `anny`'s phenotype values in [0, 1].
+        shape: `anny`'s local changes, about [-1, 1].
+        size: Scale of the whole head, about 1.
+        skin_rgb: Base colour, 0 to 255.
+        lip_redness, brow_darkness, stubble: Appearance in [0, 1].
+        habits: Multiplier per facial action: how strongly this person uses it.
+        lean: Left-right asymmetry per action pair in [-1, 1].
+        preferences: One uniform number per optional movement: which variants this person tends to.
+    """
+
+    sex: str
+    ethnicity: str
+    phenotype: Mapping[str, float]
+    shape: Mapping[str, float]
+    size: float
+    skin_rgb: tuple[float, float, float]
+    lip_redness: float
+    brow_darkness: float
+    stubble: float
+    habits: Mapping[str, float]
+    lean: Mapping[str, float]
+    preferences: Mapping[str, float]
+
+
+def draw_person(
+    rng: np.random.Generator, *, sex: str, shape_changes: tuple[str, ...], facial_actions: tuple[str, ...]
+) -> Person:
+    """Draw one person.
+
+    Args:
+        rng: The person's own generator.
+        sex: `F` or `M`.
+        shape_changes: Names of the local changes; `l-` and `r-` pairs move mostly together.
+        facial_actions: Names of the actions; `Left` and `Right` pairs share a habit.
+    """
+    code, mean_shares = _ETHNICITY_CODES[rng.choice(len(_ETHNICITY_CODES), p=_ETHNICITY_SHARES)]
+    african, asian, caucasian = rng.dirichlet(np.array(mean_shares) * 8 + 0.05)
+    phenotype = {
+        "gender": float(np.clip(rng.normal(0.12 if sex == "F" else 0.88, 0.12), 0, 1)),
+        # 2/3 is anny's young adult, 1 its oldest; BU-3DFE's people are 18 to 70.
+        "age": float(rng.uniform(0.6, 0.92)),
+        "muscle": float(rng.uniform(0.3, 0.7)),
+        "weight": float(rng.beta(2.5, 2.5)),
+        "height": float(rng.uniform(0.35, 0.65)),
+        "proportions": float(rng.uniform(0.35, 0.7)),
+        "african": float(african),
+        "asian": float(asian),
+        "caucasian": float(caucasian),
+    }
+    skin = np.array(_SKIN_RGB[code]) * rng.normal(1, 0.06) + rng.normal(0, 3, 3)
+    pair_stems = sorted({_stem(name) for name in facial_actions})
+    return Person(
+        sex=sex,
+        ethnicity=code,
+        phenotype=phenotype,
+        shape=_draw_shape(rng, shape_changes),
+        size=float(np.clip(rng.normal(1.0, 0.035), 0.9, 1.1)),
+        skin_rgb=(float(skin[0]), float(skin[1]), float(skin[2])),
+        lip_redness=float(rng.uniform(0.2, 0.9 if sex == "F" else 0.55)),
+        brow_darkness=float(rng.uniform(0.3, 0.9)),
+        stubble=float(rng.uniform(0, 0.5)) if sex == "M" else 0.0,
+        habits={stem: float(np.exp(rng.normal(0, 0.16))) for stem in pair_stems},
+        lean={stem: float(np.clip(rng.normal(0, 0.25), -0.6, 0.6)) for stem in pair_stems},
+        preferences={stem: float(rng.uniform()) for stem in pair_stems},
+    )
+
+
+def _draw_shape(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, float]:
+    shape: dict[str, float] = {}
+    for name in names:
+        bare = name[2:] if name[:2] in ("l-", "r-") else name
+        spread = _EXPRESSIVE_SHAPE_SPREAD if bare in _EXPRESSIVE_SHAPES else _SHAPE_SPREAD
+        own = float(np.clip(rng.normal(0, spread), -0.9, 0.9))
+        twin = shape.get(("l-" if name.startswith("r-") else "r-") + bare)
+        shape[name] = own if twin is None else float(0.93 * twin + 0.2 * own)
+    return shape
+
+
+def _stem(action: str) -> str:
+    return action.removesuffix("Left").removesuffix("Right")

@@ -1,0 +1,103 @@
+"""Pairing: prompts of the right class, the same for the same seed; a control that keeps nothing but the counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from smilevlm.errors import PromptError, SettingsError
+from smilevlm.labels import BASIC_EXPRESSIONS
+from smilevlm.prompts import (
+    GENERIC_PROMPT,
+    PAIRING_MODES,
+    honest_name,
+    load_prompt_set,
+    pairing_texts,
+    sample_prompts,
+    shuffle_classes,
+)
+
+NEUTRAL = load_prompt_set("basic_expressions_neutral")
+CLASSES = tuple(np.random.default_rng(0).choice(NEUTRAL.classes, 3000).tolist())
+
+
+def draw(seed: int = 1, mode: str = "class", classes=CLASSES) -> np.ndarray:
+    return sample_prompts(classes, NEUTRAL, mode=mode, generator=np.random.default_rng(seed))
+
+
+def test_every_prompt_is_of_the_samples_class_and_is_drawn():
+    indices = draw()
+    texts, classes = pairing_texts(NEUTRAL, "class"), NEUTRAL.text_classes
+    assert [classes[index] for index in indices] == list(CLASSES)
+    counts = Counter(indices.tolist())
+    assert set(counts) == set(range(len(texts)))
+    happy = [counts[index] for index, name in enumerate(classes) if name == "happy"]
+    assert len(happy) == 5
+    assert max(happy) < 1.6 * min(happy)
+
+
+def test_same_seed_same_prompts():
+    np.testing.assert_array_equal(draw(3), draw(3))
+    assert not np.array_equal(draw(3), draw(4))
+
+
+def test_generic_gives_one_prompt_without_a_class():
+    assert pairing_texts(NEUTRAL, "generic") == (GENERIC_PROMPT,)
+    assert set(draw(mode="generic").tolist()) == {0}
+    assert draw(mode="generic", classes=["whatever"]).tolist() == [0]
+    for words in (*BASIC_EXPRESSIONS, "smil", "joy", "expression", "emotion"):
+        assert words not in GENERIC_PROMPT
+
+
+def test_no_samples():
+    for mode in PAIRING_MODES:
+        assert draw(mode=mode, classes=[]).shape == (0,)
+
+
+def test_classes_without_prompts_are_named():
+    with pytest.raises(PromptError, match="no prompts for nervousness, pain; it has happy"):
+        draw(classes=["happy", "pain", "nervousness"])
+
+
+def test_honest_names():
+    assert honest_name("class") == "weakly supervised (class prompts)"
+    assert honest_name("generic").startswith("label-free")
+    assert honest_name("class", shuffled=True) == "control: shuffled prompts"
+    assert {honest_name(mode) for mode in PAIRING_MODES} == {honest_name("class"), honest_name("generic")}
+    with pytest.raises(SettingsError, match="nothing to shuffle"):
+        honest_name("generic", shuffled=True)
+
+
+def test_unknown_mode_is_refused():
+    for call in (honest_name, lambda mode: pairing_texts(NEUTRAL, mode), lambda mode: draw(mode=mode)):
+        with pytest.raises((SettingsError, TypeError)):
+            call("pseudo")
+
+
+def test_shuffled_control_is_fixed_and_keeps_the_counts():
+    shuffled = shuffle_classes(CLASSES, seed=5)
+    assert shuffled == shuffle_classes(CLASSES, seed=5)
+    assert shuffled != shuffle_classes(CLASSES, seed=6)
+    assert Counter(shuffled) == Counter(CLASSES)
+
+
+def test_shuffled_control_says_nothing_about_the_class():
+    """Own and dealt class agree as often as chance: a nearest-prompt classifier trained on it learns nothing."""
+    shuffled = shuffle_classes(CLASSES, seed=5)
+    agreement = np.mean([own == dealt for own, dealt in zip(CLASSES, shuffled, strict=True)])
+    chance = sum((count / len(CLASSES)) ** 2 for count in Counter(CLASSES).values())
+    assert agreement == pytest.approx(chance, abs=4 * (chance / len(CLASSES)) ** 0.5)
+    # Not one class renamed to another either: each class is dealt every other one.
+    for name in NEUTRAL.classes:
+        dealt = {shuffled[i] for i, own in enumerate(CLASSES) if own == name}
+        assert dealt == set(NEUTRAL.classes)
+
+
+def test_shuffling_is_not_of_classes_but_of_samples():
+    prompts = draw(classes=shuffle_classes(CLASSES, seed=5))
+    classes = [NEUTRAL.text_classes[index] for index in prompts]
+    happy = Counter(name for name, own in zip(classes, CLASSES, strict=True) if own == "happy")
+    assert len(happy) == 7
+    assert max(happy.values()) < 3 * min(happy.values())

@@ -1,0 +1,171 @@
+"""Prompt sets: the paper's words, and files that say on which line they are wrong."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from smilevlm.errors import PromptError
+from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS
+from smilevlm.prompts import PromptSet, Provenance, available_prompt_sets, load_prompt_set
+
+TABLE_I = {
+    "happy": ("a person smiling happily", "a joyful facial expression", "an expression of delight"),
+    "sad": ("a person looking down sadly", "a face showing sorrow", "a sad expression"),
+    "surprise": (
+        "a surprised facial expression",
+        "a face with surprise expression",
+        "a face reacting with amazement",
+    ),
+    "angry": ("a person frowning angrily", "an expression of frustration", "a face showing intense anger"),
+    "disgust": ("a person showing disgust", "a face with disgust expression", "a disgusted facial reaction"),
+    "fear": ("a fearful facial expression", "a person appearing afraid", "a face with fear expression"),
+}
+HEAD = "name: mine\nprovenance: {source: me, date: '2026', generated_by: hand}\n"
+PROVENANCE = Provenance(source="me", date="2026", generated_by="hand")
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str, head: str = HEAD):
+        path = tmp_path / "mine.yaml"
+        path.write_text(head + text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_table_of_the_paper_is_there():
+    prompt_set = load_prompt_set("basic_expressions")
+    assert dict(prompt_set.prompts) == TABLE_I
+    assert prompt_set.classes == BASIC_EXPRESSIONS
+    assert "Table I" in prompt_set.provenance.source
+
+
+def test_set_with_neutral_adds_to_the_table():
+    prompt_set = load_prompt_set("basic_expressions_neutral")
+    assert prompt_set.classes == (*BASIC_EXPRESSIONS, "neutral")
+    for name, texts in TABLE_I.items():
+        assert prompt_set.prompts[name][:3] == texts
+    assert prompt_set.prompts["happy"][3:] == ("a joyful smile", "a delighted facial expression")
+
+
+def test_micro_expressions_fill_the_template():
+    prompt_set = load_prompt_set("micro_expressions")
+    assert prompt_set.classes == MICRO_EXPRESSIONS
+    for name in MICRO_EXPRESSIONS:
+        assert prompt_set.prompts[name] == (f"a face with {name} micro expression",)
+
+
+def test_every_set_is_sound_and_named_after_its_file():
+    names = available_prompt_sets()
+    assert names == ("basic_expressions", "basic_expressions_neutral", "micro_expressions")
+    for name in names:
+        prompt_set = load_prompt_set(name)
+        assert prompt_set.name == name
+        assert all(vars(prompt_set.provenance).values())
+
+
+def test_texts_and_their_classes_walk_together():
+    prompt_set = load_prompt_set("basic_expressions")
+    assert len(prompt_set.texts) == 18
+    for text, name in zip(prompt_set.texts, prompt_set.text_classes, strict=True):
+        assert text in TABLE_I[name]
+
+
+def test_subset_keeps_the_given_order():
+    prompt_set = load_prompt_set("basic_expressions", classes=["fear", "happy"])
+    assert prompt_set.classes == ("fear", "happy")
+    assert prompt_set.texts == TABLE_I["fear"] + TABLE_I["happy"]
+
+
+def test_missing_classes_are_named_with_the_file():
+    with pytest.raises(PromptError, match=r"basic_expressions\.yaml: .*lacks neutral, pain; it has happy"):
+        load_prompt_set("basic_expressions", classes=["happy", "neutral", "pain"])
+
+
+def test_own_file(file):
+    path = file("prompts:\n  calm: [a calm face]\n  pain:\n    - a face in pain\n    - 'a hurt face '\n")
+    expected = {"calm": ("a calm face",), "pain": ("a face in pain", "a hurt face")}
+    for given in (path, str(path)):
+        prompt_set = load_prompt_set(given)
+        assert dict(prompt_set.prompts) == expected
+        assert prompt_set.provenance == PROVENANCE
+
+
+def test_own_templates(file):
+    prompt_set = load_prompt_set(file("templates: ['a [CLS] face', 'a face, [CLS]']\nclasses: [calm, tense]\n"))
+    assert prompt_set.prompts["tense"] == ("a tense face", "a face, tense")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "match"),
+    [
+        ("prompts:\n  a: [x, y]\n  b: []\n", 5, "'b' needs a list"),
+        ("prompts:\n  a: [x]\n  b:\n    - y\n    - ''\n", 7, "empty prompt"),
+        ("prompts:\n  a: [x]\n  b:\n    - y\n    -\n", 7, "empty prompt"),
+        ("prompts:\n  a: [x]\n  b:\n    - y\n    - ' X'\n", 7, "stands in 'a' already"),
+        ("prompts:\n  a: [x]\n  a: [y]\n", 5, "'a' stands twice"),
+        ("prompts:\n  a: [x]\n  b:\n    - a [CLS] face\n", 6, "unfilled"),
+        ("prompts:\n  a: [x]\n  b: y\n", 5, "expected a list"),
+        ("prompts:\n  a: [x]\n  b: [42]\n", 5, "quote"),
+        ("prompts:\n  a: [x]\n  no: [y]\n", 5, "quote"),
+        ("prompts: [x]\n", 3, "pairs"),
+        ("prompts: {}\n", None, "no class"),
+        ("prompts:\n  a: [x]\nclasses: [a, b]\n", 5, "missing: b"),
+        ("prompts:\n  a: [x]\n  c: [y]\nclasses: [a]\n", 6, "not declared: c"),
+        ("templates: [a face]\nclasses: [a]\n", 3, "has no"),
+        ("templates: ['[CLS]']\n", 3, "needs 'classes'"),
+        ("templates: ['[CLS]']\nclasses: [a, a]\n", 4, "twice"),
+        ("templates: ['[CLS]']\nprompts: {a: [x]}\nclasses: [a]\n", None, "exactly one"),
+        ("", None, "exactly one"),
+        ("promts:\n  a: [x]\n", 3, "unknown key 'promts'"),
+        ("prompts: {a: [x}\n", 3, "not YAML"),
+        ("prompts: {a: [x]}\n--- \nb: 1\n", 4, "not YAML"),
+    ],
+)
+def test_faults_name_file_and_line(file, text, line, match):
+    path = file(text)
+    with pytest.raises(PromptError, match=match) as caught:
+        load_prompt_set(path)
+    assert caught.value.path == str(path)
+    assert caught.value.line == line
+    assert str(caught.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("head", "match"),
+    [
+        ("", "empty"),
+        ("provenance: {source: a, date: b, generated_by: c}\nprompts: {a: [x]}\n", "'name' is missing"),
+        ("name: a\nprompts: {a: [x]}\n", "'provenance' is missing"),
+        ("name: a\nprovenance: {source: a}\nprompts: {a: [x]}\n", "must have source, date, generated_by"),
+        ("- a\n", "pairs"),
+        ("\x00", "not YAML"),
+    ],
+)
+def test_heads_at_fault(file, head, match):
+    with pytest.raises(PromptError, match=match):
+        load_prompt_set(file("", head))
+
+
+def test_not_utf8(tmp_path):
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(PromptError, match="UTF-8"):
+        load_prompt_set(path)
+
+
+def test_no_such_set():
+    with pytest.raises(PromptError, match="none of the prompt sets basic_expressions,"):
+        load_prompt_set("no_such_set")
+
+
+@pytest.mark.parametrize(
+    "prompts", [{}, {"a": ()}, {"a": ("",)}, {"a": ("x", "x")}, {"a": ("x",), "b": ("X",)}, {" ": ("x",)}]
+)
+def test_a_set_made_in_python_is_checked_too(prompts):
+    with pytest.raises(PromptError, match="'mine'"):
+        PromptSet(name="mine", provenance=PROVENANCE, prompts=prompts)

@@ -1,0 +1,186 @@
+"""Results of a model that was never trained: plausible numbers for the schema and the report, by the real scoring."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from smilevlm.evaluation import (
+    class_prototypes,
+    draw_examples,
+    make_example,
+    score_fold,
+    summarise_folds,
+    zero_shot_scores,
+)
+from smilevlm.results import ControlResult, ExperimentResult, FoldResult, honest_pairing_name
+
+CLASSES = ("happy", "sad", "surprise", "angry", "disgust", "fear")
+ANGLES = (-30.0, 0.0, 30.0)
+DIM = 24
+
+
+class FakeFold:
+    """Embeddings around the prototypes, the frontal view the clearest."""
+
+    def __init__(self, fold: int, *, subjects_per_fold: int, samples_per_class: int, noise: float, seed: int) -> None:
+        rng = np.random.default_rng([seed, fold])
+        self.prototypes = class_prototypes(np.random.default_rng(3).normal(size=(len(CLASSES), DIM)), CLASSES, CLASSES)
+        self.test_subjects = [f"F{fold:02d}{i:02d}" for i in range(subjects_per_fold)]
+        self.subjects = [s for s in self.test_subjects for _ in range(len(CLASSES) * samples_per_class)]
+        self.truth = [c for _ in self.test_subjects for c in CLASSES for _ in range(samples_per_class)]
+        centre = self.prototypes.vectors[[CLASSES.index(name) for name in self.truth]]
+        levels = noise * np.array([1.25, 0.85, 1.15])
+        # The six differ in how hard they are.
+        hard = np.array([0.55, 0.95, 0.6, 1.0, 0.9, 1.25])[[CLASSES.index(name) for name in self.truth]]
+        shape = (len(self.truth), len(ANGLES), DIM)
+        scatter = rng.normal(size=shape) * hard[:, None, None] * levels[None, :, None]
+        self.z_views = (centre[:, None] + scatter).astype(np.float32)
+        raw = np.exp(rng.normal(size=shape[:2], scale=0.25) + np.array([0.0, 0.5, 0.1]))
+        self.weights = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
+        self.z_fused = np.einsum("nv,nvd->nd", self.weights, self.z_views)
+
+
+def fold_result(data: FakeFold, fold: int, num_folds: int, *, shuffled: bool = False, log: bool = True) -> FoldResult:
+    prototypes = data.prototypes
+    if shuffled:
+        prototypes = class_prototypes(np.random.default_rng(9).normal(size=(len(CLASSES), DIM)), CLASSES, CLASSES)
+    return score_fold(
+        fold=fold,
+        num_folds=num_folds,
+        z_views=data.z_views,
+        z_fused=data.z_fused,
+        view_weights=data.weights,
+        truth=data.truth,
+        subjects=data.subjects,
+        prototypes=prototypes,
+        view_angles_deg=ANGLES,
+        train_subjects=[f"F{other:02d}{i:02d}" for other in range(num_folds) if other != fold for i in range(1, 4)],
+        num_train_samples=900,
+        validation_subjects=[f"F{other:02d}00" for other in range(num_folds) if other != fold],
+        metrics_csv=f"fold_{fold}/metrics.csv" if log and not shuffled else None,
+    )
+
+
+def fake_result(
+    *,
+    num_folds: int = 3,
+    folds_run: int | None = None,
+    synthetic: bool = True,
+    recipe: str = "bu3dfe_subset_1",
+    noise: float = 0.62,
+    subjects_per_fold: int = 4,
+    samples_per_class: int = 2,
+    num_examples: int = 6,
+    control: bool = True,
+    log: bool = True,
+    seed: int = 0,
+) -> ExperimentResult:
+    """A complete result; its images and logs are written by `write_companions`."""
+    datas = [
+        FakeFold(f, subjects_per_fold=subjects_per_fold, samples_per_class=samples_per_class, noise=noise, seed=seed)
+        for f in range(folds_run or num_folds)
+    ]
+    folds = tuple(fold_result(data, f, num_folds, log=log) for f, data in enumerate(datas))
+    shuffled = tuple(fold_result(data, f, num_folds, shuffled=True) for f, data in enumerate(datas))
+    first = datas[0]
+    scores = zero_shot_scores(first.z_fused, first.prototypes)
+    examples = tuple(
+        make_example(
+            sample_id=f"{first.subjects[index]}_{first.truth[index]}_{index:03d}",
+            subject=first.subjects[index],
+            fold=0,
+            truth=first.truth[index],
+            scores=scores[index],
+            temperature=0.2,
+            classes=CLASSES,
+            view_weights=dict(zip(ANGLES, first.weights[index].tolist(), strict=True)),
+            images={angle: f"examples/{number:02d}_{angle:g}.png" for angle in ANGLES},
+        )
+        for number, index in enumerate(draw_examples(first.truth, CLASSES, num_examples=num_examples))
+    )
+    controls = (
+        ControlResult(
+            name="shuffled prompts",
+            description="Each sample is trained with the prompts of a random class.",
+            folds=shuffled,
+            summary=summarise_folds(shuffled),
+        ),
+    )
+    return ExperimentResult(
+        recipe=recipe,
+        settings={
+            "training": {"learning_rate": 1e-4, "weight_decay": 1e-6, "num_epochs": 40, "batch_size": 64},
+            "losses": {"lambd": 0.0051, "temperature": 0.07, "standardize": True},
+            "views": {"kind": "geometry", "size": 96, "angles_deg": [-30.0, 0.0, 30.0]},
+            "prompts": {"set": "table_1", "combine": "mean", "extra": None},
+            "augmentations": [{"name": "crop", "scale": [0.7, 1.0]}, {"name": "erase", "probability": 0.3}],
+        },
+        layout="bu3dfe",
+        manifest_hash="sha256:9f2c1a7e44b0",
+        synthetic=synthetic,
+        pairing_mode="class",
+        pairing_name=honest_pairing_name("class"),
+        protocol="BU-3DFE Subset I, subject-independent folds",
+        level="scan",
+        classes=CLASSES,
+        view_angles_deg=ANGLES,
+        seeds={"folds": 0, "training": 0},
+        package_version="0.1.0",
+        git_commit="7492f2c",
+        folds=folds,
+        summary=summarise_folds(folds),
+        controls=controls if control else (),
+        examples=examples,
+    )
+
+
+def write_companions(folder: Path, result: ExperimentResult, *, size: int = 24, num_steps: int = 60) -> None:
+    """The images and training logs that a result names."""
+    for number, example in enumerate(result.examples):
+        for angle, name in example.images.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(fake_face(angle, result.classes.index(example.truth), number, size)).save(path)
+    for fold in result.folds:
+        if fold.metrics_csv is not None:
+            write_metrics(folder / fold.metrics_csv, fold.fold, num_steps)
+
+
+def write_metrics(path: Path, seed: int, num_steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        losses = ["loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy"]
+        writer.writerow(["step", "epoch", *losses, "learning_rate", "validation_accuracy"])
+        for step in range(num_steps):
+            part = step / num_steps
+            noise = np.exp(rng.normal(size=3, scale=0.05))
+            views, alignment, redundancy = np.array([60, 2.2, 25]) * np.exp(-np.array([3, 0.8, 2.5]) * part) * noise
+            epoch_end = step % 10 == 9
+            validation = f"{0.2 + 0.6 * (1 - np.exp(-4 * part)) + 0.02 * rng.normal():.4f}" if epoch_end else ""
+            row = [views + alignment + redundancy, views, alignment, redundancy]
+            writer.writerow([step, step // 10, *(f"{value:.5f}" for value in row), 1e-4, validation])
+
+
+def fake_face(angle_deg: float, mood: int, seed: int, size: int) -> np.ndarray:
+    """A shaded ball with eyes and a mouth, turned; a likeness of nobody."""
+    rng = np.random.default_rng(seed)
+    v, u = np.mgrid[1 : -1 : size * 1j, -1 : 1 : size * 1j]
+    width, height = 0.66 + 0.05 * rng.normal(), 0.86
+    inside = (u / width) ** 2 + (v / height) ** 2 < 1
+    depth = np.sqrt(np.clip(1 - (u / width) ** 2 - (v / height) ** 2, 0, None))
+    turn = np.deg2rad(angle_deg)
+    x = u / width * np.cos(turn) - depth * np.sin(turn)
+    light = 0.35 + 0.65 * np.clip(0.35 * u + 0.45 * v + 0.85 * depth, 0, 1)
+    grey = np.where(inside, 205 * light + 25, 250)
+    for side in (-0.36, 0.36):
+        grey = np.where(inside & (((x - side) / 0.14) ** 2 + ((v - 0.22) / 0.07) ** 2 < 1), grey * 0.45, grey)
+    bend = (0.5, -0.4, 0.0, -0.25, -0.15, -0.3)[mood]
+    mouth = np.abs(v + 0.42 - bend * x**2) < (0.035 if mood != 2 else 0.13)
+    grey = np.where(inside & mouth & (np.abs(x) < (0.36 if mood != 2 else 0.18)), grey * 0.4, grey)
+    return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)

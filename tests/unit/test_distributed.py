@@ -1,0 +1,73 @@
+"""Collectives: the identity alone; rows, sums and gradients of the whole with two processes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+
+from smilevlm.distributed import all_gather, all_reduce_mean, all_reduce_sum, world_size
+
+
+@pytest.mark.parametrize("collective", [all_gather, all_reduce_sum, all_reduce_mean])
+def test_one_process_gets_its_own_tensor_back(collective):
+    tensor = torch.randn(3, 2, requires_grad=True)
+    assert world_size() == 1
+    assert collective(tensor) is tensor
+
+
+def _work(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
+    try:
+        # Two rows here, three there: an uneven last batch must not hang or lose rows.
+        rows = (torch.arange(6.0) + 10 * rank).reshape(3, 2)[: 2 + rank].requires_grad_()
+        gathered = all_gather(rows)
+        weights = torch.arange(1.0, 6.0)[:, None]
+        (gathered.square() * weights).sum().backward()
+        numbers = all_gather(torch.tensor([rank + 5]))
+        scalar = torch.tensor(float(rank + 1), requires_grad=True)
+        mean = all_reduce_mean(scalar**2)
+        mean.backward()
+        result = {
+            "gathered": gathered.detach(),
+            "rows": rows.detach(),
+            "gradient": rows.grad,
+            "numbers": numbers,
+            "sum": all_reduce_sum(torch.tensor([1.0, 2.0]) * (rank + 1)),
+            "mean": mean.detach(),
+            "scalar_gradient": scalar.grad,
+            "world": world_size(),
+        }
+        torch.save(result, f"{folder}/{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gloo")
+    torch.multiprocessing.spawn(_work, args=(str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def test_gather_keeps_rank_order_and_uneven_rows(two_processes):
+    whole = torch.cat([result["rows"] for result in two_processes])
+    for result in two_processes:
+        assert result["world"] == 2
+        torch.testing.assert_close(result["gathered"], whole, rtol=0, atol=0)
+        assert result["numbers"].tolist() == [5, 6]
+
+
+def test_gather_sums_the_gradients_of_both_losses(two_processes):
+    whole = torch.cat([result["rows"] for result in two_processes])
+    expected = 2 * 2 * whole * torch.arange(1.0, 6.0)[:, None]
+    torch.testing.assert_close(torch.cat([result["gradient"] for result in two_processes]), expected)
+
+
+def test_sum_and_mean(two_processes):
+    for rank, result in enumerate(two_processes):
+        assert result["sum"].tolist() == [3.0, 6.0]
+        assert float(result["mean"]) == pytest.approx((1 + 4) / 2)
+        # After the averaging of DistributedDataParallel this is the gradient of the mean.
+        assert float(result["scalar_gradient"]) == pytest.approx(2 * (rank + 1))
