@@ -57,6 +57,7 @@ def make_example(
     """
     predicted = int(predicted_classes(scores[None])[0])
     shares = probabilities(scores[None], temperature)[0]
+    total = sum(view_weights.values())
     return Example(
         sample_id=sample_id,
         subject=subject,
@@ -64,6 +65,6 @@ def make_example(
         truth=truth,
         predicted=classes[predicted],
         probabilities={name: float(share) for name, share in zip(classes, shares, strict=True)},
-        view_weights={float(angle): float(weight) for angle, weight in view_weights.items()},
+        view_weights={float(angle): float(weight / total) for angle, weight in view_weights.items()},
         images={float(angle): path for angle, path in images.items()},
     )

@@ -66,8 +66,6 @@ class Mesh:
         def move(points: np.ndarray) -> np.ndarray:
             return ((points + translation) @ (rotation.T * np.float32(scale))).astype(np.float32)
 
-        return replace(
-            self,
-            vertices=move(self.vertices),
-            landmarks={name: move(point[None])[0] for name, point in self.landmarks.items()},
-        )
+        names = list(self.landmarks)
+        points = move(np.array([self.landmarks[name] for name in names], np.float32).reshape(-1, 3))
+        return replace(self, vertices=move(self.vertices), landmarks=dict(zip(names, points, strict=True)))

@@ -342,6 +342,8 @@ def count_triangles(
     previous = -1
     for i in range(len(corners)):
         corner = corners[i]
+        if corner >= num_vertices or corner < -1:
+            return total, INDEX_OUT_OF_RANGE, i
         if with_texture:
             if i >= len(texture_corners):
                 if corner == -1 and i == len(corners) - 1:
@@ -351,8 +353,6 @@ def count_triangles(
                 return total, STRUCTURE_MISMATCH, i
             if texture_corners[i] >= num_texture:
                 return total, TEXTURE_INDEX_OUT_OF_RANGE, i
-        if corner >= num_vertices or corner < -1:
-            return total, INDEX_OUT_OF_RANGE, i
         if corner == -1:
             size = 0
             continue

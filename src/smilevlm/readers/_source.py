@@ -61,8 +61,8 @@ class Source:
 
     def status_error(self, status: int, position: int) -> MeshError:
         """What a scanner stopped at, with the word it found there."""
-        word = self.data[position : position + 24].split(maxsplit=1)
-        found = f", found {word[0].decode('ascii', 'replace')!r}" if word else ""
+        word = re.match(rb"[^\s,;{}\[\]\"]+", self.data[position : position + 24])
+        found = f", found {word.group().decode('ascii', 'replace')!r}" if word else ""
         return self.text_error(MESSAGES[status] + found, position)
 
     def require_memory(self, num_bytes: int) -> None:
@@ -136,12 +136,12 @@ class Source:
 
     def row_line(self, table: Table, row: int) -> int:
         """1-based line of the row number `row` of a table."""
-        seen = -1
-        text = self.data[table.start : table.stop].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        for number, line in enumerate(text.split(b"\n")):
-            seen += bool(re.sub(rb"(#|//).*", b"", line).strip(b" \t,;\v\f\0"))
+        # Each match is a line with something before its comment: control characters count as blanks.
+        filled = re.compile(rb"(?:(?<=[\r\n])|\A)[\x00-\x09\x0b\x0c\x0e-\x20,;]*+(?![\r\n#]|//|\Z)")
+        text = memoryview(self.data)[table.start : table.stop]
+        for seen, match in enumerate(filled.finditer(text)):
             if seen == row:
-                return self.line(table.start) + number
+                return self.line(table.start + match.end())
         return self.line(table.stop)
 
 

@@ -6,12 +6,12 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from smilevlm.errors import LandmarkError
+from smilevlm.readers._sinks import TextSink
 
 NUM_BND_LANDMARKS = 83
 PSE_BND_NUMBERS = (1, 5, 9, 13, 40, 45, 84, 85)
@@ -122,7 +122,7 @@ def _number(path: Path, number: int, field: str) -> float:
 
 
 def write_bnd(
-    file: TextIO, points: Float32[np.ndarray, "83 3"], indices: Int64[np.ndarray, " 83"] | None = None
+    file: TextSink, points: Float32[np.ndarray, "point 3"], indices: Int64[np.ndarray, " index"] | None = None
 ) -> None:
     """Write a `.bnd` file.
 
@@ -141,7 +141,7 @@ def write_bnd(
 
 
 def write_pse(
-    file: TextIO, points: Float32[np.ndarray, "point 3"], *, normal: Float32[np.ndarray, " 3"] | None = None
+    file: TextSink, points: Float32[np.ndarray, "point 3"], *, normal: Float32[np.ndarray, " 3"] | None = None
 ) -> None:
     """Write a `.pse` file: the landmarks of `PSE_BND_NUMBERS` in that order, then the pose's normal.
 
@@ -156,6 +156,6 @@ def write_pse(
         file.write(f"n {x:g} {y:g} {z:g}\n")
 
 
-def _write_rows(file: TextIO, indices: np.ndarray, points: np.ndarray) -> None:
+def _write_rows(file: TextSink, indices: np.ndarray, points: np.ndarray) -> None:
     for index, (x, y, z) in zip(indices.tolist(), points.tolist(), strict=True):
         file.write(f"{index:d} {x:g} {y:g} {z:g}\n")

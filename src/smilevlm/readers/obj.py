@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
 from smilevlm.geometry import Mesh
+from smilevlm.readers._sinks import TextSink
 from smilevlm.readers._source import BLANK_COLOR, Source, Triangles, color_bytes, cut_into_triangles, require_vertices
 from smilevlm.readers._status import (
     DONE,
@@ -166,7 +166,7 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "replace").strip().strip('"')
 
 
-def write_obj(file: TextIO, mesh: Mesh, *, material_library: str | None = None, material: str = "face") -> None:
+def write_obj(file: TextSink, mesh: Mesh, *, material_library: str | None = None, material: str = "face") -> None:
     """Write a mesh; numbers with nine digits, so that reading returns the same float32.
 
     Args:
@@ -192,6 +192,6 @@ def write_obj(file: TextIO, mesh: Mesh, *, material_library: str | None = None, 
     file.write("f %d/%d %d/%d %d/%d\n" * mesh.num_faces % tuple(pairs.ravel().tolist()))
 
 
-def write_mtl(file: TextIO, *, texture_name: str, material: str = "face") -> None:
+def write_mtl(file: TextSink, *, texture_name: str, material: str = "face") -> None:
     """Write the material file of an OBJ with one texture."""
     file.write(f"newmtl {material}\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture_name}\n")

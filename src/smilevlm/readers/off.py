@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from smilevlm.geometry import Mesh
+from smilevlm.readers._sinks import TextSink
 from smilevlm.readers._source import Source, Table, color_bytes, cut_into_triangles
 from smilevlm.readers._status import DONE, INDEX_OUT_OF_RANGE, MESSAGES
 from smilevlm.typing import CornerUv
@@ -69,10 +69,10 @@ def _counts(source: Source, table: Table) -> tuple[int, int]:
 def _vertex_rows(source: Source, table: Table, num_vertices: int, least: int) -> np.ndarray:
     """The lines of the vertices, all of one width."""
     widths = table.widths[1 : 1 + num_vertices]
-    wrong = np.flatnonzero((widths != widths[0]) | (widths < least))
-    if len(wrong):
-        row = 1 + int(wrong[0])
-        message = f"a vertex of {widths[wrong[0]]} numbers, expected {max(least, int(widths[0]))}"
+    wrong = (widths != widths[0]) | (widths < least)
+    if wrong.any():
+        row = 1 + int(wrong.argmax())
+        message = f"a vertex of {widths[row - 1]} numbers, expected {max(least, int(widths[0]))}"
         raise _row_error(source, table, row, message)
     start, stop = table.row_starts[1], table.row_starts[1 + num_vertices]
     return table.values[start:stop].reshape(num_vertices, -1)
@@ -110,7 +110,7 @@ def _row_error(source: Source, table: Table, row: int, message: str) -> Exceptio
     return error
 
 
-def write_off(file: TextIO, mesh: Mesh) -> None:
+def write_off(file: TextSink, mesh: Mesh) -> None:
     """Write OFF, or COFF for a mesh with vertex colours; numbers with nine digits.
 
     Args:

@@ -40,11 +40,12 @@ def read_point_cloud(data: bytes, *, path: Path) -> Mesh:
     if table.num_rows == first:
         raise source.error("no points, expected lines of 'x y z'")
     widths = table.widths[first:]
-    wrong = np.flatnonzero((widths < 3) | (widths != widths[0]))
-    if len(wrong):
+    wrong = (widths < 3) | (widths != widths[0])
+    if wrong.any():
+        row = int(wrong.argmax())
         expected = f"{widths[0]} as before" if widths[0] >= 3 else "three or more"
-        error = source.text_error(f"{widths[wrong[0]]} numbers in a line, expected {expected}", 0)
-        error.line = source.row_line(table, first + int(wrong[0]))
+        error = source.text_error(f"{widths[row]} numbers in a line, expected {expected}", 0)
+        error.line = source.row_line(table, first + row)
         raise error
     rows = table.values[table.row_starts[first] :].reshape(len(widths), -1)
     colors = None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.geometry import Mesh
+from smilevlm.readers._sinks import ByteSink
 from smilevlm.readers._source import Source, finite_float32, require_vertices
 from smilevlm.readers._status import DONE, TOO_SHORT
 
@@ -78,7 +78,7 @@ def _merged(corners: Float32[np.ndarray, "vert 3"]) -> Mesh:
     return Mesh(vertices=corners[first_rows[:count]], faces=faces[distinct])
 
 
-def write_stl(file: BinaryIO, mesh: Mesh) -> None:
+def write_stl(file: ByteSink, mesh: Mesh) -> None:
     """Write the triangles as binary STL, with unit normals; colours and texture have no place in it.
 
     Args:

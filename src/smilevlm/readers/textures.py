@@ -16,7 +16,7 @@ from smilevlm.errors import MeshError
 from smilevlm.typing import RgbImage
 
 TEXTURE_SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png")
-TEXTURE_FORMATS = ("BMP", "DIB", "JPEG", "MPO", "PNG")
+TEXTURE_FORMATS = ("BMP", "DIB", "JPEG", "PNG")
 MAX_TEXTURE_PIXELS = 64_000_000
 """8000 x 8000; scanners' textures have about 2 million pixels."""
 

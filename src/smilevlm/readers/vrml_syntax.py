@@ -17,6 +17,7 @@ from smilevlm.readers._status import (
     TOKEN_WORD,
 )
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_DEPTH = 80
 MAX_TOKENS = 200_000
 """A face scan has about 150 outside its number lists; more would cost memory out of proportion to the file."""
@@ -92,7 +93,7 @@ class _Parser:
         self._next_token = next_token
         self._find_close = find_close
         self._source = source
-        self._position = 0
+        self._position = len(BYTE_ORDER_MARK) if source.data.startswith(BYTE_ORDER_MARK) else 0
         self._num_tokens = 0
         self._defined: dict[str, Node] = {}
 

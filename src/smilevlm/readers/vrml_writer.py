@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TextIO
-
 import numpy as np
 from jaxtyping import Float32, Int32
 
 from smilevlm.errors import MeshError
+from smilevlm.readers._sinks import TextSink
 from smilevlm.typing import Vertices
 
 HEADER = """\
@@ -64,7 +63,7 @@ ELEMENT = " " * 48
 
 
 def write_bu3dfe_vrml(
-    file: TextIO,
+    file: TextSink,
     *,
     vertices: Vertices,
     polygons: Int32[np.ndarray, "face 4"],
@@ -119,7 +118,7 @@ def _check_polygons(polygons: Int32[np.ndarray, "face 4"], num_points: int, name
         raise MeshError(f"{name} must index {num_points} points, with -1 in the last column for a triangle")
 
 
-def _write_points(file: TextIO, field: str, points: Float32[np.ndarray, "point width"]) -> None:
+def _write_points(file: TextSink, field: str, points: Float32[np.ndarray, "point width"]) -> None:
     element = ELEMENT + " ".join(["%g"] * points.shape[1])
     template = ",\n".join([element] * len(points))
     file.write(f"{FIELD}{field} {{\n{FIELD}        point [\n")
@@ -128,7 +127,7 @@ def _write_points(file: TextIO, field: str, points: Float32[np.ndarray, "point w
     file.write(f"{FIELD}        ]\n{FIELD}}}\n")
 
 
-def _write_polygons(file: TextIO, field: str, polygons: Int32[np.ndarray, "face 4"]) -> None:
+def _write_polygons(file: TextSink, field: str, polygons: Int32[np.ndarray, "face 4"]) -> None:
     file.write(f"{FIELD}{field} [\n")
     if len(polygons):
         indent = ELEMENT[:-8]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from smilevlm.reporting.figures import FigureImage, NoFigure
-from smilevlm.reporting.source import Run, small_png
+from smilevlm.reporting.source import Run
 from smilevlm.reporting.table_files import cell_text
 from smilevlm.reporting.tables import Missing, Table, angle_text, fused_interval, interval_method
 from smilevlm.results import Example
@@ -28,11 +28,7 @@ class Section:
 
 
 def render_page(sections: Sequence[Section], overview: Table) -> str:
-    """The whole page.
-
-    Raises:
-        ResultError: An example's image is missing or damaged.
-    """
+    """The whole page."""
     environment = Environment(
         loader=PackageLoader("smilevlm.reporting", "templates"),
         autoescape=True,
@@ -119,7 +115,7 @@ def _example(run: Run, example: Example) -> dict[str, object]:
         "predicted": example.predicted,
         "right": example.truth == example.predicted,
         "views": [
-            {"angle": angle, "weight": example.view_weights[angle], "image": small_png(run.folder / image)}
+            {"angle": angle, "weight": example.view_weights[angle], "image": run.images[image]}
             for angle, image in example.images.items()
         ],
         "probabilities": list(example.probabilities.items()),

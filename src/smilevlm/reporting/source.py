@@ -45,14 +45,15 @@ class Run:
         label: What it is called in tables; unique in the report.
         slug: The same for file names.
         logs: Fold to its log; folds without one are absent.
+        images: Path in the result file to the PNG's bytes.
         seconds: Stage to duration, empty when there is no `timing.json` beside the result file.
     """
 
     result: ExperimentResult
-    folder: Path
     label: str
     slug: str
     logs: Mapping[int, TrainingLog]
+    images: Mapping[str, bytes]
     seconds: Mapping[str, float]
 
     @property
@@ -62,10 +63,10 @@ class Run:
 
 
 def load_runs(paths: Sequence[Path]) -> list[Run]:
-    """Read result files and everything they point to, except the images.
+    """Read result files and everything they point to.
 
     Raises:
-        ResultError: There are no files, one is given twice, or a result or training log is missing or malformed.
+        ResultError: There are no files, one is given twice, or a result, training log or image is missing or malformed.
     """
     if not paths:
         raise ResultError("a report needs at least one result file")
@@ -78,10 +79,12 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
     return [
         Run(
             result=result,
-            folder=path.parent,
             label=label,
             slug=slug,
             logs=_logs(result, path.parent),
+            images={
+                name: small_png(path.parent / name) for example in result.examples for name in example.images.values()
+            },
             seconds=read_timing(timing) if (timing := path.parent / "timing.json").exists() else {},
         )
         for path, result, label, slug in zip(resolved, results, labels, _slugs(labels), strict=True)

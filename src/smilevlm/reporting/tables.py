@@ -178,14 +178,14 @@ def _method_rows(result: ExperimentResult) -> Iterator[tuple[Cell, ...]]:
     if not result.controls:
         not_run = Missing(reason="not run")
         yield "Control: shuffled prompts", *([not_run] * 5)
-    chance, exact = 1.0 / len(result.classes), Missing(reason="exact")
+    chance, exact, fused = 1.0 / len(result.classes), Missing(reason="exact"), fused_interval(result)
     yield (
         f"Chance, one of {len(result.classes)}",
         chance,
         exact,
         exact,
         summary.accuracy.mean - chance,
-        Missing(reason="as the first row"),
+        Missing(reason="one subject") if fused is None else (fused[0] - chance, fused[1] - chance),
     )
 
 

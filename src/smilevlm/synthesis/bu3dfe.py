@@ -14,7 +14,8 @@ from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.files import folder_in_one_piece, write_atomically
 from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
-from smilevlm.readers import PSE_BND_NUMBERS, write_bnd, write_bu3dfe_vrml, write_pse
+from smilevlm.readers import write_bnd, write_bu3dfe_vrml, write_pse
+from smilevlm.readers.landmarks import PSE_BND_NUMBERS
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.atlas import Atlas, make_atlas
 from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions

@@ -1,0 +1,123 @@
+"""What a prepared set says about itself: settings, sources, counts, and what was skipped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smilevlm.errors import StoreError
+from smilevlm.files import write_atomically
+from smilevlm.geometry import NormaliseSettings
+from smilevlm.views import ViewSettings
+
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedScan:
+    """A scan that could not be prepared, and why."""
+
+    sample_id: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """Everything that decides what the prepared images look like."""
+
+    views: ViewSettings
+    normalise: NormaliseSettings
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the settings; a store made with others is another store."""
+        return _digest(_plain(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The header of a store.
+
+    Args:
+        layout: Name of the data set's layout.
+        synthetic: Whether the faces are synthetic.
+        settings: How the views were made.
+        subjects: Subject names, sorted.
+        num_samples: Prepared scans.
+        content_hash: sha256 over the settings and every source file's digest, in order.
+        skipped: Scans that are not in the store.
+    """
+
+    layout: str
+    synthetic: bool
+    settings: PrepareSettings
+    subjects: tuple[str, ...]
+    num_samples: int
+    content_hash: str
+    skipped: tuple[SkippedScan, ...]
+
+
+def write_manifest(store: Path, manifest: Manifest) -> None:
+    values = {"format_version": FORMAT_VERSION, "settings_digest": manifest.settings.digest, **_plain(manifest)}
+    write_atomically(store / MANIFEST_NAME, json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
+def read_manifest(store: Path) -> Manifest:
+    """Read a finished store's manifest.
+
+    Raises:
+        StoreError: There is none (the set is not prepared, or not to the end), or it is damaged.
+    """
+    path = store / MANIFEST_NAME
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise StoreError(
+            f"{store} is no finished store: {MANIFEST_NAME} is missing; run `smilevlm prepare` (again) to finish it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from None
+    if values.get("format_version") != FORMAT_VERSION:
+        raise StoreError(f"{path}: format version {values.get('format_version')}, expected {FORMAT_VERSION}")
+    try:
+        settings = PrepareSettings(
+            views=ViewSettings(**_tuples(values["settings"]["views"])),
+            normalise=NormaliseSettings(**_tuples(values["settings"]["normalise"])),
+        )
+        manifest = Manifest(
+            layout=values["layout"],
+            synthetic=values["synthetic"],
+            settings=settings,
+            subjects=tuple(values["subjects"]),
+            num_samples=values["num_samples"],
+            content_hash=values["content_hash"],
+            skipped=tuple(SkippedScan(**entry) for entry in values["skipped"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{path}: field missing or of the wrong kind: {error}") from None
+    if values.get("settings_digest") != settings.digest:
+        raise StoreError(f"{path}: the settings do not match their digest; the file was edited")
+    return manifest
+
+
+def content_hash(settings: PrepareSettings, source_digests: Mapping[str, str]) -> str:
+    """One hash for a whole store, from sample ids and the digests of their files."""
+    return _digest({"settings": settings.digest, "sources": dict(sorted(source_digests.items()))})
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _plain(value: Any) -> dict[str, Any]:  # noqa: ANN401
+    return json.loads(json.dumps(asdict(value)))
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

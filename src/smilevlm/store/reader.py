@@ -1,0 +1,72 @@
+"""Read a prepared set: labels at once, images when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from smilevlm.errors import StoreError
+from smilevlm.store.manifest import Manifest, read_manifest
+from smilevlm.store.parts import decode_views, rows_path
+from smilevlm.store.prepare import PARTS_NAME
+from smilevlm.typing import ViewImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One prepared scan without its images."""
+
+    sample_id: str
+    subject: str
+    expression: str
+    level: int
+
+
+class PreparedSet:
+    """A finished store.
+
+    Args:
+        store: The folder that `prepare` wrote.
+
+    Raises:
+        StoreError: The store is unfinished or damaged.
+    """
+
+    def __init__(self, store: Path) -> None:
+        import datasets
+
+        datasets.disable_progress_bars()
+        self.path = store
+        self.manifest: Manifest = read_manifest(store)
+        parts = [rows_path(store / PARTS_NAME / subject) for subject in self.manifest.subjects]
+        absent = [path for path in parts if not path.is_file()]
+        if absent:
+            raise StoreError(f"{absent[0]} is missing; run `smilevlm prepare` again to make it")
+        self._rows = datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in parts])
+        columns = self._rows.select_columns(["sample_id", "subject", "expression", "level"]).to_dict()
+        self.samples: tuple[Sample, ...] = tuple(
+            Sample(sample_id=i, subject=s, expression=e, level=v)
+            for i, s, e, v in zip(*(columns[k] for k in ("sample_id", "subject", "expression", "level")), strict=True)
+        )
+        if len(self.samples) != self.manifest.num_samples:
+            raise StoreError(
+                f"{store} holds {len(self.samples)} scans, its manifest says {self.manifest.num_samples}; "
+                "it was changed after it was made"
+            )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def images(self, index: int) -> ViewImages:
+        """The views of one sample, in the order of the manifest's angles."""
+        row = self._rows[index]
+        return decode_views(row["views"], row["shape"])
+
+    def load_images(self, indices: Sequence[int]) -> UInt8[np.ndarray, "sample view height width 3"]:
+        """The views of several samples in memory."""
+        rows = self._rows.select(list(indices))
+        return np.stack([decode_views(row["views"], row["shape"]) for row in rows])

@@ -1,0 +1,130 @@
+"""Whatever the bytes, a reader ends in a mesh or in a MeshError that names the file."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from builders import TINY, obj, vrml, write
+from smilevlm.errors import MeshError
+from smilevlm.geometry import Mesh
+from smilevlm.readers import read_mesh
+from smilevlm.readers.files import READERS
+
+NAMES = sorted(TINY)
+WORDS = [b"nan", b"-1", b"1e999", b"[", b"]", b"{", b"}", b'"', b"#", b"\\\n", b"\n", b"\r", b"99999999999", b"-", b".",
+         b"USE A", b"DEF A", b"/", b"//", b"1e-400", b"0x1", b"\xff\xff\xff\xff", b"\x00", b"end_header", b"solid ",
+         b"f 1 2 3", b"v 1", b"vertex", b",", b"1.#IND", b"3", b"TRUE", b"NULL"]  # fmt: skip
+
+
+def read_or_refuse(name: str, data: bytes) -> Mesh | None:
+    path = Path("/nowhere") / name
+    try:
+        mesh = READERS[path.suffix](data, path, True)
+    except MeshError as error:
+        caught = str(error)
+        mesh = None
+    if mesh is None:
+        assert name in caught
+        return None
+    assert mesh.num_vertices > 0
+    assert np.isfinite(mesh.vertices).all()
+    assert mesh.uv is None or np.isfinite(mesh.uv).all()
+    return mesh
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    result = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(result) + 1)
+        match chance.randrange(5):
+            case 0:
+                result[at : at + 1] = bytes([chance.randrange(256)])
+            case 1:
+                result[at:at] = chance.choice(WORDS)
+            case 2:
+                del result[at : at + chance.randint(1, 12)]
+            case 3:
+                start = chance.randrange(len(result) + 1)
+                result[at:at] = result[start : start + chance.randint(1, 40)]
+            case 4:
+                result[at : at + 4] = chance.choice(WORDS)
+    return bytes(result)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_whole_file_reads(name):
+    assert read_or_refuse(name, TINY[name]) is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_truncation_at_every_byte(name):
+    for length in range(len(TINY[name])):
+        read_or_refuse(name, TINY[name][:length])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mutations(name):
+    chance = random.Random(name)
+    for _ in range(300):
+        read_or_refuse(name, mutated(TINY[name], chance))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_many_mutations(name):
+    chance = random.Random(name + "slow")
+    for _ in range(20_000):
+        read_or_refuse(name, mutated(TINY[name], chance))
+
+
+@pytest.mark.parametrize("suffix", sorted(READERS))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.one_of(st.binary(max_size=200), st.lists(st.sampled_from([*WORDS, b" "]), max_size=40).map(b" ".join)))
+def test_any_bytes(suffix, data):
+    heads = {".wrl": b"#VRML V2.0 utf8\n", ".vrml": b"#VRML V2.0 utf8\nShape { ", ".ply": b"ply\n", ".off": b"OFF\n"}
+    read_or_refuse("a" + suffix, data)
+    read_or_refuse("a" + suffix, heads.get(suffix, b"solid\n") + data)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("fan.wrl", vrml("Shape { geometry IndexedFaceSet { coord Coordinate { point [0 0 0 1 1 1 2 2 2] } texCoord "
+                         "TextureCoordinate { point [0 0 1 1 2 2] } coordIndex [ 0 " + "1 2 " * 4_000_000 + "] } }")),
+        ("fan.obj", obj(faces="f 1/1 " + "2/2 3/3 " * 1_000_000)),
+        ("short.obj", b"v\n" * 4_000_000),
+        ("rows.xyz", b"1\n" * 4_000_000),
+        ("numbers.off", b"OFF\n" + b"1\n" * 4_000_000),
+        ("corners.stl", b"solid\n" + b"vertex 0 0 0\n" * 500_000),
+        ("bytes.ply", b"ply\nformat binary_little_endian 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+                      b"property float z\nelement face 1\nproperty list uint uchar vertex_index\nend_header\n"
+                      + bytes(12) + (8_000_000).to_bytes(4, "little") + bytes(8_000_000)),
+        ("numbers.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty list int int x\nend_header\n4000000 "
+                        + b"0 " * 4_000_000),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_memory_is_bounded_by_the_size_of_the_file(name, data):
+    read_or_refuse(name, TINY["a.wrl"]) if name.endswith(
+        "wrl"
+    ) else None  # kernels are compiled outside the measurement
+    tracemalloc.start()
+    try:
+        read_or_refuse(name, data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(data) + 64 * 2**20
+
+
+def test_errors_say_the_line_far_into_a_file(tmp_path):
+    data = b"\n".join([b"v 1 2 3"] * 9_999 + [b"v 1 2 bad"])
+    with pytest.raises(MeshError, match=r"a\.obj:10000: expected a number, found 'bad'"):
+        read_mesh(write(tmp_path, "a.obj", data))

@@ -1,0 +1,130 @@
+# ruff: noqa: UP031
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from builders import COLORS, FACES, UV, VERTICES, image, obj, write
+from smilevlm.errors import MeshError
+from smilevlm.geometry import Mesh
+from smilevlm.readers import read_mesh, write_mtl, write_obj
+
+
+def read(folder, data):
+    return read_mesh(write(folder, "scan.obj", data))
+
+
+def test_quads_and_uv(tmp_path):
+    mesh = read(tmp_path, obj())
+    np.testing.assert_array_equal(mesh.vertices, VERTICES)
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    np.testing.assert_array_equal(mesh.uv, UV)
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        "f 1 2 3 4\nf 1 2 5\nf 3 4 5",
+        "f 1//1 2//1 3//1 4//2\nf 1//9 2//9 5//9\nf 3//1 4//1 5//1",
+        "f -5 -4 -3 -2\nf -5 -4 -1\nf -3 -2 -1",
+        "f 1 2 \\\n 3 4\nf 1 2\\\r\n 5\nf 3 4 5 # comment",
+        "  f  1\t2 3 4 \ng a b\ns off\nl 1 2\nusemtl x\nvn 0 0 1\nvp 1\nf 1 2 5\nf 3 4 5",
+    ],
+)
+def test_forms_of_faces(tmp_path, faces):
+    mesh = read(tmp_path, obj(faces=faces))
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    assert mesh.uv is None
+
+
+def test_normals_after_uv_and_corners_without_uv(tmp_path):
+    mesh = read(tmp_path, obj(faces="f 1/6/1 2/-5/-1 3/3/7\nf 1 2 5"))
+    np.testing.assert_array_equal(mesh.uv, np.stack([UV[0], np.zeros((3, 2), np.float32)]))
+
+
+@pytest.mark.parametrize("change", [(b"\n", b"\r\n"), (b"\n", b"\r"), (b" ", b"\t ")])
+def test_blanks(tmp_path, change):
+    np.testing.assert_array_equal(read(tmp_path, obj().replace(*change)).faces, FACES)
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0])
+def test_vertex_colours(tmp_path, top):
+    rows = [
+        "v %g %g %g %g %g %g" % (*v, *c) for v, c in zip(VERTICES.tolist(), (COLORS / 255 * top).tolist(), strict=True)
+    ]
+    mesh = read(tmp_path, "\n".join(rows))
+    np.testing.assert_array_equal(mesh.vertex_colors, COLORS)
+    assert read(tmp_path, "v 1 2 3 1\n").vertex_colors is None
+    np.testing.assert_array_equal(read(tmp_path, "v 1 2 3 1 0 0\nv 1 2 3").vertex_colors, [[255, 0, 0], [204] * 3])
+
+
+@pytest.mark.parametrize(
+    ("library", "map_line", "texture"),
+    [
+        ("scan.mtl", "map_Kd face.png", "face.png"),
+        ("SCAN.MTL", "MAP_KD FACE.PNG", "face.png"),
+        ("my scan.mtl", "map_Kd my face.png", "my face.png"),
+        ("my scan.mtl", "map_Kd D:\\data\\F001\\face.png", "face.png"),
+        ("scan.mtl", "map_Kd -s 1 1 1 -o 0.5 0 -clamp on sub/face.png", "face.png"),
+        ("scan.mtl", "map_Kd gone.png", "scan.png"),
+        ("scan.mtl", "Kd 1 1 1", "scan.png"),
+        (None, "", "scan.png"),
+    ],
+)
+def test_texture(tmp_path, library, map_line, texture):
+    write(tmp_path, texture, image())
+    head = "mtllib my scan.mtl" if library == "my scan.mtl" else "mtllib ./scan.mtl"
+    if library:
+        write(tmp_path, library, f"newmtl m\n{map_line}\n")
+    assert read(tmp_path, obj(head=head)).texture is not None
+
+
+def test_the_material_in_use_wins(tmp_path):
+    write(tmp_path, "a.png", image(size=(1, 2)))
+    write(tmp_path, "b.png", image(size=(5, 6)))
+    write(tmp_path, "x.mtl", "newmtl one\nmap_Kd a.png\nnewmtl two\nmap_Kd b.png\n")
+    assert read(tmp_path, obj(head="mtllib x.mtl\nusemtl two")).texture.shape == (6, 5, 3)
+    assert read(tmp_path, obj(head="mtllib x.mtl")).texture.shape == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"v 1 2\n", r":1: too few numbers"),
+        (b"v 1 2 3\nv 1 nan 3\n", r":2: non-finite"),
+        (b"v 1 2 3\nv 1 2 x\n", r":2: expected a number"),
+        (b"v 1 2 1e50\n", r":1: number too large"),
+        (b"v 1 2 3\nvt\n", r":2: too few numbers"),
+        (obj(faces="f 1 2 3\n f 1 2 6"), r":13: a face names vertex 6, there are 5"),
+        (obj(faces="f 1/1 2/7 3/1"), r":12: a face names texture coordinate 7, there are 6"),
+        (obj(faces="f 1 2 0"), r":12: expected a whole index"),
+        (obj(faces="f 1 2 -9"), r":12: a face names a vertex that is not there"),
+        (obj(faces="f 1 2 1.5"), r":12: expected a whole index"),
+        (obj(faces="f 1 2 a"), r":12: expected a number"),
+        (obj(faces="f 1 2 3x"), r":12: expected a number"),
+        (b"# nothing\n", "no vertices"),
+    ],
+)
+def test_broken_files_say_where(tmp_path, data, message):
+    with pytest.raises(MeshError, match=message):
+        read(tmp_path, data)
+
+
+def test_round_trip(tmp_path):
+    generator = np.random.default_rng(1)
+    mesh = Mesh(vertices=generator.standard_normal((5, 3)).astype(np.float32), faces=FACES, uv=UV, vertex_colors=COLORS)
+    for name, texture in (("face.mtl", "tex.png"),):
+        text, material = io.StringIO(), io.StringIO()
+        write_obj(text, mesh, material_library=name)
+        write_mtl(material, texture_name=texture)
+        write(tmp_path, name, material.getvalue())
+        write(tmp_path, texture, image())
+    back = read(tmp_path, text.getvalue())
+    np.testing.assert_array_equal(back.vertices, mesh.vertices)
+    np.testing.assert_array_equal(back.faces, mesh.faces)
+    np.testing.assert_array_equal(back.uv, mesh.uv)
+    np.testing.assert_array_equal(back.vertex_colors, mesh.vertex_colors)
+    assert back.texture is not None

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from builders import image, write
+from smilevlm.errors import MeshError
+from smilevlm.readers import read_texture
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "JPEG"])
+def test_formats(tmp_path, kind):
+    texture = read_texture(write(tmp_path, "a.img", image(kind)))
+    assert texture.shape == (3, 4, 3)
+    assert texture.dtype == np.uint8
+    assert texture[0, 0, 0] > texture[2, 0, 0]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_modes(tmp_path, mode):
+    file = io.BytesIO()
+    Image.new(mode, (4, 3), 1).save(file, "PNG")
+    assert read_texture(write(tmp_path, "a.png", file.getvalue())).shape == (3, 4, 3)
+
+
+@pytest.mark.parametrize("side", [9_000, 12_000, 60_000])
+def test_decompression_bomb(tmp_path, side):
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    with pytest.raises(MeshError, match=r"a\.png: the texture has .* pixels, at most"):
+        read_texture(write(tmp_path, "a.png", data))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "JPEG"])
+def test_truncation_and_noise(tmp_path, kind):
+    whole = image(kind)
+    generator = np.random.default_rng(0)
+    for cut in range(len(whole)):
+        noisy = bytearray(whole)
+        noisy[cut] = int(generator.integers(256))
+        for data in (whole[:cut], bytes(noisy)):
+            with contextlib.suppress(MeshError):  # anything else fails
+                read_texture(write(tmp_path, "a.img", data))
+
+
+def test_missing(tmp_path):
+    with pytest.raises(MeshError, match="cannot be read"):
+        read_texture(tmp_path / "gone.png")

@@ -1,0 +1,256 @@
+import json
+from dataclasses import replace
+
+import pytest
+from fake_results import fake_result
+
+from smilevlm.errors import ResultError, SettingsError
+from smilevlm.results import honest_pairing_name, read_results, read_timing, write_results, write_timing
+
+
+@pytest.fixture(scope="module")
+def result():
+    return fake_result(num_examples=2)
+
+
+@pytest.fixture(scope="module")
+def plain(result, tmp_path_factory):
+    path = tmp_path_factory.mktemp("plain") / "results.json"
+    write_results(path, result)
+    return path.read_text()
+
+
+def test_round_trip_keeps_every_bit(result, tmp_path):
+    write_results(tmp_path / "results.json", result)
+    assert read_results(tmp_path / "results.json") == result
+
+
+def test_one_fold_without_controls_and_examples(tmp_path):
+    result = fake_result(num_folds=10, folds_run=1, control=False, num_examples=0, log=False)
+    write_results(tmp_path / "r.json", result)
+    assert read_results(tmp_path / "r.json") == result
+    assert result.summary.accuracy.interval is None
+
+
+def test_same_result_same_bytes_and_nothing_left_behind(result, plain, tmp_path):
+    path = tmp_path / "new" / "results.json"
+    write_results(path, result)
+    write_results(path, result)
+    assert path.read_text() == plain
+    assert [file.name for file in path.parent.iterdir()] == ["results.json"]
+    assert list(json.loads(plain)) == sorted(json.loads(plain))
+
+
+def test_an_invalid_result_leaves_the_old_file(result, plain, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(plain)
+    with pytest.raises(ResultError, match=r"results\.json: level: expected one of scan"):
+        write_results(path, replace(result, level="frame"))
+    with pytest.raises(ResultError, match=r"settings\.path: PosixPath has no place"):
+        write_results(path, replace(result, settings={"path": tmp_path}))
+    with pytest.raises(ResultError, match=r"settings\.rate: expected a finite number, found inf"):
+        write_results(path, replace(result, settings={"rate": float("inf")}))
+    assert path.read_text() == plain
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+TAMPERINGS = [
+    ("schema_version", 2, "schema_version"),
+    ("schema_version", "1", "schema_version"),
+    ("recipe", "", "recipe"),
+    ("recipe", None, "recipe"),
+    ("settings", [], "settings"),
+    ("synthetic", "yes", "synthetic"),
+    ("synthetic", 1, "synthetic"),
+    ("pairing_mode", "generic", "pairing_name"),
+    ("pairing_mode", "none", "pairing_mode"),
+    ("pairing_mode", "pseudo", "pairing_teacher"),
+    ("pairing_name", "label-free", "pairing_name"),
+    ("pairing_teacher", "clip", "pairing_teacher"),
+    ("level", "frame", "level"),
+    ("classes", ["happy"], "classes"),
+    ("classes.1", "happy", "classes"),
+    ("classes.1", 3, "classes[1]"),
+    ("view_angles_deg", [], "view_angles_deg"),
+    ("view_angles_deg.0", 0.0, "view_angles_deg"),
+    ("view_angles_deg.0", 200.0, "view_angles_deg[0]"),
+    ("seeds.folds", -1, "seeds.folds"),
+    ("seeds.folds", True, "seeds.folds"),
+    ("git_commit", "", "git_commit"),
+    ("folds", [], "folds"),
+    ("folds", {}, "folds"),
+    ("folds.2.fold", 0, "folds[2].fold"),
+    ("folds.2.fold", 3, "folds[2].fold"),
+    ("folds.1.num_folds", 4, "folds[1].num_folds"),
+    ("folds.0.train_subjects.0", "F0000", "folds[0].test_subjects"),
+    ("folds.0.validation_subjects.0", "F0000", "folds[0].test_subjects"),
+    ("folds.0.validation_subjects.0", "F0101", "folds[0].validation_subjects"),
+    ("folds.0.train_subjects.1", "F0101", "folds[0].train_subjects"),
+    ("folds.0.test_subjects.0", "X", "folds[0].subject_counts"),
+    ("folds.0.test_subjects.0", 7, "folds[0].test_subjects[0]"),
+    ("folds.0.num_train_samples", 1.5, "folds[0].num_train_samples"),
+    ("folds.0.num_test_samples", 47, "folds[0].confusion_matrix"),
+    ("folds.0.num_test_samples", 0, "folds[0].num_test_samples"),
+    ("folds.0.accuracy", 0.5, "folds[0].accuracy"),
+    ("folds.0.accuracy", 1.5, "folds[0].accuracy"),
+    ("folds.0.accuracy", 10**400, "folds[0].accuracy"),
+    ("folds.0.accuracy_interval", [0.9, 0.1], "folds[0].accuracy_interval"),
+    ("folds.0.accuracy_interval", [0.9], "folds[0].accuracy_interval"),
+    ("folds.0.macro_f1", 0.1, "folds[0].macro_f1"),
+    ("folds.0.per_class_f1.sad", 0.123, "folds[0].per_class_f1.sad"),
+    ("folds.0.unweighted_average_recall", 0.1, "folds[0].unweighted_average_recall"),
+    ("folds.2.confusion_matrix.0", [1, 2], "folds[2].confusion_matrix[0]"),
+    ("folds.2.confusion_matrix", [[8]], "folds[2].confusion_matrix"),
+    ("folds.2.confusion_matrix.0.0", 99, "folds[2].confusion_matrix"),
+    ("folds.2.confusion_matrix.0.0", -1, "folds[2].confusion_matrix[0][0]"),
+    ("folds.0.subject_counts.F0000", [1, 12], "folds[0].subject_counts"),
+    ("folds.0.subject_counts.F0000", [13, 12], "folds[0].subject_counts.F0000"),
+    ("folds.0.subject_counts.F0000", [13], "folds[0].subject_counts.F0000"),
+    ("folds.0.view_weights.-30", 0.9, "folds[0].view_weights"),
+    ("folds.0.view_weights", {"-30": 0.2, "0": 0.5, "30": 0.3}, "folds[0].view_weights.-30"),
+    ("folds.0.view_weights_by_class.happy.0", 1.0, "folds[0].view_weights_by_class.happy"),
+    ("folds.0.view_weights_by_class.pain", {}, "folds[0].view_weights_by_class.pain"),
+    ("folds.0.single_view_accuracy.30", 0.99, "folds[0].single_view_accuracy.30"),
+    ("folds.0.single_view_accuracy.15", 0.5, "folds[0].single_view_accuracy"),
+    ("folds.0.single_view_confusion.0.0", [0, 0, 0, 0, 0, 0], "folds[0].single_view_confusion.0"),
+    ("folds.0.mean_fusion_accuracy", 0.777, "folds[0].mean_fusion_accuracy"),
+    ("folds.0.metrics_csv", "../metrics.csv", "folds[0].metrics_csv"),
+    ("folds.0.metrics_csv", "/etc/passwd", "folds[0].metrics_csv"),
+    ("summary.num_folds_run", 2, "summary.num_folds_run"),
+    ("summary.accuracy.mean", 0.99, "summary.accuracy.mean"),
+    ("summary.accuracy.std", None, "summary.accuracy"),
+    ("summary.accuracy.std", 0.5, "summary.accuracy.std"),
+    ("summary.accuracy.interval", [0.0, 0.01], "summary.accuracy.interval"),
+    ("summary.macro_f1.mean", 0.1, "summary.macro_f1.mean"),
+    ("summary.per_class_f1.fear.mean", 0.1, "summary.per_class_f1.fear.mean"),
+    ("summary.gain_over_single_view.0.mean", 0.9, "summary.gain_over_single_view.0.mean"),
+    ("summary.gain_over_mean_fusion.mean", -2, "summary.gain_over_mean_fusion.mean"),
+    ("summary.view_weights", {"-30": 0.2, "0": 0.5, "30": 0.3}, "summary.view_weights.-30"),
+    ("summary.confusion_matrix.0.0", 0, "summary.confusion_matrix"),
+    ("controls.0.name", "", "controls[0].name"),
+    ("controls.0.folds.0.accuracy", 0.9, "controls[0].folds[0].accuracy"),
+    ("controls.0.summary.accuracy.mean", 0.9, "controls[0].summary.accuracy.mean"),
+    ("examples.0.truth", "pain", "examples[0].truth"),
+    ("examples.0.subject", "F0100", "examples[0].subject"),
+    ("examples.0.fold", 9, "examples[0].subject"),
+    ("examples.0.predicted", "fear", "examples[0].predicted"),
+    ("examples.0.probabilities.happy", 0.0, "examples[0].probabilities"),
+    ("examples.0.images.0", "a/../../b.png", "examples[0].images.0"),
+    ("examples.0.images.0", "https://example.org/a.png", "examples[0].images.0"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "named"), TAMPERINGS)
+def test_tampering_is_refused_with_file_and_field(plain, tmp_path, place, value, named):
+    data = json.loads(plain)
+    *parents, last = place.split(".")
+    target = data
+    for step in parents:
+        target = target[int(step)] if isinstance(target, list) else target[step]
+    target[int(last) if isinstance(target, list) else last] = value
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ResultError) as caught:
+        read_results(path)
+    assert str(caught.value).startswith(f"{path}: {named}: ")
+
+
+def _objects(value, place=""):
+    if isinstance(value, dict):
+        yield place, value
+        for key, item in value.items():
+            yield from _objects(item, f"{place}.{key}" if place else key)
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _objects(item, f"{place}[{index}]")
+
+
+def test_every_field_must_be_there_and_none_beside_it(plain, tmp_path):
+    path = tmp_path / "results.json"
+    data = json.loads(plain)
+    free = ("settings", "seeds")
+    checked = 0
+    for place, found in list(_objects(data)):
+        # The second and third fold and the control repeat the structure of the first fold.
+        if place.startswith((*free, "folds[1]", "folds[2]", "controls[0].", "examples[1]")):
+            continue
+        for key in list(found):
+            value = found.pop(key)
+            path.write_text(json.dumps(data))
+            with pytest.raises(ResultError):
+                read_results(path)
+            found[key] = value
+            checked += 1
+        found["surprise me"] = 1
+        path.write_text(json.dumps(data))
+        with pytest.raises(ResultError, match="surprise me"):
+            read_results(path)
+        del found["surprise me"]
+    assert checked > 100
+
+
+def test_subjects_are_tested_in_one_fold_only(result, tmp_path):
+    first = result.folds[0]
+    twice = replace(result, folds=(first, replace(first, fold=1), result.folds[2]))
+    with pytest.raises(ResultError, match=r"folds\[1\]\.test_subjects: F0000.*also tested in fold 0"):
+        write_results(tmp_path / "r.json", twice)
+
+
+def test_a_control_is_tested_on_the_same_subjects(result, tmp_path):
+    control = result.controls[0]
+    moved = replace(control.folds[0], fold=1), replace(control.folds[1], fold=0), control.folds[2]
+    with pytest.raises(ResultError, match=r"controls\[0\]\.folds\[0\]\.test_subjects"):
+        write_results(tmp_path / "r.json", replace(result, controls=(replace(control, folds=moved),)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r":1: not JSON"),
+        ("{\n  broken", r":2: not JSON"),
+        ('{"a": NaN}', "NaN is not a JSON number"),
+        ('{"a": 1, "a": 2}', "field 'a' is there twice"),
+        ("[]", "expected an object"),
+        ("[" * 100_000, "not JSON"),
+        ('{"a": ' + "9" * 5000 + "}", "not JSON"),
+    ],
+)
+def test_what_is_no_result_file(tmp_path, text, message):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(ResultError, match=message):
+        read_results(path)
+
+
+def test_missing_and_undecodable_files(tmp_path):
+    with pytest.raises(ResultError, match="there is no such result file"):
+        read_results(tmp_path / "nowhere.json")
+    (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
+    with pytest.raises(ResultError, match="byte 7: expected UTF-8"):
+        read_results(tmp_path / "latin.json")
+    with pytest.raises(ResultError, match="cannot be read"):
+        read_results(tmp_path)
+
+
+def test_every_prefix_of_a_result_file_is_refused(plain, tmp_path):
+    path = tmp_path / "results.json"
+    for end in range(0, len(plain.rstrip()), 997):
+        path.write_text(plain[:end])
+        with pytest.raises(ResultError):
+            read_results(path)
+
+
+def test_timing_round_trip(tmp_path):
+    write_timing(tmp_path / "timing.json", {"fold 0": 12.5, "evaluation": 1.0})
+    assert read_timing(tmp_path / "timing.json") == {"fold 0": 12.5, "evaluation": 1.0}
+    with pytest.raises(ResultError, match=r"seconds\.fold 0"):
+        write_timing(tmp_path / "timing.json", {"fold 0": -1.0})
+
+
+def test_honest_names():
+    assert honest_pairing_name("class") == "weakly supervised"
+    assert honest_pairing_name("pseudo", "clip-vit-b32") == "label-free, teacher clip-vit-b32"
+    assert honest_pairing_name("generic") == "label-free"
+    for mode, teacher in [("supervised", None), ("pseudo", None), ("class", "clip")]:
+        with pytest.raises(SettingsError):
+            honest_pairing_name(mode, teacher)
