@@ -16,30 +16,6 @@ PairingMode = Literal["class", "generic"]
 PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
 GENERIC_PROMPT = "a photo of a human face"
 
-_HONEST_NAMES: dict[PairingMode, str] = {
-    "class": "weakly supervised (class prompts)",
-    "generic": "label-free (one generic prompt)",
-}
-
-
-def honest_name(mode: PairingMode, *, shuffled: bool = False) -> str:
-    """The words printed beside each result.
-
-    Args:
-        mode: How samples got their prompts.
-        shuffled: The classes were shuffled over the samples first, see `shuffle_classes`.
-
-    Raises:
-        SettingsError: The mode is not known, or uses no class that could be shuffled.
-    """
-    _check_mode(mode)
-    if not shuffled:
-        return _HONEST_NAMES[mode]
-    if mode == "generic":
-        raise SettingsError("mode 'generic' uses no class, so there is nothing to shuffle")
-    return "control: shuffled prompts"
-
-
 def pairing_texts(prompt_set: PromptSet, mode: PairingMode) -> tuple[str, ...]:
     """The texts that the indices of `sample_prompts` refer to.
 

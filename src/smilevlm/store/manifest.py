@@ -86,10 +86,7 @@ def read_manifest(store: Path) -> Manifest:
     if values.get("format_version") != FORMAT_VERSION:
         raise StoreError(f"{path}: format version {values.get('format_version')}, expected {FORMAT_VERSION}")
     try:
-        settings = PrepareSettings(
-            views=ViewSettings(**_tuples(values["settings"]["views"])),
-            normalise=NormaliseSettings(**_tuples(values["settings"]["normalise"])),
-        )
+        settings = prepare_settings_from(values["settings"])
         manifest = Manifest(
             layout=values["layout"],
             synthetic=values["synthetic"],
@@ -104,6 +101,18 @@ def read_manifest(store: Path) -> Manifest:
     if values.get("settings_digest") != settings.digest:
         raise StoreError(f"{path}: the settings do not match their digest; the file was edited")
     return manifest
+
+
+def prepare_settings_from(values: Mapping[str, Any]) -> PrepareSettings:
+    """Settings as JSON gives them back.
+
+    Raises:
+        KeyError, TypeError: A field is missing, unknown or of the wrong kind.
+        SettingsError: A value is outside its range.
+    """
+    return PrepareSettings(
+        views=ViewSettings(**_tuples(values["views"])), normalise=NormaliseSettings(**_tuples(values["normalise"]))
+    )
 
 
 def content_hash(settings: PrepareSettings, source_digests: Mapping[str, str]) -> str:

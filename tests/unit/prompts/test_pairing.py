@@ -12,7 +12,6 @@ from smilevlm.labels import BASIC_EXPRESSIONS
 from smilevlm.prompts import (
     GENERIC_PROMPT,
     PAIRING_MODES,
-    honest_name,
     load_prompt_set,
     pairing_texts,
     sample_prompts,
@@ -61,17 +60,8 @@ def test_classes_without_prompts_are_named():
         draw(classes=["happy", "pain", "nervousness"])
 
 
-def test_honest_names():
-    assert honest_name("class") == "weakly supervised (class prompts)"
-    assert honest_name("generic").startswith("label-free")
-    assert honest_name("class", shuffled=True) == "control: shuffled prompts"
-    assert {honest_name(mode) for mode in PAIRING_MODES} == {honest_name("class"), honest_name("generic")}
-    with pytest.raises(SettingsError, match="nothing to shuffle"):
-        honest_name("generic", shuffled=True)
-
-
 def test_unknown_mode_is_refused():
-    for call in (honest_name, lambda mode: pairing_texts(NEUTRAL, mode), lambda mode: draw(mode=mode)):
+    for call in (lambda mode: pairing_texts(NEUTRAL, mode), lambda mode: draw(mode=mode)):
         with pytest.raises((SettingsError, TypeError)):
             call("pseudo")
 

@@ -1,0 +1,139 @@
+"""A trained model with everything needed to use it: how views are made, the prompts' embeddings, the classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from smilevlm.errors import CheckpointError
+from smilevlm.evaluation.zero_shot import Prototypes, class_prototypes
+from smilevlm.files import write_atomically
+from smilevlm.prompts import PromptEmbeddings
+from smilevlm.store.manifest import PrepareSettings, prepare_settings_from
+
+if TYPE_CHECKING:
+    from smilevlm.models import SmileVlm
+
+_DESCRIPTION_NAME = "recogniser.json"
+_PROMPTS_NAME = "prompts.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """Embeddings of samples in the space of the prompts.
+
+    Args:
+        z_views: Per view.
+        z_fused: Fused over the views.
+        view_weights: Share of each view in the fused embedding; rows sum to one.
+    """
+
+    z_views: Float32[np.ndarray, "sample view dim"]
+    z_fused: Float32[np.ndarray, "sample dim"]
+    view_weights: Float32[np.ndarray, "sample view"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recogniser:
+    """What `predict` and `evaluate` work with.
+
+    Args:
+        model: In evaluation mode.
+        prompts: Of the classes it was trained for.
+        text_digest: Of the text tower that embedded them; words typed later need the same tower.
+        classes: In the order of the results.
+        prepare: How the views it was trained on were made.
+        temperature: Of the softmax over cosines.
+        synthetic: Whether it was trained on synthetic faces.
+    """
+
+    model: SmileVlm
+    prompts: PromptEmbeddings
+    text_digest: str
+    classes: tuple[str, ...]
+    prepare: PrepareSettings
+    temperature: float
+    synthetic: bool
+
+    @property
+    def prototypes(self) -> Prototypes:
+        """The classes as directions, from the mean of each one's prompts. Assumption A6."""
+        return class_prototypes(self.prompts.centred, self.prompts.classes, self.classes)
+
+    def embed(self, images: UInt8[np.ndarray, "sample view height width 3"], *, batch_size: int = 64) -> Embedded:
+        """Embed views, in batches of fixed composition so that results do not depend on who asks."""
+        import torch
+
+        self.model.eval()
+        pieces = []
+        with torch.inference_mode():
+            for start in range(0, len(images), batch_size):
+                batch = np.ascontiguousarray(images[start : start + batch_size].transpose(0, 1, 4, 2, 3))
+                pieces.append(self.model(torch.from_numpy(batch)))
+        if not pieces:
+            raise CheckpointError("there are no images to embed")
+        z_views, z_fused, weights = (torch.cat([piece[k] for piece in pieces]).numpy() for k in range(3))
+        return Embedded(z_views=z_views, z_fused=z_fused, view_weights=weights)
+
+
+def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
+    """Write weights (safetensors), prompt embeddings (safetensors) and description (JSON)."""
+    from safetensors.numpy import save
+
+    from smilevlm.models import save_model
+
+    save_model(recogniser.model, folder)
+    tensors = {"raw": recogniser.prompts.raw, "mean": recogniser.prompts.mean}
+    write_atomically(folder / _PROMPTS_NAME, save(tensors))
+    description = {
+        "classes": recogniser.classes,
+        "prompt_texts": recogniser.prompts.texts,
+        "prompt_classes": recogniser.prompts.classes,
+        "text_digest": recogniser.text_digest,
+        "prepare": asdict(recogniser.prepare),
+        "temperature": recogniser.temperature,
+        "synthetic": recogniser.synthetic,
+    }
+    write_atomically(folder / _DESCRIPTION_NAME, json.dumps(description, indent=2, sort_keys=True) + "\n")
+
+
+def load_recogniser(folder: Path) -> Recogniser:
+    """Read what `save_recogniser` wrote.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    from smilevlm.models import load_model
+
+    path = folder / _DESCRIPTION_NAME
+    try:
+        values: Mapping[str, Any] = json.loads(path.read_text())
+        tensors = load((folder / _PROMPTS_NAME).read_bytes())
+        prompts = PromptEmbeddings(
+            texts=tuple(values["prompt_texts"]),
+            classes=tuple(values["prompt_classes"]),
+            raw=tensors["raw"],
+            mean=tensors["mean"],
+        )
+        return Recogniser(
+            model=load_model(folder),
+            prompts=prompts,
+            text_digest=values["text_digest"],
+            classes=tuple(values["classes"]),
+            prepare=prepare_settings_from(values["prepare"]),
+            temperature=float(values["temperature"]),
+            synthetic=bool(values["synthetic"]),
+        )
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} holds no trained model: {Path(error.filename).name} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: the trained model is damaged: {error}") from None

@@ -1,0 +1,195 @@
+"""Train the folds of a recipe, one by one or several at a time, and keep them in one run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import smilevlm
+from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.files import write_atomically
+from smilevlm.store import read_manifest
+from smilevlm.training.fold import FOLD_NAME, train_fold
+from smilevlm.training.settings import ExperimentConfig
+
+CONFIG_NAME = "config.json"
+CONTROL_NAME = "control_shuffled_prompts"
+Progress = Callable[[str, int, int, float], None]
+"""Called with (name of the fold, epochs done, epochs in all, loss)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldJob:
+    """One training: a fold, or a fold of the shuffled-prompts control."""
+
+    fold: int
+    shuffled: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"control, fold {self.fold}" if self.shuffled else f"fold {self.fold}"
+
+    def folder(self, run: Path) -> Path:
+        base = run / CONTROL_NAME if self.shuffled else run
+        return base / f"fold_{self.fold:02d}"
+
+    def is_trained(self, run: Path) -> bool:
+        return (self.folder(run) / FOLD_NAME).is_file()
+
+
+def fold_jobs(config: ExperimentConfig, folds: Sequence[int] | None = None) -> list[FoldJob]:
+    """What a run trains: the chosen folds, all by default, and those of them that are controls too.
+
+    Raises:
+        SettingsError: A fold is out of range.
+    """
+    chosen = list(range(config.num_folds)) if folds is None else sorted(set(folds))
+    outside = [fold for fold in chosen if not 0 <= fold < config.num_folds]
+    if outside:
+        raise SettingsError(f"fold {outside[0]} is outside 0 to {config.num_folds - 1}")
+    controls = [FoldJob(fold=fold, shuffled=True) for fold in chosen if fold < config.num_control_folds]
+    return [*(FoldJob(fold=fold) for fold in chosen), *controls]
+
+
+def train_run(
+    config: ExperimentConfig,
+    store: Path,
+    run: Path,
+    *,
+    folds: Sequence[int] | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> list[FoldJob]:
+    """Train folds that are not trained yet.
+
+    Args:
+        config: The recipe.
+        store: Prepared views.
+        run: Folder to write; holds the resolved recipe, versions, and one folder per fold.
+        folds: Which; all by default.
+        jobs: Folds trained at the same time, each in a process of its own. Does not change any number.
+        resume: Go on with a run folder that is there; folds that are complete stay.
+        progress: Called after every epoch.
+
+    Returns:
+        What was trained now.
+
+    Raises:
+        SettingsError: A fold is out of range, or the run folder belongs to another recipe.
+    """
+    wanted = fold_jobs(config, folds)
+    _claim(config, store, run, resume=resume)
+    missing = [job for job in wanted if not job.is_trained(run)]
+    if jobs <= 1 or len(missing) <= 1:
+        for job in missing:
+            _train(config, store, run, job, progress or _silent)
+    else:
+        _train_in_parallel(config, store, run, missing, jobs, progress or _silent)
+    return missing
+
+
+def _silent(name: str, done: int, total: int, loss: float) -> None:
+    del name, done, total, loss
+
+
+def _train(config: ExperimentConfig, store: Path, run: Path, job: FoldJob, progress: Progress) -> None:
+    def report(done: int, total: int, loss: float) -> None:
+        progress(job.name, done, total, loss)
+
+    train_fold(config, store, job.folder(run), job.fold, shuffled=job.shuffled, report=report)
+
+
+def _train_in_parallel(
+    config: ExperimentConfig, store: Path, run: Path, missing: Sequence[FoldJob], jobs: int, progress: Progress
+) -> None:
+    import multiprocessing
+    import threading
+
+    from joblib import Parallel, delayed
+
+    with multiprocessing.get_context("spawn").Manager() as manager:
+        messages = manager.Queue()
+
+        def listen() -> None:
+            while (message := messages.get()) is not None:
+                progress(*message)
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            Parallel(n_jobs=jobs)(
+                delayed(_train)(config, store, run, job, _Messenger(messages)) for job in missing
+            )
+        finally:
+            messages.put(None)
+            listener.join()
+
+
+class _Messenger:
+    """Carries progress from a training process to the one that shows it."""
+
+    def __init__(self, messages: Any) -> None:  # noqa: ANN401
+        self._messages = messages
+
+    def __call__(self, name: str, done: int, total: int, loss: float) -> None:
+        self._messages.put((name, done, total, loss))
+
+
+def _claim(config: ExperimentConfig, store: Path, run: Path, *, resume: bool) -> None:
+    """Write the resolved recipe to a new run folder, or check that a run to go on with has the same."""
+    identity = {
+        "settings": json.loads(json.dumps(asdict(config))),
+        "manifest_hash": read_manifest(store).content_hash,
+    }
+    path = run / CONFIG_NAME
+    if not path.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        versions = {"package_version": smilevlm.__version__, "git_commit": git_commit()}
+        write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
+        return
+    if not resume:
+        raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
+    found = json.loads(path.read_text())
+    if {key: found.get(key) for key in identity} != identity:
+        raise SettingsError(f"{run} was begun with other settings or data; it cannot be gone on with. Choose another")
+
+
+def read_run_config(run: Path) -> dict[str, Any]:
+    """The resolved recipe of a run, as plain values.
+
+    Raises:
+        CheckpointError: The folder is no run.
+    """
+    path = run / CONFIG_NAME
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"{run} is no run folder: {CONFIG_NAME} is missing") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+
+
+def git_commit() -> str | None:
+    """The commit of the source tree, with `-dirty` when it was changed; None outside a checkout."""
+    here = Path(smilevlm.__file__).parent
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        inside = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", "__init__.py"],
+            cwd=here, capture_output=True, check=False, env=environment,
+        )  # fmt: skip
+        if inside.returncode != 0:
+            return None
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, check=True, env=environment,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
