@@ -1,3 +1,54 @@
-"""3D and 4D facial expressions: scans to views, views to embeddings, embeddings to words."""
+"""3D and 4D facial expressions: scans to views, views to embeddings, embeddings to words.
 
-__version__ = "0.1.0"
+The names below are loaded when first used, so that importing the package is instant and only models need torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from smilevlm.version import __version__
+
+if TYPE_CHECKING:
+    from smilevlm.dynamics import approximate_rank_pooling, rank_pooling_coefficients
+    from smilevlm.errors import SmileVlmError
+    from smilevlm.geometry import Mesh
+    from smilevlm.predict import Answer, Model, load
+    from smilevlm.readers import read_mesh
+    from smilevlm.views import render_views
+
+_ROOMS = {
+    "Answer": "smilevlm.predict",
+    "Mesh": "smilevlm.geometry",
+    "Model": "smilevlm.predict",
+    "SmileVlmError": "smilevlm.errors",
+    "approximate_rank_pooling": "smilevlm.dynamics",
+    "load": "smilevlm.predict",
+    "rank_pooling_coefficients": "smilevlm.dynamics",
+    "read_mesh": "smilevlm.readers",
+    "render_views": "smilevlm.views",
+}
+
+__all__ = [
+    "Answer",
+    "Mesh",
+    "Model",
+    "SmileVlmError",
+    "__version__",
+    "approximate_rank_pooling",
+    "load",
+    "rank_pooling_coefficients",
+    "read_mesh",
+    "render_views",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _ROOMS:
+        return getattr(importlib.import_module(_ROOMS[name]), name)
+    raise AttributeError(f"module 'smilevlm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

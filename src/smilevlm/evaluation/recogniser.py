@@ -67,7 +67,7 @@ class Recogniser:
         return class_prototypes(self.prompts.centred, self.prompts.classes, self.classes)
 
     def embed(self, images: UInt8[np.ndarray, "sample view height width 3"], *, batch_size: int = 64) -> Embedded:
-        """Embed views, in batches of fixed composition so that results do not depend on who asks."""
+        """Embed views, `batch_size` samples at a time."""
         import torch
 
         self.model.eval()

@@ -34,7 +34,7 @@ def keep_points(mesh: Mesh, keep: Bool[np.ndarray, " vert"]) -> Mesh:
     if keep.all():
         return mesh
     if not mesh.is_point_cloud:
-        return keep_faces(mesh, keep[mesh.faces].all(axis=1))
+        return keep_faces(mesh, np.asarray(keep[mesh.faces].all(axis=1)))
     colors = None if mesh.vertex_colors is None else mesh.vertex_colors[keep]
     return replace(mesh, vertices=mesh.vertices[keep], vertex_colors=colors)
 
@@ -107,4 +107,4 @@ def drop_stray_points(points: Vertices) -> Bool[np.ndarray, " vert"]:
     """Which points of a cloud are not far outside the bulk of it, per axis by robust spread."""
     median = np.median(points, axis=0)
     spread = np.percentile(np.abs(points - median), 90, axis=0)
-    return (np.abs(points - median) <= 4 * np.maximum(spread, 1e-12)).all(axis=1)
+    return np.asarray((np.abs(points - median) <= 4 * np.maximum(spread, 1e-12)).all(axis=1))

@@ -89,7 +89,7 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     """
     if mesh.num_vertices < 100:
         raise MeshError(f"a face needs at least 100 vertices; the mesh has {mesh.num_vertices}")
-    finite = np.isfinite(mesh.vertices).all(axis=1)
+    finite = np.asarray(np.isfinite(mesh.vertices).all(axis=1))
     mesh = keep_points(mesh, finite)
     if mesh.num_vertices < 100:
         raise MeshError(f"only {mesh.num_vertices} vertices have finite coordinates; a face needs at least 100")

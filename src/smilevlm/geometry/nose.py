@@ -57,9 +57,7 @@ def nose_candidates(points_mm: Vertices, *, count: int) -> Vertices:
             if not _RING_MM[0] <= distance <= _RING_MM[1]:
                 continue
             ring_cells += 1
-            other = padded[
-                reach + dy : reach + dy + grid.shape[0], reach + dx : reach + dx + grid.shape[1]
-            ]
+            other = padded[reach + dy : reach + dy + grid.shape[0], reach + dx : reach + dx + grid.shape[1]]
             known = np.isfinite(other)
             total += np.where(known, other, 0)
             number += known

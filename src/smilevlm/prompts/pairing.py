@@ -1,4 +1,4 @@
-"""Which prompt a sample is trained with, and the words that every result says about it."""
+"""Which prompt a sample is trained with."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ PairingMode = Literal["class", "generic"]
 """`class`: drawn from the sample's own class, the paper's practice. `generic`: one class-free prompt for all."""
 PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
 GENERIC_PROMPT = "a photo of a human face"
+
 
 def pairing_texts(prompt_set: PromptSet, mode: PairingMode) -> tuple[str, ...]:
     """The texts that the indices of `sample_prompts` refer to.

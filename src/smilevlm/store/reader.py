@@ -47,11 +47,8 @@ class PreparedSet:
         if absent:
             raise StoreError(f"{absent[0]} is missing; run `smilevlm prepare` again to make it")
         self._rows = datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in parts])
-        columns = self._rows.select_columns(["sample_id", "subject", "expression", "level"]).to_dict()
-        self.samples: tuple[Sample, ...] = tuple(
-            Sample(sample_id=i, subject=s, expression=e, level=v)
-            for i, s, e, v in zip(*(columns[k] for k in ("sample_id", "subject", "expression", "level")), strict=True)
-        )
+        labels = self._rows.select_columns(["sample_id", "subject", "expression", "level"])
+        self.samples: tuple[Sample, ...] = tuple(Sample(**row) for row in labels.to_list())
         if len(self.samples) != self.manifest.num_samples:
             raise StoreError(
                 f"{store} holds {len(self.samples)} scans, its manifest says {self.manifest.num_samples}; "
@@ -68,5 +65,4 @@ class PreparedSet:
 
     def load_images(self, indices: Sequence[int]) -> UInt8[np.ndarray, "sample view height width 3"]:
         """The views of several samples in memory."""
-        rows = self._rows.select(list(indices))
-        return np.stack([decode_views(row["views"], row["shape"]) for row in rows])
+        return np.stack([self.images(index) for index in indices])

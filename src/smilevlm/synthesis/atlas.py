@@ -104,7 +104,9 @@ def _photograph(
     image = np.full((*shape, 3), 40, np.uint8)
     image[drawn] = np.clip(color * (1 - shade + shade * facing)[:, None], 0, 255)
     # Interpolation at the rim must not pick up background, so the rim's colour goes on a little outside.
-    distance, nearest = ndimage.distance_transform_edt(~drawn, return_indices=True)
+    nearest = np.zeros((2, *shape), np.int32)
+    distance = np.zeros(shape)
+    ndimage.distance_transform_edt(~drawn, return_indices=True, distances=distance, indices=nearest)
     rim = (distance > 0) & (distance <= 6)
     image[rim] = image[nearest[0][rim], nearest[1][rim]]
     return image

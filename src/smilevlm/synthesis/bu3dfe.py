@@ -1,4 +1,4 @@
-"""Synthetic faces in the layout of BU-3DFE: folders, names, VRML text, textures and landmarks as the data set has them."""
+"""Synthetic faces in the layout of BU-3DFE: its folders, names, VRML text, textures and landmarks."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _claim(root: Path, settings: Bu3dfeSettings) -> None:
             )
         return
     if any(root.iterdir()):
-        raise LayoutError(f"{root} is not empty and holds no {MARKER_NAME}; synthetic faces go to a folder of their own")
+        raise LayoutError(f"{root} is not empty and has no {MARKER_NAME}; synthetic faces need a folder of their own")
     write_atomically(marker, json.dumps(identity, indent=2, sort_keys=True) + "\n")
 
 
@@ -125,9 +125,7 @@ def write_subject(root: Path, number: int, name: str, settings: Bu3dfeSettings) 
     """Write one subject's folder in one piece."""
     model, places = head_model(), anatomy()
     rng = np.random.default_rng([settings.seed, number, 0])
-    person = draw_person(
-        rng, sex=name[0], shape_changes=model.shape_changes, facial_actions=model.facial_actions
-    )
+    person = draw_person(rng, sex=name[0], shape_changes=model.shape_changes, facial_actions=model.facial_actions)
     colors = skin_colors(rng, person, places)
     poses = [(NEUTRAL, 0), *((e, level) for e in BASIC_EXPRESSIONS for level in settings.levels)]
     streams = [np.random.default_rng([settings.seed, number, 1, _pose_key(*pose)]) for pose in poses]

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import re
+import sys
+import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,14 +52,9 @@ class HeadModel:
     def __init__(self) -> None:
         import torch
 
-        with warnings.catch_warnings():
+        logging.getLogger("anny").setLevel(logging.ERROR)
+        with warnings.catch_warnings(), _native_messages_held_back():
             warnings.simplefilter("ignore")
-            logging.getLogger("anny").setLevel(logging.ERROR)
-            import warp
-
-            # Its banner belongs to no report; on machines without a GPU it warns about the missing driver too.
-            warp.config.quiet = True
-            warp.config.log_level = getattr(warp, "LOG_ERROR", 40)
             import anny
 
             self._model = anny.Anny(
@@ -94,7 +93,7 @@ class HeadModel:
         def column(value: float) -> object:
             return torch.full((num,), float(value), dtype=torch.float64)
 
-        with torch.no_grad():
+        with torch.no_grad(), _native_messages_held_back():
             # One person is one batch, whatever the number of processes, so that the same bits come out.
             out = self._model(
                 phenotype_kwargs={name: column(phenotype.get(name, 0.5)) for name in self.phenotypes},
@@ -106,6 +105,30 @@ class HeadModel:
             )
         vertices = out["vertices"].numpy().astype(np.float32) * np.float32(_MM_PER_M)
         return np.ascontiguousarray(vertices @ _FACE_FRAME_FROM_ANNY.T)
+
+
+@contextmanager
+def _native_messages_held_back() -> Iterator[None]:
+    """Keep what native libraries write to stdout and stderr back, unless the block fails.
+
+    `warp`, which skins the head, prints a banner and, on machines without a GPU, a warning about the driver.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(1), "wb") as out, os.fdopen(os.dup(2), "wb") as error:
+        os.dup2(held.fileno(), 1)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            error.write(held.read())
+            raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(out.fileno(), 1)
+            os.dup2(error.fileno(), 2)
 
 
 @functools.cache
@@ -167,10 +190,9 @@ def loop_subdivision(
     add(np.arange(num_vertices), np.arange(num_vertices), own)
 
     refine = sparse.csr_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        (np.concatenate(values).astype(np.float32), (np.concatenate(rows), np.concatenate(columns))),
         shape=(num_vertices + num_edges, num_vertices),
-        dtype=np.float64,
-    ).astype(np.float32)
+    )
     mid = (num_vertices + edge_of_corner).reshape(-1, 3)
     corner = faces
     fine = np.stack(

@@ -249,5 +249,5 @@ def _pose(rng: np.random.Generator, settings: ScannerSettings) -> tuple[np.ndarr
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    offset = rng.normal(0, settings.offset_mm, 3) + (7.0, -26.0, 0.0)
+    offset = rng.normal(0, settings.offset_mm, 3) + np.array([7.0, -26.0, 0.0])
     return about_z @ about_x @ about_y, offset

@@ -14,6 +14,8 @@ def skin_colors(rng: np.random.Generator, person: Person, anatomy: Anatomy) -> F
 
     Args:
         rng: The person's own generator: a person keeps their freckles from scan to scan.
+        person: Whose skin.
+        anatomy: Where lips, brows and eyes are.
     """
     base = np.array(person.skin_rgb, np.float32)
     colors = np.tile(base, (len(anatomy.position_mm), 1))

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from smilevlm.geometry.template import FaceTemplate
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.expressions import draw_actions
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.people import draw_person
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.views import kernels
 
 _CELL_MM = 3.0
@@ -23,7 +24,7 @@ _SEED = 20_260_101
 """Its people occur in no data set: those are seeded by (seed, subject) with three or more words."""
 
 
-def make_template(num_people: int) -> dict[str, np.ndarray]:
+def make_template(num_people: int) -> FaceTemplate:
     """Mean and spread of the frontal height map over people and expressions, nose tip at the origin."""
     model, places = head_model(), anatomy()
     rows = round((_TOP_MM - _BOTTOM_MM) / _CELL_MM)
@@ -39,9 +40,7 @@ def make_template(num_people: int) -> dict[str, np.ndarray]:
         )
         expressions = (NEUTRAL, BASIC_EXPRESSIONS[number % len(BASIC_EXPRESSIONS)])
         actions = [
-            draw_actions(
-                rng, person=person, expression=e, intensity=0.9, facial_actions=model.facial_actions, idle=0.5
-            )
+            draw_actions(rng, person=person, expression=e, intensity=0.9, facial_actions=model.facial_actions, idle=0.5)
             for e in expressions
         ]
         for target, coarse in zip(
@@ -68,13 +67,20 @@ def make_template(num_people: int) -> dict[str, np.ndarray]:
     mean = (mean + mean[:, ::-1]) / 2
     spread = np.median(np.abs(np.stack(neutral + moved) - mean), axis=0)
     weight = np.where(np.isfinite(mean), 1 / (1 + (spread / 3.0) ** 2), 0)
-    return {
-        "height_mm": mean.astype(np.float32),
-        "weight": ((weight + weight[:, ::-1]) / 2).astype(np.float32),
-        "low_mm": np.array([-_HALF_WIDTH_MM + _CELL_MM / 2, _BOTTOM_MM + _CELL_MM / 2], np.float32),
-        "cell_mm": np.float32(_CELL_MM),
-    }
+    return FaceTemplate(
+        height_mm=mean.astype(np.float32),
+        weight=((weight + weight[:, ::-1]) / 2).astype(np.float32),
+        low_mm=np.array([-_HALF_WIDTH_MM + _CELL_MM / 2, _BOTTOM_MM + _CELL_MM / 2], np.float32),
+        cell_mm=_CELL_MM,
+    )
 
 
 if __name__ == "__main__":
-    np.savez_compressed(Path(sys.argv[1]), **make_template(num_people=200))
+    made = make_template(num_people=200)
+    np.savez_compressed(
+        Path(sys.argv[1]),
+        height_mm=made.height_mm,
+        weight=made.weight,
+        low_mm=made.low_mm,
+        cell_mm=np.float32(made.cell_mm),
+    )

@@ -141,9 +141,7 @@ class Distortions:
         images = torch.where(covered, ((images - 0.5) * gain + 0.5 + offset + noise).clamp(0, 1), images)
         return torch.where(self._hole_mask(batch, views, height, width, generator), 0.0, images)
 
-    def _hole_mask(
-        self, batch: int, views: int, height: int, width: int, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _hole_mask(self, batch: int, views: int, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
         """True inside each view's blanked rectangle."""
         s = self.settings
         size = torch.rand(2, batch, views, generator=generator) * s.hole

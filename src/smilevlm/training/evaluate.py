@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import smilevlm
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, StoreError
 from smilevlm.evaluation import draw_examples, make_example, score_fold, summarise_folds, zero_shot_scores
@@ -24,20 +23,21 @@ from smilevlm.results import (
 )
 from smilevlm.store import PreparedSet
 from smilevlm.training.fold import METRICS_NAME, check_store, read_split, split_fold
+from smilevlm.training.resolve import config_from
 from smilevlm.training.run import FoldJob, fold_jobs, git_commit, read_run_config
 from smilevlm.training.settings import ExperimentConfig
+from smilevlm.version import __version__
 
 RESULTS_NAME = "results.json"
 TIMING_NAME = "timing.json"
 EXAMPLES_NAME = "examples"
 
 
-def evaluate_run(config: ExperimentConfig, run: Path, store: Path, *, num_examples: int = 12) -> ExperimentResult:
+def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> ExperimentResult:
     """Score the trained folds of a run and write `results.json`, `timing.json` and the examples' pictures.
 
     Args:
-        config: The recipe that the run was trained with.
-        run: A run folder.
+        run: A run folder; it holds the recipe it was trained with.
         store: The prepared set it was trained on.
         num_examples: Test samples to keep for the report, drawn blind to the prediction.
 
@@ -46,10 +46,11 @@ def evaluate_run(config: ExperimentConfig, run: Path, store: Path, *, num_exampl
         StoreError: The store is not the one that the run was trained on.
         LeakError: A test subject was in training.
     """
+    described = read_run_config(run)
+    config = config_from(described["settings"])
     prepared = PreparedSet(store)
     check_store(config, prepared)
-    trained_on = read_run_config(run)["manifest_hash"]
-    if trained_on != prepared.manifest.content_hash:
+    if described["manifest_hash"] != prepared.manifest.content_hash:
         raise StoreError(f"{run} was trained on other data than {store} holds (manifest hashes differ)")
     jobs = [job for job in fold_jobs(config) if job.is_trained(run)]
     main = [job for job in jobs if not job.shuffled]
@@ -58,13 +59,11 @@ def evaluate_run(config: ExperimentConfig, run: Path, store: Path, *, num_exampl
     folds = tuple(_score(config, prepared, run, job) for job in main)
     # A control's folds are compared with the same folds of the run.
     trained = {job.fold for job in main}
-    control_folds = tuple(
-        _score(config, prepared, run, job) for job in jobs if job.shuffled and job.fold in trained
-    )
+    control_folds = tuple(_score(config, prepared, run, job) for job in jobs if job.shuffled and job.fold in trained)
     protocol = find_protocol(config.protocol)
     result = ExperimentResult(
         recipe=config.name,
-        settings=read_run_config(run)["settings"],
+        settings=described["settings"],
         layout=prepared.manifest.layout,
         manifest_hash=prepared.manifest.content_hash,
         synthetic=prepared.manifest.synthetic,
@@ -75,7 +74,7 @@ def evaluate_run(config: ExperimentConfig, run: Path, store: Path, *, num_exampl
         classes=protocol.classes,
         view_angles_deg=config.prepare.views.angles_deg,
         seeds={"folds": config.seed, "training": config.seed},
-        package_version=smilevlm.__version__,
+        package_version=__version__,
         git_commit=git_commit(),
         folds=folds,
         summary=summarise_folds(folds),

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import smilevlm
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.store import read_manifest
 from smilevlm.training.fold import FOLD_NAME, train_fold
 from smilevlm.training.settings import ExperimentConfig
+from smilevlm.version import __version__
 
 CONFIG_NAME = "config.json"
 CONTROL_NAME = "control_shuffled_prompts"
@@ -123,9 +123,7 @@ def _train_in_parallel(
         listener = threading.Thread(target=listen, daemon=True)
         listener.start()
         try:
-            Parallel(n_jobs=jobs)(
-                delayed(_train)(config, store, run, job, _Messenger(messages)) for job in missing
-            )
+            Parallel(n_jobs=jobs)(delayed(_train)(config, store, run, job, _Messenger(messages)) for job in missing)
         finally:
             messages.put(None)
             listener.join()
@@ -150,7 +148,7 @@ def _claim(config: ExperimentConfig, store: Path, run: Path, *, resume: bool) ->
     path = run / CONFIG_NAME
     if not path.exists():
         run.mkdir(parents=True, exist_ok=True)
-        versions = {"package_version": smilevlm.__version__, "git_commit": git_commit()}
+        versions = {"package_version": __version__, "git_commit": git_commit()}
         write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
         return
     if not resume:
@@ -177,11 +175,11 @@ def read_run_config(run: Path) -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """The commit of the source tree, with `-dirty` when it was changed; None outside a checkout."""
-    here = Path(smilevlm.__file__).parent
+    here = Path(__file__).parent
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         inside = subprocess.run(
-            ["git", "ls-files", "--error-unmatch", "__init__.py"],
+            ["git", "ls-files", "--error-unmatch", Path(__file__).name],
             cwd=here, capture_output=True, check=False, env=environment,
         )  # fmt: skip
         if inside.returncode != 0:

@@ -7,6 +7,7 @@ import math
 import pytorch_lightning as lightning
 import torch
 from jaxtyping import Float, Int64, UInt8
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
 from smilevlm.losses import JointLoss, LossTerms
 from smilevlm.models import SmileVlm
@@ -75,11 +76,9 @@ class SmileVlmTask(lightning.LightningModule):
         text = self.prompt_table[prompts]  # pyright: ignore[reportIndexIssue]
         return self.loss(z_a=z_a, z_b=z_b, z_views=z_views, z_fused=z_fused, z_text=text, groups=prompts)
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.optimiser_settings
-        adam = torch.optim.Adam(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        adam = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         total = int(self.trainer.estimated_stepping_batches)
         warmup = max(1, round(settings.warmup_share * total))
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_results import CLASSES, FakeFold, fake_result, fold_result
 
+from fake_results import CLASSES, FakeFold, fake_result, fold_result
 from smilevlm.errors import LeakError, SettingsError
 from smilevlm.evaluation import class_prototypes, draw_examples, make_example, score_fold, summarise_folds
 from smilevlm.results import write_results

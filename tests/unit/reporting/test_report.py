@@ -5,9 +5,9 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from fake_results import fake_result, write_companions
 from PIL import Image
 
+from fake_results import fake_result, write_companions
 from smilevlm.errors import ResultError
 from smilevlm.reporting import write_report
 from smilevlm.reporting.source import load_runs
@@ -195,7 +195,6 @@ def test_refusals_write_nothing(folder, tmp_path):
 
 def test_a_class_that_was_not_tested_is_not_zero_per_cent(folder, tmp_path):
     from fake_results import FakeFold, fold_result
-
     from smilevlm.evaluation import summarise_folds
 
     data = FakeFold(0, subjects_per_fold=3, samples_per_class=1, noise=0.3, seed=0)

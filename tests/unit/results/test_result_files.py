@@ -2,8 +2,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from fake_results import fake_result
 
+from fake_results import fake_result
 from smilevlm.errors import ResultError, SettingsError
 from smilevlm.results import honest_pairing_name, read_results, read_timing, write_results, write_timing
 

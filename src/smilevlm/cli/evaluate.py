@@ -1,0 +1,43 @@
+"""`smilevlm evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "score a run on people it never saw"
+DESCRIPTION = "Score every trained fold of a run zero-shot on its test subjects and write RUN/results.json."
+EXAMPLE = "smilevlm evaluate run --store store"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder that `smilevlm train` wrote")
+    parser.add_argument("--store", type=Path, required=True, help="folder that `smilevlm prepare` wrote")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from smilevlm.results import ExperimentResult, Spread
+    from smilevlm.training.evaluate import RESULTS_NAME, evaluate_run
+
+    result: ExperimentResult = evaluate_run(arguments.run_folder, arguments.store)
+    faces = "synthetic" if result.synthetic else "real"
+    table = Table(title=f"{result.protocol}, {result.summary.num_folds_run} folds, {result.pairing_name}")
+    for name in ("zero-shot accuracy on unseen people", "faces", "mean over folds", "std"):
+        table.add_column(name, justify="left" if name[0] in "zf" else "right")
+
+    def row(name: str, spread: Spread) -> None:
+        std = "-" if spread.std is None else f"{spread.std:.1%}"
+        table.add_row(name, faces, f"{spread.mean:.1%}", std)
+
+    row("fused views", result.summary.accuracy)
+    for angle, accuracy in result.summary.single_view_accuracy.items():
+        row(f"view {angle:+g} deg alone", accuracy)
+    row("mean of the views", result.summary.mean_fusion_accuracy)
+    for control in result.controls:
+        row(f"control: {control.name}, {control.summary.num_folds_run} fold(s)", control.summary.accuracy)
+    table.add_row("chance", faces, f"{1 / len(result.classes):.1%}", "-")
+    Console().print(table)
+    print(arguments.run_folder / RESULTS_NAME)

@@ -1,0 +1,133 @@
+"""Scan in, answer out: the way of the data for one scan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from jaxtyping import Float32
+
+from smilevlm.errors import CheckpointError, PromptError
+from smilevlm.evaluation import Prototypes, class_prototypes, probabilities, zero_shot_scores
+from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
+from smilevlm.geometry import Mesh, NormalisedFace, normalise
+from smilevlm.prompts import CachedTextTower, MiniLmTextTower
+from smilevlm.readers import read_mesh
+from smilevlm.typing import ViewImages
+from smilevlm.views import render_normalised
+
+Scan = str | os.PathLike[str] | Mesh
+Prompts = Mapping[str, Sequence[str]]
+_RUN_FOLD_NAME = "fold_00"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the model says of one scan.
+
+    Args:
+        label: The most probable class.
+        probabilities: Class to probability; sums to one. From a softmax over cosines, not calibrated.
+        view_weights: View angle in degrees to its share in the fused embedding.
+        views: The images the model saw.
+        face: How the face was found: unit, pose, share of the mean face that the scan covers.
+    """
+
+    label: str
+    probabilities: Mapping[str, float]
+    view_weights: Mapping[float, float]
+    views: ViewImages
+    face: NormalisedFace
+
+
+class Model:
+    """A trained model ready for scans; see `load`."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self.recogniser = recogniser
+
+    @overload
+    def predict(self, scan: Scan, *, prompts: Prompts | None = None) -> Answer: ...
+
+    @overload
+    def predict(self, scan: Sequence[Scan], *, prompts: Prompts | None = None) -> list[Answer]: ...
+
+    def predict(self, scan: Scan | Sequence[Scan], *, prompts: Prompts | None = None) -> Answer | list[Answer]:
+        """Recognise the expression of one 3D scan, or of several at once.
+
+        Args:
+            scan: A mesh file of any format that `read_mesh` knows, or a mesh; or a list of them, embedded together.
+            prompts: Classes of your own, each with one or more descriptions; the trained ones by default. New words
+                need the text tower, which is loaded on first use.
+
+        Raises:
+            MeshError: The file cannot be read, or holds no face.
+            PromptError: A class has no description.
+        """
+        prototypes = self._prototypes(prompts)
+        if isinstance(scan, (str, os.PathLike, Mesh)):
+            return self._answers([scan], prototypes)[0]
+        return self._answers(scan, prototypes)
+
+    def _answers(self, scans: Sequence[Scan], prototypes: Prototypes) -> list[Answer]:
+        if not scans:
+            return []
+        faces = [self._face(scan) for scan in scans]
+        views = [render_normalised(face.mesh, self.recogniser.prepare.views) for face in faces]
+        embedded = self.recogniser.embed(np.stack(views))
+        shares = probabilities(zero_shot_scores(embedded.z_fused, prototypes), self.recogniser.temperature)
+        angles = self.recogniser.prepare.views.angles_deg
+        return [
+            Answer(
+                label=prototypes.classes[int(np.argmax(share))],
+                probabilities=dict(zip(prototypes.classes, share.tolist(), strict=True)),
+                view_weights=dict(zip(angles, weights.tolist(), strict=True)),
+                views=images,
+                face=face,
+            )
+            for share, weights, images, face in zip(shares, embedded.view_weights, views, faces, strict=True)
+        ]
+
+    def embed(self, scans: Sequence[Scan]) -> Float32[np.ndarray, "scan dim"]:
+        """Fused embeddings of scans, unit length."""
+        views = [render_normalised(self._face(scan).mesh, self.recogniser.prepare.views) for scan in scans]
+        fused = self.recogniser.embed(np.stack(views)).z_fused
+        return fused / np.linalg.norm(fused, axis=1, keepdims=True)
+
+    def _face(self, scan: Scan) -> NormalisedFace:
+        needs_texture = self.recogniser.prepare.views.kind == "texture"
+        mesh = scan if isinstance(scan, Mesh) else read_mesh(scan, load_texture=needs_texture)
+        return normalise(mesh, self.recogniser.prepare.normalise)
+
+    def _prototypes(self, prompts: Prompts | None) -> Prototypes:
+        if prompts is None:
+            return self.recogniser.prototypes
+        empty = [name for name, texts in prompts.items() if not texts]
+        if empty or not prompts:
+            raise PromptError(f"class {empty[0]!r} has no description" if empty else "there is no class to choose from")
+        tower = CachedTextTower(MiniLmTextTower())
+        if tower.digest != self.recogniser.text_digest:
+            raise CheckpointError("the model was trained with another text tower than the one installed")
+        texts = [text for group in prompts.values() for text in group]
+        owners = [name for name, group in prompts.items() for _ in group]
+        return class_prototypes(self.recogniser.prompts.embed(texts, tower), owners, tuple(prompts))
+
+
+def load(source: str | os.PathLike[str]) -> Model:
+    """Load a trained model.
+
+    Args:
+        source: A run folder (its first fold is used) or the folder of one fold.
+
+    Raises:
+        CheckpointError: There is no trained model.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is no folder; expected a run folder or the folder of one fold")
+    inner = folder / _RUN_FOLD_NAME
+    return Model(load_recogniser(inner if inner.is_dir() else folder))

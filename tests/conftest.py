@@ -1,0 +1,108 @@
+"""Fixtures that cost seconds are made once per session; tests that change files copy them first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smilevlm.geometry import Mesh, NormaliseSettings
+from smilevlm.views import ViewSettings
+
+SMALL_SETTINGS = {"num_subjects": 2, "seed": 0, "levels": (4,), "texture_size": 64, "complete": True}
+SMALL_SCAN_VERTICES = 2500
+STORE_IMAGE_SIZE = 48
+
+
+def small_bu3dfe_settings(**changes):
+    from smilevlm.synthesis.bu3dfe import Bu3dfeSettings
+    from smilevlm.synthesis.scanner import ScannerSettings
+
+    return Bu3dfeSettings(**(SMALL_SETTINGS | {"scanner": ScannerSettings(num_vertices=SMALL_SCAN_VERTICES)} | changes))
+
+
+@pytest.fixture(scope="session")
+def make_small_settings():
+    """`Bu3dfeSettings` of the small data set, with changes."""
+    return small_bu3dfe_settings
+
+
+@pytest.fixture(scope="session")
+def synthetic_faces(tmp_path_factory) -> Path:
+    """A complete synthetic BU-3DFE of two subjects, levels 0 and 4. Read only: copy it to change it."""
+    from smilevlm.synthesis.bu3dfe import synthesize_bu3dfe
+
+    root = tmp_path_factory.mktemp("synthetic") / "faces"
+    assert synthesize_bu3dfe(root, small_bu3dfe_settings()) == 2
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_store_settings():
+    from smilevlm.store import PrepareSettings
+
+    return PrepareSettings(views=ViewSettings(size=STORE_IMAGE_SIZE), normalise=NormaliseSettings())
+
+
+@pytest.fixture(scope="session")
+def prepared_store(synthetic_faces, small_store_settings, tmp_path_factory) -> Path:
+    """The synthetic faces as views of 48 pixels. Read only: copy it to change it."""
+    from smilevlm.datasets import find_layout
+    from smilevlm.store import prepare
+
+    store = tmp_path_factory.mktemp("prepared") / "store"
+    layout = find_layout("bu3dfe")
+    prepare(
+        layout.index(synthetic_faces).records,
+        store,
+        small_store_settings,
+        layout="bu3dfe",
+        synthetic=True,
+        read_scan=layout.read_scan,
+    )
+    return store
+
+
+@pytest.fixture(scope="session")
+def frontal_faces() -> dict[str, Mesh]:
+    """Scans by expression whose true pose is frontal and whose true nose tip is the origin, millimetres."""
+    from smilevlm.labels import NEUTRAL
+    from smilevlm.synthesis.anatomy import anatomy
+    from smilevlm.synthesis.expressions import draw_actions
+    from smilevlm.synthesis.face_model import head_model
+    from smilevlm.synthesis.people import draw_person
+    from smilevlm.synthesis.scanner import ScannerSettings, scan_head
+
+    model, places = head_model(), anatomy()
+    rng = np.random.default_rng(11)
+    person = draw_person(rng, sex="F", shape_changes=model.shape_changes, facial_actions=model.facial_actions)
+    expressions = (NEUTRAL, "surprise", "happy")
+    actions = [
+        draw_actions(rng, person=person, expression=name, intensity=1.0, facial_actions=model.facial_actions)
+        for name in expressions
+    ]
+    coarse = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions)
+    faces = {}
+    for name, vertices in zip(expressions, coarse, strict=True):
+        head = (model.topology.refine @ vertices).astype(np.float32)
+        head -= head[places.nose_tip]
+        scan = scan_head(
+            rng,
+            vertices_mm=head,
+            faces=model.topology.fine_faces,
+            colors=np.full((len(head), 3), 128, np.float32),
+            landmarks_mm=head[places.landmarks],
+            settings=ScannerSettings(num_vertices=4000, pose_deg=0.0, offset_mm=0.0),
+        )
+        # `_pose` puts every head a little beside the scanner's axis; the landmarks say by how much.
+        offset = scan.landmarks[0] - head[places.landmarks][0]
+        quads = scan.polygons[:, 3] >= 0
+        triangles = np.concatenate([scan.polygons[:, :3], scan.polygons[quads][:, [0, 2, 3]]])
+        faces[name] = Mesh(vertices=(scan.vertices - offset).astype(np.float32), faces=triangles.astype(np.int32))
+    return faces
+
+
+@pytest.fixture(scope="session")
+def frontal_face(frontal_faces) -> Mesh:
+    return frontal_faces["neutral"]

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from faces import as_points, height_map
+from smilevlm.errors import MeshError
+from smilevlm.geometry import Mesh
+from smilevlm.geometry.clean import (
+    component_labels,
+    drop_small_components,
+    drop_spikes,
+    drop_stray_points,
+    keep_faces,
+    keep_points,
+)
+
+SPIKES = {"max_edge_ratio": 12.0, "min_edge": 12.0}
+
+
+def plate() -> Mesh:
+    mesh = height_map(lambda x, y: 0.1 * x, half=30, step=3)
+    colors = np.arange(mesh.num_vertices * 3).reshape(-1, 3).astype(np.uint8)
+    uv = mesh.vertices[mesh.faces][:, :, :2].copy()
+    return replace(mesh, vertex_colors=colors, uv=uv, landmarks={"a": np.ones(3, np.float32)})
+
+
+def add(mesh: Mesh, vertices: np.ndarray, faces: list[tuple[int, int, int]]) -> Mesh:
+    return Mesh(
+        vertices=np.concatenate([mesh.vertices, vertices]).astype(np.float32),
+        faces=np.concatenate([mesh.faces, np.array(faces, np.int32) + mesh.num_vertices]),
+    )
+
+
+def test_keep_faces_renumbers_everything_that_hangs_on_a_face_or_vertex():
+    mesh = plate()
+    keep = np.zeros(mesh.num_faces, bool)
+    keep[[5, 100]] = True
+    part = keep_faces(mesh, keep)
+    assert part.num_faces == 2
+    np.testing.assert_array_equal(part.vertices[part.faces], mesh.vertices[mesh.faces[keep]])
+    np.testing.assert_array_equal(part.vertex_colors[part.faces], mesh.vertex_colors[mesh.faces[keep]])
+    np.testing.assert_array_equal(part.uv, mesh.uv[keep])
+    assert part.num_vertices == len(np.unique(mesh.faces[keep]))
+    np.testing.assert_array_equal(part.landmarks["a"], np.ones(3))
+
+
+def test_keep_points_drops_every_face_that_used_one():
+    mesh = plate()
+    keep = np.ones(mesh.num_vertices, bool)
+    keep[220] = False
+    part = keep_points(mesh, keep)
+    assert part.num_faces == mesh.num_faces - int((mesh.faces == 220).any(axis=1).sum())
+    assert not (part.vertices == mesh.vertices[220]).all(axis=1).any()
+    cloud = keep_points(replace(as_points(mesh), vertex_colors=mesh.vertex_colors), keep)
+    assert cloud.num_vertices == mesh.num_vertices - 1
+    np.testing.assert_array_equal(cloud.vertex_colors, mesh.vertex_colors[keep])
+
+
+def test_spikes_are_removed_and_counted():
+    mesh = plate()
+    vertices = mesh.vertices.copy()
+    vertices[220, 2] = 400.0
+    spiked = replace(mesh, vertices=vertices)
+    clean, count = drop_spikes(spiked, **SPIKES)
+    assert count == int((mesh.faces == 220).any(axis=1).sum())
+    assert clean.num_faces == mesh.num_faces - count
+    assert clean.vertices[:, 2].max() < 4
+
+
+def test_a_clean_mesh_and_a_cloud_come_back_as_they_are():
+    mesh = plate()
+    assert drop_spikes(mesh, **SPIKES) == (mesh, 0)
+    assert drop_small_components(mesh, min_share=0.02, near=12.0) == (mesh, 0)
+    cloud = as_points(mesh)
+    assert drop_spikes(cloud, **SPIKES) == (cloud, 0)
+    assert drop_small_components(cloud, min_share=0.02, near=12.0) == (cloud, 0)
+
+
+def test_short_edges_are_never_spikes():
+    """A fine mesh with a coarse region: the ratio alone would remove it."""
+    fine = height_map(lambda x, y: 0 * x, half=5, step=0.25)
+    coarse = add(fine, np.array([[20, 0, 0], [30, 0, 0], [20, 6, 0]]), [(0, 1, 2)])
+    assert drop_spikes(coarse, max_edge_ratio=12.0, min_edge=12.0)[1] == 0
+    assert drop_spikes(coarse, max_edge_ratio=12.0, min_edge=1.0)[1] == 1
+
+
+def test_a_mesh_of_nothing_but_broken_faces_is_refused():
+    mesh = Mesh(
+        vertices=np.array([[0, 0, 0], [np.inf, 0, 0], [0, 1, 0]], np.float32), faces=np.array([[0, 1, 2]], np.int32)
+    )
+    with pytest.raises(MeshError, match="infinite edge"), np.errstate(invalid="ignore"):
+        drop_spikes(mesh, **SPIKES)
+
+
+def test_components_are_numbered_per_vertex():
+    labels = component_labels(np.array([[0, 1, 2], [2, 3, 4], [6, 7, 8]], np.int32), 9)
+    assert len({*labels[:5]}) == 1
+    assert len({*labels[6:]}) == 1
+    assert len({labels[0], labels[5], labels[6]}) == 3
+
+
+def test_floating_scraps_go_and_eyeballs_stay():
+    triangle = np.array([[0, 0, 0], [2, 0, 0], [0, 2, 0]], np.float32)
+    mesh = plate()
+    both = add(add(mesh, triangle + (0, 0, 80), [(0, 1, 2)]), triangle + (0, 0, -5), [(0, 1, 2)])
+    clean, count = drop_small_components(both, min_share=0.02, near=12.0)
+    assert count == 1
+    assert clean.num_faces == mesh.num_faces + 1
+    assert clean.vertices[:, 2].max() < 10
+    assert clean.vertices[:, 2].min() == -5
+
+
+def test_a_large_second_component_stays_wherever_it_is():
+    mesh = plate()
+    far = mesh.vertices + np.array([0, 0, 500], np.float32)
+    both = Mesh(
+        vertices=np.concatenate([mesh.vertices, far]),
+        faces=np.concatenate([mesh.faces, mesh.faces + mesh.num_vertices]),
+    )
+    assert drop_small_components(both, min_share=0.02, near=12.0)[1] == 0
+
+
+def test_stray_points_of_a_cloud():
+    points = plate().vertices
+    strays = np.array([[900, 0, 0], [0, -900, 0], [0, 0, 900]], np.float32)
+    keep = drop_stray_points(np.concatenate([points, strays]))
+    assert keep[: len(points)].all()
+    assert not keep[len(points) :].any()
