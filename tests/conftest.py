@@ -106,3 +106,49 @@ def frontal_faces() -> dict[str, Mesh]:
 @pytest.fixture(scope="session")
 def frontal_face(frontal_faces) -> Mesh:
     return frontal_faces["neutral"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prompt_cache_of_its_own(tmp_path_factory):
+    """Prompts embedded by tests do not reach the user's cache, and those there do not reach the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMILEVLM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+TINY_OVERRIDES = (
+    f"prepare.views.size={STORE_IMAGE_SIZE}",
+    "num_folds=2",
+    "optimiser.epochs=2",
+    "optimiser.batch_size=4",
+    "model.tower_settings.width=8",
+    "model.projector.hidden_dim=32",
+    "model.fusion.hidden_dim=8",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_overrides() -> tuple[str, ...]:
+    """What makes the demo recipe fit `prepared_store` and train in a second or two."""
+    return TINY_OVERRIDES
+
+
+@pytest.fixture(scope="session")
+def make_tiny_config():
+    """The demo recipe cut down, with further overrides."""
+    from smilevlm.recipes import find_recipe
+    from smilevlm.training.resolve import with_overrides
+
+    return lambda *more: with_overrides(find_recipe("demo"), (*TINY_OVERRIDES, *more))
+
+
+@pytest.fixture(scope="session")
+def trained_run(prepared_store, make_tiny_config, tmp_path_factory) -> Path:
+    """A run of both folds and one control, evaluated. Read only: copy it to change it."""
+    from smilevlm.training.evaluate import evaluate_run
+    from smilevlm.training.run import train_run
+
+    run = tmp_path_factory.mktemp("trained") / "run"
+    train_run(make_tiny_config(), prepared_store, run)
+    evaluate_run(run, prepared_store, num_examples=2)
+    return run

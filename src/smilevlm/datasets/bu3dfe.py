@@ -31,9 +31,16 @@ def index_bu3dfe(root: Path) -> DataIndex:
         raise LayoutError(f"{root} is not a folder; expected BU-3DFE's root with F0001, F0002, ... below it")
     records: list[ScanRecord] = []
     remarks: list[str] = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+    folders = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    seen: set[str] = set()
+    for folder in sorted(folders, key=lambda p: (p.name.upper(), p.name)):
         if _SUBJECT.match(folder.name):
-            records.extend(_scans_of(folder, remarks))
+            for record in _scans_of(folder, remarks):
+                if record.sample_id in seen:
+                    remarks.append(f"{folder.name}/{record.path.name} is there twice in another case; it was left out")
+                else:
+                    seen.add(record.sample_id)
+                    records.append(record)
         else:
             remarks.append(f"folder {folder.name} is no subject folder and was left out")
     if not records:
@@ -51,7 +58,7 @@ def index_bu3dfe(root: Path) -> DataIndex:
 def _scans_of(folder: Path, remarks: list[str]) -> list[ScanRecord]:
     subject = folder.name.upper()
     records = []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir(), key=lambda p: (p.name.upper(), p.name)):
         if not path.name.lower().endswith("_f3d.wrl"):
             continue
         match = _SCAN.match(path.name)

@@ -31,7 +31,7 @@ def rank_pooling_coefficients(num_frames: int) -> Float64[np.ndarray, " time"]:
     return 2.0 * (num_frames - t + 1) - (num_frames + 1) * (harmonic[num_frames] - harmonic[t - 1])
 
 
-def approximate_rank_pooling(frames: Num[np.ndarray, "time *shape"]) -> Float32[np.ndarray, "*shape"]:
+def approximate_rank_pooling(frames: Num[np.ndarray, " time *shape"]) -> Float32[np.ndarray, "*shape"]:
     """The dynamic image of a sequence: the weighted sum of its frames, not scaled for display.
 
     Args:
@@ -51,12 +51,15 @@ def pool_stream(frames: Iterable[Num[np.ndarray, "*shape"]], num_frames: int) ->
     Raises:
         SettingsError: The stream does not hold `num_frames` frames.
     """
+    weights = rank_pooling_coefficients(num_frames)
     total: np.ndarray | None = None
     count = 0
-    for weight, frame in zip(rank_pooling_coefficients(num_frames), frames, strict=False):
-        weighted = weight * np.asarray(frame, np.float64)
-        total = weighted if total is None else total + weighted
+    for frame in frames:
         count += 1
+        if count > num_frames:
+            raise SettingsError(f"more frames came than the {num_frames} that were announced")
+        weighted = weights[count - 1] * np.asarray(frame, np.float64)
+        total = weighted if total is None else total + weighted
     if total is None or count != num_frames:
         raise SettingsError(f"{count} frames came, {num_frames} were announced")
     return total.astype(np.float32)

@@ -55,7 +55,7 @@ def drop_spikes(mesh: Mesh, *, max_edge_ratio: float, min_edge: float) -> tuple[
     corners = mesh.vertices[mesh.faces]
     longest = np.sqrt(((corners - np.roll(corners, 1, axis=1)) ** 2).sum(axis=2).max(axis=1))
     limit = max(float(np.median(longest)) * max_edge_ratio, min_edge)
-    keep = longest <= limit
+    keep = (longest <= limit) & np.isfinite(longest)
     if keep.all():
         return mesh, 0
     if not keep.any():

@@ -12,7 +12,7 @@ from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry.clean import drop_small_components, drop_spikes, drop_stray_points, keep_points
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.nose import nose_candidates
-from smilevlm.geometry.template import RigidFit, register
+from smilevlm.geometry.template import RigidFit, register, relief_match
 from smilevlm.geometry.units import find_unit
 from smilevlm.typing import Vertices
 
@@ -28,7 +28,8 @@ class NormaliseSettings:
         crop_radius_mm: Surface further than this from the nose tip is dropped.
         crop_depth_mm: So is surface further behind the nose tip.
         correct_pose: Turn the face to the template's frontal pose.
-        min_fit_share: A scan that covers less of the template than this is refused as no face.
+        min_fit_share: A scan that covers less of the mean face than this is refused as no face.
+        min_relief_match: So is one whose relief resembles the mean face's less than this, see `relief_match`.
         max_points: Surface points used to find the pose.
         spike_edge_ratio: See `drop_spikes`.
         component_min_share: See `drop_small_components`.
@@ -38,6 +39,7 @@ class NormaliseSettings:
     crop_depth_mm: float = 115.0
     correct_pose: bool = True
     min_fit_share: float = 0.35
+    min_relief_match: float = 0.55
     max_points: int = 5000
     spike_edge_ratio: float = 12.0
     component_min_share: float = 0.02
@@ -45,8 +47,9 @@ class NormaliseSettings:
     def __post_init__(self) -> None:
         if not (self.crop_radius_mm > 0 and self.crop_depth_mm > 0 and self.max_points >= 500):
             raise SettingsError("crop_radius_mm and crop_depth_mm must be positive, max_points at least 500")
-        if not 0 <= self.min_fit_share <= 1:
-            raise SettingsError(f"min_fit_share is {self.min_fit_share}; expected 0 to 1")
+        for name in ("min_fit_share", "min_relief_match"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class NormalisedFace:
         mm_per_unit: The factor applied to the file's coordinates.
         rotation: Face frame from the scan's axes.
         fit_share: How much of the mean face the scan covers, in [0, 1].
+        relief_match: How much its relief resembles the mean face's, at most 1.
         residual_mm: Median distance of the covered part from the mean face.
         num_spikes: Faces removed as spikes.
         num_scraps: Components removed as floating scraps.
@@ -69,6 +73,7 @@ class NormalisedFace:
     mm_per_unit: float
     rotation: Float32[np.ndarray, "3 3"]
     fit_share: float
+    relief_match: float
     residual_mm: float
     num_spikes: int
     num_scraps: int
@@ -97,14 +102,18 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
     centre = np.median(mesh.vertices.astype(np.float64), axis=0).astype(np.float32)
     mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
-    mesh = keep_points(mesh, drop_stray_points(mesh.vertices))
+    if mesh.is_point_cloud:
+        mesh = keep_points(mesh, drop_stray_points(mesh.vertices))
     mesh, num_spikes = drop_spikes(mesh, max_edge_ratio=settings.spike_edge_ratio, min_edge=12.0)
     mesh, num_scraps = drop_small_components(mesh, min_share=settings.component_min_share, near=12.0)
-    fit = _best_fit(_surface_points(mesh, settings.max_points), mesh.landmarks)
-    if fit.fit_share < settings.min_fit_share:
+    points = _surface_points(mesh, settings.max_points)
+    fit = _best_fit(points, mesh.landmarks)
+    relief = relief_match(points, fit)
+    if fit.fit_share < settings.min_fit_share or relief < settings.min_relief_match:
         raise MeshError(
-            f"no face found: the mean face is covered to {fit.fit_share:.0%}, expected {settings.min_fit_share:.0%} or "
-            f"more; the face should be upright and look along +z (unit found: {unit})"
+            f"no face found: the mean face is covered to {fit.fit_share:.0%}, expected {settings.min_fit_share:.0%}, and "
+            f"its relief met to {relief:.2f}, expected {settings.min_relief_match:.2f}; the face should be upright "
+            f"and look along +z (unit found: {unit})"
         )
     rotation = fit.rotation.astype(np.float32) if settings.correct_pose else _IDENTITY
     mesh = mesh.transformed(rotation, (-fit.nose_mm).astype(np.float32))
@@ -117,6 +126,7 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
         mm_per_unit=mm_per_unit,
         rotation=rotation,
         fit_share=fit.fit_share,
+        relief_match=relief,
         residual_mm=fit.residual_mm,
         num_spikes=num_spikes,
         num_scraps=num_scraps,

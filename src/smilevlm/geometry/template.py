@@ -67,6 +67,51 @@ class RigidFit:
     residual_mm: float
 
 
+def _cells(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row and column of the template cell of each point, and which points fall inside the template."""
+    template = face_template()
+    rows, columns = template.height_mm.shape
+    column = np.rint((points[:, 0] - template.low_mm[0]) / template.cell_mm).astype(np.int64)
+    row = np.rint((points[:, 1] - template.low_mm[1]) / template.cell_mm).astype(np.int64)
+    return row, column, (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+
+
+def relief_match(points_mm: Vertices, fit: RigidFit) -> float:
+    """How much the fitted surface has the relief of a face: nose, eye sockets, lips, beyond any smooth bend.
+
+    A ball or a plane can be fitted to the mean face closely; what is left of it after a quadric is taken out of both
+    does not correlate with what is left of the face.
+
+    Args:
+        points_mm: Surface points, as given to `register`.
+        fit: Its result.
+
+    Returns:
+        Weighted correlation of the two reliefs, in [-1, 1]; faces reach 0.8 and more, other things 0.4 or less.
+    """
+    template = face_template()
+    face = (points_mm.astype(np.float64) - fit.nose_mm) @ fit.rotation.T
+    row, column, inside = _cells(face)
+    face, row, column = face[inside], row[inside], column[inside]
+    height = template.height_mm[row, column].astype(np.float64)
+    near = np.isfinite(height) & (np.abs(face[:, 2] - height) < 25)
+    face, row, column, height = face[near], row[near], column[near], height[near]
+    if len(face) < 60:
+        return 0.0
+    key = row * template.height_mm.shape[1] + column
+    weight = template.weight[row, column] / np.bincount(key)[key]
+    x, y, _ = face.T / 50
+    bend = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1) * np.sqrt(weight)[:, None]
+
+    def relief(values: np.ndarray) -> np.ndarray:
+        scaled = values * np.sqrt(weight)
+        return scaled - bend @ np.linalg.lstsq(bend, scaled, rcond=None)[0]
+
+    ours, faces = relief(face[:, 2]), relief(height)
+    # The small constant, about 0.1 mm of relief, keeps a perfectly smooth surface at zero.
+    return float(ours @ faces / np.sqrt((ours @ ours + 0.01 * weight.sum()) * (faces @ faces)))
+
+
 def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterations: int = 14) -> RigidFit:
     """Point-to-plane registration of surface points to the template from a first nose tip and a frontal pose.
 
@@ -83,9 +128,7 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
     for step in range(iterations + 1):
         gate = max(25.0 * 0.82**step, 7.0)
         face = (points - nose) @ rotation.T
-        column = np.rint((face[:, 0] - template.low_mm[0]) / template.cell_mm).astype(np.int64)
-        row = np.rint((face[:, 1] - template.low_mm[1]) / template.cell_mm).astype(np.int64)
-        inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+        row, column, inside = _cells(face)
         face, row, column = face[inside], row[inside], column[inside]
         height = template.height_mm[row, column]
         gx, gy = slope_x[row, column], slope_y[row, column]

@@ -24,6 +24,7 @@ class SkippedScan:
 
     sample_id: str
     path: str
+    size: int
     reason: str
 
 
@@ -83,6 +84,8 @@ def read_manifest(store: Path) -> Manifest:
         ) from None
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise StoreError(f"{path} is no manifest: expected an object, found {type(values).__name__}")
     if values.get("format_version") != FORMAT_VERSION:
         raise StoreError(f"{path}: format version {values.get('format_version')}, expected {FORMAT_VERSION}")
     try:

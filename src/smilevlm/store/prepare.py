@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,9 +111,9 @@ def _check_present(
         if subject not in by_subject:
             raise StoreError(f"{parts.parent} holds subject {subject}, which is not in the data set given")
         expected = {r.sample_id: (r.path.name, r.path.stat().st_size) for r in by_subject[subject]}
-        skipped = {s.sample_id for s in info.skipped}
         found = {sample: (name, size) for sample, name, size, _ in info.sources}
-        if found.keys() | skipped != expected.keys() or any(expected[s] != f for s, f in found.items()):
+        found |= {scan.sample_id: (scan.path, scan.size) for scan in info.skipped}
+        if found != expected:
             raise StoreError(
                 f"the scans of {subject} changed since {parts / subject} was prepared; delete that folder and try again"
             )
@@ -129,9 +130,16 @@ def _prepare_subject(
             images = render_normalised(face.mesh, settings.views)
             scans.append(PreparedScan(record=record, digest=file_digest(record.path), images=images))
         except (SmileVlmError, OSError) as error:
-            # Readers name the path themselves; the record has it in a field of its own.
-            reason = str(error).removeprefix(f"{record.path}: ")
-            skipped.append(SkippedScan(sample_id=record.sample_id, path=record.path.name, reason=reason))
+            # A store must not depend on where the data set lies, so file names stand without their folder.
+            reason = str(error).replace(f"{record.path.parent}{os.sep}", "")
+            skipped.append(
+                SkippedScan(
+                    sample_id=record.sample_id,
+                    path=record.path.name,
+                    size=record.path.stat().st_size,
+                    reason=reason,
+                )
+            )
     write_part(folder, subject=subject, settings_digest=settings.digest, scans=scans, skipped=skipped)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,6 +16,9 @@ from smilevlm.store.parts import decode_views, rows_path
 from smilevlm.store.prepare import PARTS_NAME
 from smilevlm.typing import ViewImages
 
+if TYPE_CHECKING:
+    import datasets
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -24,6 +28,18 @@ class Sample:
     subject: str
     expression: str
     level: int
+
+
+def _open_part(path: Path) -> datasets.Dataset:
+    import datasets
+    import pyarrow as pa
+
+    try:
+        return datasets.Dataset.from_file(str(path))
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{path} is damaged ({error}); delete {path.parent} and run `smilevlm prepare` again"
+        ) from None
 
 
 class PreparedSet:
@@ -46,7 +62,7 @@ class PreparedSet:
         absent = [path for path in parts if not path.is_file()]
         if absent:
             raise StoreError(f"{absent[0]} is missing; run `smilevlm prepare` again to make it")
-        self._rows = datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in parts])
+        self._rows = datasets.concatenate_datasets([_open_part(path) for path in parts])
         labels = self._rows.select_columns(["sample_id", "subject", "expression", "level"])
         self.samples: tuple[Sample, ...] = tuple(Sample(**row) for row in labels.to_list())
         if len(self.samples) != self.manifest.num_samples:

@@ -145,7 +145,7 @@ def _landmark_places() -> list[tuple[float, float]]:
     outer_lip = ellipse(0, -32.5, 24.5, 11.0, 12, 180, -1)
     inner_lip = ellipse(0, -31.8, 18.0, 2.6, 8, 180, -1)
     contour_angle = np.linspace(190, 350, 15)
-    contour = [(float(66 * np.cos(np.deg2rad(a))), float(5 + 80 * np.sin(np.deg2rad(a)))) for a in contour_angle]
+    contour = [(float(54 * np.cos(np.deg2rad(a))), float(1 + 72 * np.sin(np.deg2rad(a)))) for a in contour_angle]
     points = [*left_eye, *mirrored(left_eye), *left_brow, *mirrored(left_brow), *nose, *outer_lip, *inner_lip, *contour]
     assert len(points) == 83
     return points

@@ -109,7 +109,12 @@ def _claim(root: Path, settings: Bu3dfeSettings) -> None:
     identity = {"layout": "bu3dfe", "synthetic": True, **json.loads(json.dumps(asdict(settings)))}
     marker = root / MARKER_NAME
     if marker.exists():
-        found = json.loads(marker.read_text())
+        try:
+            found = json.loads(marker.read_text())
+        except ValueError as error:
+            raise LayoutError(f"{marker} is damaged ({error}); choose another folder") from None
+        if not isinstance(found, dict):
+            raise LayoutError(f"{marker} is damaged: expected an object; choose another folder")
         if found != identity:
             changed = sorted(k for k in identity.keys() | found.keys() if identity.get(k) != found.get(k))
             raise LayoutError(

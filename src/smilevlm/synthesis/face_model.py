@@ -8,19 +8,15 @@ and its coarse triangles are refined once by Loop's scheme so that a virtual sca
 from __future__ import annotations
 
 import functools
-import logging
-import os
 import re
-import sys
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int32
 from scipy import sparse
+
+from smilevlm.synthesis.anny_loading import load_anny_head, native_messages_held_back
 
 _FACE_FRAME_FROM_ANNY = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
 """MakeHuman's axes are x right, y back, z up."""
@@ -52,18 +48,7 @@ class HeadModel:
     def __init__(self) -> None:
         import torch
 
-        logging.getLogger("anny").setLevel(logging.ERROR)
-        with warnings.catch_warnings(), _native_messages_held_back():
-            warnings.simplefilter("ignore")
-            import anny
-
-            self._model = anny.Anny(
-                rig="makehuman-head",
-                topology="head",
-                local_changes="all",
-                facial_actions="all",
-                phenotypes="all",
-            )
+        self._model = load_anny_head()
         self._torch = torch
         self.phenotypes: tuple[str, ...] = tuple(self._model.phenotype_labels)
         self.shape_changes: tuple[str, ...] = tuple(n for n in self._model.local_change_labels if _HEAD_CHANGE.match(n))
@@ -93,7 +78,7 @@ class HeadModel:
         def column(value: float) -> object:
             return torch.full((num,), float(value), dtype=torch.float64)
 
-        with torch.no_grad(), _native_messages_held_back():
+        with torch.no_grad(), native_messages_held_back():
             # One person is one batch, whatever the number of processes, so that the same bits come out.
             out = self._model(
                 phenotype_kwargs={name: column(phenotype.get(name, 0.5)) for name in self.phenotypes},
@@ -105,30 +90,6 @@ class HeadModel:
             )
         vertices = out["vertices"].numpy().astype(np.float32) * np.float32(_MM_PER_M)
         return np.ascontiguousarray(vertices @ _FACE_FRAME_FROM_ANNY.T)
-
-
-@contextmanager
-def _native_messages_held_back() -> Iterator[None]:
-    """Keep what native libraries write to stdout and stderr back, unless the block fails.
-
-    `warp`, which skins the head, prints a banner and, on machines without a GPU, a warning about the driver.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(1), "wb") as out, os.fdopen(os.dup(2), "wb") as error:
-        os.dup2(held.fileno(), 1)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            error.write(held.read())
-            raise
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(out.fileno(), 1)
-            os.dup2(error.fileno(), 2)
 
 
 @functools.cache

@@ -49,7 +49,7 @@ class DistortionSettings:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"distortions.{name} is {getattr(self, name)}; expected 0 to 1")
         for name in ("rotate_deg", "scale", "shift", "brightness", "contrast", "noise"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < float("inf"):
                 raise SettingsError(f"distortions.{name} is {getattr(self, name)}; expected 0 or more")
 
 
@@ -136,7 +136,8 @@ class Distortions:
         images = torch.where(soft, blurred.reshape(images.shape), images)
         offset = (per_view(channels, 1, 1) * 2 - 1) * s.brightness
         gain = 1 + (per_view(channels, 1, 1) * 2 - 1) * s.contrast
-        noise = torch.randn(images.shape, generator=generator) * per_view(1, 1, 1) * s.noise
+        # All channels follow from one depth map, so they share its noise.
+        noise = torch.randn(batch, views, 1, height, width, generator=generator) * per_view(1, 1, 1) * s.noise
         covered = (images > 0).any(dim=2, keepdim=True)
         images = torch.where(covered, ((images - 0.5) * gain + 0.5 + offset + noise).clamp(0, 1), images)
         return torch.where(self._hole_mask(batch, views, height, width, generator), 0.0, images)

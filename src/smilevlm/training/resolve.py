@@ -50,7 +50,7 @@ def _parse(default: ExperimentConfig | None, argument: str) -> ExperimentConfig:
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument(f"--{_KEY}", type=ExperimentConfig, default=default)
     try:
-        return parser.instantiate_classes(parser.parse_args([argument]))[_KEY]
+        return parser.instantiate(parser.parse_args([argument]))[_KEY]
     except (ArgumentError, TypeError, ValueError) as error:
         raise SettingsError(_last_reason(str(error))) from None
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Bool, Float32, Int32
+from scipy import ndimage
 
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry import Mesh, NormaliseSettings, normalise
@@ -125,7 +126,7 @@ def _render_one(mesh: Mesh, angle_deg: float, settings: ViewSettings) -> RgbImag
     if not covered.any():
         raise MeshError(f"nothing of the mesh is inside the window of {settings.window_mm:g} mm at {angle_deg:g} deg")
     if settings.kind == "texture":
-        image = _texture_image(mesh, raster)
+        image = _close_gaps(_texture_image(mesh, raster), raster.cover_map >= 0)
     else:
         image = _geometry_image(raster.depth_map, settings, raster.pitch_mm)
     image[~covered] = 0
@@ -195,6 +196,14 @@ def _texture_image(mesh: Mesh, raster: _Raster) -> RgbImage:
     image = np.zeros((*cover.shape, 3), np.uint8)
     image[drawn] = _sample_bilinear(mesh.texture, point)
     return image
+
+
+def _close_gaps(image: RgbImage, drawn: Bool[np.ndarray, "height width"]) -> RgbImage:
+    """Give pixels that nothing was drawn on the colour of the nearest one that has some."""
+    if drawn.all():
+        return image
+    _, nearest = ndimage.distance_transform_edt(~drawn, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
+    return image[nearest[0], nearest[1]]
 
 
 def _vertex_color_image(mesh: Mesh, raster: _Raster) -> RgbImage:

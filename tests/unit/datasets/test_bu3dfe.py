@@ -98,7 +98,9 @@ def test_a_level_that_the_expression_does_not_have(tmp_path, name):
     tiny(tmp_path, "F0001/F0001_SA02WH_F3D.wrl", f"F0001/F0001_{name}_F3D.wrl")
     index = index_bu3dfe(tmp_path)
     assert [r.sample_id for r in index.records] == ["F0001_SA02WH"]
-    assert any(f"F0001_{name}_F3D.wrl has level {name[2:4]}, which {name[:2]} does not have" in r for r in index.remarks)
+    assert any(
+        f"F0001_{name}_F3D.wrl has level {name[2:4]}, which {name[:2]} does not have" in r for r in index.remarks
+    )
 
 
 def test_another_subjects_scan_is_left_out(tmp_path):
@@ -121,12 +123,6 @@ def test_lower_case_names(tmp_path):
     (record,) = index.records
     assert (record.sample_id, record.subject, record.expression, record.level) == ("M0003_NE00AE", "M0003", NEUTRAL, 0)
     assert len(read_bu3dfe_scan(record).landmarks) == 83
-
-
-def test_landmark_files_in_another_case_are_found(tmp_path):
-    tiny(tmp_path, "F0001/F0001_AN01WH_F3D.wrl", bnd=False)
-    (tmp_path / "F0001" / "F0001_AN01WH_F3D.BND").write_text(builders.bnd())
-    assert index_bu3dfe(tmp_path).records[0].landmark_path is not None
 
 
 def test_one_scan_in_two_spellings_is_counted_once(tmp_path):

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from smilevlm.datasets import refuse_shared_subjects, subject_folds, validation_subjects
 from smilevlm.errors import LeakError, SettingsError
 
-SUBJECTS = st.lists(st.integers(0, 25).map("S{:02d}".format), min_size=2, max_size=80).filter(lambda s: len(set(s)) >= 2)
+SUBJECTS = st.lists(st.integers(0, 25).map("S{:02d}".format), min_size=2, max_size=80).filter(
+    lambda s: len(set(s)) >= 2
+)
 SEEDS = st.integers(0, 2**32)
 
 

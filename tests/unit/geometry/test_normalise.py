@@ -86,18 +86,20 @@ def test_a_scan_far_off_centre(frontal_face, offset):
 
 def test_spikes_and_scraps_on_a_face_are_removed_and_counted(frontal_face):
     num = frontal_face.num_vertices
-    middle = int(np.argmin((frontal_face.vertices**2).sum(axis=1)))
+    middle = int(np.argmin(((frontal_face.vertices - (35, -10, -30)) ** 2).sum(axis=1)))
     vertices = frontal_face.vertices.copy()
-    vertices[middle, 2] += 90.0
+    vertices[middle, 2] += 60.0
     touched = int((frontal_face.faces == middle).any(axis=1).sum())
     scrap = np.array([[0, 0, 0], [3, 0, 0], [0, 3, 0], [3, 3, 0]], np.float32)
-    scraps = [scrap + (60, 40, 70), scrap + (-50, -60, 60)]
+    scraps = [scrap + (60, 40, 40), scrap + (-50, -60, 30)]
     faces = [frontal_face.faces] + [np.array([[0, 1, 2], [1, 3, 2]], np.int32) + num + 4 * k for k in range(2)]
     dirty = Mesh(vertices=np.concatenate([vertices, *scraps]).astype(np.float32), faces=np.concatenate(faces))
     found, clean = normalise(dirty, SETTINGS), normalise(frontal_face, SETTINGS)
     assert found.num_spikes - clean.num_spikes == touched
     assert found.num_scraps - clean.num_scraps == 2
     assert found.mesh.vertices[:, 2].max() < 6
+    tree = cKDTree(clean.mesh.vertices)
+    assert tree.query(found.mesh.vertices)[0].max() < 6
     assert np.abs(angles_of(found.rotation @ clean.rotation.T)).max() < 1
 
 

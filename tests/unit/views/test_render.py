@@ -178,7 +178,6 @@ def test_cloud_and_mesh_of_one_surface_look_alike(kind):
     both = inner(images) & inner(cloud)
     assert both.mean() > 0.4
     error = np.abs(images[both].astype(int) - cloud[both].astype(int))
-    print(error.mean())
     assert error.mean() < 4
 
 

@@ -1,0 +1,50 @@
+# Every target sets up what it needs in .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint types format bench docs clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed ## Synthetic faces to a report of zero-shot results, without downloads or licensed data
+	@PATH="$(CURDIR)/$(BIN):$$PATH" JOBS=$(JOBS) bash tools/demo.sh demo
+
+test: $(VENV)/.installed-dev ## The tests, slow ones left out
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
+
+test-slow: $(VENV)/.installed-dev ## The slow tests alone
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-dev ## Style, import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed-dev ## Static types over all of src
+	$(BIN)/pyright
+
+format: $(VENV)/.installed-dev ## Rewrite files in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## Benchmarks, each as a ratio against the obvious alternative
+	$(BIN)/python benchmarks/scan_to_views.py
+
+docs: ## The documentation is Markdown in docs/; this checks that its links lead somewhere
+	$(PYTHON) tools/check_links.py README.md CHANGELOG.md CONTRIBUTING.md docs
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache

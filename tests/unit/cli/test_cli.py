@@ -1,0 +1,252 @@
+"""The command line: help, one clear line for what a user can mend, and output for people and programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smilevlm.cli import main
+from smilevlm.datasets import find_layout
+from smilevlm.labels import BASIC_EXPRESSIONS
+
+COMMANDS = ("synthesize", "prepare", "train", "evaluate", "report", "predict")
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch):
+    """Tables are not folded to the width of whatever runs the tests."""
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.fixture(scope="module")
+def scans(synthetic_faces) -> list[Path]:
+    return [record.path for record in find_layout("bu3dfe").index(synthetic_faces).records][:2]
+
+
+@pytest.fixture
+def command(capsys):
+    """Run a command; gives its exit code, stdout and the lines of stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, list[str]]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, [line for line in captured.err.splitlines() if line.strip()]
+
+    return run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"Example: smilevlm {name} " in text
+    assert f"usage: smilevlm {name}" in text
+
+
+def test_the_examples_parse(capsys):
+    import shlex
+
+    from smilevlm.cli import main as _  # noqa: F401
+    from smilevlm.cli.main import _COMMANDS, build_parser
+
+    assert tuple(_COMMANDS) == COMMANDS
+    for module in _COMMANDS.values():
+        build_parser().parse_args(shlex.split(module.EXAMPLE)[1:])
+    assert capsys.readouterr().err == ""
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["predict"], ["prepare", "bu4dfe", "a", "b"], ["train", "demo"]])
+def test_what_cannot_be_parsed_ends_with_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: smilevlm" in capsys.readouterr().err
+
+
+BAD_INPUT = {
+    "train on no store": (["train", "demo", "--store", "{tmp}/no", "--out", "{tmp}/run"], "{tmp}/no"),
+    "no such recipe": (["train", "dem", "--store", "{store}", "--out", "{tmp}/run"], "'dem'"),
+    "run is there": (["train", "demo", "--store", "{store}", "--out", "{run}"], "--resume"),
+    "bad override": (
+        ["train", "demo", "--store", "{store}", "--out", "{tmp}/run", "--set", "optimiser.epoch=5"],
+        "optimiser.epoch=5",
+    ),
+    "override without value": (
+        ["train", "demo", "--store", "{store}", "--out", "{tmp}/run", "--set", "optimiser.epochs"],
+        "SETTING=VALUE",
+    ),
+    "store made otherwise": (["train", "demo", "--store", "{store}", "--out", "{tmp}/run"], "size is 48"),
+    "fold out of range": (["train", "demo", "--store", "{store}", "--out", "{tmp}/run", "--fold", "9"], "fold 9"),
+    "prepare nothing": (["prepare", "bu3dfe", "{tmp}/no", "{tmp}/store"], "{tmp}/no"),
+    "prepare another layout": (["prepare", "bu3dfe", "{tmp}", "{tmp}/store"], "no BU-3DFE scan"),
+    "prepare one folder too low": (["prepare", "bu3dfe", "{faces}/F0001", "{tmp}/store"], "no BU-3DFE scan"),
+    "prepare into another store": (["prepare", "bu3dfe", "{faces}", "{store}", "--size", "64"], "other settings"),
+    "synthesize into a full folder": (["synthesize", "bu3dfe", "{full}", "--subjects", "1"], "not empty"),
+    "synthesize no such level": (["synthesize", "bu3dfe", "{tmp}/faces", "--levels", "7"], "levels"),
+    "evaluate no run": (["evaluate", "{tmp}/no", "--store", "{store}"], "no run folder"),
+    "evaluate on no store": (["evaluate", "{run}", "--store", "{tmp}/no"], "no finished store"),
+    "report on nothing": (["report", "{tmp}/no", "--out", "{tmp}/report"], "{tmp}/no"),
+    "report on no run": (["report", "{tmp}", "--out", "{tmp}/report"], "results.json"),
+    "predict without a model": (["predict", "{scan}", "--model", "{tmp}"], "no trained model"),
+    "predict no scan": (["predict", "{tmp}/no.wrl", "--model", "{run}"], "{tmp}/no.wrl"),
+    "predict a folder": (["predict", "{tmp}", "--model", "{run}"], "folder"),
+    "prompt without a class": (["predict", "{scan}", "--model", "{run}", "--prompt", "pain"], 'CLASS="TEXT"'),
+    "prompt without a text": (["predict", "{scan}", "--model", "{run}", "--prompt", "pain="], 'CLASS="TEXT"'),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD_INPUT))
+def test_what_a_user_can_mend_is_one_line(
+    case, command, tmp_path, trained_run, prepared_store, synthetic_faces, scans
+):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("precious")
+    places = {
+        "tmp": tmp_path, "store": prepared_store, "run": trained_run, "faces": synthetic_faces,
+        "full": tmp_path / "full", "scan": scans[0],
+    }  # fmt: skip
+    arguments, expected = BAD_INPUT[case]
+    code, out, lines = command(*(argument.format(**places) for argument in arguments))
+    assert code == 1
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"smilevlm {arguments[0]}: error: ")
+    assert expected.format(**places) in lines[0]
+    assert "Traceback" not in out
+    assert not out
+    assert (tmp_path / "full" / "thesis.tex").read_text() == "precious"
+
+
+def test_predict_prints_json_lines(command, trained_run, scans):
+    code, out, lines = command("predict", *scans, "--model", trained_run, "--json")
+    assert code == 0
+    assert lines == []
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["scan"] for answer in answers] == [str(scan) for scan in scans]
+    for answer in answers:
+        assert answer["label"] in BASIC_EXPRESSIONS
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+        assert set(answer["view_weights"]) == {"-30", "0", "30"}
+        assert answer["trained_on_synthetic_faces"] is True
+        assert answer["unit"] == "mm"
+        assert 0 < answer["template_coverage"] <= 1
+
+
+def test_predict_shows_a_table(command, trained_run, scans):
+    import smilevlm
+
+    code, out, _ = command("predict", scans[0], "--model", trained_run)
+    assert code == 0
+    assert smilevlm.load(trained_run).predict(scans[0]).label in out
+    assert "trained on synthetic faces" in out
+    assert scans[0].name in out
+    assert "-30 / +0 / +30" in out
+
+
+def test_predict_with_words_of_one_s_own(command, trained_run, scans):
+    words = ["--prompt", "pain=a face in pain", "--prompt", "pain=it hurts", "--prompt", "calm=a calm face"]
+    code, out, _ = command("predict", scans[0], "--model", trained_run, "--json", *words)
+    assert code == 0
+    assert set(json.loads(out)["probabilities"]) == {"pain", "calm"}
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_one_broken_scan_does_not_take_the_good_one_along(command, trained_run, scans, tmp_path, options):
+    broken = tmp_path / "broken.wrl"
+    broken.write_bytes(scans[0].read_bytes()[:2000])
+    code, out, lines = command("predict", broken, scans[0], "--model", trained_run, *options)
+    assert code == 1
+    assert len(lines) == 1
+    assert str(broken) in lines[0]
+    assert "1 of 2" in lines[0]
+    if options:
+        bad, good = (json.loads(line) for line in out.splitlines())
+        assert bad["scan"] == str(broken)
+        assert bad["error"]
+        assert good["label"] in BASIC_EXPRESSIONS
+    else:
+        assert scans[0].name in out
+        assert "broken.wrl" not in out
+
+
+def test_evaluate_says_synthetic_and_ends_with_the_result_file(command, trained_run, prepared_store, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    code, out, lines = command("evaluate", run, "--store", prepared_store)
+    assert code == 0
+    assert lines == []
+    assert out.splitlines()[-1] == str(run / "results.json")
+    assert "synthetic" in out
+    assert "chance" in out
+    assert "shuffled prompts" in out
+
+
+def test_prepare_lists_what_it_skips(command, synthetic_faces, tmp_path):
+    root = tmp_path / "faces"
+    root.mkdir()
+    marker = next(path for path in synthetic_faces.iterdir() if path.is_file())
+    shutil.copy(marker, root)
+    subject = shutil.copytree(synthetic_faces / "F0001", root / "F0001")
+    broken = sorted(subject.glob("*_F3D.wrl"))[0]
+    broken.write_text("#VRML V2.0 utf8\nnonsense")
+    code, out, _ = command("prepare", "bu3dfe", root, tmp_path / "store", "--size", "32", "--jobs", "1")
+    assert code == 0
+    assert "6 synthetic scans of 1 subjects prepared, 1 skipped" in out
+    assert f"skipped {broken.name}" in out
+
+
+def test_resume_says_that_nothing_was_left(command, trained_run, prepared_store, tiny_overrides, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    settings = [part for override in tiny_overrides for part in ("--set", override)]
+    code, out, _ = command("train", "demo", "--store", prepared_store, "--out", run, "--resume", *settings)
+    assert code == 0
+    assert "nothing, all was complete" in out
+
+
+HEAVY = ("torch", "numba", "transformers", "pytorch_lightning", "matplotlib", "sklearn", "anny", "pyarrow", "datasets")
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["import smilevlm; dir(smilevlm)", "from smilevlm.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"]
+    + [f"from smilevlm.cli import main\ntry: main(['{name}', '--help'])\nexcept SystemExit: pass" for name in COMMANDS],
+    ids=["import", "help", *COMMANDS],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(script):
+    check = f"\nimport sys; print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script + check], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+    assert done.stderr == ""
+
+
+def test_the_module_runs_too():
+    done = subprocess.run([sys.executable, "-m", "smilevlm", "--version"], capture_output=True, text=True, check=True)
+    import smilevlm
+
+    assert done.stdout.strip() == f"smilevlm {smilevlm.__version__}"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(trained_run, scans):
+    done = subprocess.run(
+        f'"{sys.executable}" -m smilevlm predict "{scans[0]}" --model "{trained_run}" --json | true; '
+        "echo ${PIPESTATUS[0]}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

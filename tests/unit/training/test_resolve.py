@@ -1,0 +1,164 @@
+"""Recipes build; overrides are typed and checked; a run's settings come back as they were."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.recipes import RECIPES, find_recipe
+from smilevlm.training.resolve import config_from, with_overrides
+from smilevlm.training.settings import ExperimentConfig, OptimiserSettings
+
+
+SILENT_DEFAULT = pytest.mark.xfail(
+    strict=True, reason="config_from gives a missing setting its default; its docstring promises an error"
+)
+
+
+@pytest.fixture(scope="module")
+def demo() -> ExperimentConfig:
+    return find_recipe("demo")
+
+
+def plain(config: ExperimentConfig) -> dict:
+    return json.loads(json.dumps(asdict(config)))
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_builds_a_model_under_its_own_name(name):
+    from smilevlm.datasets import find_protocol
+    from smilevlm.losses import JointLoss
+    from smilevlm.models import build_model
+    from smilevlm.prompts import load_prompt_set
+    from smilevlm.training.distortions import Distortions
+
+    config = find_recipe(name)
+    assert config.name == name
+    build_model(config.model)
+    JointLoss(config.loss)
+    Distortions(config.distortions, config.prepare.views.angles_deg)
+    load_prompt_set(config.prompt_set, classes=find_protocol(config.protocol).classes)
+
+
+def test_an_unknown_recipe_is_refused_with_the_known_ones():
+    with pytest.raises(SettingsError, match=r"'dem'.*demo"):
+        find_recipe("dem")
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("optimiser.epochs=5", "optimiser.epochs", 5),
+        ("optimiser.learning_rate=3e-4", "optimiser.learning_rate", 3e-4),
+        ("optimiser.learning_rate=1", "optimiser.learning_rate", 1.0),
+        ("optimiser.precision=bf16", "optimiser.precision", "bf16"),
+        ("pairing=generic", "pairing", "generic"),
+        ("seed=7", "seed", 7),
+        ("model.tower_settings.width=16", "model.tower_settings.width", 16),
+        ("model.projector.hidden_dim=64", "model.projector.hidden_dim", 64),
+        ("loss.standardize=false", "loss.standardize", False),
+        ("prepare.views.size=48", "prepare.views.size", 48),
+        ("prepare.views.angles_deg=[-15, 0, 15]", "prepare.views.angles_deg", (-15.0, 0.0, 15.0)),
+        ("distortions.mirror=0", "distortions.mirror", 0.0),
+        ("prompt_set=my=set.yaml", "prompt_set", "my=set.yaml"),
+    ],
+)
+def test_overrides_are_typed_and_change_nothing_else(demo, override, path, value):
+    changed = with_overrides(demo, [override])
+    rooms = path.split(".")
+    found, values, before = changed, plain(changed), plain(demo)
+    for room in rooms:
+        found = getattr(found, room)
+    assert found == value
+    assert type(found) is type(value)
+    for room in rooms[:-1]:
+        values, before = values[room], before[room]
+    before[rooms[-1]] = values[rooms[-1]]
+    expected = plain(demo)
+    target = expected
+    for room in rooms[:-1]:
+        target = target[room]
+    target[rooms[-1]] = values[rooms[-1]]
+    assert plain(changed) == expected
+
+
+def test_several_overrides_and_the_last_one_counts(demo):
+    changed = with_overrides(demo, ["optimiser.epochs=5", "optimiser.batch_size=8", "optimiser.epochs=6"])
+    assert changed == replace(demo, optimiser=replace(demo.optimiser, epochs=6, batch_size=8))
+    assert with_overrides(demo, []) == demo
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimiser.epoch=5",
+        "optimiser.epochss=5",
+        "optim.epochs=5",
+        "nothing=5",
+        "optimiser.epochs.more=5",
+        "=5",
+        "optimiser.epochs",
+        "optimiser.epochs=many",
+        "optimiser.epochs=2.5",
+        "optimiser.epochs=",
+        "optimiser.epochs=0",
+        "optimiser.learning_rate=fast",
+        "optimiser.learning_rate=-1",
+        "optimiser.precision=float8",
+        "pairing=clas",
+        "num_folds=1",
+        "distortions.mirror=2",
+        "model.tower_settings.width=9",
+        "loss.temperature=0",
+        "prepare.views.size=-3",
+        "prepare.views.kind=colour",
+        "score_temperature=0",
+    ],
+)
+def test_a_bad_override_is_refused_by_name_in_one_line(demo, override):
+    with pytest.raises(SettingsError) as caught:
+        with_overrides(demo, ["seed=1", override])
+    message = str(caught.value)
+    assert repr(override) in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_settings_come_back_from_json(name):
+    config = find_recipe(name)
+    assert config_from(plain(config)) == config
+
+
+def test_changed_settings_come_back_from_json(demo, make_tiny_config):
+    for config in (make_tiny_config("seed=3"), replace(demo, optimiser=OptimiserSettings(learning_rate=1.25e-7))):
+        assert config_from(plain(config)) == config
+
+
+def test_the_environment_does_not_reach_the_settings(demo, monkeypatch):
+    monkeypatch.setenv("EXPERIMENT__SEED", "9")
+    monkeypatch.setenv("JSONARGPARSE_DEFAULT_ENV", "true")
+    assert config_from(plain(demo)) == demo
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda v: v.pop("protocol"),
+        pytest.param(lambda v: v.pop("seed"), marks=SILENT_DEFAULT),
+        pytest.param(lambda v: v["optimiser"].pop("epochs"), marks=SILENT_DEFAULT),
+        lambda v: v.update(surprise=1),
+        lambda v: v["optimiser"].update(epochs="many"),
+        lambda v: v["optimiser"].update(epochs=0),
+        lambda v: v.update(optimiser=[1]),
+    ],
+    ids=["no protocol", "no seed", "no epochs", "unknown", "ill-typed", "out of range", "not a mapping"],
+)
+def test_damaged_settings_are_refused(demo, damage):
+    values = plain(demo)
+    damage(values)
+    with pytest.raises(CheckpointError, match="settings cannot be read"):
+        config_from(values)

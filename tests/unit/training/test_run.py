@@ -1,0 +1,362 @@
+"""Runs of tiny folds: same seed, same bits; resuming; nothing trained or scored on the wrong data; what a run leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from smilevlm.errors import CheckpointError, LeakError, SettingsError, SmileVlmError, StoreError
+from smilevlm.store import PreparedSet
+from smilevlm.training.evaluate import evaluate_run
+from smilevlm.training.fold import read_split, split_fold, train_fold
+from smilevlm.training.run import FoldJob, fold_jobs, git_commit, read_run_config, train_run
+
+COLUMNS = {
+    "step", "epoch", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy", "learning_rate",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(trained_run, tmp_path) -> Path:
+    """A trained run to change."""
+    return shutil.copytree(trained_run, tmp_path / "run")
+
+
+@pytest.fixture
+def store(prepared_store, tmp_path) -> Path:
+    """A store to change."""
+    return shutil.copytree(prepared_store, tmp_path / "store")
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("model.safetensors"))}
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def edit_json(path: Path, change) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+# Same seed, same bits.
+
+
+def test_the_same_seed_gives_the_same_bits(trained_run, prepared_store, make_tiny_config, tmp_path):
+    again = tmp_path / "again"
+    trained = train_run(make_tiny_config(), prepared_store, again)
+    evaluate_run(again, prepared_store, num_examples=2)
+    assert [job.name for job in trained] == ["fold 0", "fold 1", "control, fold 0"]
+    assert weights(again) == weights(trained_run)
+    assert len(weights(again)) == 3
+    assert (again / "results.json").read_bytes() == (trained_run / "results.json").read_bytes()
+    for name in ("fold_00", "fold_01", "control_shuffled_prompts/fold_00"):
+        assert (again / name / "metrics.csv").read_bytes() == (trained_run / name / "metrics.csv").read_bytes()
+    pictures = sorted(path.name for path in (trained_run / "examples").iterdir())
+    assert pictures == sorted(path.name for path in (again / "examples").iterdir())
+
+
+def test_another_seed_gives_other_weights(trained_run, prepared_store, make_tiny_config, tmp_path):
+    other = tmp_path / "other"
+    train_run(make_tiny_config("seed=1"), prepared_store, other, folds=[0])
+    assert weights(other)["fold_00/model.safetensors"] != weights(trained_run)["fold_00/model.safetensors"]
+
+
+def test_a_fold_alone_has_the_bits_it_has_among_others(trained_run, prepared_store, make_tiny_config, tmp_path):
+    alone = tmp_path / "alone"
+    assert train_run(make_tiny_config(), prepared_store, alone, folds=[1]) == [FoldJob(fold=1)]
+    assert weights(alone) == {"fold_01/model.safetensors": weights(trained_run)["fold_01/model.safetensors"]}
+
+
+@pytest.mark.slow
+def test_folds_at_the_same_time_have_the_same_bits(trained_run, prepared_store, make_tiny_config, tmp_path):
+    parallel, told = tmp_path / "parallel", []
+    train_run(make_tiny_config(), prepared_store, parallel, jobs=2, progress=lambda *seen: told.append(seen))
+    evaluate_run(parallel, prepared_store, num_examples=2)
+    assert weights(parallel) == weights(trained_run)
+    assert (parallel / "results.json").read_bytes() == (trained_run / "results.json").read_bytes()
+    assert {(name, done, total) for name, done, total, _ in told} == {
+        (name, done, 2) for name in ("fold 0", "fold 1", "control, fold 0") for done in (1, 2)
+    }
+
+
+# Resuming.
+
+
+def test_a_run_that_is_there_is_not_touched_without_resume(run, prepared_store, make_tiny_config):
+    before = weights(run)
+    with pytest.raises(SettingsError, match="--resume"):
+        train_run(make_tiny_config(), prepared_store, run)
+    assert weights(run) == before
+
+
+def test_resuming_trains_what_is_missing_to_the_same_bits(run, trained_run, prepared_store, make_tiny_config):
+    shutil.rmtree(run / "fold_01")
+    leftover = run / "fold_01.running"
+    leftover.mkdir()
+    (leftover / "metrics.csv").write_text("half a line")
+    untouched = (run / "fold_00" / "model.safetensors").stat().st_mtime_ns
+    assert train_run(make_tiny_config(), prepared_store, run, resume=True) == [FoldJob(fold=1)]
+    assert not leftover.exists()
+    assert weights(run) == weights(trained_run)
+    assert (run / "fold_01" / "metrics.csv").read_bytes() == (trained_run / "fold_01" / "metrics.csv").read_bytes()
+    assert (run / "fold_00" / "model.safetensors").stat().st_mtime_ns == untouched
+    assert train_run(make_tiny_config(), prepared_store, run, resume=True) == []
+
+
+def test_resuming_another_recipe_is_refused(run, prepared_store, make_tiny_config):
+    with pytest.raises(SettingsError, match="other settings or data"):
+        train_run(make_tiny_config("optimiser.epochs=3"), prepared_store, run, resume=True)
+
+
+def test_resuming_on_other_data_is_refused(run, store, make_tiny_config):
+    edit_json(store / "manifest.json", lambda values: values.update(content_hash="0" * 64))
+    with pytest.raises(SettingsError, match="other settings or data"):
+        train_run(make_tiny_config(), store, run, resume=True)
+
+
+@pytest.mark.xfail(strict=True, reason="the run folder is claimed before store and settings are checked")
+@pytest.mark.parametrize("override", ["prepare.views.size=64", "optimiser.batch_size=4000", "num_folds=3"])
+def test_a_training_that_never_began_leaves_no_run(prepared_store, make_tiny_config, tmp_path, override):
+    with pytest.raises(SmileVlmError):
+        train_run(make_tiny_config(override), prepared_store, tmp_path / "run")
+    assert train_run(make_tiny_config(), prepared_store, tmp_path / "run", folds=[1]) == [FoldJob(fold=1)]
+
+
+@pytest.mark.parametrize("fold", [-1, 2, 99])
+def test_a_fold_out_of_range_is_refused(prepared_store, make_tiny_config, tmp_path, fold):
+    with pytest.raises(SettingsError, match=f"fold {fold} is outside 0 to 1"):
+        train_run(make_tiny_config(), prepared_store, tmp_path / "run", folds=[fold])
+    assert not (tmp_path / "run").exists()
+
+
+def test_jobs_of_a_run(make_tiny_config):
+    config = make_tiny_config("num_folds=4", "num_control_folds=2")
+    names = [job.name for job in fold_jobs(config, [3, 1, 1])]
+    assert names == ["fold 1", "fold 3", "control, fold 1"]
+    assert [job.name for job in fold_jobs(config)][-2:] == ["control, fold 0", "control, fold 1"]
+
+
+# The right data, and no one on both sides.
+
+
+def test_no_subject_is_on_both_sides_and_every_sample_is_tested_once(trained_run, prepared_store, make_tiny_config):
+    prepared, tested = PreparedSet(prepared_store), []
+    for fold in range(2):
+        split, seconds = read_split(trained_run / f"fold_{fold:02d}")
+        assert seconds > 0
+        assert split == split_fold(make_tiny_config(), prepared, fold)
+        assert {prepared.samples[i].subject for i in split.train} == set(split.train_subjects)
+        assert {prepared.samples[i].subject for i in split.test} == set(split.test_subjects)
+        assert not set(split.train_subjects) & set(split.test_subjects)
+        tested += split.test
+    assert len(tested) == len(set(tested)) == 12
+    assert {prepared.samples[i].expression for i in tested}.isdisjoint({"neutral"})
+
+
+def test_a_split_that_is_not_the_recipe_s_is_refused(run, prepared_store):
+    def let_a_test_subject_in(values):
+        values["train_subjects"] += values["test_subjects"]
+        values["train"] += values["test"]
+
+    before = (run / "results.json").read_bytes()
+    edit_json(run / "fold_00" / "fold.json", let_a_test_subject_in)
+    with pytest.raises((CheckpointError, LeakError), match="another split"):
+        evaluate_run(run, prepared_store)
+    assert (run / "results.json").read_bytes() == before
+
+
+def test_a_fold_in_another_s_place_is_refused(run, prepared_store):
+    shutil.rmtree(run / "fold_01")
+    shutil.copytree(run / "fold_00", run / "fold_01")
+    with pytest.raises(CheckpointError, match="another split"):
+        evaluate_run(run, prepared_store)
+
+
+def test_a_split_that_shares_a_subject_is_refused_though_the_recipe_says_so(run, prepared_store, monkeypatch):
+    # Even were the folds themselves at fault, nothing may be scored.
+    from smilevlm.training import evaluate
+
+    edit_json(run / "fold_00" / "fold.json", lambda v: v.update(train_subjects=[*v["train_subjects"], *v["test_subjects"]]))
+    monkeypatch.setattr(evaluate, "split_fold", lambda config, prepared, fold: read_split(run / f"fold_{fold:02d}")[0])
+    with pytest.raises(LeakError, match="nothing is scored"):
+        evaluate_run(run, prepared_store)
+
+
+def test_a_store_with_other_settings_is_refused(prepared_store, make_tiny_config, tmp_path):
+    config = make_tiny_config("prepare.views.size=64", "prepare.normalise.crop_radius_mm=99")
+    with pytest.raises(StoreError, match=r"views\.size is 48, the recipe has 64; normalise\.crop_radius_mm"):
+        train_fold(config, prepared_store, tmp_path / "fold_00", 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_of_another_layout_is_refused(store, make_tiny_config, tmp_path):
+    edit_json(store / "manifest.json", lambda values: values.update(layout="bosphorus"))
+    with pytest.raises(StoreError, match="bosphorus"):
+        train_fold(make_tiny_config(), store, tmp_path / "fold_00", 0)
+
+
+def test_evaluating_on_other_data_is_refused(run, store):
+    edit_json(store / "manifest.json", lambda values: values.update(content_hash="0" * 64))
+    with pytest.raises(StoreError, match="hashes differ"):
+        evaluate_run(run, store)
+
+
+def test_more_folds_than_people_are_refused(prepared_store, make_tiny_config, tmp_path):
+    with pytest.raises(SettingsError, match="3 folds for 2 subjects"):
+        train_fold(make_tiny_config("num_folds=3"), prepared_store, tmp_path / "fold_00", 0)
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(prepared_store, make_tiny_config, tmp_path):
+    with pytest.raises(SettingsError, match="6 training samples do not fill one batch of 7"):
+        train_fold(make_tiny_config("optimiser.batch_size=7"), prepared_store, tmp_path / "fold_00", 0)
+    assert not (tmp_path / "fold_00").exists()
+
+
+# The control.
+
+
+def test_the_control_is_trained_with_other_prompts_and_reported_apart(trained_run):
+    main, control = trained_run / "fold_00", trained_run / "control_shuffled_prompts" / "fold_00"
+    assert read_split(main)[0] == read_split(control)[0]
+    first, shuffled = metrics(main), metrics(control)
+    assert [row["loss_alignment"] for row in first] != [row["loss_alignment"] for row in shuffled]
+    # The pair of distortions of the first step knows nothing of prompts.
+    assert first[0]["loss_multi_view"] == shuffled[0]["loss_multi_view"]
+    results = json.loads((trained_run / "results.json").read_text())
+    (entry,) = results["controls"]
+    assert entry["name"] == "shuffled prompts"
+    assert [fold["fold"] for fold in entry["folds"]] == [0]
+    assert [fold["fold"] for fold in results["folds"]] == [0, 1]
+
+
+def test_no_control_when_none_is_asked_for(prepared_store, make_tiny_config, tmp_path):
+    run = tmp_path / "run"
+    train_run(make_tiny_config("num_control_folds=0", "optimiser.epochs=1"), prepared_store, run, folds=[0])
+    result = evaluate_run(run, prepared_store, num_examples=0)
+    assert result.controls == ()
+    assert result.examples == ()
+    assert not (run / "control_shuffled_prompts").exists()
+
+
+# What a run leaves.
+
+
+def test_results_say_what_they_are(trained_run, prepared_store, make_tiny_config):
+    results = json.loads((trained_run / "results.json").read_text())
+    assert results["synthetic"] is True
+    assert results["recipe"] == "demo"
+    assert results["pairing_name"] == "weakly supervised"
+    assert results["seeds"] == {"folds": 0, "training": 0}
+    assert results["manifest_hash"] == PreparedSet(prepared_store).manifest.content_hash
+    assert results["settings"]["optimiser"]["epochs"] == make_tiny_config().optimiser.epochs == 2
+    assert len(results["examples"]) == 2
+    for example in results["examples"]:
+        assert all((trained_run / path).is_file() for path in example["images"].values())
+    timing = json.loads((trained_run / "timing.json").read_text())
+    assert "train fold 0" in json.dumps(timing)
+
+
+def test_metrics_have_a_row_per_step(trained_run):
+    rows = metrics(trained_run / "fold_00")
+    assert set(rows[0]) == COLUMNS
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "0"), ("1", "1")]
+    assert all(float(row[name]) == float(row[name]) for row in rows for name in COLUMNS)
+    assert float(rows[0]["learning_rate"]) == pytest.approx(make_rate(trained_run))
+
+
+def make_rate(run: Path) -> float:
+    return read_run_config(run)["settings"]["optimiser"]["learning_rate"]
+
+
+def test_logs_for_tensorboard_and_no_pickles(trained_run):
+    files = [path for path in trained_run.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("events.out.tfevents") for path in files)
+    assert not [path for path in files if path.suffix in {".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".bin", ".joblib"}]
+    assert not [path for path in files if path.read_bytes()[:2] == b"PK"], "torch.save writes zip files"
+    assert not list(trained_run.rglob("*.running"))
+
+
+def test_the_run_keeps_recipe_data_and_versions(trained_run, prepared_store):
+    described = read_run_config(trained_run)
+    assert described["manifest_hash"] == PreparedSet(prepared_store).manifest.content_hash
+    assert described["settings"]["name"] == "demo"
+    assert described["package_version"]
+    assert described["git_commit"] == git_commit()
+
+
+def test_progress_is_told_after_each_epoch(prepared_store, make_tiny_config, tmp_path):
+    told = []
+    train_run(make_tiny_config(), prepared_store, tmp_path / "run", folds=[1], progress=lambda *seen: told.append(seen))
+    assert [seen[:3] for seen in told] == [("fold 1", 1, 2), ("fold 1", 2, 2)]
+    assert all(loss > 0 for *_, loss in told)
+
+
+def test_half_precision_trains(prepared_store, make_tiny_config, tmp_path):
+    config = make_tiny_config("optimiser.precision=bf16", "optimiser.epochs=1", "num_control_folds=0")
+    train_run(config, prepared_store, tmp_path / "run", folds=[0])
+    assert evaluate_run(tmp_path / "run", prepared_store, num_examples=0).summary.num_folds_run == 1
+
+
+@pytest.mark.parametrize("pairing", ["generic"])
+def test_other_pairings_train_under_their_honest_name(prepared_store, make_tiny_config, tmp_path, pairing):
+    config = make_tiny_config(f"pairing={pairing}", "optimiser.epochs=1", "num_control_folds=0")
+    train_run(config, prepared_store, tmp_path / "run", folds=[0])
+    assert evaluate_run(tmp_path / "run", prepared_store, num_examples=0).pairing_name == "label-free"
+
+
+def test_weights_that_blow_up_are_not_kept(prepared_store, make_tiny_config, tmp_path):
+    config = make_tiny_config("optimiser.learning_rate=1e30", "num_control_folds=0")
+    with pytest.raises(SmileVlmError, match="finite"):
+        train_fold(config, prepared_store, tmp_path / "fold_00", 0)
+    assert not (tmp_path / "fold_00").exists()
+
+
+# Damage.
+
+
+@pytest.mark.parametrize("command", ["evaluate", "resume"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
+@pytest.mark.xfail(strict=False, reason="a damaged config.json reaches json.loads or a key without a check")
+def test_a_damaged_run_file_is_refused(run, prepared_store, make_tiny_config, command, text):
+    (run / "config.json").write_text(text)
+    with pytest.raises(SmileVlmError):
+        if command == "evaluate":
+            evaluate_run(run, prepared_store)
+        else:
+            train_run(make_tiny_config(), prepared_store, run, resume=True)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"seconds": 1}'])
+def test_a_damaged_split_is_refused(run, prepared_store, text):
+    (run / "fold_00" / "fold.json").write_text(text)
+    with pytest.raises(CheckpointError, match="damaged"):
+        evaluate_run(run, prepared_store)
+
+
+def test_a_folder_that_is_no_run_is_refused(prepared_store, tmp_path):
+    with pytest.raises(CheckpointError, match="no run folder"):
+        evaluate_run(tmp_path, prepared_store)
+
+
+def test_a_run_without_a_trained_fold_is_refused(run, prepared_store):
+    shutil.rmtree(run / "fold_00")
+    shutil.rmtree(run / "fold_01")
+    with pytest.raises(CheckpointError, match="no trained fold"):
+        evaluate_run(run, prepared_store)
+
+
+def test_a_part_of_the_folds_is_scored_as_such(run, prepared_store):
+    shutil.rmtree(run / "fold_00")
+    result = evaluate_run(run, prepared_store, num_examples=0)
+    assert [fold.fold for fold in result.folds] == [1]
+    assert result.summary.num_folds_run == 1
+    assert result.controls == (), "its own fold is not there to compare it with"
