@@ -39,7 +39,7 @@ def main(demo: Path, picture: Path) -> None:
             axes[2, column].set_yticklabels([])
         for row in (0, 1):
             axes[row, column].axis("off")
-    figure.suptitle(f"Synthetic person {subject}, unseen in training: scan, views at -30, 0, +30 degrees, probabilities")
+    figure.suptitle(f"Synthetic person {subject}, unseen in training: scan, views at -30, 0, +30 deg, probabilities")
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=80)
 

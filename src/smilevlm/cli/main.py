@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.run(parsed)
+        # Here, not at exit, where a closed pipe could no longer be caught.
+        sys.stdout.flush()
     except SmileVlmError as error:
         print(f"smilevlm {parsed.command}: error: {error}", file=sys.stderr)
         return 1

@@ -6,11 +6,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
-def _bar() -> Progress:
-    return Progress(
+@contextmanager
+def _bar() -> Iterator[Callable[[], Progress]]:
+    """Bars that show themselves when first asked for: an error before that leaves its one line alone on stderr."""
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -20,24 +30,41 @@ def _bar() -> Progress:
         console=Console(stderr=True),
     )
 
+    def shown() -> Progress:
+        if not progress.live.is_started:
+            progress.start()
+        return progress
+
+    try:
+        yield shown
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+
 
 @contextmanager
 def counting(description: str) -> Iterator[Callable[[int, int], None]]:
     """One bar; what comes out is called with (done, total)."""
-    with _bar() as progress:
-        task = progress.add_task(description, total=None, note="")
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with _bar() as shown:
+        tasks: list[TaskID] = []
+
+        def update(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(shown().add_task(description, note=""))
+            shown().update(tasks[0], completed=done, total=total)
+
+        yield update
 
 
 @contextmanager
 def training() -> Iterator[Callable[[str, int, int, float], None]]:
     """A bar per fold; what comes out is called with (name, epochs done, epochs in all, loss)."""
-    with _bar() as progress:
-        tasks = {}
+    with _bar() as shown:
+        tasks: dict[str, TaskID] = {}
 
         def update(name: str, done: int, total: int, loss: float) -> None:
             if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total, note="")
-            progress.update(tasks[name], completed=done, total=total, note=f"loss {loss:.3f}")
+                tasks[name] = shown().add_task(name, total=total, note="")
+            shown().update(tasks[name], completed=done, total=total, note=f"loss {loss:.3f}")
 
         yield update

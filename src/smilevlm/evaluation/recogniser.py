@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from smilevlm.errors import CheckpointError
+from smilevlm.errors import CheckpointError, PromptError, SettingsError
 from smilevlm.evaluation.zero_shot import Prototypes, class_prototypes
 from smilevlm.files import write_atomically
 from smilevlm.prompts import PromptEmbeddings
@@ -135,5 +135,5 @@ def load_recogniser(folder: Path) -> Recogniser:
         )
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no trained model: {Path(error.filename).name} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, SettingsError, PromptError) as error:
         raise CheckpointError(f"{folder}: the trained model is damaged: {error}") from None

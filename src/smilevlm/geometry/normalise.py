@@ -39,7 +39,7 @@ class NormaliseSettings:
     crop_depth_mm: float = 115.0
     correct_pose: bool = True
     min_fit_share: float = 0.35
-    min_relief_match: float = 0.55
+    min_relief_match: float = 0.4
     max_points: int = 5000
     spike_edge_ratio: float = 12.0
     component_min_share: float = 0.02
@@ -111,7 +111,7 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     relief = relief_match(points, fit)
     if fit.fit_share < settings.min_fit_share or relief < settings.min_relief_match:
         raise MeshError(
-            f"no face found: the mean face is covered to {fit.fit_share:.0%}, expected {settings.min_fit_share:.0%}, and "
+            f"no face found: the mean face is covered to {fit.fit_share:.0%}, expected {settings.min_fit_share:.0%}; "
             f"its relief met to {relief:.2f}, expected {settings.min_relief_match:.2f}; the face should be upright "
             f"and look along +z (unit found: {unit})"
         )

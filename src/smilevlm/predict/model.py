@@ -11,18 +11,18 @@ from typing import overload
 import numpy as np
 from jaxtyping import Float32
 
-from smilevlm.errors import CheckpointError, PromptError
+from smilevlm.errors import CheckpointError, MeshError, PromptError
 from smilevlm.evaluation import Prototypes, class_prototypes, probabilities, zero_shot_scores
 from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
 from smilevlm.geometry import Mesh, NormalisedFace, normalise
 from smilevlm.prompts import CachedTextTower, MiniLmTextTower
+from smilevlm.prompts.prompt_set import find_fault
 from smilevlm.readers import read_mesh
 from smilevlm.typing import ViewImages
 from smilevlm.views import render_normalised
 
 Scan = str | os.PathLike[str] | Mesh
 Prompts = Mapping[str, Sequence[str]]
-_RUN_FOLD_NAME = "fold_00"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,8 @@ class Model:
 
     def embed(self, scans: Sequence[Scan]) -> Float32[np.ndarray, "scan dim"]:
         """Fused embeddings of scans, unit length."""
+        if not scans:
+            return np.zeros((0, self.recogniser.model.settings.embedding_dim), np.float32)
         views = [render_normalised(self._face(scan).mesh, self.recogniser.prepare.views) for scan in scans]
         fused = self.recogniser.embed(np.stack(views)).z_fused
         return fused / np.linalg.norm(fused, axis=1, keepdims=True)
@@ -101,14 +103,18 @@ class Model:
     def _face(self, scan: Scan) -> NormalisedFace:
         needs_texture = self.recogniser.prepare.views.kind == "texture"
         mesh = scan if isinstance(scan, Mesh) else read_mesh(scan, load_texture=needs_texture)
-        return normalise(mesh, self.recogniser.prepare.normalise)
+        try:
+            return normalise(mesh, self.recogniser.prepare.normalise)
+        except MeshError as error:
+            if isinstance(scan, Mesh) or error.path is not None:
+                raise
+            raise MeshError(error.message, path=scan) from None
 
     def _prototypes(self, prompts: Prompts | None) -> Prototypes:
         if prompts is None:
             return self.recogniser.prototypes
-        empty = [name for name, texts in prompts.items() if not texts]
-        if empty or not prompts:
-            raise PromptError(f"class {empty[0]!r} has no description" if empty else "there is no class to choose from")
+        if fault := find_fault(prompts):
+            raise PromptError(fault.message)
         tower = CachedTextTower(MiniLmTextTower())
         if tower.digest != self.recogniser.text_digest:
             raise CheckpointError("the model was trained with another text tower than the one installed")
@@ -121,7 +127,7 @@ def load(source: str | os.PathLike[str]) -> Model:
     """Load a trained model.
 
     Args:
-        source: A run folder (its first fold is used) or the folder of one fold.
+        source: A run folder (its first trained fold is used) or the folder of one fold.
 
     Raises:
         CheckpointError: There is no trained model.
@@ -129,5 +135,5 @@ def load(source: str | os.PathLike[str]) -> Model:
     folder = Path(source)
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is no folder; expected a run folder or the folder of one fold")
-    inner = folder / _RUN_FOLD_NAME
-    return Model(load_recogniser(inner if inner.is_dir() else folder))
+    trained = sorted(path for path in folder.glob("fold_[0-9][0-9]") if path.is_dir())
+    return Model(load_recogniser(trained[0] if trained else folder))

@@ -166,7 +166,7 @@ def _grid_places(shape: tuple[int, int], pitch: float) -> tuple[np.ndarray, np.n
 def _crop_mask(rng: np.random.Generator, shape: tuple[int, int], pitch: float) -> Bool[np.ndarray, "row column"]:
     """An egg-shaped crop with a ragged rim, different for each scan."""
     arc, y = _grid_places(shape, pitch)
-    centre_y, half_arc, up, down = rng.uniform(-6, 6), rng.uniform(94, 120), rng.uniform(80, 108), rng.uniform(92, 112)
+    centre_y, half_arc, up, down = rng.uniform(-6, 6), rng.uniform(94, 120), rng.uniform(80, 108), rng.uniform(100, 120)
     dy = y - centre_y
     distance = np.hypot(arc / half_arc, np.where(dy > 0, dy / up, dy / down))
     angle = np.arctan2(dy, arc)

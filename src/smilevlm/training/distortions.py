@@ -30,6 +30,8 @@ class DistortionSettings:
         hole: Largest side of a blanked rectangle, as a share of the image side.
         hole_probability: Of a blanked rectangle per view.
         clean_share: How much of the geometric ranges the clean views get; 0 leaves them as rendered. Assumption A11.
+        clean_degraded: Probability that a clean view gets the noise, holes and lighting of a distorted one, so that the
+            fusion meets views of unequal worth. Assumption A11.
     """
 
     rotate_deg: float = 12.0
@@ -43,9 +45,10 @@ class DistortionSettings:
     hole: float = 0.3
     hole_probability: float = 0.5
     clean_share: float = 0.6
+    clean_degraded: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("mirror", "blur", "hole_probability", "clean_share", "hole"):
+        for name in ("mirror", "blur", "hole_probability", "clean_share", "clean_degraded", "hole"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"distortions.{name} is {getattr(self, name)}; expected 0 to 1")
         for name in ("rotate_deg", "scale", "shift", "brightness", "contrast", "noise"):
@@ -78,11 +81,15 @@ class Distortions:
     def clean(
         self, images: UInt8[torch.Tensor, "batch view 3 height width"], generator: torch.Generator
     ) -> Float[torch.Tensor, "batch view 3 height width"]:
-        """The views with at most a mild change of place, size and side, in [0, 1]."""
-        floats = images.float() / 255
-        if self.settings.clean_share == 0:
-            return floats
-        return self._move(floats, self.settings.clean_share, generator)
+        """The views as the alignment sees them: as rendered, or mildly changed as the settings say, in [0, 1]."""
+        s = self.settings
+        clean = images.float() / 255
+        if s.clean_share > 0:
+            clean = self._move(clean, s.clean_share, generator)
+        if s.clean_degraded > 0:
+            chosen = torch.rand(images.shape[:2], generator=generator) < s.clean_degraded
+            clean = torch.where(chosen[..., None, None, None], self._degrade(clean, generator), clean)
+        return clean
 
     def distort(
         self, images: UInt8[torch.Tensor, "batch view 3 height width"], generator: torch.Generator

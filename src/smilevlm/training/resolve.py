@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -41,9 +42,15 @@ def config_from(values: Mapping[str, Any]) -> ExperimentConfig:
         CheckpointError: A setting is missing, unknown or of the wrong kind.
     """
     try:
-        return _parse(None, f"--{_KEY}={json.dumps(values)}")
+        config = _parse(None, f"--{_KEY}={json.dumps(values)}")
     except SettingsError as error:
         raise CheckpointError(f"the run's settings cannot be read: {error}") from None
+    # A setting that is missing must not take today's default: the run may have been trained with another value.
+    if json.loads(json.dumps(asdict(config))) != json.loads(json.dumps(values)):
+        raise CheckpointError(
+            "the run's settings cannot be read: some are missing, it was begun with another version of smilevlm"
+        )
+    return config
 
 
 def _parse(default: ExperimentConfig | None, argument: str) -> ExperimentConfig:

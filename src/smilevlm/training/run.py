@@ -12,8 +12,8 @@ from typing import Any
 
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
-from smilevlm.store import read_manifest
-from smilevlm.training.fold import FOLD_NAME, train_fold
+from smilevlm.store import PreparedSet, read_manifest
+from smilevlm.training.fold import FOLD_NAME, check_store, split_fold, train_fold
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.version import __version__
 
@@ -81,10 +81,14 @@ def train_run(
         What was trained now.
 
     Raises:
-        SettingsError: A fold is out of range, or the run folder belongs to another recipe.
+        SettingsError: A fold is out of range or too small, or the run folder belongs to another recipe.
+        StoreError: The store does not fit the recipe.
     """
+    if (run / CONFIG_NAME).exists() and not resume:
+        raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
     wanted = fold_jobs(config, folds)
-    _claim(config, store, run, resume=resume)
+    _check_before_claiming(config, store, wanted)
+    _claim(config, store, run)
     missing = [job for job in wanted if not job.is_trained(run)]
     if jobs <= 1 or len(missing) <= 1:
         for job in missing:
@@ -92,6 +96,19 @@ def train_run(
     else:
         _train_in_parallel(config, store, run, missing, jobs, progress or _silent)
     return missing
+
+
+def _check_before_claiming(config: ExperimentConfig, store: Path, wanted: Sequence[FoldJob]) -> None:
+    """Refuse what cannot be trained before a run folder exists that would then stand in the way."""
+    prepared = PreparedSet(store)
+    check_store(config, prepared)
+    for job in wanted:
+        num_train = len(split_fold(config, prepared, job.fold).train)
+        if num_train < config.optimiser.batch_size:
+            raise SettingsError(
+                f"{job.name} has {num_train} training samples, which do not fill one batch of "
+                f"{config.optimiser.batch_size}; lower optimiser.batch_size or use more subjects"
+            )
 
 
 def _silent(name: str, done: int, total: int, loss: float) -> None:
@@ -139,7 +156,7 @@ class _Messenger:
         self._messages.put((name, done, total, loss))
 
 
-def _claim(config: ExperimentConfig, store: Path, run: Path, *, resume: bool) -> None:
+def _claim(config: ExperimentConfig, store: Path, run: Path) -> None:
     """Write the resolved recipe to a new run folder, or check that a run to go on with has the same."""
     identity = {
         "settings": json.loads(json.dumps(asdict(config))),
@@ -151,9 +168,7 @@ def _claim(config: ExperimentConfig, store: Path, run: Path, *, resume: bool) ->
         versions = {"package_version": __version__, "git_commit": git_commit()}
         write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
         return
-    if not resume:
-        raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
-    found = json.loads(path.read_text())
+    found = read_run_config(run)
     if {key: found.get(key) for key in identity} != identity:
         raise SettingsError(f"{run} was begun with other settings or data; it cannot be gone on with. Choose another")
 
@@ -162,15 +177,18 @@ def read_run_config(run: Path) -> dict[str, Any]:
     """The resolved recipe of a run, as plain values.
 
     Raises:
-        CheckpointError: The folder is no run.
+        CheckpointError: The folder is no run, or its description is damaged.
     """
     path = run / CONFIG_NAME
     try:
-        return json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except FileNotFoundError:
         raise CheckpointError(f"{run} is no run folder: {CONFIG_NAME} is missing") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
+    if not isinstance(values, dict) or not {"settings", "manifest_hash"} <= values.keys():
+        raise CheckpointError(f"{path} is damaged: settings or manifest_hash is missing")
+    return values
 
 
 def git_commit() -> str | None:

@@ -23,7 +23,7 @@ class OptimiserSettings:
         epochs: Passes over the training subjects.
         batch_size: Samples per step; each has several views and, with the multi-view loss, two distortions of each.
         learning_rate: Highest rate; it rises linearly over `warmup_share` of the steps and falls as a cosine.
-        weight_decay: Added to the gradient, as Adam's L2 term.
+        weight_decay: Adam's L2 term, for the matrices of tower and projector. Assumption A17.
         warmup_share: Share of all steps, in [0, 1).
         precision: `bf16` uses autocast; the correlations stay in float32.
         threads: CPU threads of one training process; part of what fixes the bits.

@@ -78,7 +78,7 @@ class SmileVlmTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.optimiser_settings
-        adam = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        adam = torch.optim.Adam(self._parameter_groups(), lr=settings.learning_rate)
         total = int(self.trainer.estimated_stepping_batches)
         warmup = max(1, round(settings.warmup_share * total))
 
@@ -89,3 +89,17 @@ class SmileVlmTask(lightning.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(adam, factor)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, object]]:
+        """Weight decay for the matrices of tower and projector alone. Assumption A17.
+
+        The fusion's gradients are small beside those of the tower; Adam would scale the decay term up in their place
+        and bring every view's weight to the same value.
+        """
+        fusion = set(self.model.fusion.parameters())
+        decayed = [p for p in self.model.parameters() if p.ndim > 1 and p not in fusion]
+        others = [p for p in self.model.parameters() if p.ndim <= 1 or p in fusion]
+        return [
+            {"params": decayed, "weight_decay": self.optimiser_settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]

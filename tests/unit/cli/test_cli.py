@@ -37,7 +37,7 @@ def command(capsys):
         capsys.readouterr()
         code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return code, captured.out, [line for line in captured.err.splitlines() if line.strip()]
+        return code, captured.out, captured.err.splitlines()
 
     return run
 
@@ -55,7 +55,6 @@ def test_every_command_has_help_with_an_example(name, capsys):
 def test_the_examples_parse(capsys):
     import shlex
 
-    from smilevlm.cli import main as _  # noqa: F401
     from smilevlm.cli.main import _COMMANDS, build_parser
 
     assert tuple(_COMMANDS) == COMMANDS
@@ -71,7 +70,9 @@ def test_help_names_every_command(capsys):
     assert all(name in text for name in COMMANDS)
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["predict"], ["prepare", "bu4dfe", "a", "b"], ["train", "demo"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["predict"], ["prepare", "lidar", "a", "b"], ["train", "demo"]]
+)
 def test_what_cannot_be_parsed_ends_with_usage(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -112,9 +113,7 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("case", list(BAD_INPUT))
-def test_what_a_user_can_mend_is_one_line(
-    case, command, tmp_path, trained_run, prepared_store, synthetic_faces, scans
-):
+def test_what_a_user_can_mend_is_one_line(case, command, tmp_path, trained_run, prepared_store, synthetic_faces, scans):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("precious")
     places = {
@@ -244,9 +243,8 @@ def test_the_module_runs_too():
 
 def test_a_reader_that_has_seen_enough_is_no_error(trained_run, scans):
     done = subprocess.run(
-        f'"{sys.executable}" -m smilevlm predict "{scans[0]}" --model "{trained_run}" --json | true; '
-        "echo ${PIPESTATUS[0]}",
-        shell=True, executable="/bin/bash", capture_output=True, text=True, check=True,
+        f'"{sys.executable}" -m smilevlm predict "{scans[0]}" --model "{trained_run}" --json | true',
+        shell=True, capture_output=True, text=True, check=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
+    assert done.stderr == ""

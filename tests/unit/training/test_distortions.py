@@ -43,7 +43,7 @@ def test_range_shape_and_seed(which):
     first = draw(images, seeded(1))
     assert first.shape == images.shape
     assert first.dtype == torch.float32
-    assert 0 <= first.min()
+    assert first.min() >= 0
     assert first.max() <= 1
     assert torch.equal(first, draw(images, seeded(1)))
     assert not torch.equal(first, draw(images, seeded(2)))
