@@ -12,7 +12,7 @@ stage() {
     printf '[%d s, %d s since the start]\n' $((SECONDS - begun)) $((SECONDS - started))
 }
 
-stage synthesize bu3dfe "$out/faces" --subjects 80 --seed 1 --levels 3,4 --vertices 4000 --texture-size 128 \
+stage synthesize bu3dfe "$out/faces" --subjects 100 --seed 1 --levels 3,4 --vertices 4000 --texture-size 128 \
     --only-cropped --jobs "$jobs"
 stage prepare bu3dfe "$out/faces" "$out/store" --jobs "$jobs"
 stage train demo --store "$out/store" --out "$out/run" --jobs "$jobs" --fold 0 --fold 1 --resume

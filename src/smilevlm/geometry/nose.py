@@ -34,7 +34,7 @@ def _fill_single_gaps(grid: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(grid) & (count >= 2), mean, grid).astype(np.float32)
 
 
-def nose_candidates(points_mm: Vertices, *, count: int) -> Vertices:
+def nose_candidates(points_mm: Vertices, *, count: int) -> Float32[np.ndarray, "candidate 3"]:
     """Places that stand out from the ring around them, the most prominent first.
 
     Args:

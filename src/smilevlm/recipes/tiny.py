@@ -14,18 +14,21 @@ TINY_VIEWS = PrepareSettings(views=ViewSettings(size=64), normalise=NormaliseSet
 
 
 def demo() -> ExperimentConfig:
-    """BU-3DFE Subset I on synthetic people.
+    """BU-3DFE Subset I, weakly supervised, on two cores.
 
-    Command: make demo.
+    Command: make demo (synthetic people; folds 0 and 1 of 5 and one control)
+    Hardware: 2 CPU cores with bfloat16, 4 GB of memory
+    Time: about 2 minutes per fold on one core, 80 people in training
+    Expected: 80 to 86 % zero-shot on synthetic people, see docs/log.md
     """
     return ExperimentConfig(
         name="demo",
         protocol="bu3dfe_subset1",
-        num_folds=4,
+        num_folds=5,
         num_control_folds=1,
         prepare=TINY_VIEWS,
         model=ModelSettings(),
-        loss=JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024),
-        optimiser=OptimiserSettings(epochs=20, batch_size=32),
+        loss=JointLossSettings(multi_view_scale=0.001, redundancy_scale=0.001),
+        optimiser=OptimiserSettings(epochs=18, batch_size=32, learning_rate=2e-3, precision="bf16"),
         distortions=DistortionSettings(),
     )
