@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from smilevlm.cli.progress import table_console
     from smilevlm.results import ExperimentResult, Spread
     from smilevlm.training.evaluate import RESULTS_NAME, evaluate_run
 
@@ -39,5 +39,5 @@ def run(arguments: argparse.Namespace) -> None:
     for control in result.controls:
         row(f"control: {control.name}, {control.summary.num_folds_run} fold(s)", control.summary.accuracy)
     table.add_row("chance", faces, f"{1 / len(result.classes):.1%}", "-")
-    Console().print(table)
+    table_console().print(table)
     print(arguments.run_folder / RESULTS_NAME)

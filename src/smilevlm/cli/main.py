@@ -74,7 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         print(f"smilevlm {parsed.command}: error: {error}", file=sys.stderr)
         return 1
+    except MemoryError:
+        print(f"smilevlm {parsed.command}: error: out of memory; fewer --jobs need less", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print(f"\nsmilevlm {parsed.command}: stopped; what is complete is kept, run it again to go on", file=sys.stderr)
+        again = "with --resume " if parsed.command == "train" else ""
+        print(f"\nsmilevlm {parsed.command}: stopped; what is complete is kept, run it {again}again", file=sys.stderr)
         return _INTERRUPTED
     return 0

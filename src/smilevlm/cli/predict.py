@@ -85,8 +85,9 @@ def _plain(scan: Path, answer: Answer | None, error: str | None, synthetic: bool
 
 
 def _print_table(answers: Mapping[Path, Answer], *, trained_on_synthetic: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from smilevlm.cli.progress import table_console
 
     first = next(iter(answers.values()))
     title = "expression" + (" (model trained on synthetic faces)" if trained_on_synthetic else "")
@@ -100,4 +101,4 @@ def _print_table(answers: Mapping[Path, Answer], *, trained_on_synthetic: bool) 
         shares = [f"{share:.0%}" for share in answer.probabilities.values()]
         weights = " / ".join(f"{weight:.2f}" for weight in answer.view_weights.values())
         table.add_row(str(scan), answer.label, *shares, weights)
-    Console().print(table)
+    table_console().print(table)

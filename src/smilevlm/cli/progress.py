@@ -17,6 +17,12 @@ from rich.progress import (
 )
 
 
+def table_console() -> Console:
+    """Where tables go: stdout, and wide enough for them when that is a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 @contextmanager
 def _bar() -> Iterator[Callable[[], Progress]]:
     """Bars that show themselves when first asked for: an error before that leaves its one line alone on stderr."""

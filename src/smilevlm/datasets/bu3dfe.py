@@ -75,7 +75,7 @@ def _scans_of(folder: Path, remarks: list[str]) -> list[ScanRecord]:
             continue
         if race not in _RACE_CODES:
             remarks.append(f"{folder.name}/{path.name} has the unknown race code {race}; it was kept")
-        landmarks = path.with_suffix(".bnd")
+        landmarks = next((p for p in (path.with_suffix(".bnd"), path.with_suffix(".BND")) if p.is_file()), None)
         records.append(
             ScanRecord(
                 sample_id=path.name[: -len("_F3D.wrl")].upper(),
@@ -83,20 +83,22 @@ def _scans_of(folder: Path, remarks: list[str]) -> list[ScanRecord]:
                 expression=expression,
                 level=level,
                 path=path,
-                landmark_path=landmarks if landmarks.is_file() else None,
+                landmark_path=landmarks,
             )
         )
     return records
 
 
-def read_bu3dfe_scan(record: ScanRecord, *, load_texture: bool = False) -> Mesh:
-    """The mesh of one scan with its 83 landmarks (`bnd_01` ...), in millimetres, the scanner's frame.
+def read_bu3dfe_scan(record: ScanRecord, *, load_texture: bool = False, load_landmarks: bool = False) -> Mesh:
+    """The mesh of one scan, in millimetres, the scanner's frame; on request with its 83 landmarks (`bnd_01` ...).
+
+    Preparation asks for none: the face frame is found without them, as it must be for the scans of users.
 
     Raises:
         MeshError: The scan cannot be read.
         LandmarkError: Its landmark file is there but cannot be read.
     """
     mesh = read_mesh(record.path, load_texture=load_texture)
-    if record.landmark_path is None:
+    if record.landmark_path is None or not load_landmarks:
         return mesh
     return replace(mesh, landmarks=read_bnd(record.landmark_path).named())

@@ -1,4 +1,4 @@
-"""Zero-shot classification and the scores of one fold; works on arrays and knows no model."""
+"""Zero-shot classification and the scores of one fold, on arrays; `recogniser` holds a model and its prompts."""
 
 from smilevlm.evaluation.examples import draw_examples, make_example
 from smilevlm.evaluation.fold_score import predict, refuse_overlap, score_fold

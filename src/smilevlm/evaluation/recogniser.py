@@ -15,6 +15,7 @@ from smilevlm.errors import CheckpointError, PromptError, SettingsError
 from smilevlm.evaluation.zero_shot import Prototypes, class_prototypes
 from smilevlm.files import write_atomically
 from smilevlm.prompts import PromptEmbeddings
+from smilevlm.prompts.text_tower import one_thread
 from smilevlm.store.manifest import PrepareSettings, prepare_settings_from
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Recogniser:
 
         self.model.eval()
         pieces = []
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             for start in range(0, len(images), batch_size):
                 batch = np.ascontiguousarray(images[start : start + batch_size].transpose(0, 1, 4, 2, 3))
                 pieces.append(self.model(torch.from_numpy(batch)))

@@ -49,7 +49,7 @@ def class_prototypes(
         CheckpointError: A prompt's embedding is zero or not finite.
         SettingsError: `combine` is unknown, a class is listed twice, or the numbers of prompts differ.
 
-    Source: SMILE-VLM, section III-D. Assumption: the paper does not say how several prompts of a class are combined;
+    Source: SMILE-VLM, section III-D. Assumption A6: the paper does not say how several prompts of a class are combined;
     the mean is the common practice of CLIP.
     """
     if combine not in COMBINATIONS:

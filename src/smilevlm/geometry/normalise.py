@@ -9,7 +9,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import MeshError, SettingsError
-from smilevlm.geometry.clean import drop_small_components, drop_spikes, drop_stray_points, keep_points
+from smilevlm.geometry.clean import (
+    drop_small_components,
+    drop_spikes,
+    drop_stray_points,
+    keep_faces,
+    keep_points,
+)
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.nose import nose_candidates
 from smilevlm.geometry.template import RigidFit, register, relief_match
@@ -98,6 +104,9 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     mesh = keep_points(mesh, finite)
     if mesh.num_vertices < 100:
         raise MeshError(f"only {mesh.num_vertices} vertices have finite coordinates; a face needs at least 100")
+    if not mesh.is_point_cloud:
+        # Scanners store missing points too, often at the origin; no face uses them.
+        mesh = keep_faces(mesh, np.ones(mesh.num_faces, bool))
     mm_per_unit, unit = find_unit(mesh.vertices)
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
     centre = np.median(mesh.vertices.astype(np.float64), axis=0).astype(np.float32)
@@ -136,6 +145,8 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
 def _surface_points(mesh: Mesh, max_points: int) -> Vertices:
     """About `max_points` points spread over the surface, always the same ones for the same mesh."""
     points = mesh.vertices
+    # What is far outside the bulk is no face, and would only stretch the search.
+    points = points[drop_stray_points(points)]
     if not mesh.is_point_cloud and len(points) < max_points:
         points = np.concatenate([points, mesh.vertices[mesh.faces].mean(axis=1)])
     if len(points) > max_points:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.files import write_atomically
 from smilevlm.models.fusion import FusionSettings
 from smilevlm.models.projector import ProjectorSettings
 from smilevlm.models.smile_vlm import ModelSettings, SmileVlm, build_model
@@ -38,8 +39,8 @@ def save_model(model: SmileVlm, folder: str | os.PathLike[str]) -> None:
         "settings": asdict(model.settings),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    _write_atomically(target / WEIGHTS_FILE, weights)
-    _write_atomically(target / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
+    write_atomically(target / WEIGHTS_FILE, weights)
+    write_atomically(target / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def load_model(folder: str | os.PathLike[str]) -> SmileVlm:
@@ -112,15 +113,3 @@ def _settings_from(values: Any, path: Path) -> ModelSettings:  # noqa: ANN401
         return ModelSettings(**values)
     except (TypeError, ValueError, KeyError, SettingsError) as error:
         raise CheckpointError(f"{path}: the settings do not describe a model of this version: {error}") from error
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import CheckpointError, MeshError, PromptError
-from smilevlm.evaluation import Prototypes, class_prototypes, probabilities, zero_shot_scores
+from smilevlm.evaluation import Prototypes, class_prototypes, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
 from smilevlm.geometry import Mesh, NormalisedFace, normalise
 from smilevlm.prompts import CachedTextTower, MiniLmTextTower
@@ -79,17 +80,20 @@ class Model:
         faces = [self._face(scan) for scan in scans]
         views = [render_normalised(face.mesh, self.recogniser.prepare.views) for face in faces]
         embedded = self.recogniser.embed(np.stack(views))
-        shares = probabilities(zero_shot_scores(embedded.z_fused, prototypes), self.recogniser.temperature)
+        scores = zero_shot_scores(embedded.z_fused, prototypes)
+        shares = probabilities(scores, self.recogniser.temperature)
         angles = self.recogniser.prepare.views.angles_deg
         return [
             Answer(
-                label=prototypes.classes[int(np.argmax(share))],
+                label=prototypes.classes[label],
                 probabilities=dict(zip(prototypes.classes, share.tolist(), strict=True)),
                 view_weights=dict(zip(angles, weights.tolist(), strict=True)),
                 views=images,
                 face=face,
             )
-            for share, weights, images, face in zip(shares, embedded.view_weights, views, faces, strict=True)
+            for label, share, weights, images, face in zip(
+                predicted_classes(scores).tolist(), shares, embedded.view_weights, views, faces, strict=True
+            )
         ]
 
     def embed(self, scans: Sequence[Scan]) -> Float32[np.ndarray, "scan dim"]:
@@ -110,12 +114,16 @@ class Model:
                 raise
             raise MeshError(error.message, path=scan) from None
 
+    @functools.cached_property
+    def _text_tower(self) -> CachedTextTower:
+        return CachedTextTower(MiniLmTextTower())
+
     def _prototypes(self, prompts: Prompts | None) -> Prototypes:
         if prompts is None:
             return self.recogniser.prototypes
         if fault := find_fault(prompts):
             raise PromptError(fault.message)
-        tower = CachedTextTower(MiniLmTextTower())
+        tower = self._text_tower
         if tower.digest != self.recogniser.text_digest:
             raise CheckpointError("the model was trained with another text tower than the one installed")
         texts = [text for group in prompts.values() for text in group]

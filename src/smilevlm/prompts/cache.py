@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from smilevlm.files import write_atomically
 from smilevlm.prompts.text_tower import TextTower
 
 CACHE_VARIABLE = "SMILEVLM_CACHE_DIR"
@@ -84,13 +84,10 @@ class CachedTextTower:
     def _write(self, text: str, embedding: Float32[np.ndarray, " dim"]) -> None:
         if not self._may_write:
             return
-        path = self.path_of(text)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        metadata = {"text": text, "sha256": _checksum(text, embedding)}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            metadata = {"text": text, "sha256": _checksum(text, embedding)}
-            temporary.write_bytes(save({"embedding": np.ascontiguousarray(embedding)}, metadata=metadata))
-            temporary.replace(path)
+            data = save({"embedding": np.ascontiguousarray(embedding)}, metadata=metadata)
+            write_atomically(self.path_of(text), data)
         except OSError as error:
             self._may_write = False
             warnings.warn(f"{self.folder}: prompt embeddings are not cached: {error.strerror}", stacklevel=3)

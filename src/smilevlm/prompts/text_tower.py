@@ -95,7 +95,7 @@ class MiniLmTextTower:
 
         tokenizer, model = self._load()
         tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=_MAX_TOKENS)
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False), _one_thread():
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False), one_thread():
             hidden = model(**tokens).last_hidden_state[0]
         # A single text has no padding, so the mean over the tokens needs no mask.
         mean = hidden.mean(dim=0).numpy().astype(np.float64)
@@ -139,7 +139,7 @@ def _package_folder() -> Path:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()

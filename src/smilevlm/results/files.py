@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import NoReturn
-from uuid import uuid4
 
 from smilevlm.errors import ResultError
+from smilevlm.files import write_atomically
 from smilevlm.results.check import check_result
 from smilevlm.results.decode import decode_result
 from smilevlm.results.node import Node, angle_key
@@ -29,7 +29,7 @@ def write_results(path: str | os.PathLike[str], result: ExperimentResult) -> Non
     text = _dump(_plain(result, "", str(path)), "") + "\n"
     # What is written must be readable: the reader's own checks are the only definition of valid.
     _parse(text, str(path))
-    _write_whole(Path(path), text)
+    write_atomically(Path(path), text)
 
 
 def read_results(path: str | os.PathLike[str]) -> ExperimentResult:
@@ -49,7 +49,7 @@ def write_timing(path: str | os.PathLike[str], seconds: Mapping[str, float]) -> 
     """
     text = _dump({"seconds": _plain(seconds, "seconds", str(path))}, "") + "\n"
     _parse_timing(text, str(path))
-    _write_whole(Path(path), text)
+    write_atomically(Path(path), text)
 
 
 def read_timing(path: str | os.PathLike[str]) -> dict[str, float]:
@@ -141,16 +141,3 @@ def _dump(value: object, indent: str) -> str:
     if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         return "[\n" + ",\n".join(deeper + _dump(item, deeper) for item in value) + f"\n{indent}]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

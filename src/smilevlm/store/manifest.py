@@ -16,6 +16,8 @@ from smilevlm.views import ViewSettings
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1
+PIPELINE_VERSION = 1
+"""Raised when normalisation or rendering changes what the same settings give: older stores are other stores then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class PrepareSettings:
     @property
     def digest(self) -> str:
         """sha256 of the settings; a store made with others is another store."""
-        return _digest(_plain(self))
+        return _digest({"pipeline": PIPELINE_VERSION, **_plain(self)})
 
 
 @dataclass(frozen=True, kw_only=True)

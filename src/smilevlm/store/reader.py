@@ -77,7 +77,10 @@ class PreparedSet:
     def images(self, index: int) -> ViewImages:
         """The views of one sample, in the order of the manifest's angles."""
         row = self._rows[index]
-        return decode_views(row["views"], row["shape"])
+        try:
+            return decode_views(row["views"], row["shape"])
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path}: the views of {row['sample_id']} are damaged: {error}") from None
 
     def load_images(self, indices: Sequence[int]) -> UInt8[np.ndarray, "sample view height width 3"]:
         """The views of several samples in memory."""

@@ -13,7 +13,9 @@ from smilevlm.typing import RgbImage
 from smilevlm.views import kernels
 
 _CAMERA_YAW_DEG = (-35.0, 35.0)
-_MARGIN = 0.04
+_PICTURE_X_MM = (-30.0, 160.0)
+"""What the right camera's picture shows, across; the left one's is its mirror image."""
+_PICTURE_Y_MM = (-135.0, 130.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +33,35 @@ class Atlas:
     uv_polygons: Int32[np.ndarray, "polygon 4"]
 
 
-def make_atlas(scan: Scan, *, size: int, shade: float = 0.25) -> Atlas:
-    """Photograph the scan from two sides.
+def make_atlas(scan: Scan, photographed: Scan, *, size: int, shade: float = 0.25) -> Atlas:
+    """Photograph a head from two sides and find a scan of it in the pictures.
+
+    The cameras stand still relative to the head, so that every scan of one moment uses the same texture.
 
     Args:
-        scan: What was scanned.
+        scan: Whose polygons get texture coordinates.
+        photographed: What the pictures show: this scan, or a larger one of the same moment.
         size: Height and width of the texture in pixels.
         shade: How much of the light's direction is left in the photographs, in [0, 1].
     """
     texture = np.zeros((size, size, 3), np.uint8)
-    triangles, triangle_side = _triangles_by_side(scan)
+    triangles, triangle_side = _triangles_by_side(photographed)
     half = size // 2
     uv_of_side = []
-    for side, yaw_deg in enumerate(_CAMERA_YAW_DEG):
-        x, y, depth = _project(scan.vertices, yaw_deg)
-        u, v = _fit(x), _fit(y)
-        uv_of_side.append(np.stack([(side + u) / 2, v], axis=1).astype(np.float32))
+    for side in range(len(_CAMERA_YAW_DEG)):
+        u, v, depth = _project(photographed.head_vertices, side)
         mine = np.ascontiguousarray(triangles[triangle_side == side])
         texture[:, side * half : side * half + half] = _photograph(
-            scan, mine, (u * half).astype(np.float32), ((1 - v) * size).astype(np.float32), depth, (size, half), shade
+            photographed,
+            mine,
+            (u * half).astype(np.float32),
+            ((1 - v) * size).astype(np.float32),
+            depth,
+            (size, half),
+            shade,
         )
+        u, v, _ = _project(scan.head_vertices, side)
+        uv_of_side.append(np.stack([(side + u) / 2, v], axis=1).astype(np.float32))
     return _unwrap(scan, texture, np.stack(uv_of_side))
 
 
@@ -67,17 +78,17 @@ def _triangles_by_side(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
     return triangles.astype(np.int32), np.concatenate([side, side[quads]])
 
 
-def _project(vertices: np.ndarray, yaw_deg: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    angle = np.deg2rad(yaw_deg)
-    # The camera stands at `yaw_deg`; turning the head by the opposite angle shows the same.
-    x = np.cos(angle) * vertices[:, 0] - np.sin(angle) * vertices[:, 2]
-    depth = np.sin(angle) * vertices[:, 0] + np.cos(angle) * vertices[:, 2]
-    return x, vertices[:, 1], depth.astype(np.float32)
-
-
-def _fit(values: np.ndarray) -> np.ndarray:
-    low, high = values.min(), values.max()
-    return _MARGIN + (1 - 2 * _MARGIN) * (values - low) / (high - low)
+def _project(head_vertices: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(u, v) in [0, 1] within one camera's picture, and the depth toward that camera."""
+    angle = np.deg2rad(_CAMERA_YAW_DEG[side])
+    # The camera stands at this yaw; turning the head by the opposite angle shows the same.
+    x = np.cos(angle) * head_vertices[:, 0] - np.sin(angle) * head_vertices[:, 2]
+    depth = np.sin(angle) * head_vertices[:, 0] + np.cos(angle) * head_vertices[:, 2]
+    left, right = _PICTURE_X_MM if side else (-_PICTURE_X_MM[1], -_PICTURE_X_MM[0])
+    bottom, top = _PICTURE_Y_MM
+    u = np.clip((x - left) / (right - left), 0, 1)
+    v = np.clip((head_vertices[:, 1] - bottom) / (top - bottom), 0, 1)
+    return u, v, depth.astype(np.float32)
 
 
 def _photograph(

@@ -21,7 +21,7 @@ from smilevlm.synthesis.atlas import Atlas, make_atlas
 from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.marker import MARKER_NAME
-from smilevlm.synthesis.people import Person, draw_person
+from smilevlm.synthesis.people import TEMPLATE_SEED, Person, draw_person
 from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head
 from smilevlm.synthesis.skin import skin_colors
 from smilevlm.views import ViewSettings, render_normalised
@@ -55,8 +55,10 @@ class Bu3dfeSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.num_subjects <= 9999:
             raise SettingsError(f"num_subjects is {self.num_subjects}; expected 1 to 9999")
-        if not self.levels or not set(self.levels) <= set(LEVEL_INTENSITY):
-            raise SettingsError(f"levels is {self.levels}; expected some of 1, 2, 3, 4")
+        if self.seed < 0 or self.seed == TEMPLATE_SEED:
+            raise SettingsError(f"seed is {self.seed}; expected 0 or more, and not the template's {TEMPLATE_SEED}")
+        if len(set(self.levels)) != len(self.levels) or not self.levels or not set(self.levels) <= set(LEVEL_INTENSITY):
+            raise SettingsError(f"levels is {self.levels}; expected some of 1, 2, 3, 4, each once")
         if not 16 <= self.texture_size <= 4096:
             raise SettingsError(f"texture_size is {self.texture_size}; expected 16 to 4096")
 
@@ -162,9 +164,18 @@ def write_subject(root: Path, number: int, name: str, settings: Bu3dfeSettings) 
                 landmarks_mm=head[places.landmarks],
                 settings=settings.scanner,
             )
-            _write_scan(folder, stem, scan, settings)
+            raw = None
             if settings.complete:
-                _write_raw(folder, stem, stream, head, faces, colors, settings)
+                raw = scan_head(
+                    stream,
+                    vertices_mm=head,
+                    faces=faces,
+                    colors=colors,
+                    landmarks_mm=head[places.landmarks],
+                    settings=settings.scanner,
+                    cropped=False,
+                )
+            _write_moment(folder, stem, scan, raw, settings.texture_size)
 
 
 def _pose_key(expression: str, level: int) -> int:
@@ -179,40 +190,21 @@ def _true_surface(coarse: np.ndarray, person: Person) -> np.ndarray:
     return fine.astype(np.float32)
 
 
-def _write_scan(folder: Path, stem: str, scan: Scan, settings: Bu3dfeSettings) -> None:
-    atlas = make_atlas(scan, size=settings.texture_size)
+def _write_moment(folder: Path, stem: str, scan: Scan, raw: Scan | None, texture_size: int) -> None:
+    """One moment's files: cropped scan, texture and landmarks; with a RAW scan also that, its pose and a photograph."""
+    atlas = make_atlas(scan, raw or scan, size=texture_size)
     Image.fromarray(atlas.texture).save(folder / f"{stem}_F3D.bmp")
     _write_vrml(folder / f"{stem}_F3D.wrl", scan, atlas, f"{stem}_F3D.bmp")
     with (folder / f"{stem}_F3D.bnd").open("w", newline="\n") as file:
         write_bnd(file, scan.landmarks)
-    if settings.complete:
-        _photograph(scan, atlas, settings.texture_size).save(folder / f"{stem}_F2D.bmp")
-
-
-def _write_raw(
-    folder: Path,
-    stem: str,
-    rng: np.random.Generator,
-    head: np.ndarray,
-    faces: np.ndarray,
-    colors: np.ndarray,
-    settings: Bu3dfeSettings,
-) -> None:
-    """The uncropped scan of the same moment in another frame, with its pose file."""
-    raw = scan_head(
-        rng,
-        vertices_mm=head,
-        faces=faces,
-        colors=colors,
-        landmarks_mm=head[anatomy().landmarks],
-        settings=settings.scanner,
-        cropped=False,
-    )
-    # BU-3DFE's RAW scans share the texture file of the cropped ones.
-    _write_vrml(folder / f"{stem}_RAW.wrl", raw, make_atlas(raw, size=settings.texture_size), f"{stem}_F3D.bmp")
+    if raw is None:
+        return
+    # BU-3DFE's RAW scans, in another frame, share the texture file of the cropped ones.
+    _write_vrml(folder / f"{stem}_RAW.wrl", raw, make_atlas(raw, raw, size=texture_size), f"{stem}_F3D.bmp")
     rows = [n - 1 for n in PSE_BND_NUMBERS if n <= len(raw.landmarks)] + list(_EAR_POINTS)
     with (folder / f"{stem}_RAW.pse").open("w", newline="\n") as file:
         write_pse(file, raw.landmarks[rows], normal=np.array([0, 0, 1], np.float32))
+    _photograph(scan, atlas, texture_size).save(folder / f"{stem}_F2D.bmp")
 
 
 def _write_vrml(path: Path, scan: Scan, atlas: Atlas, texture_name: str) -> None:

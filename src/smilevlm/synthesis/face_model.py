@@ -78,6 +78,8 @@ class HeadModel:
         def column(value: float) -> object:
             return torch.full((num,), float(value), dtype=torch.float64)
 
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         with torch.no_grad(), native_messages_held_back():
             # One person is one batch, whatever the number of processes, so that the same bits come out.
             out = self._model(
@@ -88,6 +90,7 @@ class HeadModel:
                     for name in self.facial_actions
                 },
             )
+        torch.set_num_threads(threads)
         vertices = out["vertices"].numpy().astype(np.float32) * np.float32(_MM_PER_M)
         return np.ascontiguousarray(vertices @ _FACE_FRAME_FROM_ANNY.T)
 

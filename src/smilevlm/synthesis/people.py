@@ -21,6 +21,8 @@ _SKIN_RGB: Mapping[str, tuple[float, float, float]] = {
     "WH": (225, 184, 162), "AE": (222, 184, 150), "BL": (118, 80, 62),
     "IN": (160, 116, 88), "AM": (196, 152, 122), "LA": (190, 144, 114),
 }  # fmt: skip
+TEMPLATE_SEED = 20_260_101
+"""Seed of the people whose mean is the template; no data set may have it."""
 _SHAPE_SPREAD = 0.33
 _EXPRESSIVE_SHAPE_SPREAD = 0.12
 """Shapes that resemble an expression (mouth corners up, brows tilted) vary too, but less than an expression does."""

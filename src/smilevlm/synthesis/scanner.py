@@ -58,6 +58,7 @@ class Scan:
 
     Args:
         vertices: Positions.
+        head_vertices: The same before the head was posed: nose tip at the origin, frontal.
         polygons: Triangles and quads, column 3 is -1 for a triangle.
         colors: RGB per vertex, 0 to 255.
         arc_mm: Where each vertex lies around the head, negative on the viewer's left.
@@ -65,6 +66,7 @@ class Scan:
     """
 
     vertices: Float32[np.ndarray, "vert 3"]
+    head_vertices: Float32[np.ndarray, "vert 3"]
     polygons: Int32[np.ndarray, "polygon 4"]
     colors: Float32[np.ndarray, "vert 3"]
     arc_mm: Float32[np.ndarray, " vert"]
@@ -107,8 +109,10 @@ def scan_head(
     renumber[used] = np.arange(len(used), dtype=np.int32)
     polygons = np.where(polygons >= 0, renumber[polygons], -1).astype(np.int32)
     rotation, offset = _pose(rng, settings)
+    in_head = points.reshape(-1, 3)[used]
     return Scan(
-        vertices=(points.reshape(-1, 3)[used] @ rotation.T + offset).astype(np.float32),
+        vertices=(in_head @ rotation.T + offset).astype(np.float32),
+        head_vertices=in_head.astype(np.float32),
         polygons=polygons,
         colors=grid_colors.reshape(-1, 3)[used],
         arc_mm=arc.reshape(-1)[used],

@@ -24,9 +24,8 @@ from smilevlm.results import (
 from smilevlm.store import PreparedSet
 from smilevlm.training.fold import METRICS_NAME, check_store, read_split, split_fold
 from smilevlm.training.resolve import config_from
-from smilevlm.training.run import FoldJob, fold_jobs, git_commit, read_run_config
+from smilevlm.training.run import FoldJob, fold_jobs, read_run_config
 from smilevlm.training.settings import ExperimentConfig
-from smilevlm.version import __version__
 
 RESULTS_NAME = "results.json"
 TIMING_NAME = "timing.json"
@@ -74,8 +73,8 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
         classes=protocol.classes,
         view_angles_deg=config.prepare.views.angles_deg,
         seeds={"folds": config.seed, "training": config.seed},
-        package_version=__version__,
-        git_commit=git_commit(),
+        package_version=described["package_version"],
+        git_commit=described["git_commit"],
         folds=folds,
         summary=summarise_folds(folds),
         controls=_controls(control_folds),
@@ -115,7 +114,7 @@ def _controls(folds: Sequence[FoldResult]) -> tuple[ControlResult, ...]:
         return ()
     control = ControlResult(
         name="shuffled prompts",
-        description="Trained alike, but the prompts were dealt out to the wrong samples: accuracy must fall to chance.",
+        description="Trained alike, but the prompts were dealt out anew at random: accuracy must fall to chance.",
         folds=tuple(folds),
         summary=summarise_folds(folds),
     )

@@ -18,6 +18,7 @@ from smilevlm.training.settings import ExperimentConfig
 from smilevlm.version import __version__
 
 CONFIG_NAME = "config.json"
+_KEYS = frozenset({"settings", "manifest_hash", "package_version", "git_commit"})
 CONTROL_NAME = "control_shuffled_prompts"
 Progress = Callable[[str, int, int, float], None]
 """Called with (name of the fold, epochs done, epochs in all, loss)."""
@@ -186,8 +187,8 @@ def read_run_config(run: Path) -> dict[str, Any]:
         raise CheckpointError(f"{run} is no run folder: {CONFIG_NAME} is missing") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-    if not isinstance(values, dict) or not {"settings", "manifest_hash"} <= values.keys():
-        raise CheckpointError(f"{path} is damaged: settings or manifest_hash is missing")
+    if not isinstance(values, dict) or not values.keys() >= _KEYS:
+        raise CheckpointError(f"{path} is damaged: one of {', '.join(sorted(_KEYS))} is missing")
     return values
 
 

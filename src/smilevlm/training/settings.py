@@ -54,8 +54,8 @@ class ExperimentConfig:
         num_folds: Subject-independent folds.
         prompt_set: Name or path of the prompt set.
         pairing: Where a sample's prompt comes from.
-        num_control_folds: So many of the first folds are trained a second time with prompts dealt out to the wrong
-            samples; zero-shot must fall to chance there.
+        num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
+            random; zero-shot must fall to chance there.
         seed: Decides folds, weights, batches, distortions and prompts.
         score_temperature: Of the softmax that turns cosines into the probabilities shown to people.
         prepare: How the views are made; a store made otherwise is refused.
@@ -82,6 +82,8 @@ class ExperimentConfig:
     distortions: DistortionSettings = field(default_factory=DistortionSettings)
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise SettingsError(f"seed is {self.seed}; expected 0 or more")
         if self.num_folds < 2:
             raise SettingsError(f"num_folds is {self.num_folds}; expected 2 or more")
         if not 0 <= self.num_control_folds <= self.num_folds:

@@ -49,8 +49,9 @@ def test_the_synthetic_set(synthetic_faces):
 
 def test_a_scan_with_its_landmarks(synthetic_faces):
     record = index_bu3dfe(synthetic_faces).records[0]
-    mesh = read_bu3dfe_scan(record)
+    mesh = read_bu3dfe_scan(record, load_landmarks=True)
     assert len(mesh.landmarks) == 83
+    assert not read_bu3dfe_scan(record).landmarks
     assert mesh.texture is None
     textured = find_layout("bu3dfe").read_textured_scan(record)
     assert textured.texture.shape == (64, 64, 3)
@@ -83,8 +84,11 @@ def test_a_scan_without_landmarks(tmp_path):
 def test_a_broken_landmark_file_is_not_passed_over(tmp_path):
     tiny(tmp_path, "F0001/F0001_AN01WH_F3D.wrl")
     (tmp_path / "F0001" / "F0001_AN01WH_F3D.bnd").write_text(builders.bnd(82))
+    record = index_bu3dfe(tmp_path).records[0]
     with pytest.raises(LandmarkError, match="82 landmarks"):
-        read_bu3dfe_scan(index_bu3dfe(tmp_path).records[0])
+        read_bu3dfe_scan(record, load_landmarks=True)
+    # It costs no scan where landmarks are not asked for, as in preparation.
+    assert read_bu3dfe_scan(record).num_vertices
 
 
 def test_an_unknown_race_code_is_kept_with_a_remark(tmp_path):
@@ -122,7 +126,7 @@ def test_lower_case_names(tmp_path):
     index = index_bu3dfe(tiny(tmp_path, "m0003/m0003_ne00ae_f3d.wrl"))
     (record,) = index.records
     assert (record.sample_id, record.subject, record.expression, record.level) == ("M0003_NE00AE", "M0003", NEUTRAL, 0)
-    assert len(read_bu3dfe_scan(record).landmarks) == 83
+    assert len(read_bu3dfe_scan(record, load_landmarks=True).landmarks) == 83
 
 
 def test_one_scan_in_two_spellings_is_counted_once(tmp_path):

@@ -86,13 +86,15 @@ def test_no_seam_of_the_machine_is_in_the_store(prepared_store, tmp_path, synthe
 def test_bad_scans_are_listed_with_their_reason_and_counted(faces, tmp_path, small_store_settings):
     shutil.rmtree(faces / "M0001")
     records = LAYOUT.index(faces).records
-    broken, no_face, gone = records[1].path, records[3].path, records[5]
+    broken, no_face, gone = records[1].path, records[3].path, records[5].path
     broken.write_bytes(broken.read_bytes()[:4000])
     no_face.write_text(
         "#VRML V2.0 utf8\nShape { geometry IndexedFaceSet { coord Coordinate { point [0 0 0, 1 0 0, 0 1 0] }"
         " coordIndex [0 1 2 -1] } }\n"
     )
-    gone.path.with_suffix(".bnd").write_text("1 2 3\n")
+    gone.write_bytes(b"")
+    # A broken landmark file costs no scan: views are made without landmarks.
+    records[0].path.with_suffix(".bnd").write_text("1 2 3\n")
     outcome = run(faces, tmp_path / "store", small_store_settings)
     manifest = outcome.manifest
     assert outcome.num_new == 1

@@ -302,3 +302,20 @@ def test_settings_out_of_range(values):
 def test_scanner_settings_out_of_range(values):
     with pytest.raises(SettingsError):
         ScannerSettings(**values)
+
+
+def test_the_raw_scan_shares_the_texture_of_the_cropped_one(synthetic_faces):
+    """At the same landmark both scans find nearly the same colour in the one picture."""
+    for path in sorted(synthetic_faces.rglob("*_NE00*_F3D.wrl")):
+        raw_path = path.with_name(path.name.replace("_F3D", "_RAW"))
+        cropped, raw = read_mesh(path), read_mesh(raw_path)
+        points = read_bnd(path.with_suffix(".bnd")).points[[0, 4, 8, 12, 39, 44]]
+        posed = read_pse(raw_path.with_suffix(".pse")).points[:6]
+        places = [corner_uv_nearest(mesh, point) for mesh, point in zip((cropped, raw), (points, posed), strict=True)]
+        assert np.abs(places[0] - places[1]).max() < 0.03
+
+
+def corner_uv_nearest(mesh, points: np.ndarray) -> np.ndarray:
+    """Texture coordinates of the face corner nearest to each point."""
+    corners = mesh.vertices[mesh.faces].reshape(-1, 3)
+    return mesh.uv.reshape(-1, 2)[cKDTree(corners).query(points)[1]]
