@@ -34,7 +34,7 @@ lint: $(VENV)/.installed-dev ## Style, import layers
 	$(BIN)/lint-imports
 
 types: $(VENV)/.installed-dev ## Static types over all of src
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.installed-dev ## Rewrite files in the project's style
 	$(BIN)/ruff check --fix .
