@@ -14,6 +14,8 @@ from smilevlm.reporting.table_files import cell_text
 from smilevlm.reporting.tables import Missing, Table, angle_text, fused_interval, interval_method
 from smilevlm.results import Example
 
+_FEWEST_FOLDS_FOR_A_VERDICT = 3
+"""Two folds can agree by chance to the last digit, and their interval then has no width."""
 _LEVEL_WORDS = {"scan": "scans", "sequence": "sequences", "window": "windows"}
 
 
@@ -77,6 +79,8 @@ def _gain(run: Run) -> str:
     points = f"{cell_text(gain.mean, 'points')} points against the plain mean of the views"
     if gain.interval is None:
         return f"{points}; one fold cannot say whether that is chance."
+    if run.result.summary.num_folds_run < _FEWEST_FOLDS_FOR_A_VERDICT:
+        return f"{points}: {run.result.summary.num_folds_run} folds are too few to call it a difference."
     low, high = gain.interval
     between = f"95 % interval {cell_text(gain.interval, 'points_interval')}, paired by fold"
     if low > 0:

@@ -207,3 +207,13 @@ def test_a_class_that_was_not_tested_is_not_zero_per_cent(folder, tmp_path):
     write_report([tmp_path / "results.json"], tmp_path / "out")
     rows = list(csv.DictReader((tmp_path / "out/tables/bu3dfe_subset_1_classes.csv").read_text().splitlines()))
     assert rows[-1]["recall"] == "not tested"
+
+
+@pytest.mark.parametrize(("num_folds", "verdict"), [(2, False), (3, True)])
+def test_two_folds_are_no_verdict_however_well_they_agree(tmp_path, num_folds, verdict):
+    result = fake_result(num_folds=num_folds)
+    write_results(tmp_path / "results.json", result)
+    write_companions(tmp_path, result)
+    page = write_report([tmp_path / "results.json"], tmp_path / "report").read_text()
+    assert ("too few to call it a difference" in page) != verdict
+    assert ("beyond the spread" in page) == verdict
