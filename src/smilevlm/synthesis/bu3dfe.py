@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,8 @@ def write_subject(root: Path, number: int, name: str, settings: Bu3dfeSettings) 
             if stream.uniform() < 0.5:
                 visible &= ~places.inner_faces
             faces = model.topology.fine_faces[visible]
-            scan = scan_head(
+            look = partial(
+                scan_head,
                 stream,
                 vertices_mm=head,
                 faces=faces,
@@ -164,17 +166,8 @@ def write_subject(root: Path, number: int, name: str, settings: Bu3dfeSettings) 
                 landmarks_mm=head[places.landmarks],
                 settings=settings.scanner,
             )
-            raw = None
-            if settings.complete:
-                raw = scan_head(
-                    stream,
-                    vertices_mm=head,
-                    faces=faces,
-                    colors=colors,
-                    landmarks_mm=head[places.landmarks],
-                    settings=settings.scanner,
-                    cropped=False,
-                )
+            scan = look()
+            raw = look(cropped=False) if settings.complete else None
             _write_moment(folder, stem, scan, raw, settings.texture_size)
 
 
