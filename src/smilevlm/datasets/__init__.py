@@ -1,8 +1,8 @@
 """Data set indexes, protocols and subject-independent folds."""
 
 from smilevlm.datasets.folds import refuse_shared_subjects, subject_folds, validation_subjects
-from smilevlm.datasets.index import DataIndex
-from smilevlm.datasets.layouts import LAYOUTS, find_layout
+from smilevlm.datasets.index import DataIndex, Expected, Problem
+from smilevlm.datasets.layouts import LAYOUTS, index_data_set
 from smilevlm.datasets.protocols import PROTOCOLS, EvaluationProtocol, find_protocol
 
 __all__ = [
@@ -10,8 +10,10 @@ __all__ = [
     "PROTOCOLS",
     "DataIndex",
     "EvaluationProtocol",
-    "find_layout",
+    "Expected",
+    "Problem",
     "find_protocol",
+    "index_data_set",
     "refuse_shared_subjects",
     "subject_folds",
     "validation_subjects",

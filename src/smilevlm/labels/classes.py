@@ -9,6 +9,10 @@ BASIC_EXPRESSIONS: tuple[str, ...] = ("happy", "sad", "surprise", "angry", "disg
 """The six basic expressions in the order of the paper's Table I."""
 MICRO_EXPRESSIONS: tuple[str, ...] = ("positive", "negative", "surprise", "repression", "others")
 """The five classes of 4DME in the order of the paper's Table V."""
+SPONTANEOUS_EXPRESSIONS: tuple[str, ...] = (*BASIC_EXPRESSIONS, "embarrassment", "pain")
+"""What BP4D's eight tasks call forth. The paper speaks of `nervousness and pain`: Assumption A23."""
+UNLABELLED = "unlabelled"
+"""Expression of a scan that shows none of the classes: an action unit, a turned head, an occlusion."""
 
 _SPELLINGS: dict[str, str] = {
     "an": "angry", "angry": "angry", "anger": "angry",
@@ -18,6 +22,9 @@ _SPELLINGS: dict[str, str] = {
     "sa": "sad", "sad": "sad", "sadness": "sad",
     "su": "surprise", "surprise": "surprise", "surprised": "surprise",
     "ne": "neutral", "neutral": "neutral", "n": "neutral",
+    "embarrassment": "embarrassment", "embarrassed": "embarrassment",
+    "nervousness": "embarrassment", "nervous": "embarrassment",
+    "pain": "pain", "physical pain": "pain",
 }  # fmt: skip
 
 

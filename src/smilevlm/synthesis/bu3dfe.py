@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smilevlm.errors import LayoutError, SettingsError
-from smilevlm.files import folder_in_one_piece, write_atomically
+from smilevlm.errors import SettingsError
+from smilevlm.files import folder_in_one_piece
 from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.readers import write_bnd, write_bu3dfe_vrml, write_pse
 from smilevlm.readers.landmarks import PSE_BND_NUMBERS
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.atlas import Atlas, make_atlas
+from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
 from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.marker import MARKER_NAME
 from smilevlm.synthesis.people import TEMPLATE_SEED, Person, draw_person
 from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head
 from smilevlm.synthesis.skin import skin_colors
@@ -71,7 +69,7 @@ def subject_names(num_subjects: int) -> list[str]:
 
 
 def synthesize_bu3dfe(
-    root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None
+    root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, progress: Progress | None = None
 ) -> int:
     """Write the data set; subjects already there are left alone, so an interrupted run goes on.
 
@@ -87,46 +85,10 @@ def synthesize_bu3dfe(
     Raises:
         LayoutError: The folder holds faces made with other settings.
     """
-    from joblib import Parallel, delayed
-
-    root.mkdir(parents=True, exist_ok=True)
-    _claim(root, settings)
+    claim_folder(root, "bu3dfe", asdict(settings))
     names = subject_names(settings.num_subjects)
-    missing = [(number, name) for number, name in enumerate(names) if not (root / name).is_dir()]
-    done = len(names) - len(missing)
-    if progress:
-        progress(done, len(names))
-    if not missing:
-        return 0
-    head_model()  # builds the model's cache once, before several processes would
-    calls = (delayed(write_subject)(root, number, name, settings) for number, name in missing)
-    for _ in Parallel(n_jobs=jobs, return_as="generator_unordered")(calls):
-        done += 1
-        if progress:
-            progress(done, len(names))
-    return len(missing)
-
-
-def _claim(root: Path, settings: Bu3dfeSettings) -> None:
-    """Write the marker that says these faces are synthetic, or refuse a folder made with other settings."""
-    identity = {"layout": "bu3dfe", "synthetic": True, **json.loads(json.dumps(asdict(settings)))}
-    marker = root / MARKER_NAME
-    if marker.exists():
-        try:
-            found = json.loads(marker.read_text())
-        except ValueError as error:
-            raise LayoutError(f"{marker} is damaged ({error}); choose another folder") from None
-        if not isinstance(found, dict):
-            raise LayoutError(f"{marker} is damaged: expected an object; choose another folder")
-        if found != identity:
-            changed = sorted(k for k in identity.keys() | found.keys() if identity.get(k) != found.get(k))
-            raise LayoutError(
-                f"{root} holds synthetic faces made with other settings ({', '.join(changed)}); choose another folder"
-            )
-        return
-    if any(root.iterdir()):
-        raise LayoutError(f"{root} is not empty and has no {MARKER_NAME}; synthetic faces need a folder of their own")
-    write_atomically(marker, json.dumps(identity, indent=2, sort_keys=True) + "\n")
+    missing = [(root, number, name, settings) for number, name in enumerate(names) if not (root / name).is_dir()]
+    return write_parts(write_subject, missing, num_present=len(names) - len(missing), jobs=jobs, progress=progress)
 
 
 def write_subject(root: Path, number: int, name: str, settings: Bu3dfeSettings) -> None:

@@ -1,0 +1,39 @@
+"""Read one frame of a recording: mesh, landmarks on request, and the digest of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from smilevlm.geometry import Mesh
+from smilevlm.readers import parse_mesh, read_file, read_landmarks
+from smilevlm.store.records import FrameFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedFrame:
+    """A frame in memory.
+
+    Args:
+        mesh: In the unit and frame of the file.
+        digest: sha256 of the mesh file.
+    """
+
+    mesh: Mesh
+    digest: str
+
+
+def read_frame(frame: FrameFile, *, load_texture: bool = False, load_landmarks: bool = False) -> LoadedFrame:
+    """Read a frame's mesh; on request with its landmarks under the data set's names.
+
+    Preparation asks for no landmarks: the face frame is found without them, as it must be for the scans of users.
+
+    Raises:
+        MeshError: The scan or its texture cannot be read.
+        LandmarkError: Its landmark file is there but cannot be read.
+    """
+    data = read_file(frame.path)
+    mesh = parse_mesh(data, frame.path, load_texture=load_texture)
+    if load_landmarks and frame.landmark_path is not None:
+        mesh = replace(mesh, landmarks=read_landmarks(frame.landmark_path))
+    return LoadedFrame(mesh=mesh, digest=hashlib.sha256(data).hexdigest())
