@@ -34,7 +34,9 @@ def index_bu3dfe(root: Path) -> DataIndex:
         if _SUBJECT.match(folder.name):
             for recording in _scans_of(folder, remarks):
                 if recording.sample_id in seen:
-                    remarks.append(f"{folder.name}/{recording.path.name} is there twice in another case; it was left out")
+                    remarks.append(
+                        f"{folder.name}/{recording.path.name} is there twice in another case; it was left out"
+                    )
                 else:
                     seen.add(recording.sample_id)
                     recordings.append(recording)
@@ -49,7 +51,9 @@ def index_bu3dfe(root: Path) -> DataIndex:
     num_subjects = len({recording.subject for recording in recordings})
     if num_subjects != _OFFICIAL_SUBJECTS and not synthetic:
         remarks.append(f"{num_subjects} subjects found, the data set has {_OFFICIAL_SUBJECTS}")
-    return DataIndex(layout="bu3dfe", root=root, recordings=tuple(recordings), remarks=tuple(remarks), synthetic=synthetic)
+    return DataIndex(
+        layout="bu3dfe", root=root, recordings=tuple(recordings), remarks=tuple(remarks), synthetic=synthetic
+    )
 
 
 def _scans_of(folder: Path, remarks: list[str]) -> list[Recording]:

@@ -1,10 +1,12 @@
 """File bytes to and from `Mesh`, and the BU landmark files. One file per format; numba is loaded on first use."""
 
-from smilevlm.readers.files import MESH_SUFFIXES, read_mesh, write_mesh
+from smilevlm.readers.archives import file_size, is_file, is_folder, list_folder, read_file
+from smilevlm.readers.files import MESH_SUFFIXES, parse_mesh, read_mesh, write_mesh
 from smilevlm.readers.landmarks import (
     BndLandmarks,
     PseLandmarks,
     read_bnd,
+    read_landmarks,
     read_pse,
     write_bnd,
     write_pse,
@@ -20,7 +22,14 @@ __all__ = [
     "MESH_SUFFIXES",
     "BndLandmarks",
     "PseLandmarks",
+    "file_size",
+    "is_file",
+    "is_folder",
+    "list_folder",
+    "parse_mesh",
     "read_bnd",
+    "read_file",
+    "read_landmarks",
     "read_mesh",
     "read_pse",
     "read_texture",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
+from smilevlm.readers.archives import read_file
 from smilevlm.readers.obj import read_obj, write_obj
 from smilevlm.readers.off import read_off, write_off
 from smilevlm.readers.ply import read_ply, write_ply
@@ -48,22 +49,24 @@ def read_mesh(path: str | os.PathLike[str], *, load_texture: bool = True) -> Mes
             offset; or the texture cannot be decoded.
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            raise MeshError("a folder, expected one mesh file", path=path)
-        if not path.exists():
-            raise MeshError("no such file", path=path)
-        if not path.is_file():
-            raise MeshError("not a regular file", path=path)
-        reader = READERS.get(path.suffix.lower())
-        if reader is None:
-            given = f"unknown suffix {path.suffix!r}" if path.suffix else "no suffix"
-            raise MeshError(f"{given}, expected one of {' '.join(MESH_SUFFIXES)}", path=path)
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise MeshError(f"cannot be read: {error}", path=path) from error
-    if not data:
-        raise MeshError(f"empty file, expected a {path.suffix.lower()} mesh", path=path)
+    return parse_mesh(read_file(path), path, load_texture=load_texture)
+
+
+def parse_mesh(data: bytes, path: Path, *, load_texture: bool = True) -> Mesh:
+    """The same from bytes in memory.
+
+    Args:
+        data: The whole file.
+        path: Where it came from: its suffix names the format, textures are looked for beside it.
+        load_texture: See `read_mesh`.
+
+    Raises:
+        MeshError: See `read_mesh`.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        given = f"unknown suffix {path.suffix!r}" if path.suffix else "no suffix"
+        raise MeshError(f"{given}, expected one of {' '.join(MESH_SUFFIXES)}", path=path)
     return reader(data, path, load_texture)
 
 

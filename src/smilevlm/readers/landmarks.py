@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from smilevlm.errors import LandmarkError
+from smilevlm.errors import LandmarkError, MeshError
 from smilevlm.readers._sinks import TextSink
+from smilevlm.readers.archives import read_file
 
 NUM_BND_LANDMARKS = 83
 PSE_BND_NUMBERS = (1, 5, 9, 13, 40, 45, 84, 85)
@@ -90,12 +92,25 @@ def read_pse(path: str | os.PathLike[str]) -> PseLandmarks:
     return PseLandmarks(points=np.array(parsed, np.float32).reshape(-1, 3), problem=problem)
 
 
+def read_landmarks(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, " 3"]]:
+    """Landmarks of a scan by name, whatever the data set's format, chosen by the suffix.
+
+    Raises:
+        LandmarkError: The file is missing or broken, or its suffix is unknown.
+    """
+    path = Path(path)
+    reader = _LANDMARK_READERS.get(path.suffix.lower())
+    if reader is None:
+        known = " ".join(_LANDMARK_READERS)
+        raise LandmarkError(f"unknown suffix {path.suffix!r}, expected one of {known}", path=path)
+    return reader(path)
+
+
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LANDMARK_BYTES + 1)
-    except OSError as error:
-        raise LandmarkError(f"cannot be read: {error.strerror}", path=path) from error
+        data = read_file(path)
+    except MeshError as error:
+        raise LandmarkError(error.message, path=path) from error
     if len(data) > MAX_LANDMARK_BYTES:
         raise LandmarkError("more than a megabyte, expected a few dozen rows 'index x y z'", path=path)
     text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
@@ -159,3 +174,10 @@ def write_pse(
 def _write_rows(file: TextSink, indices: np.ndarray, points: np.ndarray) -> None:
     for index, (x, y, z) in zip(indices.tolist(), points.tolist(), strict=True):
         file.write(f"{index:d} {x:g} {y:g} {z:g}\n")
+
+
+_LANDMARK_READERS: dict[str, Callable[[Path], dict[str, Float32[np.ndarray, " 3"]]]] = {
+    ".bnd": lambda path: read_bnd(path).named(),
+    ".landmark": lambda path: read_bnd(path).named(),
+    ".pse": lambda path: read_pse(path).named(),
+}

@@ -19,6 +19,7 @@ from smilevlm.readers._status import (
     TEXTURE_INDEX_OUT_OF_RANGE,
     TOO_SHORT,
 )
+from smilevlm.readers.archives import read_file
 from smilevlm.readers.textures import basename, find_beside, load_named_texture
 
 MAX_MATERIAL_BYTES = 2**20
@@ -135,11 +136,7 @@ def _libraries(source: Source) -> Iterator[str]:
         if found is None or found in seen:
             continue
         seen.add(found)
-        try:
-            with found.open("rb") as file:
-                yield file.read(MAX_MATERIAL_BYTES).decode("utf-8", "replace")
-        except OSError as error:
-            raise source.error(f"the material file {found} cannot be read: {error.strerror}") from error
+        yield read_file(found)[:MAX_MATERIAL_BYTES].decode("utf-8", "replace")
 
 
 def _diffuse_maps(library: str, material: str | None) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from smilevlm.errors import MeshError
+from smilevlm.readers.archives import is_file, list_folder, read_file
 from smilevlm.typing import RgbImage
 
 TEXTURE_SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png")
@@ -44,11 +45,7 @@ def read_texture(path: Path) -> RgbImage:
     Raises:
         MeshError: It cannot be decoded, or has more than `MAX_TEXTURE_PIXELS` pixels.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise MeshError(f"the texture cannot be read: {error.strerror}", path=path) from error
-    return decode_texture(data, path=path)
+    return decode_texture(read_file(path), path=path)
 
 
 def decode_texture(data: bytes, *, path: Path) -> RgbImage:
@@ -107,12 +104,12 @@ def find_beside(mesh_path: Path, names: Iterable[str]) -> Path | None:
     for name in names:
         if not name:
             continue
-        if _is_file(mesh_path.parent / name):
+        if is_file(mesh_path.parent / name):
             return mesh_path.parent / name
         if listing is None:  # slow in a folder of a thousand frames: only when the exact name is not there
             listing = _by_lower_name(mesh_path.parent)
         for entry in listing.get(name.lower(), []):
-            if _is_file(entry):
+            if is_file(entry):
                 return entry
     return None
 
@@ -120,18 +117,11 @@ def find_beside(mesh_path: Path, names: Iterable[str]) -> Path | None:
 def _by_lower_name(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     try:
-        for entry in sorted(folder.iterdir()):
+        for entry in list_folder(folder):
             found.setdefault(entry.name.lower(), []).append(entry)
-    except OSError:
+    except MeshError:
         return {}
     return found
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a null byte
-        return False
 
 
 def basename(name: str) -> str:

@@ -68,9 +68,7 @@ def subject_names(num_subjects: int) -> list[str]:
     return [f"F{n + 1:04d}" for n in range(num_women)] + [f"M{n + 1:04d}" for n in range(num_subjects - num_women)]
 
 
-def synthesize_bu3dfe(
-    root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, progress: Progress | None = None
-) -> int:
+def synthesize_bu3dfe(root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
     """Write the data set; subjects already there are left alone, so an interrupted run goes on.
 
     Args:
