@@ -48,19 +48,12 @@ def small_store_settings():
 @pytest.fixture(scope="session")
 def prepared_store(synthetic_faces, small_store_settings, tmp_path_factory) -> Path:
     """The synthetic faces as views of 48 pixels. Read only: copy it to change it."""
-    from smilevlm.datasets import find_layout
+    from smilevlm.datasets import index_data_set
     from smilevlm.store import prepare
 
     store = tmp_path_factory.mktemp("prepared") / "store"
-    layout = find_layout("bu3dfe")
-    prepare(
-        layout.index(synthetic_faces).records,
-        store,
-        small_store_settings,
-        layout="bu3dfe",
-        synthetic=True,
-        read_scan=layout.read_scan,
-    )
+    recordings = index_data_set("bu3dfe", synthetic_faces).recordings
+    prepare(recordings, store, small_store_settings, layout="bu3dfe", synthetic=True)
     return store
 
 

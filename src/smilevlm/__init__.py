@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from smilevlm.version import __version__
 
 if TYPE_CHECKING:
-    from smilevlm.dynamics import approximate_rank_pooling, rank_pooling_coefficients
+    from smilevlm.dynamics import approximate_rank_pooling, exact_rank_pooling, rank_pooling_coefficients
     from smilevlm.errors import SmileVlmError
     from smilevlm.geometry import Mesh
     from smilevlm.predict import Answer, Model, load
@@ -24,6 +24,7 @@ _ROOMS = {
     "Model": "smilevlm.predict",
     "SmileVlmError": "smilevlm.errors",
     "approximate_rank_pooling": "smilevlm.dynamics",
+    "exact_rank_pooling": "smilevlm.dynamics",
     "load": "smilevlm.predict",
     "rank_pooling_coefficients": "smilevlm.dynamics",
     "read_mesh": "smilevlm.readers",
@@ -37,6 +38,7 @@ __all__ = [
     "SmileVlmError",
     "__version__",
     "approximate_rank_pooling",
+    "exact_rank_pooling",
     "load",
     "rank_pooling_coefficients",
     "read_mesh",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -29,14 +32,40 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 def folder_in_one_piece(target: Path) -> Iterator[Path]:
     """A scratch folder beside `target` that becomes `target` when the block ends without an error.
 
-    What an interrupted run left behind under the scratch name is removed first.
+    One process at a time works on a target: a lock file, which the system frees when its holder is killed, makes others
+    wait. What an interrupted run left behind under the scratch name is removed first.
+
+    Raises:
+        OSError: At the end, when `target` is there already and holds something.
     """
-    scratch = target.with_name(f".{target.name}.part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-        scratch.replace(target)
-    except BaseException:
+    scratch, lock = _scratch(target), _lock(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
         shutil.rmtree(scratch, ignore_errors=True)
-        raise
+        scratch.mkdir()
+        try:
+            yield scratch
+            scratch.replace(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            # While it is held: who waits for it then finds that the file is gone, and makes a new one.
+            lock.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left of `folder_in_one_piece` in a folder; what a living process works on stays."""
+    for lock in folder.glob(".*.lock"):
+        with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
+            shutil.rmtree(lock.with_suffix(".part"), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+    for scratch in folder.glob(".*.part"):
+        if scratch.is_dir() and not scratch.with_suffix(".lock").exists():
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
+
+
+def _lock(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
+LAYOUT_NAMES = ("bu3dfe", "bu4dfe", "bosphorus", "bp4d", "4dme", "folder")
+"""Those of `smilevlm.datasets.LAYOUTS`, whose import would cost every `--help` a second."""
+
 
 def positive_int(text: str) -> int:
     """An integer of at least one."""

@@ -4,61 +4,139 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from smilevlm.cli.arguments import add_jobs, number_list, positive_int
+from smilevlm.cli.arguments import LAYOUT_NAMES, add_jobs, number_list, positive_int
 
-HELP = "turn a data set's scans into views"
+if TYPE_CHECKING:
+    from smilevlm.datasets import DataIndex
+    from smilevlm.store import PreparedSet, PrepareSettings, Recording
+
+HELP = "turn a data set's scans into views, its sequences into dynamic images"
 DESCRIPTION = (
-    "Read every scan of a data set, bring it to the face frame, render its views and store them. Scans that cannot be "
-    "read are skipped and listed. Run again after an interruption to go on."
+    "Read every scan of a data set, bring it to the face frame, render its views and store them; a sequence becomes "
+    "one rank-pooled dynamic image per view. Scans that cannot be read are skipped and listed. Run again after an "
+    "interruption to go on. Several machines: start a dask scheduler and workers, and give --scheduler."
 )
-EXAMPLE = "smilevlm prepare bu3dfe /data/BU-3DFE store --size 224"
+EXAMPLE = "smilevlm prepare bu4dfe /data/BU-4DFE store --size 224 --jobs 16"
+_LISTED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("layout", choices=["bu3dfe"], help="how the data set is stored")
+    parser.add_argument("layout", choices=LAYOUT_NAMES, help="how the data set is stored")
     parser.add_argument("root", type=Path, help="the data set's folder")
     parser.add_argument("store", type=Path, help="folder to write")
-    parser.add_argument("--size", type=positive_int, default=64, help="image side in pixels; the tiny recipes use 64")
-    parser.add_argument("--angles", type=number_list, default=(-30.0, 0.0, 30.0), help="view angles in degrees")
-    parser.add_argument(
+    parser.add_argument("--protocol", help="prepare only what this protocol uses, such as bu3dfe_subset1")
+    parser.add_argument("--retry-skipped", action="store_true", help="try again what an earlier run skipped")
+    views = parser.add_argument_group("views")
+    views.add_argument("--size", type=positive_int, default=64, help="image side in pixels; the tiny recipes use 64")
+    views.add_argument("--angles", type=number_list, default=(-30.0, 0.0, 30.0), help="view angles in degrees")
+    views.add_argument(
         "--kind", choices=["geometry", "depth", "normals", "texture"], default="geometry", help="what the views show"
     )
-    add_jobs(parser, "people")
+    dynamics = parser.add_argument_group("dynamic images of sequences")
+    dynamics.add_argument("--pooling", choices=["approximate", "exact"], default="approximate", help="rank pooling")
+    dynamics.add_argument(
+        "--span",
+        choices=["sequence", "windows", "onset_apex", "apex_offset", "toward_apex"],
+        default="sequence",
+        help="what one dynamic image covers; the last three need onset, apex and offset (4DME)",
+    )
+    dynamics.add_argument(
+        "--frames", type=int, default=32, help="frames taken per dynamic image, uniformly in time; 0 for all"
+    )
+    dynamics.add_argument("--window", type=positive_int, default=50, help="window length in frames (--span windows)")
+    dynamics.add_argument("--stride", type=positive_int, default=25, help="step between windows in frames")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers are used: tcp://host:8786")
+    add_jobs(parser, "parts (people, or sequences)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting
-    from smilevlm.datasets import find_layout
-    from smilevlm.geometry import NormaliseSettings
-    from smilevlm.store import PrepareSettings, prepare
-    from smilevlm.views import ViewSettings
+    from smilevlm.datasets import index_data_set
+    from smilevlm.store import PreparedSet, prepare
+    from smilevlm.store.overview import write_overview
 
-    settings = PrepareSettings(
-        views=ViewSettings(angles_deg=arguments.angles, size=arguments.size, kind=arguments.kind),
-        normalise=NormaliseSettings(),
-    )
-    layout = find_layout(arguments.layout)
-    index = layout.index(arguments.root)
+    index = index_data_set(arguments.layout, arguments.root)
+    recordings = _chosen(index, arguments.protocol)
     for remark in index.remarks:
         print(f"remark: {remark}", file=sys.stderr)
-    with counting("people prepared") as progress:
-        outcome = prepare(
-            index.records,
+    if index.problems:
+        print(
+            f"{len(index.problems)} problems in this copy, such as {index.problems[0].path}: "
+            f"{index.problems[0].reason}; see `smilevlm check {arguments.layout} {arguments.root}`",
+            file=sys.stderr,
+        )
+    with counting("scans and sequences prepared") as progress:
+        prepare(
+            recordings,
             arguments.store,
-            settings,
+            _settings(arguments),
             layout=index.layout,
             synthetic=index.synthetic,
-            read_scan=layout.read_textured_scan if arguments.kind == "texture" else layout.read_scan,
             jobs=arguments.jobs,
+            scheduler=arguments.scheduler,
+            retry_skipped=arguments.retry_skipped,
             progress=progress,
         )
-    manifest = outcome.manifest
-    kind = "synthetic scans" if manifest.synthetic else "scans"
-    print(
-        f"{arguments.store}: {manifest.num_samples} {kind} of {len(manifest.subjects)} subjects prepared, "
-        f"{len(manifest.skipped)} skipped"
+    prepared = PreparedSet(arguments.store)
+    _print_summary(prepared)
+    print(write_overview(prepared))
+
+
+def _chosen(index: DataIndex, protocol: str | None) -> tuple[Recording, ...]:
+    if protocol is None:
+        return index.recordings
+    from smilevlm.datasets import find_protocol
+    from smilevlm.store import sample_of
+
+    chosen = find_protocol(protocol).select([sample_of(recording) for recording in index.recordings])
+    return tuple(index.recordings[i] for i in chosen)
+
+
+def _settings(arguments: argparse.Namespace) -> PrepareSettings:
+    from smilevlm.dynamics import DynamicSettings
+    from smilevlm.geometry import NormaliseSettings
+    from smilevlm.store import PrepareSettings
+    from smilevlm.views import ViewSettings
+
+    return PrepareSettings(
+        views=ViewSettings(angles_deg=arguments.angles, size=arguments.size, kind=arguments.kind),
+        normalise=NormaliseSettings(),
+        dynamics=DynamicSettings(
+            pooling=arguments.pooling,
+            span=arguments.span,
+            num_frames=arguments.frames or None,
+            window=arguments.window,
+            stride=arguments.stride,
+        ),
     )
-    for scan in manifest.skipped:
-        print(f"skipped {scan.path}: {scan.reason}")
+
+
+def _print_summary(prepared: PreparedSet) -> None:
+    from rich.table import Table
+
+    from smilevlm.cli.progress import table_console
+
+    manifest = prepared.manifest
+    faces = "synthetic " if manifest.synthetic else ""
+    table = Table(title=f"{faces}{manifest.layout}: {len(manifest.subjects)} subjects", title_justify="left")
+    table.add_column("class")
+    table.add_column("samples", justify="right")
+    table.add_column("subjects", justify="right")
+    counts = Counter(sample.expression for sample in prepared.samples)
+    for name in sorted(counts):
+        subjects = {sample.subject for sample in prepared.samples if sample.expression == name}
+        table.add_row(name, str(counts[name]), str(len(subjects)))
+    table_console().print(table)
+    for what, listed in (("skipped", manifest.skipped), ("bad frame", manifest.bad_frames)):
+        for bad in listed[:_LISTED]:
+            print(f"{what} {bad.sample_id}: {bad.path}: {bad.reason}")
+        if len(listed) > _LISTED:
+            print(f"... and {len(listed) - _LISTED} more; all are in {prepared.path / 'manifest.json'}")
+    print(
+        f"{manifest.num_samples} {faces}samples of {len(manifest.subjects)} subjects prepared, "
+        f"{len(manifest.skipped)} scans or sequences skipped, {len(manifest.bad_frames)} bad frames replaced"
+    )

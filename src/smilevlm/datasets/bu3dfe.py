@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from smilevlm.datasets.index import DataIndex
+from smilevlm.datasets.index import DataIndex, Expected
+from smilevlm.datasets.tree import Findings, some, subject_folders
 from smilevlm.errors import LayoutError
-from smilevlm.labels import NEUTRAL, canonical_expression
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, canonical_expression
 from smilevlm.store import FrameFile, Recording
 from smilevlm.synthesis import MARKER_NAME
 
-_SUBJECT = re.compile(r"^[FM]\d{4}$", re.IGNORECASE)
-_SCAN = re.compile(r"^([FM]\d{4})_(AN|DI|FE|HA|NE|SA|SU)(\d{2})([A-Z]{2})_F3D\.wrl$", re.IGNORECASE)
+_SUBJECT = re.compile(r"[FM]\d{4}", re.IGNORECASE)
+_SCAN = re.compile(r"([FM]\d{4})_(AN|DI|FE|HA|NE|SA|SU)(\d{2})([A-Z]{2})_F3D\.wrl", re.IGNORECASE)
+_CODES = ("AN", "DI", "FE", "HA", "SA", "SU")
 _RACE_CODES = frozenset({"WH", "BL", "AE", "AM", "IN", "LA"})
-_LEVELS = range(5)
-_OFFICIAL_SUBJECTS = 100
+_LEVELS = (1, 2, 3, 4)
+COMPLETE = Expected(
+    num_subjects=100,
+    num_recordings=2500,
+    per_subject={NEUTRAL: 1} | dict.fromkeys(BASIC_EXPRESSIONS, len(_LEVELS)),
+    source="the data set's own analysis page, Binghamton University: 100 subjects, 2500 models",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scan:
+    """A file name taken apart.
+
+    Args:
+        pose: Expression code and level, `AN01`.
+    """
+
+    pose: str
+    recording: Recording
 
 
 def index_bu3dfe(root: Path) -> DataIndex:
@@ -24,66 +45,86 @@ def index_bu3dfe(root: Path) -> DataIndex:
     Raises:
         LayoutError: The folder is missing or holds no subject folder with such scans.
     """
-    if not root.is_dir():
-        raise LayoutError(f"{root} is not a folder; expected BU-3DFE's root with F0001, F0002, ... below it")
+    findings = Findings(root, name="BU-3DFE", example="F0001/F0001_AN01WH_F3D.wrl")
+    levels = _levels_written(findings)
     recordings: list[Recording] = []
-    remarks: list[str] = []
-    folders = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    seen: set[str] = set()
-    for folder in sorted(folders, key=lambda p: (p.name.upper(), p.name)):
-        if _SUBJECT.match(folder.name):
-            for recording in _scans_of(folder, remarks):
-                if recording.sample_id in seen:
-                    remarks.append(
-                        f"{folder.name}/{recording.path.name} is there twice in another case; it was left out"
-                    )
-                else:
-                    seen.add(recording.sample_id)
-                    recordings.append(recording)
-        else:
-            remarks.append(f"folder {folder.name} is no subject folder and was left out")
-    if not recordings:
-        raise LayoutError(
-            f"{root} holds no BU-3DFE scan; expected files like F0001/F0001_AN01WH_F3D.wrl (does the path end one "
-            "folder too high or too low?)"
-        )
-    synthetic = (root / MARKER_NAME).is_file()
-    num_subjects = len({recording.subject for recording in recordings})
-    if num_subjects != _OFFICIAL_SUBJECTS and not synthetic:
-        remarks.append(f"{num_subjects} subjects found, the data set has {_OFFICIAL_SUBJECTS}")
-    return DataIndex(
-        layout="bu3dfe", root=root, recordings=tuple(recordings), remarks=tuple(remarks), synthetic=synthetic
+    for subject, folder in subject_folders(findings, root, _SUBJECT).items():
+        scans = _scans_of(findings, subject, folder)
+        there = {scan.pose for scan in scans}
+        poses = ["NE00", *(f"{code}{level:02d}" for code in _CODES for level in levels)]
+        missing = [pose for pose in poses if pose not in there]
+        if missing:
+            names = " ".join(missing)
+            findings.problem(folder, f"{len(missing)} of {len(poses)} scans are missing: {names}")
+        recordings += [scan.recording for scan in scans]
+    complete = Expected(
+        num_subjects=COMPLETE.num_subjects,
+        num_recordings=COMPLETE.num_recordings,
+        per_subject={NEUTRAL: 1} | dict.fromkeys(BASIC_EXPRESSIONS, len(levels)),
+        source=COMPLETE.source,
     )
+    return findings.data_index("bu3dfe", recordings, complete)
 
 
-def _scans_of(folder: Path, remarks: list[str]) -> list[Recording]:
-    subject = folder.name.upper()
-    recordings = []
-    for path in sorted(folder.iterdir(), key=lambda p: (p.name.upper(), p.name)):
+def _levels_written(findings: Findings) -> Sequence[int]:
+    """The intensities a copy has: all four, or those that a synthetic one was made with."""
+    if findings.marker is None:
+        return _LEVELS
+    levels = findings.marker.get("levels", _LEVELS)
+    if not isinstance(levels, list | tuple) or not set(levels) <= set(_LEVELS):
+        raise LayoutError(f"{findings.root / MARKER_NAME}: levels is {levels!r}, expected some of 1, 2, 3, 4")
+    return levels
+
+
+def _scans_of(findings: Findings, subject: str, folder: Path) -> list[_Scan]:
+    files = findings.entries(folder)
+    names = {file.name.lower(): file for file in files}
+    scans: list[_Scan] = []
+    without_landmarks, without_texture = [], []
+    for path in files:
         if not path.name.lower().endswith("_f3d.wrl"):
             continue
-        match = _SCAN.match(path.name)
-        if match is None:
-            remarks.append(f"{folder.name}/{path.name} does not follow the data set's naming and was left out")
+        stem = path.stem.lower()
+        scan = _scan(findings, subject, path, names.get(f"{stem}.bnd"))
+        if scan is None:
             continue
-        owner, code, digits, race = (group.upper() for group in match.groups())
-        expression, level = canonical_expression(code), int(digits)
-        if owner != subject:
-            remarks.append(f"{folder.name}/{path.name} names subject {owner}; it was left out")
+        if any(scan.recording.sample_id == other.recording.sample_id for other in scans):
+            findings.remark(f"{findings.relative(path)} is there twice in another case; it was left out")
             continue
-        if level not in _LEVELS or (level == 0) != (expression == NEUTRAL):
-            remarks.append(f"{folder.name}/{path.name} has level {digits}, which {code} does not have; it was left out")
-            continue
-        if race not in _RACE_CODES:
-            remarks.append(f"{folder.name}/{path.name} has the unknown race code {race}; it was kept")
-        landmarks = next((p for p in (path.with_suffix(".bnd"), path.with_suffix(".BND")) if p.is_file()), None)
-        recordings.append(
-            Recording(
-                sample_id=path.name[: -len("_F3D.wrl")].upper(),
-                subject=subject,
-                expression=expression,
-                level=level,
-                frames=(FrameFile(path=path, landmark_path=landmarks),),
-            )
-        )
-    return recordings
+        scans.append(scan)
+        if f"{stem}.bnd" not in names:
+            without_landmarks.append(path.name)
+        if f"{stem}.bmp" not in names:
+            without_texture.append(path.name)
+    if without_landmarks:
+        findings.problem(folder, f"no .bnd landmarks beside {some(without_landmarks)}")
+    if without_texture:
+        findings.problem(folder, f"no .bmp texture beside {some(without_texture)}")
+    return scans
+
+
+def _scan(findings: Findings, subject: str, path: Path, landmarks: Path | None) -> _Scan | None:
+    """The scan of a file; None for a name that is not this subject's or not the data set's."""
+    where = findings.relative(path)
+    match = _SCAN.fullmatch(path.name)
+    if match is None:
+        findings.remark(f"{where} does not follow the data set's naming and was left out")
+        return None
+    owner, code, digits, race = (group.upper() for group in match.groups())
+    expression, level = canonical_expression(code), int(digits)
+    if owner != subject:
+        findings.remark(f"{where} names subject {owner}; it was left out")
+        return None
+    if level not in (0, *_LEVELS) or (level == 0) != (expression == NEUTRAL):
+        findings.remark(f"{where} has level {digits}, which {code} does not have; it was left out")
+        return None
+    if race not in _RACE_CODES:
+        findings.remark(f"{where} has the unknown race code {race}; it was kept")
+    recording = Recording(
+        sample_id=path.name[: -len("_F3D.wrl")].upper(),
+        subject=subject,
+        expression=expression,
+        level=level,
+        frames=(FrameFile(path=path, landmark_path=landmarks),),
+    )
+    return _Scan(pose=f"{code}{level:02d}", recording=recording)

@@ -16,7 +16,7 @@ from smilevlm.readers.off import write_off
 from smilevlm.readers.ply import write_ply
 from smilevlm.readers.stl import write_stl
 from smilevlm.readers.textures import read_texture
-from smilevlm.readers.vrml_writer import write_bu3dfe_vrml
+from smilevlm.readers.vrml_writer import write_bu3dfe_vrml, write_bu4dfe_vrml
 
 __all__ = [
     "MESH_SUFFIXES",
@@ -35,6 +35,7 @@ __all__ = [
     "read_texture",
     "write_bnd",
     "write_bu3dfe_vrml",
+    "write_bu4dfe_vrml",
     "write_mesh",
     "write_mtl",
     "write_obj",

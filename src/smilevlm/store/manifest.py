@@ -5,37 +5,50 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smilevlm.dynamics import DynamicSettings
 from smilevlm.errors import StoreError
 from smilevlm.files import write_atomically
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.views import ViewSettings
 
 MANIFEST_NAME = "manifest.json"
-FORMAT_VERSION = 1
-PIPELINE_VERSION = 1
+FORMAT_VERSION = 2
+PIPELINE_VERSION = 2
 """Raised when normalisation or rendering changes what the same settings give: older stores are other stores then."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SkippedScan:
-    """A scan that could not be prepared, and why."""
+class BadFile:
+    """A file that could not be used, and why: it cost a whole scan or sequence, or one frame of a sequence.
+
+    Args:
+        sample_id: The recording it belongs to.
+        path: Relative to the recording's folder, so that a store does not depend on where the data set lies.
+        reason: One line for people.
+    """
 
     sample_id: str
     path: str
-    size: int
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
-    """Everything that decides what the prepared images look like."""
+    """Everything that decides what the prepared images look like.
+
+    Args:
+        views: How a scan becomes images.
+        normalise: How its face frame is found.
+        dynamics: How the frames of a sequence become dynamic images; without effect on single scans.
+    """
 
     views: ViewSettings
     normalise: NormaliseSettings
+    dynamics: DynamicSettings = field(default_factory=DynamicSettings)
 
     @property
     def digest(self) -> str:
@@ -51,19 +64,23 @@ class Manifest:
         layout: Name of the data set's layout.
         synthetic: Whether the faces are synthetic.
         settings: How the views were made.
+        parts: Names of the parts that hold samples, sorted.
         subjects: Subject names, sorted.
-        num_samples: Prepared scans.
-        content_hash: sha256 over the settings and every source file's digest, in order.
-        skipped: Scans that are not in the store.
+        num_samples: Prepared scans and dynamic images.
+        content_hash: sha256 over the settings and the digests of the files behind every sample, in order.
+        skipped: Scans and sequences that are not in the store.
+        bad_frames: Frames that could not be used in sequences that are in the store.
     """
 
     layout: str
     synthetic: bool
     settings: PrepareSettings
+    parts: tuple[str, ...]
     subjects: tuple[str, ...]
     num_samples: int
     content_hash: str
-    skipped: tuple[SkippedScan, ...]
+    skipped: tuple[BadFile, ...]
+    bad_frames: tuple[BadFile, ...] = ()
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:
@@ -96,10 +113,12 @@ def read_manifest(store: Path) -> Manifest:
             layout=values["layout"],
             synthetic=values["synthetic"],
             settings=settings,
+            parts=tuple(values["parts"]),
             subjects=tuple(values["subjects"]),
             num_samples=values["num_samples"],
             content_hash=values["content_hash"],
-            skipped=tuple(SkippedScan(**entry) for entry in values["skipped"]),
+            skipped=tuple(BadFile(**entry) for entry in values["skipped"]),
+            bad_frames=tuple(BadFile(**entry) for entry in values["bad_frames"]),
         )
     except (KeyError, TypeError) as error:
         raise StoreError(f"{path}: field missing or of the wrong kind: {error}") from None
@@ -116,12 +135,14 @@ def prepare_settings_from(values: Mapping[str, Any]) -> PrepareSettings:
         SettingsError: A value is outside its range.
     """
     return PrepareSettings(
-        views=ViewSettings(**_tuples(values["views"])), normalise=NormaliseSettings(**_tuples(values["normalise"]))
+        views=ViewSettings(**_tuples(values["views"])),
+        normalise=NormaliseSettings(**_tuples(values["normalise"])),
+        dynamics=DynamicSettings(**_tuples(values["dynamics"])),
     )
 
 
 def content_hash(settings: PrepareSettings, source_digests: Mapping[str, str]) -> str:
-    """One hash for a whole store, from sample ids and the digests of their files."""
+    """One hash for a whole store, from sample ids and the digests of their source files."""
     return _digest({"settings": settings.digest, "sources": dict(sorted(source_digests.items()))})
 
 

@@ -1,44 +1,74 @@
-"""One subject's prepared views on disk: an Arrow file and the digests of what it was made from."""
+"""One part of a store on disk, a subject's scans or one sequence: an Arrow file and what it was made from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
-import pyarrow as pa
 
 from smilevlm.errors import StoreError
 from smilevlm.files import folder_in_one_piece
-from smilevlm.store.manifest import SkippedScan
-from smilevlm.store.records import ScanRecord
+from smilevlm.readers import file_size
+from smilevlm.store.manifest import BadFile
+from smilevlm.store.records import Recording
 from smilevlm.typing import ViewImages
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROWS_NAME = "views.arrow"
 _INFO_NAME = "part.json"
-_SCHEMA = pa.schema(
-    [
-        pa.field("sample_id", pa.string()),
-        pa.field("subject", pa.string()),
-        pa.field("expression", pa.string()),
-        pa.field("level", pa.int32()),
-        pa.field("shape", pa.list_(pa.int32(), 4)),
-        pa.field("views", pa.binary()),
-    ]
-)
-_CODEC = "zstd"
+_COMPRESSION_LEVEL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparedScan:
-    """A scan's record, the digest of its file, and its views."""
+class Sample:
+    """One prepared scan or dynamic image without its pixels.
 
-    record: ScanRecord
-    digest: str
-    images: ViewImages
+    Args:
+        sample_id: Unique in the store.
+        subject: Whose face it is.
+        expression: Canonical class.
+        level: Intensity, 0 where the data set has none.
+        labels: Every class that applies; `expression` alone for data sets with one per sample.
+        condition: What else the data set says, see `Recording`.
+        recording: Sample id of the scan or sequence it was made from.
+        first_frame, last_frame: Frame numbers it spans; 0 for a scan.
+        digest: sha256 over the mesh files behind it.
+    """
+
+    sample_id: str
+    subject: str
+    expression: str
+    level: int
+    labels: tuple[str, ...] = ()
+    condition: str = ""
+    recording: str = ""
+    first_frame: int = 0
+    last_frame: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedSample:
+    """A sample with its images, compressed.
+
+    Args:
+        sample: Its labels.
+        shape: (view, height, width, channel).
+        data: zstd of the uint8 pixels.
+    """
+
+    sample: Sample
+    shape: tuple[int, ...]
+    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,54 +76,62 @@ class PartInfo:
     """What a part holds.
 
     Args:
-        subject: Whose scans.
+        name: Of the part.
         settings_digest: Of the settings it was made with.
-        sources: (sample id, file name, size in bytes, sha256) per prepared scan.
-        skipped: Scans of this subject that could not be prepared.
+        sources: (sample id, digest of the listing of its files) per recording, skipped ones included.
+        samples: (sample id, subject, digest of its files) per prepared sample.
+        skipped: Recordings that could not be prepared.
+        bad_frames: Frames left out of sequences that could.
     """
 
-    subject: str
+    name: str
     settings_digest: str
-    sources: tuple[tuple[str, str, int, str], ...]
-    skipped: tuple[SkippedScan, ...]
+    sources: tuple[tuple[str, str], ...]
+    samples: tuple[tuple[str, str, str], ...]
+    skipped: tuple[BadFile, ...]
+    bad_frames: tuple[BadFile, ...]
 
 
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def part_name(name: str) -> str:
+    """A subject's or sequence's name as a folder name of any file system."""
+    quoted = quote(name, safe=" +-_.,()")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
-def write_part(
-    folder: Path,
-    *,
-    subject: str,
-    settings_digest: str,
-    scans: Sequence[PreparedScan],
-    skipped: Sequence[SkippedScan],
-) -> None:
-    """Write one subject in one piece: either the whole part is there, or nothing of it."""
-    codec = pa.Codec(_CODEC, compression_level=3)
-    table = pa.table(
-        {
-            "sample_id": [s.record.sample_id for s in scans],
-            "subject": [s.record.subject for s in scans],
-            "expression": [s.record.expression for s in scans],
-            "level": [s.record.level for s in scans],
-            "shape": [list(s.images.shape) for s in scans],
-            "views": [codec.compress(s.images.tobytes(), asbytes=True) for s in scans],
-        },
-        schema=_SCHEMA,
-    )
-    info = PartInfo(
-        subject=subject,
-        settings_digest=settings_digest,
-        sources=tuple((s.record.sample_id, s.record.path.name, s.record.path.stat().st_size, s.digest) for s in scans),
-        skipped=tuple(skipped),
-    )
+def listing_digest(recording: Recording) -> str:
+    """sha256 over names and sizes of a recording's files: notices what was changed, lost or added, without reading it.
+
+    Raises:
+        MeshError: A file is gone.
+    """
+    listing = [(frame.path.name, frame.number, file_size(frame.path)) for frame in recording.frames]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def pack(sample: Sample, images: ViewImages) -> PackedSample:
+    """Compress the images of one sample."""
+    data = _codec().compress(np.ascontiguousarray(images).tobytes(), asbytes=True)
+    return PackedSample(sample=sample, shape=images.shape, data=data)
+
+
+def write_part(folder: Path, info: PartInfo, samples: Iterable[PackedSample]) -> None:
+    """Write one part in one piece: either the whole part is there, or nothing of it."""
+    import pyarrow as pa
+
+    schema = _schema()
     with folder_in_one_piece(folder) as scratch:
-        with pa.OSFile(str(scratch / _ROWS_NAME), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
-            writer.write_table(table)
+        with pa.OSFile(str(scratch / _ROWS_NAME), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            for packed in samples:
+                row = {**asdict(packed.sample), "shape": list(packed.shape), "views": packed.data}
+                writer.write_batch(pa.RecordBatch.from_pylist([row], schema=schema))
         (scratch / _INFO_NAME).write_text(json.dumps(asdict(info), indent=1) + "\n")
+        for path in scratch.iterdir():
+            _flush_to_disk(path)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def read_part_info(folder: Path) -> PartInfo:
@@ -104,10 +142,12 @@ def read_part_info(folder: Path) -> PartInfo:
     try:
         values = json.loads(path.read_text())
         return PartInfo(
-            subject=values["subject"],
+            name=values["name"],
             settings_digest=values["settings_digest"],
-            sources=tuple((str(a), str(b), int(c), str(d)) for a, b, c, d in values["sources"]),
-            skipped=tuple(SkippedScan(**entry) for entry in values["skipped"]),
+            sources=tuple((str(a), str(b)) for a, b in values["sources"]),
+            samples=tuple((str(a), str(b), str(c)) for a, b, c in values["samples"]),
+            skipped=tuple(BadFile(**entry) for entry in values["skipped"]),
+            bad_frames=tuple(BadFile(**entry) for entry in values["bad_frames"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged ({error}); delete {folder} and prepare again") from None
@@ -117,9 +157,42 @@ def rows_path(folder: Path) -> Path:
     return folder / _ROWS_NAME
 
 
+def sample_from_row(row: dict[str, Any]) -> Sample:
+    """The labels of one row of the Arrow file."""
+    return Sample(**{**row, "labels": tuple(row["labels"])})
+
+
 def decode_views(data: bytes, shape: Sequence[int]) -> ViewImages:
     """The images of one row."""
     num_views, height, width, channels = (int(n) for n in shape)
     size = num_views * height * width * channels
-    raw = pa.Codec(_CODEC).decompress(data, decompressed_size=size, asbytes=True)
+    raw = _codec().decompress(data, decompressed_size=size, asbytes=True)
     return np.frombuffer(raw, np.uint8).reshape(num_views, height, width, channels)
+
+
+def _codec() -> pa.Codec:
+    import pyarrow as pa
+
+    return pa.Codec("zstd", compression_level=_COMPRESSION_LEVEL)
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.int32()
+    return pa.schema(
+        [
+            ("sample_id", text),
+            ("subject", text),
+            ("expression", text),
+            ("level", number),
+            ("labels", pa.list_(text)),
+            ("condition", text),
+            ("recording", text),
+            ("first_frame", pa.int64()),
+            ("last_frame", pa.int64()),
+            ("digest", text),
+            ("shape", pa.list_(number, 4)),
+            ("views", pa.binary()),
+        ]
+    )

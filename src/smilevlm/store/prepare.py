@@ -1,29 +1,21 @@
-"""Scans to views, in parallel and resumable: one job per subject, each part renamed into place when complete."""
+"""Recordings to views, in parallel and resumable: one job per part, each part renamed into place when complete."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilevlm.errors import SmileVlmError, StoreError
-from smilevlm.geometry import Mesh, normalise
-from smilevlm.store.manifest import (
-    MANIFEST_NAME,
-    Manifest,
-    PrepareSettings,
-    SkippedScan,
-    content_hash,
-    write_manifest,
-)
-from smilevlm.store.parts import PreparedScan, file_digest, read_part_info, write_part
-from smilevlm.store.records import ScanRecord
-from smilevlm.views import render_normalised
+from smilevlm.errors import MeshError, StoreError
+from smilevlm.files import remove_leftovers
+from smilevlm.store.engine import run_everywhere
+from smilevlm.store.manifest import MANIFEST_NAME, Manifest, PrepareSettings, content_hash, write_manifest
+from smilevlm.store.parts import PartInfo, read_part_info
+from smilevlm.store.records import Recording
+from smilevlm.store.work import PartJob, part_jobs, prepare_part
 
 PARTS_NAME = "parts"
-ReadScan = Callable[[ScanRecord], Mesh]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +24,7 @@ class PrepareOutcome:
 
     Args:
         manifest: Of the finished store.
-        num_new: Subjects prepared now; the others were there already.
+        num_new: Recordings prepared now, skipped ones included; the others were there already.
     """
 
     manifest: Manifest
@@ -40,124 +32,112 @@ class PrepareOutcome:
 
 
 def prepare(
-    records: Sequence[ScanRecord],
+    recordings: Sequence[Recording],
     store: Path,
     settings: PrepareSettings,
     *,
     layout: str,
     synthetic: bool,
-    read_scan: ReadScan,
     jobs: int = 1,
+    scheduler: str | None = None,
+    retry_skipped: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrepareOutcome:
-    """Render every scan and write the store.
+    """Render every recording and write the store.
 
-    A scan that cannot be read is skipped, listed with its reason and counted; it never ends the run. After a crash the
-    same call goes on with the subjects that are missing.
+    A scan that cannot be read is skipped, listed with its reason and counted; so is a frame of a sequence, whose place
+    its neighbour takes. Neither ends the run. After a crash the same call goes on with the parts that are missing, and
+    the finished store has the same bytes, whatever the number of processes, machines and crashes.
 
     Args:
-        records: What to prepare.
+        recordings: What to prepare.
         store: Folder to write.
         settings: How the views are made.
         layout: Name of the data set's layout, kept in the manifest.
         synthetic: Whether the faces are synthetic, kept in the manifest.
-        read_scan: Reads a record's mesh; must be importable, since it crosses processes.
-        jobs: Processes.
-        progress: Called with (subjects done, subjects in all).
+        jobs: Processes on this machine.
+        scheduler: Address of a dask scheduler (`tcp://host:8786`); its workers are used instead, and must see data set
+            and store under the same paths.
+        retry_skipped: Try parts again in which something was skipped.
+        progress: Called with (recordings done, recordings in all).
 
     Raises:
-        StoreError: The folder holds a store made with other settings or from other files, or no scan could be read.
+        StoreError: The folder holds a store made with other settings or from other files, or nothing could be read.
+        MissingExtraError: `scheduler` is given without the extra `distributed`.
     """
-    from joblib import Parallel, delayed
-
-    by_subject: dict[str, list[ScanRecord]] = {}
-    for record in records:
-        by_subject.setdefault(record.subject, []).append(record)
-    if not by_subject:
+    wanted = part_jobs(recordings)
+    if not wanted:
         raise StoreError("there is no scan to prepare")
     parts = store / PARTS_NAME
     parts.mkdir(parents=True, exist_ok=True)
-    for leftover in parts.glob(".*.part"):
-        shutil.rmtree(leftover)
-    present = {folder.name for folder in parts.iterdir()}
-    _check_present(parts, present, by_subject, settings)
-    missing = [subject for subject in sorted(by_subject) if subject not in present]
-    done = len(by_subject) - len(missing)
+    remove_leftovers(parts)
+    for unfinished in store.glob(f".{MANIFEST_NAME}.*"):
+        unfinished.unlink(missing_ok=True)
+    missing = _missing(parts, wanted, settings, retry_skipped=retry_skipped)
+    total = sum(len(job.recordings) for job in wanted)
+    num_new = sum(len(job.recordings) for job in missing)
+    done = total - num_new
     if progress:
-        progress(done, len(by_subject))
+        progress(done, total)
     if missing:
         (store / MANIFEST_NAME).unlink(missing_ok=True)
-    calls = (
-        delayed(_prepare_subject)(parts / subject, subject, by_subject[subject], settings, read_scan)
-        for subject in missing
-    )
-    for _ in Parallel(n_jobs=jobs, return_as="generator_unordered")(calls):
-        done += 1
+    calls = [(parts, job, settings) for job in missing]
+    for finished in run_everywhere(prepare_part, calls, jobs=jobs, scheduler=scheduler):
+        done += len(missing[finished].recordings)
         if progress:
-            progress(done, len(by_subject))
-    manifest = _manifest(parts, sorted(by_subject), settings, layout, synthetic)
+            progress(done, total)
+    remove_leftovers(parts)
+    manifest = _manifest(parts, wanted, settings, layout, synthetic)
     write_manifest(store, manifest)
-    return PrepareOutcome(manifest=manifest, num_new=len(missing))
+    return PrepareOutcome(manifest=manifest, num_new=num_new)
 
 
-def _check_present(
-    parts: Path, present: set[str], by_subject: dict[str, list[ScanRecord]], settings: PrepareSettings
-) -> None:
-    """Parts from an earlier run must belong to the same settings and the same files."""
-    for subject in sorted(present):
-        info = read_part_info(parts / subject)
+def _missing(
+    parts: Path, wanted: Sequence[PartJob], settings: PrepareSettings, *, retry_skipped: bool
+) -> list[PartJob]:
+    """The parts still to make; those from an earlier run must belong to the same settings and the same files."""
+    by_folder = {job.folder(parts).name: job for job in wanted}
+    present = {folder.name for folder in parts.iterdir() if folder.is_dir() and not folder.name.startswith(".")}
+    for name in sorted(present):
+        folder = parts / name
+        info = read_part_info(folder)
         if info.settings_digest != settings.digest:
             raise StoreError(f"{parts.parent} was prepared with other settings; choose another folder or delete it")
-        if subject not in by_subject:
-            raise StoreError(f"{parts.parent} holds subject {subject}, which is not in the data set given")
-        expected = {r.sample_id: (r.path.name, r.path.stat().st_size) for r in by_subject[subject]}
-        found = {sample: (name, size) for sample, name, size, _ in info.sources}
-        found |= {scan.sample_id: (scan.path, scan.size) for scan in info.skipped}
-        if found != expected:
-            raise StoreError(
-                f"the scans of {subject} changed since {parts / subject} was prepared; delete that folder and try again"
-            )
+        if name not in by_folder:
+            raise StoreError(f"{parts.parent} holds {info.name}, which is not in the data set given")
+        if retry_skipped and (info.skipped or info.bad_frames):
+            shutil.rmtree(folder)
+            present.discard(name)
+        elif info.sources != _sources(by_folder[name]):
+            raise StoreError(f"the scans of {info.name} changed since {folder} was prepared; delete it and try again")
+    return [job for name, job in by_folder.items() if name not in present]
 
 
-def _prepare_subject(
-    folder: Path, subject: str, records: Sequence[ScanRecord], settings: PrepareSettings, read_scan: ReadScan
-) -> None:
-    scans: list[PreparedScan] = []
-    skipped: list[SkippedScan] = []
-    for record in records:
-        try:
-            face = normalise(read_scan(record), settings.normalise)
-            images = render_normalised(face.mesh, settings.views)
-            scans.append(PreparedScan(record=record, digest=file_digest(record.path), images=images))
-        except (SmileVlmError, OSError) as error:
-            # A store must not depend on where the data set lies, so file names stand without their folder.
-            reason = str(error).replace(f"{record.path.parent}{os.sep}", "")
-            skipped.append(
-                SkippedScan(
-                    sample_id=record.sample_id,
-                    path=record.path.name,
-                    size=record.path.stat().st_size,
-                    reason=reason,
-                )
-            )
-    write_part(folder, subject=subject, settings_digest=settings.digest, scans=scans, skipped=skipped)
+def _sources(job: PartJob) -> tuple[tuple[str, str], ...] | None:
+    """None when a file is gone, which no part was made from."""
+    try:
+        return job.sources()
+    except MeshError:
+        return None
 
 
 def _manifest(
-    parts: Path, subjects: Sequence[str], settings: PrepareSettings, layout: str, synthetic: bool
+    parts: Path, jobs: Sequence[PartJob], settings: PrepareSettings, layout: str, synthetic: bool
 ) -> Manifest:
-    infos = [read_part_info(parts / subject) for subject in subjects]
-    digests = {source[0]: source[3] for info in infos for source in info.sources}
-    skipped = tuple(scan for info in infos for scan in info.skipped)
-    if not digests:
+    infos: list[PartInfo] = [read_part_info(job.folder(parts)) for job in jobs]
+    skipped = tuple(bad for info in infos for bad in info.skipped)
+    samples = [sample for info in infos for sample in info.samples]
+    if not samples:
         first = f"; the first reason: {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise StoreError(f"none of the {len(skipped)} scans could be prepared{first}")
     return Manifest(
         layout=layout,
         synthetic=synthetic,
         settings=settings,
-        subjects=tuple(info.subject for info in infos if info.sources),
-        num_samples=len(digests),
-        content_hash=content_hash(settings, digests),
+        parts=tuple(job.folder(parts).name for job, info in zip(jobs, infos, strict=True) if info.samples),
+        subjects=tuple(sorted({subject for _, subject, _ in samples})),
+        num_samples=len(samples),
+        content_hash=content_hash(settings, {sample_id: digest for sample_id, _, digest in samples}),
         skipped=skipped,
+        bad_frames=tuple(bad for info in infos for bad in info.bad_frames),
     )

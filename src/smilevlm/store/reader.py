@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,22 +11,12 @@ from jaxtyping import UInt8
 
 from smilevlm.errors import StoreError
 from smilevlm.store.manifest import Manifest, read_manifest
-from smilevlm.store.parts import decode_views, rows_path
+from smilevlm.store.parts import Sample, decode_views, rows_path, sample_from_row
 from smilevlm.store.prepare import PARTS_NAME
 from smilevlm.typing import ViewImages
 
 if TYPE_CHECKING:
     import datasets
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """One prepared scan without its images."""
-
-    sample_id: str
-    subject: str
-    expression: str
-    level: int
 
 
 def _open_part(path: Path) -> datasets.Dataset:
@@ -58,16 +47,16 @@ class PreparedSet:
         datasets.disable_progress_bars()
         self.path = store
         self.manifest: Manifest = read_manifest(store)
-        parts = [rows_path(store / PARTS_NAME / subject) for subject in self.manifest.subjects]
+        parts = [rows_path(store / PARTS_NAME / part) for part in self.manifest.parts]
         absent = [path for path in parts if not path.is_file()]
         if absent:
             raise StoreError(f"{absent[0]} is missing; run `smilevlm prepare` again to make it")
         self._rows = datasets.concatenate_datasets([_open_part(path) for path in parts])
-        labels = self._rows.select_columns(["sample_id", "subject", "expression", "level"])
-        self.samples: tuple[Sample, ...] = tuple(Sample(**row) for row in labels.to_list())
+        labels = self._rows.remove_columns(["shape", "views"])
+        self.samples: tuple[Sample, ...] = tuple(sample_from_row(row) for row in labels.to_list())
         if len(self.samples) != self.manifest.num_samples:
             raise StoreError(
-                f"{store} holds {len(self.samples)} scans, its manifest says {self.manifest.num_samples}; "
+                f"{store} holds {len(self.samples)} samples, its manifest says {self.manifest.num_samples}; "
                 "it was changed after it was made"
             )
 

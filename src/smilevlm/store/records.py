@@ -47,7 +47,7 @@ class Recording:
         expression: Canonical class, or `smilevlm.labels.UNLABELLED`.
         level: Intensity, 0 where the data set has none.
         labels: Every class that applies, for data sets with several per clip (4DME); empty means `expression` alone.
-        condition: What else the data set says of it: Bosphorus' type and code (`E_HAPPY`, `YR_R90`), BP4D's task (`T1`).
+        condition: What else the data set says: Bosphorus' type and code (`E_HAPPY`, `YR_R90`), BP4D's task (`T1`).
         frames: The scans in order; exactly one when `is_sequence` is false.
         is_sequence: Whether it becomes a dynamic image.
         phases: Onset, apex and offset, when the data set gives them.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from smilevlm.cli import main
-from smilevlm.datasets import find_layout
+from smilevlm.datasets import index_data_set
 from smilevlm.labels import BASIC_EXPRESSIONS
 
 COMMANDS = ("synthesize", "prepare", "train", "evaluate", "report", "predict")
@@ -26,7 +26,7 @@ def _wide_terminal(monkeypatch):
 
 @pytest.fixture(scope="module")
 def scans(synthetic_faces) -> list[Path]:
-    return [record.path for record in find_layout("bu3dfe").index(synthetic_faces).records][:2]
+    return [record.path for record in index_data_set("bu3dfe", synthetic_faces).recordings][:2]
 
 
 @pytest.fixture

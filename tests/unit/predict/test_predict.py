@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import smilevlm
-from smilevlm.datasets import find_layout
+from smilevlm.datasets import index_data_set
 from smilevlm.errors import CheckpointError, MeshError, PromptError
 from smilevlm.evaluation import probabilities, zero_shot_scores
 from smilevlm.geometry import Mesh
@@ -29,7 +29,7 @@ def model(trained_run) -> Model:
 
 @pytest.fixture(scope="module")
 def scans(synthetic_faces) -> list[Path]:
-    return [record.path for record in find_layout("bu3dfe").index(synthetic_faces).records]
+    return [record.path for record in index_data_set("bu3dfe", synthetic_faces).recordings]
 
 
 @pytest.fixture(scope="module")

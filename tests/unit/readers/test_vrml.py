@@ -7,7 +7,7 @@ import pytest
 
 from builders import COLORS, FACES, POINTS, UV, VERTICES, face_set, image, vrml, write
 from smilevlm.errors import MeshError
-from smilevlm.readers import read_mesh, write_bu3dfe_vrml
+from smilevlm.readers import read_mesh, write_bu3dfe_vrml, write_bu4dfe_vrml
 
 
 def read(folder, data):
@@ -305,3 +305,42 @@ def test_writer_is_byte_exact_and_read_back(tmp_path):
         write_bu3dfe_vrml(
             io.StringIO(), vertices=VERTICES, polygons=polygons, uv=POINTS, uv_polygons=uv_polygons[::-1].copy()
         )
+
+
+def bu4dfe_text(**changes) -> str:
+    file = io.StringIO()
+    uv = np.linspace(0, 1, 2 * len(VERTICES), dtype=np.float32).reshape(-1, 2)
+    write_bu4dfe_vrml(file, **({"vertices": VERTICES, "faces": FACES.astype(np.int32), "uv": uv} | changes))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("with_texture_index", [False, True])
+@pytest.mark.parametrize("texture_name", [None, "000.jpg"])
+def test_bu4dfe_writer(tmp_path, with_texture_index, texture_name):
+    uv = np.random.default_rng(0).integers(0, 65, (len(VERTICES), 2)).astype(np.float32) / 64
+    text = bu4dfe_text(uv=uv, texture_name=texture_name, with_texture_index=with_texture_index)
+    assert "point [\n0 0 0,\n10 0 0,\n" in text
+    assert ("texCoordIndex" in text) == with_texture_index
+    assert ('url "000.jpg"\n' in text) == (texture_name is not None)
+    mesh = read_mesh(write(tmp_path, "000.wrl", text.encode()), load_texture=False)
+    np.testing.assert_array_equal(mesh.vertices, VERTICES)
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    np.testing.assert_array_equal(mesh.uv, uv[FACES])
+
+
+def test_bu4dfe_writer_without_texture_coordinates(tmp_path):
+    mesh = read(tmp_path, bu4dfe_text(uv=None).encode())
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    assert mesh.uv is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"faces": np.array([[0, 1, len(VERTICES)]], np.int32)}, "faces must index"),
+        ({"uv": np.zeros((2, 2), np.float32)}, "2 texture coordinates for"),
+    ],
+)
+def test_bu4dfe_writer_refuses(changes, message):
+    with pytest.raises(MeshError, match=message):
+        bu4dfe_text(**changes)

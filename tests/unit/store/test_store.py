@@ -2,26 +2,36 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from smilevlm.datasets import find_layout
+from smilevlm.datasets import index_data_set
 from smilevlm.errors import MeshError, SettingsError, StoreError
 from smilevlm.geometry import NormaliseSettings, normalise
-from smilevlm.store import PreparedSet, PrepareSettings, ScanRecord, prepare, read_manifest
+from smilevlm.store import (
+    FrameFile,
+    PreparedSet,
+    PrepareSettings,
+    Recording,
+    prepare,
+    read_frame,
+    read_manifest,
+    sample_of,
+)
 from smilevlm.store.manifest import MANIFEST_NAME, prepare_settings_from
-from smilevlm.store.parts import PreparedScan, read_part_info, write_part
+from smilevlm.store.parts import PartInfo, pack, read_part_info, write_part
 from smilevlm.views import ViewSettings, render_normalised
 
-LAYOUT = find_layout("bu3dfe")
+
+def recordings_of(faces: Path) -> tuple[Recording, ...]:
+    return index_data_set("bu3dfe", faces).recordings
 
 
 def run(faces: Path, store: Path, settings: PrepareSettings, **changes):
-    arguments = {"layout": "bu3dfe", "synthetic": True, "read_scan": LAYOUT.read_scan} | changes
-    return prepare(LAYOUT.index(faces).records, store, settings, **arguments)
+    return prepare(recordings_of(faces), store, settings, **({"layout": "bu3dfe", "synthetic": True} | changes))
 
 
 def content(store: Path) -> dict[str, bytes]:
@@ -47,10 +57,10 @@ def store(prepared_store, tmp_path) -> Path:
 
 def test_images_come_back_as_they_were_rendered(synthetic_faces, prepared_store, small_store_settings):
     prepared = PreparedSet(prepared_store)
-    records = LAYOUT.index(synthetic_faces).records
+    records = recordings_of(synthetic_faces)
     assert len(prepared) == len(records) == 14
     for index in (0, 5, 13):
-        face = normalise(LAYOUT.read_scan(records[index]), small_store_settings.normalise)
+        face = normalise(read_frame(records[index].frames[0]).mesh, small_store_settings.normalise)
         expected = render_normalised(face.mesh, small_store_settings.views)
         assert expected.shape == (3, 48, 48, 3)
         np.testing.assert_array_equal(prepared.images(index), expected)
@@ -62,7 +72,7 @@ def test_images_come_back_as_they_were_rendered(synthetic_faces, prepared_store,
 
 def test_samples_are_the_records_in_order(synthetic_faces, prepared_store):
     prepared = PreparedSet(prepared_store)
-    expected = [(r.sample_id, r.subject, r.expression, r.level) for r in LAYOUT.index(synthetic_faces).records]
+    expected = [(r.sample_id, r.subject, r.expression, r.level) for r in recordings_of(synthetic_faces)]
     assert [(s.sample_id, s.subject, s.expression, s.level) for s in prepared.samples] == expected
 
 
@@ -85,7 +95,7 @@ def test_no_seam_of_the_machine_is_in_the_store(prepared_store, tmp_path, synthe
 
 def test_bad_scans_are_listed_with_their_reason_and_counted(faces, tmp_path, small_store_settings):
     shutil.rmtree(faces / "M0001")
-    records = LAYOUT.index(faces).records
+    records = recordings_of(faces)
     broken, no_face, gone = records[1].path, records[3].path, records[5].path
     broken.write_bytes(broken.read_bytes()[:4000])
     no_face.write_text(
@@ -97,7 +107,7 @@ def test_bad_scans_are_listed_with_their_reason_and_counted(faces, tmp_path, sma
     records[0].path.with_suffix(".bnd").write_text("1 2 3\n")
     outcome = run(faces, tmp_path / "store", small_store_settings)
     manifest = outcome.manifest
-    assert outcome.num_new == 1
+    assert outcome.num_new == 7
     assert manifest.num_samples == 4
     skipped = {scan.sample_id: scan for scan in manifest.skipped}
     assert set(skipped) == {records[k].sample_id for k in (1, 3, 5)}
@@ -134,7 +144,7 @@ def test_no_good_scan_at_all(faces, tmp_path, small_store_settings):
 
 def test_nothing_to_prepare(tmp_path, small_store_settings):
     with pytest.raises(StoreError, match="no scan to prepare"):
-        prepare([], tmp_path, small_store_settings, layout="x", synthetic=True, read_scan=LAYOUT.read_scan)
+        prepare([], tmp_path, small_store_settings, layout="x", synthetic=True)
 
 
 def test_a_missing_part_is_made_again_with_the_same_bytes(synthetic_faces, store, prepared_store, small_store_settings):
@@ -143,8 +153,8 @@ def test_a_missing_part_is_made_again_with_the_same_bytes(synthetic_faces, store
     (store / "parts" / ".M0001.part" / "views.arrow").write_bytes(b"half")
     seen: list[tuple[int, int]] = []
     outcome = run(synthetic_faces, store, small_store_settings, progress=lambda *counts: seen.append(counts))
-    assert outcome.num_new == 1
-    assert seen == [(1, 2), (2, 2)]
+    assert outcome.num_new == 7
+    assert seen == [(7, 14), (14, 14)]
     assert content(store) == content(prepared_store)
 
 
@@ -178,7 +188,7 @@ def test_other_settings_are_refused(synthetic_faces, store, prepared_store, smal
 def test_a_changed_source_is_refused(faces, store, small_store_settings):
     scan = next((faces / "F0001").glob("*.wrl"))
     scan.write_bytes(scan.read_bytes() + b"# a comment\n")
-    with pytest.raises(StoreError, match=r"the scans of F0001 changed since .* delete that folder and try again"):
+    with pytest.raises(StoreError, match=r"the scans of F0001 changed since .* delete it and try again"):
         run(faces, store, small_store_settings)
 
 
@@ -191,7 +201,7 @@ def test_a_lost_and_an_added_scan_are_refused(faces, store, small_store_settings
 
 def test_another_data_set_is_refused(faces, store, small_store_settings):
     shutil.rmtree(faces / "M0001")
-    with pytest.raises(StoreError, match="holds subject M0001, which is not in the data set given"):
+    with pytest.raises(StoreError, match="holds M0001, which is not in the data set given"):
         run(faces, store, small_store_settings)
 
 
@@ -232,12 +242,12 @@ def edit(store: Path, change) -> None:
         (lambda v: v["settings"]["views"].update(size=96), "do not match their digest; the file was edited"),
         (lambda v: v["settings"]["normalise"].update(crop_radius_mm=90.0), "do not match their digest"),
         (lambda v: v.update(settings_digest="0" * 64), "do not match their digest"),
-        (lambda v: v.update(format_version=99), "format version 99, expected 1"),
+        (lambda v: v.update(format_version=99), "format version 99, expected 2"),
         (lambda v: v.pop("content_hash"), "content_hash"),
         (lambda v: v["settings"]["views"].update(colour="red"), "field missing or of the wrong kind"),
         (lambda v: v.update(skipped=[{"who": "me"}]), "field missing or of the wrong kind"),
-        (lambda v: v.update(num_samples=15), "holds 14 scans, its manifest says 15"),
-        (lambda v: v.update(subjects=["F0001"]), "holds 7 scans, its manifest says 14"),
+        (lambda v: v.update(num_samples=15), "holds 14 samples, its manifest says 15"),
+        (lambda v: v.update(parts=["F0001"]), "holds 7 samples, its manifest says 14"),
     ],
 )
 def test_an_edited_manifest_is_refused(store, change, message):
@@ -275,56 +285,63 @@ def test_a_damaged_part_info_is_a_store_error(synthetic_faces, store, small_stor
         run(synthetic_faces, store, small_store_settings)
 
 
-def test_a_failing_writer_leaves_no_half_part(synthetic_faces, tmp_path, small_store_settings, monkeypatch):
-    record = LAYOUT.index(synthetic_faces).records[0]
-    scan = PreparedScan(record=record, digest="0" * 64, images=np.zeros((3, 8, 8, 3), np.uint8))
+def test_a_failing_writer_leaves_no_half_part(synthetic_faces, tmp_path, monkeypatch):
+    sample = sample_of(recordings_of(synthetic_faces)[0], digest="0" * 64)
+    packed = pack(sample, np.zeros((3, 8, 8, 3), np.uint8))
+    info = PartInfo(
+        name="F0001",
+        settings_digest="d",
+        sources=((sample.sample_id, "1" * 64),),
+        samples=((sample.sample_id, "F0001", "0" * 64),),
+        skipped=(),
+        bad_frames=(),
+    )
     folder = tmp_path / "parts" / "F0001"
     monkeypatch.setattr("smilevlm.store.parts.json.dumps", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_part(folder, subject="F0001", settings_digest="d", scans=[scan], skipped=[])
+        write_part(folder, info, [packed])
     assert list(folder.parent.iterdir()) == []
     monkeypatch.undo()
-    write_part(folder, subject="F0001", settings_digest="d", scans=[scan], skipped=[])
-    info = read_part_info(folder)
-    assert info.sources == ((record.sample_id, record.path.name, record.path.stat().st_size, "0" * 64),)
+    write_part(folder, info, [packed])
+    assert read_part_info(folder) == info
     assert sorted(path.name for path in folder.parent.iterdir()) == ["F0001"]
 
 
-def read_then_die(record: ScanRecord):
-    if record.subject == "M0001":
-        raise KeyboardInterrupt
-    return LAYOUT.read_scan(record)
-
-
 def test_a_stopped_run_keeps_what_is_finished_and_goes_on(
-    synthetic_faces, tmp_path, small_store_settings, prepared_store
+    synthetic_faces, tmp_path, small_store_settings, prepared_store, monkeypatch
 ):
+    def read_then_die(frame: FrameFile, **options):
+        if frame.path.name.startswith("M0001"):
+            raise KeyboardInterrupt
+        return read_frame(frame, **options)
+
     store = tmp_path / "store"
+    monkeypatch.setattr("smilevlm.store.work.read_frame", read_then_die)
     with pytest.raises(KeyboardInterrupt):
-        run(synthetic_faces, store, small_store_settings, read_scan=read_then_die)
+        run(synthetic_faces, store, small_store_settings)
     assert sorted(path.name for path in (store / "parts").iterdir()) == ["F0001"]
     assert not (store / MANIFEST_NAME).exists()
-    assert run(synthetic_faces, store, small_store_settings).num_new == 1
+    monkeypatch.undo()
+    assert run(synthetic_faces, store, small_store_settings).num_new == 7
     assert content(store) == content(prepared_store)
 
 
-def refuse_one(record: ScanRecord):
-    if record.expression == "happy":
-        raise MeshError("no good", path=record.path, line=3)
-    return LAYOUT.read_scan(record)
+def test_the_reason_keeps_the_line_but_not_the_machines_path(faces, tmp_path, small_store_settings, monkeypatch):
+    def refuse_one(frame: FrameFile, **options):
+        if "_HA" in frame.path.name:
+            raise MeshError("no good", path=frame.path, line=3)
+        return read_frame(frame, **options)
 
-
-def test_the_reason_keeps_the_line_but_not_the_machines_path(faces, tmp_path, small_store_settings):
     shutil.rmtree(faces / "M0001")
-    (skipped,) = run(faces, tmp_path / "store", small_store_settings, read_scan=refuse_one).manifest.skipped
-    assert "no good" in skipped.reason
-    assert "3" in skipped.reason
+    monkeypatch.setattr("smilevlm.store.work.read_frame", refuse_one)
+    (skipped,) = run(faces, tmp_path / "store", small_store_settings).manifest.skipped
+    assert skipped.reason == f"{skipped.path}:3: no good"
     assert str(tmp_path) not in skipped.reason
 
 
 def test_settings_survive_json():
     settings = PrepareSettings(views=ViewSettings(angles_deg=(-45.0, 45.0), size=96), normalise=NormaliseSettings())
-    values = json.loads(json.dumps({"views": vars(settings.views), "normalise": vars(settings.normalise)}))
+    values = json.loads(json.dumps(asdict(settings)))
     again = prepare_settings_from(values)
     assert again == settings
     assert again.digest == settings.digest

@@ -1,0 +1,118 @@
+"""Index of BU-4DFE as its owner stores it: `<root>/F001/Happy/000.wrl` with its `.jpg`, landmarks in a tree of their own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from smilevlm.datasets.index import DataIndex, Expected
+from smilevlm.datasets.tree import (
+    LANDMARK_SUFFIXES,
+    TEXTURE_SUFFIXES,
+    Findings,
+    by_number,
+    numbered_frames,
+    some,
+    subject_folders,
+)
+from smilevlm.labels import BASIC_EXPRESSIONS, canonical_expression
+from smilevlm.errors import LayoutError
+from smilevlm.readers import is_folder
+from smilevlm.store import FrameFile, Recording
+
+_SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)
+_LANDMARK_TREE = re.compile(r"BU4DFE_BND.*", re.IGNORECASE)
+_WORDS = {"angry": "Angry", "disgust": "Disgust", "fear": "Fear", "happy": "Happy", "sad": "Sad",
+          "surprise": "Surprise"}  # fmt: skip
+COMPLETE = Expected(
+    num_subjects=101,
+    num_recordings=606,
+    per_subject=dict.fromkeys(BASIC_EXPRESSIONS, 1),
+    source="Yin et al., FG 2008: 101 subjects, six sequences each",
+)
+
+
+def index_bu4dfe(root: Path) -> DataIndex:
+    """Find the sequences of a BU-4DFE copy, complete or not.
+
+    Raises:
+        LayoutError: The folder is missing or holds no sequence.
+    """
+    findings = Findings(root, name="BU-4DFE", example="F001/Angry/000.wrl")
+    landmark_tree = _find_landmark_tree(findings)
+    recordings: list[Recording] = []
+    for subject, folder in subject_folders(findings, root, _SUBJECT, ignore=_LANDMARK_TREE).items():
+        sequences = _expression_folders(findings, folder)
+        for expression, word in _WORDS.items():
+            if expression not in sequences:
+                findings.problem(folder / word, "the sequence is missing")
+                continue
+            place = sequences[expression]
+            frames = _frames(findings, place, subject, word, landmark_tree)
+            if frames:
+                recordings.append(
+                    Recording(
+                        sample_id=f"{subject}_{word}",
+                        subject=subject,
+                        expression=expression,
+                        frames=frames,
+                        is_sequence=True,
+                    )
+                )
+    _remark_on_landmarks(findings, recordings, landmark_tree)
+    return findings.data_index("bu4dfe", recordings, COMPLETE)
+
+
+def _find_landmark_tree(findings: Findings) -> Path | None:
+    """`BU4DFE_BND_V1.1` is distributed by itself; people put it inside the data set's folder or beside it."""
+    for where, place in (("inside", findings.root), ("beside", findings.root.resolve().parent)):
+        for entry in findings.entries(place):
+            if _LANDMARK_TREE.fullmatch(entry.name) and is_folder(entry):
+                findings.remark(f"landmarks were looked for in {entry.name} {where} the data set's folder")
+                return entry
+    return None
+
+
+def _expression_folders(findings: Findings, folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for entry in findings.folders(folder):
+        where = findings.relative(entry)
+        try:
+            expression = canonical_expression(entry.name)
+        except LayoutError:
+            expression = None
+        if expression not in _WORDS:
+            findings.remark(f"folder {where} is no expression and was left out")
+        elif expression in found:
+            findings.remark(f"folder {where} is {expression} again, as {found[expression].name}; it was left out")
+        else:
+            found[expression] = entry
+    return found
+
+
+def _frames(
+    findings: Findings, folder: Path, subject: str, word: str, landmark_tree: Path | None
+) -> tuple[FrameFile, ...]:
+    files = findings.entries(folder)
+    landmarks = by_number(files, LANDMARK_SUFFIXES)
+    if not landmarks and landmark_tree is not None:
+        place = findings.folder(subject, word, start=landmark_tree)
+        landmarks = {} if place is None else by_number(findings.entries(place), LANDMARK_SUFFIXES)
+    frames = numbered_frames(findings, files, suffixes=(".wrl",), landmarks=landmarks) if files else ()
+    if not frames:
+        findings.problem(folder, "the sequence has no frame; expected 000.wrl, 001.wrl, ...")
+        return ()
+    textures = by_number(files, TEXTURE_SUFFIXES)
+    bare = [frame.path.name for frame in frames if frame.number not in textures]
+    if bare:
+        findings.problem(folder, f"no .jpg beside {len(bare)} of {len(frames)} meshes: {some(bare)}")
+    return frames
+
+
+def _remark_on_landmarks(findings: Findings, recordings: list[Recording], landmark_tree: Path | None) -> None:
+    frames = [frame for recording in recordings for frame in recording.frames]
+    with_landmarks = sum(frame.landmark_path is not None for frame in frames)
+    if with_landmarks == 0:
+        findings.remark("no landmarks found; they are distributed separately, as BU4DFE_BND_V1.1")
+    elif with_landmarks < len(frames):
+        findings.remark(f"landmarks found for {with_landmarks} of {len(frames)} frames")

@@ -1,0 +1,256 @@
+"""What all indexes share: names in folders and archives, numbered frames, and what a complete copy holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from smilevlm.datasets.index import DataIndex, Expected, Problem
+from smilevlm.errors import LayoutError, MeshError
+from smilevlm.readers import is_folder, list_folder, read_file
+from smilevlm.store import FrameFile, Recording
+from smilevlm.synthesis import MARKER_NAME
+
+TEXTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+LANDMARK_SUFFIXES = (".bnd", ".landmark")
+_NUMBERS = re.compile(r"\d+")
+_SHOWN_NAMES = 3
+
+
+class Findings:
+    """Collects what an index meets on its way through a copy.
+
+    Args:
+        root: The data set's folder, or an archive that holds it.
+        name: The data set's name for people.
+        example: A file of a complete copy, relative to the root, for the error message.
+
+    Raises:
+        LayoutError: The root is no folder, or the marker of a synthetic set is damaged.
+    """
+
+    def __init__(self, root: Path, *, name: str, example: str) -> None:
+        if not is_folder(root):
+            raise LayoutError(f"{root} is not a folder; expected {name}'s root, with files like {example} below it")
+        self.root = root
+        self.name = name
+        self.example = example
+        self.marker = read_marker(root)
+        self._remarks: list[str] = []
+        self._problems: list[Problem] = []
+
+    def relative(self, path: Path) -> str:
+        """The path below the root with slashes; the whole path of what lies outside."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.as_posix()
+
+    def remark(self, text: str) -> None:
+        self._remarks.append(text)
+
+    def problem(self, path: Path, reason: str) -> None:
+        self._problems.append(Problem(path=self.relative(path), reason=reason))
+
+    def entries(self, folder: Path) -> list[Path]:
+        """What lies in a folder or an archive, sorted whatever the case; hidden names are left out.
+
+        A folder that cannot be listed is empty, and a problem.
+        """
+        try:
+            found = list_folder(folder)
+        except MeshError as error:
+            self.problem(folder, error.message)
+            return []
+        shown = [entry for entry in found if not entry.name.startswith((".", "__MACOSX"))]
+        return sorted(shown, key=lambda entry: (entry.name.lower(), entry.name))
+
+    def folders(self, folder: Path) -> list[Path]:
+        """The folders directly below; archives are none."""
+        return [e for e in self.entries(folder) if not e.name.lower().endswith(".zip") and is_folder(e)]
+
+    def folder(self, *parts: str, start: Path | None = None) -> Path | None:
+        """A folder below the root or another start by its parts' names in any case; None when there is none."""
+        place = self.root if start is None else start
+        for part in parts:
+            matches = [folder for folder in self.folders(place) if folder.name.lower() == part.lower()]
+            if not matches:
+                return None
+            place = matches[0]
+        return place
+
+    def data_index(self, layout: str, recordings: Sequence[Recording], complete: Expected | None) -> DataIndex:
+        """Put everything together.
+
+        Args:
+            layout: Name of the layout.
+            recordings: In any order.
+            complete: What the published data set holds; a synthetic copy's own marker goes before it.
+
+        Raises:
+            LayoutError: There is no recording at all.
+        """
+        if not recordings:
+            raise LayoutError(
+                f"{self.root} holds no {self.name} scan; expected files like {self.example} (does the path end one "
+                "folder too high or too low?)"
+            )
+        expected = complete if self.marker is None else _written(self.marker, complete)
+        num_subjects = len({recording.subject for recording in recordings})
+        if expected is not None:
+            self._compare("subjects", num_subjects, expected.num_subjects, expected.source)
+            if expected.num_recordings is not None:
+                self._compare("recordings", len(recordings), expected.num_recordings, expected.source)
+        return DataIndex(
+            layout=layout,
+            root=self.root,
+            recordings=tuple(sorted(recordings, key=lambda r: (r.subject, r.sample_id))),
+            remarks=tuple(self._remarks),
+            problems=tuple(self._on_purpose(problem) for problem in self._problems),
+            synthetic=self.marker is not None,
+            expected=expected,
+        )
+
+    def _compare(self, what: str, found: int, expected: int, source: str) -> None:
+        text = f"{found} {what} found, a complete copy has {expected} ({source})"
+        if found < expected:
+            self.problem(self.root, text)
+        elif found > expected:
+            self.remark(text)
+
+    def _on_purpose(self, problem: Problem) -> Problem:
+        """Gaps that the maker of a synthetic set left are still gaps, and the reader may know whose they are."""
+        missing = (self.marker or {}).get("contents", {}).get("missing", ())
+        if problem.path not in missing:
+            return problem
+        return replace(problem, reason=f"{problem.reason} (left out on purpose, says {MARKER_NAME})")
+
+
+def read_marker(root: Path) -> Mapping[str, Any] | None:
+    """What the maker of a synthetic set wrote about it; None for a set without marker.
+
+    Raises:
+        LayoutError: The marker is there but damaged.
+    """
+    if not any(entry.name == MARKER_NAME for entry in list_folder(root)):
+        return None
+    try:
+        marker = json.loads(read_file(root / MARKER_NAME))
+    except (MeshError, ValueError) as error:
+        raise LayoutError(f"{root / MARKER_NAME} is damaged: {error}") from None
+    if not isinstance(marker, dict) or not isinstance(marker.get("contents", {}), dict):
+        raise LayoutError(f"{root / MARKER_NAME} is damaged: expected an object")
+    return marker
+
+
+def _written(marker: Mapping[str, Any], complete: Expected | None) -> Expected | None:
+    contents = marker.get("contents", {})
+    num_subjects, num_recordings = contents.get("num_subjects"), contents.get("num_recordings")
+    if not isinstance(num_subjects, int) or not isinstance(num_recordings, int | None):
+        return None
+    per_subject = {} if complete is None else complete.per_subject
+    return Expected(
+        num_subjects=num_subjects, num_recordings=num_recordings, per_subject=per_subject, source=MARKER_NAME
+    )
+
+
+def subject_folders(
+    findings: Findings, place: Path, pattern: re.Pattern[str], *, ignore: re.Pattern[str] | None = None
+) -> dict[str, Path]:
+    """Subjects' folders and archives below a place, by the subject's name in capitals.
+
+    Args:
+        findings: Gets a remark on every other folder, and a problem for an archive that cannot be opened.
+        place: Where to look.
+        pattern: What a subject is called; matched in any case.
+        ignore: Folders that belong to the data set but hold no subject.
+    """
+    found: dict[str, Path] = {}
+    for entry in findings.entries(place):
+        packed = entry.name.lower().endswith(".zip")
+        name = entry.name[: -len(".zip")] if packed else entry.name
+        if not pattern.fullmatch(name):
+            if not packed and is_folder(entry) and not (ignore and ignore.fullmatch(name)):
+                findings.remark(f"folder {findings.relative(entry)} is no subject folder and was left out")
+        elif not is_folder(entry):
+            if packed:
+                findings.problem(entry, "not a readable zip archive")
+        elif name.upper() in found:
+            kept = findings.relative(found[name.upper()])
+            findings.remark(f"{findings.relative(entry)} is subject {name.upper()} again, as {kept}; it was left out")
+        else:
+            # `F001.zip` holds `F001/T1/...`, or `T1/...` where a user packed it.
+            inner = [e for e in findings.entries(entry) if e.name.upper() == name.upper()] if packed else []
+            found[name.upper()] = inner[0] if inner else entry
+    return found
+
+
+def numbered_frames(
+    findings: Findings,
+    files: Sequence[Path],
+    *,
+    suffixes: Sequence[str],
+    only_digits: bool = True,
+    landmarks: Mapping[int, Path] | None = None,
+) -> tuple[FrameFile, ...]:
+    """The frames of a sequence in the order of their numbers; padding with zeros may differ from file to file.
+
+    Args:
+        findings: Gets remarks on gaps, double numbers and other names, and problems for absent textures.
+        files: What lies in the sequence's folder; not empty.
+        suffixes: Of meshes, best first: when several occur, the first one's files are the frames.
+        only_digits: Whether the whole stem must be the number; else the stem's last number counts.
+        landmarks: Landmark files by frame number; None takes those beside the meshes.
+    """
+    place = findings.relative(files[0].parent)
+    there = [s for s in suffixes if any(file.suffix.lower() == s for file in files)]
+    if len(there) > 1:
+        findings.remark(f"{place} holds meshes as {', '.join(there)}; {there[0]} was read")
+    meshes: dict[int, Path] = {}
+    doubles, unnumbered = [], []
+    for file in files:
+        if not there or file.suffix.lower() != there[0]:
+            continue
+        number = frame_number(file.stem, only_digits=only_digits)
+        if number is None:
+            unnumbered.append(file.name)
+        elif number in meshes:
+            doubles.append(file.name)
+        else:
+            meshes[number] = file
+    if doubles:
+        findings.remark(f"{place}: {some(doubles)} repeat a frame's number and were left out")
+    if unnumbered:
+        findings.remark(f"{place}: {some(unnumbered)} have no frame number and were left out")
+    numbers = sorted(meshes)
+    gaps = sum(after - before > 1 for before, after in zip(numbers, numbers[1:], strict=False))
+    if gaps:
+        findings.remark(f"{place}: {gaps} {'gap' if gaps == 1 else 'gaps'} in {len(numbers)} frames")
+    beside = by_number(files, LANDMARK_SUFFIXES, only_digits=only_digits) if landmarks is None else landmarks
+    return tuple(FrameFile(path=meshes[n], number=n, landmark_path=beside.get(n)) for n in numbers)
+
+
+def by_number(files: Sequence[Path], suffixes: Sequence[str], *, only_digits: bool = True) -> dict[int, Path]:
+    """Files of some suffixes by frame number; the first of two."""
+    found: dict[int, Path] = {}
+    for file in files:
+        if file.suffix.lower() in suffixes:
+            number = frame_number(file.stem, only_digits=only_digits)
+            if number is not None:
+                found.setdefault(number, file)
+    return found
+
+
+def frame_number(stem: str, *, only_digits: bool) -> int | None:
+    """The number a frame's file name gives; None where it gives none."""
+    numbers = _NUMBERS.findall(stem)
+    if not numbers or not stem.isascii() or (only_digits and numbers[0] != stem):
+        return None
+    return int(numbers[-1])
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"

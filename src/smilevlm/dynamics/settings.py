@@ -1,0 +1,51 @@
+"""What becomes one dynamic image: which frames of a sequence, and how they are pooled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from smilevlm.errors import SettingsError
+
+Pooling = Literal["approximate", "exact"]
+Span = Literal["sequence", "windows", "onset_apex", "apex_offset", "toward_apex"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicSettings:
+    """How a sequence becomes dynamic images. The values are part of a store's identity.
+
+    Args:
+        pooling: `approximate` weighs the frames with fixed coefficients and holds one sum; `exact` fits a ranking
+            function to the frames and holds the sampled frames of a dynamic image in memory.
+        span: `sequence` is one image of all frames; `windows` is one image per window; `onset_apex` and `apex_offset`
+            are one image of that phase; `toward_apex` is one image of both phases, the second pooled backward in time,
+            so that the apex comes last in each. Assumption A26. The last three need phases, which 4DME has.
+        num_frames: Frames per dynamic image, drawn uniformly in time with the first and the last among them; of
+            `toward_apex` per phase. A shorter stretch gives fewer. None takes all. Assumption A24.
+        window: Length of a window, in frame numbers as the data set counts. Assumption A25.
+        stride: From the beginning of one window to that of the next, in frame numbers.
+        regularisation: C of the exact pooling's linear support vector regression.
+        max_bad_share: A sequence with a larger share of unreadable frames is skipped; in [0, 1).
+    """
+
+    pooling: Pooling = "approximate"
+    span: Span = "sequence"
+    num_frames: int | None = 32
+    window: int = 50
+    stride: int = 25
+    regularisation: float = 1.0
+    max_bad_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("pooling", self.pooling, get_args(Pooling)), ("span", self.span, get_args(Span))):
+            if value not in known:
+                raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        if self.num_frames is not None and self.num_frames < 2:
+            raise SettingsError(f"num_frames is {self.num_frames}; expected 2 or more, or None for all frames")
+        if self.window < 2 or self.stride < 1:
+            raise SettingsError(f"window is {self.window} and stride {self.stride}; expected at least 2 and 1")
+        if not 0 < self.regularisation < float("inf"):
+            raise SettingsError(f"regularisation is {self.regularisation}; expected a positive number")
+        if not 0 <= self.max_bad_share < 1:
+            raise SettingsError(f"max_bad_share is {self.max_bad_share}; expected a share in [0, 1)")

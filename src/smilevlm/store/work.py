@@ -1,0 +1,163 @@
+"""The work on one part: recordings in, one Arrow file out. Runs in any process, on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smilevlm.dynamics import DynamicPools, plan_dynamic_images
+from smilevlm.errors import SmileVlmError, StoreError
+from smilevlm.geometry import normalise
+from smilevlm.store.frames import read_frame
+from smilevlm.store.manifest import BadFile, PrepareSettings
+from smilevlm.store.parts import PackedSample, PartInfo, Sample, listing_digest, pack, part_name, write_part
+from smilevlm.store.records import FrameFile, Recording
+from smilevlm.typing import ViewImages
+from smilevlm.views import render_normalised
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartJob:
+    """What becomes one part: the scans of one subject, or one sequence."""
+
+    name: str
+    recordings: tuple[Recording, ...]
+
+    def folder(self, parts: Path) -> Path:
+        return parts / part_name(self.name)
+
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        return tuple((recording.sample_id, listing_digest(recording)) for recording in self.recordings)
+
+
+def part_jobs(recordings: Sequence[Recording]) -> list[PartJob]:
+    """Recordings grouped into parts, sorted by name.
+
+    Raises:
+        StoreError: A sample id occurs twice.
+    """
+    seen: set[str] = set()
+    by_part: dict[str, list[Recording]] = {}
+    for recording in recordings:
+        if recording.sample_id in seen:
+            raise StoreError(f"the data set holds {recording.sample_id} twice")
+        seen.add(recording.sample_id)
+        name = recording.sample_id if recording.is_sequence else recording.subject
+        by_part.setdefault(name, []).append(recording)
+    return [PartJob(name=name, recordings=tuple(by_part[name])) for name in sorted(by_part)]
+
+
+def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
+    """Prepare one part and leave it in its folder, unless another process has done so meanwhile."""
+    packed: list[PackedSample] = []
+    skipped: list[BadFile] = []
+    bad_frames: list[BadFile] = []
+    sources = job.sources()
+    for recording in job.recordings:
+        bad: list[BadFile] = []
+        try:
+            prepared = list(
+                _sequence(recording, settings, bad) if recording.is_sequence else _scan(recording, settings)
+            )
+        except (SmileVlmError, OSError) as error:
+            skipped.append(_bad_file(recording, recording.path, error))
+        else:
+            packed += prepared
+            bad_frames += bad
+    info = PartInfo(
+        name=job.name,
+        settings_digest=settings.digest,
+        sources=sources,
+        samples=tuple((p.sample.sample_id, p.sample.subject, p.sample.digest) for p in packed),
+        skipped=tuple(skipped),
+        bad_frames=tuple(bad_frames),
+    )
+    folder = job.folder(parts)
+    try:
+        write_part(folder, info, packed)
+    except OSError:
+        # Two runs on one store may reach the same part; its bytes follow from the files and the settings alone.
+        if not folder.is_dir():
+            raise
+
+
+def _scan(recording: Recording, settings: PrepareSettings) -> Iterator[PackedSample]:
+    images, digest = _render(recording.frames[0], settings)
+    yield pack(sample_of(recording, digest=digest), images)
+
+
+def _sequence(recording: Recording, settings: PrepareSettings, bad: list[BadFile]) -> Iterator[PackedSample]:
+    """The dynamic images of a sequence; frames stream by, one in memory at a time."""
+    phases = recording.phases
+    numbers = [frame.number for frame in recording.frames]
+    plans = plan_dynamic_images(
+        numbers, settings.dynamics, None if phases is None else (phases.onset, phases.apex, phases.offset)
+    )
+    pools = DynamicPools(plans)
+    digests: dict[int, str] = {}
+    most_bad = settings.dynamics.max_bad_share * len(pools.needed)
+    for index in pools.needed:
+        frame = recording.frames[index]
+        try:
+            images, digests[index] = _render(frame, settings)
+        except (SmileVlmError, OSError) as error:
+            images, digests[index] = None, ""
+            bad.append(_bad_file(recording, frame.path, error))
+            if len(bad) > most_bad:
+                raise StoreError(
+                    f"{len(bad)} of {len(pools.needed)} frames could not be used, the last: {bad[-1].reason}"
+                ) from None
+        for plan, dynamic in pools.add(index, images):
+            used = "".join(digests[k] for k in sorted(set(plan.frames)))
+            yield pack(
+                sample_of(
+                    recording,
+                    name=plan.name,
+                    digest=hashlib.sha256(used.encode()).hexdigest(),
+                    span=(plan.first_number, plan.last_number),
+                ),
+                dynamic,
+            )
+    for plan in pools.lost:
+        where = f"frames {plan.first_number} to {plan.last_number}"
+        bad.append(
+            BadFile(sample_id=recording.sample_id, path="", reason=f"no frame of the window could be read: {where}")
+        )
+
+
+def _render(frame: FrameFile, settings: PrepareSettings) -> tuple[ViewImages, str]:
+    loaded = read_frame(frame, load_texture=settings.views.kind == "texture")
+    face = normalise(loaded.mesh, settings.normalise)
+    return render_normalised(face.mesh, settings.views), loaded.digest
+
+
+def sample_of(recording: Recording, *, digest: str = "", name: str = "", span: tuple[int, int] = (0, 0)) -> Sample:
+    """The labels of what a recording becomes.
+
+    Args:
+        recording: A scan or sequence.
+        digest: Of the files behind it; empty before it is prepared.
+        name: Of one of several dynamic images.
+        span: Its first and last frame number.
+    """
+    return Sample(
+        sample_id=f"{recording.sample_id}_{name}" if name else recording.sample_id,
+        subject=recording.subject,
+        expression=recording.expression,
+        level=recording.level,
+        labels=recording.labels or (recording.expression,),
+        condition=recording.condition,
+        recording=recording.sample_id,
+        first_frame=span[0],
+        last_frame=span[1],
+        digest=digest,
+    )
+
+
+def _bad_file(recording: Recording, path: Path, error: Exception) -> BadFile:
+    # A store must not depend on where the data set lies, so file names stand without their folder.
+    reason = str(error).replace(f"{path.parent}{os.sep}", "")
+    return BadFile(sample_id=recording.sample_id, path=path.name, reason=reason)
