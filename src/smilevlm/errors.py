@@ -66,6 +66,10 @@ class LandmarkError(FileFormatError):
     """A landmark file that cannot be read."""
 
 
+class TableError(FileFormatError):
+    """A label table that cannot be read."""
+
+
 class LayoutError(SmileVlmError):
     """A folder that is not laid out as the named data set is."""
 

@@ -3,7 +3,14 @@
 from smilevlm.datasets.folds import refuse_shared_subjects, subject_folds, validation_subjects
 from smilevlm.datasets.index import DataIndex, Expected, Problem
 from smilevlm.datasets.layouts import LAYOUTS, index_data_set
-from smilevlm.datasets.protocols import PROTOCOLS, EvaluationProtocol, find_protocol
+from smilevlm.datasets.leaks import refuse_leaks
+from smilevlm.datasets.protocols import (
+    PROTOCOLS,
+    EvaluationProtocol,
+    find_protocol,
+    protocol_folds,
+    train_elsewhere_split,
+)
 
 __all__ = [
     "LAYOUTS",
@@ -14,7 +21,10 @@ __all__ = [
     "Problem",
     "find_protocol",
     "index_data_set",
+    "protocol_folds",
+    "refuse_leaks",
     "refuse_shared_subjects",
     "subject_folds",
+    "train_elsewhere_split",
     "validation_subjects",
 ]

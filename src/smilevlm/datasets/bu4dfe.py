@@ -1,22 +1,15 @@
-"""Index of BU-4DFE as its owner stores it: `<root>/F001/Happy/000.wrl` with its `.jpg`, landmarks in a tree of their own."""
+"""Index of BU-4DFE as its owner stores it: `<root>/F001/Happy/000.wrl` with its `.jpg`; landmarks come separately."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from smilevlm.datasets.frames import LANDMARK_SUFFIXES, by_number, textured_frames
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import (
-    LANDMARK_SUFFIXES,
-    TEXTURE_SUFFIXES,
-    Findings,
-    by_number,
-    numbered_frames,
-    some,
-    subject_folders,
-)
-from smilevlm.labels import BASIC_EXPRESSIONS, canonical_expression
+from smilevlm.datasets.tree import Findings, subject_folders
 from smilevlm.errors import LayoutError
+from smilevlm.labels import BASIC_EXPRESSIONS, canonical_expression
 from smilevlm.readers import is_folder
 from smilevlm.store import FrameFile, Recording
 
@@ -93,20 +86,11 @@ def _expression_folders(findings: Findings, folder: Path) -> dict[str, Path]:
 def _frames(
     findings: Findings, folder: Path, subject: str, word: str, landmark_tree: Path | None
 ) -> tuple[FrameFile, ...]:
-    files = findings.entries(folder)
-    landmarks = by_number(files, LANDMARK_SUFFIXES)
+    landmarks = by_number(findings.entries(folder), LANDMARK_SUFFIXES)
     if not landmarks and landmark_tree is not None:
         place = findings.folder(subject, word, start=landmark_tree)
         landmarks = {} if place is None else by_number(findings.entries(place), LANDMARK_SUFFIXES)
-    frames = numbered_frames(findings, files, suffixes=(".wrl",), landmarks=landmarks) if files else ()
-    if not frames:
-        findings.problem(folder, "the sequence has no frame; expected 000.wrl, 001.wrl, ...")
-        return ()
-    textures = by_number(files, TEXTURE_SUFFIXES)
-    bare = [frame.path.name for frame in frames if frame.number not in textures]
-    if bare:
-        findings.problem(folder, f"no .jpg beside {len(bare)} of {len(frames)} meshes: {some(bare)}")
-    return frames
+    return textured_frames(findings, folder, suffixes=(".wrl",), landmarks=landmarks)
 
 
 def _remark_on_landmarks(findings: Findings, recordings: list[Recording], landmark_tree: Path | None) -> None:

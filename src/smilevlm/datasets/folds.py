@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Int64
@@ -35,7 +36,7 @@ def subject_folds(
     for held_out in np.array_split(shuffled, num_folds):
         test = np.isin(names, held_out)
         train_indices, test_indices = np.flatnonzero(~test), np.flatnonzero(test)
-        refuse_shared_subjects(names[train_indices].tolist(), names[test_indices].tolist())
+        refuse_shared_subjects(train=names[train_indices].tolist(), test=names[test_indices].tolist())
         folds.append((train_indices, test_indices))
     return folds
 
@@ -57,10 +58,17 @@ def validation_subjects(subjects: Sequence[str], share: float, seed: int) -> tup
     return tuple(sorted(np.random.default_rng([seed, 1]).permutation(unique)[:count].tolist()))
 
 
-def refuse_shared_subjects(train: Sequence[str], test: Sequence[str]) -> None:
-    """Raises:
-    LeakError: A subject is on both sides.
+def refuse_shared_subjects(**groups: Sequence[str]) -> None:
+    """Stop unless the named groups of subjects are disjoint.
+
+    Raises:
+        LeakError: Names two groups and the subjects they share.
     """
-    shared = sorted(set(train) & set(test))
-    if shared:
-        raise LeakError(f"subjects in both training and test: {', '.join(shared[:5])} ({len(shared)} in all)")
+    for (first, some), (second, others) in combinations(groups.items(), 2):
+        if shared := sorted(set(some) & set(others)):
+            raise LeakError(f"subjects both in {first} and in {second}: {first_few(shared)}")
+
+
+def first_few(names: Sequence[str], limit: int = 5) -> str:
+    """The first names of a list that may be long."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

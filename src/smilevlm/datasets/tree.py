@@ -1,4 +1,4 @@
-"""What all indexes share: names in folders and archives, numbered frames, and what a complete copy holds."""
+"""What all indexes share: names in folders and archives, and what a complete copy holds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from typing import Any
 from smilevlm.datasets.index import DataIndex, Expected, Problem
 from smilevlm.errors import LayoutError, MeshError
 from smilevlm.readers import is_folder, list_folder, read_file
-from smilevlm.store import FrameFile, Recording
+from smilevlm.store import Recording
 from smilevlm.synthesis import MARKER_NAME
 
-TEXTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-LANDMARK_SUFFIXES = (".bnd", ".landmark")
-_NUMBERS = re.compile(r"\d+")
 _SHOWN_NAMES = 3
 
 
@@ -184,70 +181,6 @@ def subject_folders(
             inner = [e for e in findings.entries(entry) if e.name.upper() == name.upper()] if packed else []
             found[name.upper()] = inner[0] if inner else entry
     return found
-
-
-def numbered_frames(
-    findings: Findings,
-    files: Sequence[Path],
-    *,
-    suffixes: Sequence[str],
-    only_digits: bool = True,
-    landmarks: Mapping[int, Path] | None = None,
-) -> tuple[FrameFile, ...]:
-    """The frames of a sequence in the order of their numbers; padding with zeros may differ from file to file.
-
-    Args:
-        findings: Gets remarks on gaps, double numbers and other names, and problems for absent textures.
-        files: What lies in the sequence's folder; not empty.
-        suffixes: Of meshes, best first: when several occur, the first one's files are the frames.
-        only_digits: Whether the whole stem must be the number; else the stem's last number counts.
-        landmarks: Landmark files by frame number; None takes those beside the meshes.
-    """
-    place = findings.relative(files[0].parent)
-    there = [s for s in suffixes if any(file.suffix.lower() == s for file in files)]
-    if len(there) > 1:
-        findings.remark(f"{place} holds meshes as {', '.join(there)}; {there[0]} was read")
-    meshes: dict[int, Path] = {}
-    doubles, unnumbered = [], []
-    for file in files:
-        if not there or file.suffix.lower() != there[0]:
-            continue
-        number = frame_number(file.stem, only_digits=only_digits)
-        if number is None:
-            unnumbered.append(file.name)
-        elif number in meshes:
-            doubles.append(file.name)
-        else:
-            meshes[number] = file
-    if doubles:
-        findings.remark(f"{place}: {some(doubles)} repeat a frame's number and were left out")
-    if unnumbered:
-        findings.remark(f"{place}: {some(unnumbered)} have no frame number and were left out")
-    numbers = sorted(meshes)
-    gaps = sum(after - before > 1 for before, after in zip(numbers, numbers[1:], strict=False))
-    if gaps:
-        findings.remark(f"{place}: {gaps} {'gap' if gaps == 1 else 'gaps'} in {len(numbers)} frames")
-    beside = by_number(files, LANDMARK_SUFFIXES, only_digits=only_digits) if landmarks is None else landmarks
-    return tuple(FrameFile(path=meshes[n], number=n, landmark_path=beside.get(n)) for n in numbers)
-
-
-def by_number(files: Sequence[Path], suffixes: Sequence[str], *, only_digits: bool = True) -> dict[int, Path]:
-    """Files of some suffixes by frame number; the first of two."""
-    found: dict[int, Path] = {}
-    for file in files:
-        if file.suffix.lower() in suffixes:
-            number = frame_number(file.stem, only_digits=only_digits)
-            if number is not None:
-                found.setdefault(number, file)
-    return found
-
-
-def frame_number(stem: str, *, only_digits: bool) -> int | None:
-    """The number a frame's file name gives; None where it gives none."""
-    numbers = _NUMBERS.findall(stem)
-    if not numbers or not stem.isascii() or (only_digits and numbers[0] != stem):
-        return None
-    return int(numbers[-1])
 
 
 def some(names: Sequence[str]) -> str:

@@ -66,7 +66,6 @@ def _plan(
     name: str,
     times: Int64[np.ndarray, " time"],
     passes: Sequence[Int64[np.ndarray, " entry"]],
-    settings: DynamicSettings,
 ) -> DynamicPlan:
     frames = np.concatenate(passes)
     # The mean over passes: what both phases show counts as much as in one.

@@ -1,7 +1,7 @@
 """Zero-shot classification and the scores of one fold, on arrays; `recogniser` holds a model and its prompts."""
 
 from smilevlm.evaluation.examples import draw_examples, make_example
-from smilevlm.evaluation.fold_score import predict, refuse_overlap, score_fold
+from smilevlm.evaluation.fold_score import predict, score_fold
 from smilevlm.evaluation.metrics import (
     Metrics,
     classification_metrics,
@@ -27,7 +27,6 @@ __all__ = [
     "predict",
     "predicted_classes",
     "probabilities",
-    "refuse_overlap",
     "score_fold",
     "spread",
     "subject_bootstrap_interval",

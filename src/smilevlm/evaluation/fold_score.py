@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from smilevlm.errors import LeakError, SettingsError
+from smilevlm.datasets import refuse_shared_subjects
+from smilevlm.errors import SettingsError
 from smilevlm.evaluation.metrics import classification_metrics, subject_bootstrap_interval
 from smilevlm.evaluation.zero_shot import Prototypes, predicted_classes, zero_shot_scores
 from smilevlm.results import FoldResult
@@ -57,7 +57,7 @@ def score_fold(
         SettingsError: Numbers of samples or views differ, a class is unknown, or weights do not sum to one.
         CheckpointError: An embedding is zero or not finite.
     """
-    refuse_overlap(train=train_subjects, validation=validation_subjects, test=subjects)
+    refuse_shared_subjects(train=train_subjects, validation=validation_subjects, test=subjects)
     angles = _distinct_angles(view_angles_deg)
     _check_sizes(z_views, z_fused, view_weights, len(truth), len(subjects), len(angles))
     if unknown := sorted(set(truth) - set(prototypes.classes)):
@@ -108,18 +108,6 @@ def score_fold(
 def predict(embeddings: Float[np.ndarray, "n dim"], prototypes: Prototypes) -> Int[np.ndarray, " n"]:
     """Index of the nearest class of each embedding; among equals the first."""
     return predicted_classes(zero_shot_scores(embeddings, prototypes))
-
-
-def refuse_overlap(**groups: Sequence[str]) -> None:
-    """Stop unless the named groups of subjects are disjoint.
-
-    Raises:
-        LeakError: Names the groups and the subjects they share.
-    """
-    for (first, some), (second, others) in combinations(groups.items(), 2):
-        if shared := sorted(set(some) & set(others)):
-            names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
-            raise LeakError(f"subjects both in {first} and in {second}: {names}; nothing is scored")
 
 
 def _distinct_angles(view_angles_deg: Sequence[float | int]) -> list[float]:

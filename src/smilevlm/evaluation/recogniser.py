@@ -15,8 +15,8 @@ from smilevlm.errors import CheckpointError, PromptError, SettingsError
 from smilevlm.evaluation.zero_shot import Prototypes, class_prototypes
 from smilevlm.files import write_atomically
 from smilevlm.prompts import PromptEmbeddings
-from smilevlm.prompts.text_tower import one_thread
 from smilevlm.store.manifest import PrepareSettings, prepare_settings_from
+from smilevlm.threads import one_thread
 
 if TYPE_CHECKING:
     from smilevlm.models import SmileVlm

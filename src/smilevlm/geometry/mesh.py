@@ -63,8 +63,12 @@ class Mesh:
     ) -> Mesh:
         """The same mesh with every point p moved to scale * rotation @ (p + translation)."""
 
+        from smilevlm.geometry import kernels
+
         def move(points: np.ndarray) -> np.ndarray:
-            return ((points + translation) @ (rotation.T * np.float32(scale))).astype(np.float32)
+            moved = np.empty(points.shape, np.float32)
+            kernels.move_points(points, rotation, translation, scale, moved)
+            return moved
 
         names = list(self.landmarks)
         points = move(np.array([self.landmarks[name] for name in names], np.float32).reshape(-1, 3))

@@ -98,10 +98,12 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     Assumption A4: the nose tip is the landmark of that name where there is one, else the foremost point near the
     nose of the registered mean face.
     """
+    from smilevlm.geometry import kernels
+
     if mesh.num_vertices < 100:
         raise MeshError(f"a face needs at least 100 vertices; the mesh has {mesh.num_vertices}")
-    finite = np.asarray(np.isfinite(mesh.vertices).all(axis=1))
-    mesh = keep_points(mesh, finite)
+    if not np.isfinite(mesh.vertices).all():
+        mesh = keep_points(mesh, np.asarray(np.isfinite(mesh.vertices).all(axis=1)))
     if mesh.num_vertices < 100:
         raise MeshError(f"only {mesh.num_vertices} vertices have finite coordinates; a face needs at least 100")
     if not mesh.is_point_cloud:
@@ -109,7 +111,7 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
         mesh = keep_faces(mesh, np.ones(mesh.num_faces, bool))
     mm_per_unit, unit = find_unit(mesh.vertices)
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
-    centre = np.median(mesh.vertices.astype(np.float64), axis=0).astype(np.float32)
+    centre = np.median(mesh.vertices.T.astype(np.float64, order="C"), axis=1).astype(np.float32)
     mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
     if mesh.is_point_cloud:
         mesh = keep_points(mesh, drop_stray_points(mesh.vertices))
@@ -127,8 +129,8 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     rotation = fit.rotation.astype(np.float32) if settings.correct_pose else _IDENTITY
     mesh = mesh.transformed(rotation, (-fit.nose_mm).astype(np.float32))
     mesh = mesh.transformed(_IDENTITY, -_nose_tip(mesh))
-    distance = np.sqrt((mesh.vertices**2).sum(axis=1))
-    keep = (distance <= settings.crop_radius_mm) & (mesh.vertices[:, 2] >= -settings.crop_depth_mm)
+    keep = np.empty(mesh.num_vertices, bool)
+    kernels.inside_crop(mesh.vertices, settings.crop_radius_mm, settings.crop_depth_mm, keep)
     return NormalisedFace(
         mesh=keep_points(mesh, keep),
         unit=unit,
@@ -146,12 +148,13 @@ def _surface_points(mesh: Mesh, max_points: int) -> Vertices:
     """About `max_points` points spread over the surface, always the same ones for the same mesh."""
     points = mesh.vertices
     # What is far outside the bulk is no face, and would only stretch the search.
-    points = points[drop_stray_points(points)]
-    if not mesh.is_point_cloud and len(points) < max_points:
-        points = np.concatenate([points, mesh.vertices[mesh.faces].mean(axis=1)])
-    if len(points) > max_points:
-        points = points[np.linspace(0, len(points) - 1, max_points).astype(np.int64)]
-    return points.astype(np.float32)
+    rows = np.flatnonzero(drop_stray_points(points))
+    if not mesh.is_point_cloud and len(rows) < max_points:
+        points = np.concatenate([points[rows], mesh.vertices[mesh.faces].mean(axis=1)])
+        rows = np.arange(len(points))
+    if len(rows) > max_points:
+        rows = rows[np.linspace(0, len(rows) - 1, max_points).astype(np.int64)]
+    return points[rows].astype(np.float32)
 
 
 def _best_fit(points: Vertices, landmarks: Mapping[str, np.ndarray]) -> RigidFit:

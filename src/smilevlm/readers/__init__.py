@@ -1,6 +1,8 @@
 """File bytes to and from `Mesh`, and the BU landmark files. One file per format; numba is loaded on first use."""
 
 from smilevlm.readers.archives import file_size, is_file, is_folder, list_folder, read_file
+from smilevlm.readers.bnt import find_v_direction, write_bnt
+from smilevlm.readers.bosphorus_landmarks import BOSPHORUS_LABELS, read_lm2, read_lm3, write_lm2, write_lm3
 from smilevlm.readers.files import MESH_SUFFIXES, parse_mesh, read_mesh, write_mesh
 from smilevlm.readers.landmarks import (
     BndLandmarks,
@@ -19,10 +21,12 @@ from smilevlm.readers.textures import read_texture
 from smilevlm.readers.vrml_writer import write_bu3dfe_vrml, write_bu4dfe_vrml
 
 __all__ = [
+    "BOSPHORUS_LABELS",
     "MESH_SUFFIXES",
     "BndLandmarks",
     "PseLandmarks",
     "file_size",
+    "find_v_direction",
     "is_file",
     "is_folder",
     "list_folder",
@@ -30,12 +34,17 @@ __all__ = [
     "read_bnd",
     "read_file",
     "read_landmarks",
+    "read_lm2",
+    "read_lm3",
     "read_mesh",
     "read_pse",
     "read_texture",
     "write_bnd",
+    "write_bnt",
     "write_bu3dfe_vrml",
     "write_bu4dfe_vrml",
+    "write_lm2",
+    "write_lm3",
     "write_mesh",
     "write_mtl",
     "write_obj",

@@ -9,6 +9,7 @@ from pathlib import Path
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.readers.archives import read_file
+from smilevlm.readers.bnt import read_bnt
 from smilevlm.readers.obj import read_obj, write_obj
 from smilevlm.readers.off import read_off, write_off
 from smilevlm.readers.ply import read_ply, write_ply
@@ -23,6 +24,7 @@ READERS: dict[str, Reader] = {
     ".vrml": lambda data, path, load_texture: read_vrml(data, path=path, load_texture=load_texture),
     ".obj": lambda data, path, load_texture: read_obj(data, path=path, load_texture=load_texture),
     ".ply": lambda data, path, load_texture: read_ply(data, path=path, load_texture=load_texture),
+    ".bnt": lambda data, path, load_texture: read_bnt(data, path=path, load_texture=load_texture),
     ".stl": lambda data, path, _: read_stl(data, path=path),
     ".off": lambda data, path, _: read_off(data, path=path),
     ".xyz": lambda data, path, _: read_point_cloud(data, path=path),
@@ -37,8 +39,8 @@ def read_mesh(path: str | os.PathLike[str], *, load_texture: bool = True) -> Mes
     """Read a scan of any supported format, chosen by the file's suffix in any case.
 
     Args:
-        path: A `.wrl`, `.vrml`, `.obj`, `.ply`, `.stl` or `.off` mesh, or a point cloud of lines `x y z` (`.xyz`,
-            `.txt`, `.pts`, `.csv`).
+        path: A `.wrl`, `.vrml`, `.obj`, `.ply`, `.bnt`, `.stl` or `.off` mesh, or a point cloud of lines `x y z`
+            (`.xyz`, `.txt`, `.pts`, `.csv`).
         load_texture: Also read the texture image, where the format has one. A missing image is no error.
 
     Returns:

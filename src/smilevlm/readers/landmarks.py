@@ -1,4 +1,4 @@
-"""BU landmark files: `.bnd` (83 points of a scan) and `.pse` (points and pose of a raw scan)."""
+"""BU landmark files: `.bnd` (83 points of a scan) and `.pse` (points and pose of a raw scan); the way in for all."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from smilevlm.errors import LandmarkError, MeshError
+from smilevlm.errors import LandmarkError
+from smilevlm.readers._label_text import coordinates, landmark_lines
 from smilevlm.readers._sinks import TextSink
-from smilevlm.readers.archives import read_file
+from smilevlm.readers.bndplus import read_bndplus
+from smilevlm.readers.bosphorus_landmarks import read_lm3
 
 NUM_BND_LANDMARKS = 83
 PSE_BND_NUMBERS = (1, 5, 9, 13, 40, 45, 84, 85)
 """Which .bnd landmark each row of a complete .pse is; 84 and 85 occur in .pse files only."""
-MAX_LANDMARK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -107,33 +108,14 @@ def read_landmarks(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    try:
-        data = read_file(path)
-    except MeshError as error:
-        raise LandmarkError(error.message, path=path) from error
-    if len(data) > MAX_LANDMARK_BYTES:
-        raise LandmarkError("more than a megabyte, expected a few dozen rows 'index x y z'", path=path)
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
-    return [(number, line.split()) for number, line in enumerate(text.split("\n"), 1)]
+    return [(number, line.split()) for number, line in enumerate(landmark_lines(path), 1)]
 
 
 def _parse(path: Path, number: int, fields: list[str]) -> tuple[int, list[float]]:
-    if len(fields) != 4:
-        raise LandmarkError(f"{len(fields)} fields, expected 'index x y z'", path=path, line=number)
-    values = [_number(path, number, field) for field in fields]
-    if values[0] != math.floor(values[0]) or abs(values[0]) >= 2**31:
+    index, *point = coordinates(path, number, fields, "index x y z")
+    if index != math.floor(index) or abs(index) >= 2**31:
         raise LandmarkError(f"column 0 is {fields[0]!r}, expected a whole index", path=path, line=number)
-    return int(values[0]), values[1:]
-
-
-def _number(path: Path, number: int, field: str) -> float:
-    try:
-        value = float(field)
-    except ValueError:
-        raise LandmarkError(f"expected a number, found {field[:24]!r}", path=path, line=number) from None
-    if not abs(value) <= np.finfo(np.float32).max:
-        raise LandmarkError(f"{field[:24]!r} is not a finite float32", path=path, line=number)
-    return value
+    return int(index), point
 
 
 def write_bnd(
@@ -180,4 +162,6 @@ _LANDMARK_READERS: dict[str, Callable[[Path], dict[str, Float32[np.ndarray, " 3"
     ".bnd": lambda path: read_bnd(path).named(),
     ".landmark": lambda path: read_bnd(path).named(),
     ".pse": lambda path: read_pse(path).named(),
+    ".lm3": read_lm3,
+    ".bndplus": read_bndplus,
 }

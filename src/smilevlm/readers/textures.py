@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from smilevlm.errors import MeshError
-from smilevlm.readers.archives import is_file, list_folder, read_file
+from smilevlm.readers.archives import is_file, list_names, read_file
 from smilevlm.typing import RgbImage
 
 TEXTURE_SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png")
@@ -100,25 +100,26 @@ def find_texture(mesh_path: Path, names: Iterable[str]) -> Path | None:
 
 def find_beside(mesh_path: Path, names: Iterable[str]) -> Path | None:
     """The first of `names` in the mesh's folder, exact case preferred."""
-    listing: dict[str, list[Path]] | None = None
+    folder = mesh_path.parent
+    listing: dict[str, list[str]] | None = None
     for name in names:
         if not name:
             continue
-        if is_file(mesh_path.parent / name):
-            return mesh_path.parent / name
-        if listing is None:  # slow in a folder of a thousand frames: only when the exact name is not there
-            listing = _by_lower_name(mesh_path.parent)
-        for entry in listing.get(name.lower(), []):
-            if is_file(entry):
-                return entry
+        if is_file(folder / name):
+            return folder / name
+        if listing is None:  # slow in a folder of thousands of frames: only when the exact name is not there
+            listing = _by_lower_name(folder)
+        for other in sorted(listing.get(name.lower(), [])):
+            if is_file(folder / other):
+                return folder / other
     return None
 
 
-def _by_lower_name(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
+def _by_lower_name(folder: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     try:
-        for entry in list_folder(folder):
-            found.setdefault(entry.name.lower(), []).append(entry)
+        for name in list_names(folder):
+            found.setdefault(name.lower(), []).append(name)
     except MeshError:
         return {}
     return found

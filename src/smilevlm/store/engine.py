@@ -26,20 +26,32 @@ def run_everywhere(
 
     Raises:
         MissingExtraError: `scheduler` is given without the extra `distributed`.
-        StoreError: No scheduler answers.
+        StoreError: No scheduler answers, or a process on this machine was killed.
     """
     from joblib import Parallel, delayed
 
     if not calls:
         return
     numbered = (delayed(_numbered)(index, work, call) for index, call in enumerate(calls))
-    with _backend(scheduler):
+    with _backend(scheduler), _dead_workers_explained():
         yield from Parallel(n_jobs=jobs if scheduler is None else -1, return_as="generator_unordered")(numbered)
 
 
 def _numbered(index: int, work: Callable[..., None], call: tuple[Any, ...]) -> int:
     work(*call)
     return index
+
+
+@contextmanager
+def _dead_workers_explained() -> Iterator[None]:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    try:
+        yield
+    except TerminatedWorkerError:
+        raise StoreError(
+            "a worker process was killed, most often for want of memory; run again to go on, with fewer --jobs"
+        ) from None
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def _sequence(recording: Recording, settings: PrepareSettings, bad: list[BadFile
     plans = plan_dynamic_images(
         numbers, settings.dynamics, None if phases is None else (phases.onset, phases.apex, phases.offset)
     )
-    pools = DynamicPools(plans)
+    pools = DynamicPools(plans, settings.dynamics)
     digests: dict[int, str] = {}
     most_bad = settings.dynamics.max_bad_share * len(pools.needed)
     for index in pools.needed:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int32
-from scipy import ndimage
 
+from smilevlm.synthesis.photograph import photograph
 from smilevlm.synthesis.scanner import Scan
 from smilevlm.typing import RgbImage
-from smilevlm.views import kernels
 
 _CAMERA_YAW_DEG = (-35.0, 35.0)
 _PICTURE_X_MM = (-30.0, 160.0)
@@ -51,7 +50,7 @@ def make_atlas(scan: Scan, photographed: Scan, *, size: int, shade: float = 0.25
     for side in range(len(_CAMERA_YAW_DEG)):
         u, v, depth = _project(photographed.head_vertices, side)
         mine = np.ascontiguousarray(triangles[triangle_side == side])
-        texture[:, side * half : side * half + half] = _photograph(
+        texture[:, side * half : side * half + half] = photograph(
             photographed,
             mine,
             (u * half).astype(np.float32),
@@ -74,8 +73,7 @@ def _polygon_side(scan: Scan) -> np.ndarray:
 def _triangles_by_side(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
     side = _polygon_side(scan)
     quads = scan.polygons[:, 3] >= 0
-    triangles = np.concatenate([scan.polygons[:, :3], scan.polygons[quads][:, [0, 2, 3]]])
-    return triangles.astype(np.int32), np.concatenate([side, side[quads]])
+    return scan.triangles, np.concatenate([side, side[quads]])
 
 
 def _project(head_vertices: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,38 +87,6 @@ def _project(head_vertices: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarr
     u = np.clip((x - left) / (right - left), 0, 1)
     v = np.clip((head_vertices[:, 1] - bottom) / (top - bottom), 0, 1)
     return u, v, depth.astype(np.float32)
-
-
-def _photograph(
-    scan: Scan,
-    faces: np.ndarray,
-    x_px: np.ndarray,
-    y_px: np.ndarray,
-    depth: np.ndarray,
-    shape: tuple[int, int],
-    shade: float,
-) -> np.ndarray:
-    depth_map = np.full(shape, kernels.EMPTY, np.float32)
-    cover = np.full(shape, -1, np.int32)
-    kernels.rasterise(x_px, y_px, depth, faces, depth_map, cover)
-    weights = np.zeros((*shape, 2), np.float32)
-    kernels.barycentric(x_px, y_px, faces, cover, weights)
-    drawn = cover >= 0
-    second, third = weights[drawn][:, 0, None], weights[drawn][:, 1, None]
-    corner = scan.colors[faces[cover[drawn]]]
-    color = corner[:, 0] * (1 - second - third) + corner[:, 1] * second + corner[:, 2] * third
-    a, b, c = (scan.vertices[faces[cover[drawn]]][:, k] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    facing = np.abs(normal[:, 2]) / np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
-    image = np.full((*shape, 3), 40, np.uint8)
-    image[drawn] = np.clip(color * (1 - shade + shade * facing)[:, None], 0, 255)
-    # Interpolation at the rim must not pick up background, so the rim's colour goes on a little outside.
-    nearest = np.zeros((2, *shape), np.int32)
-    distance = np.zeros(shape)
-    ndimage.distance_transform_edt(~drawn, return_indices=True, distances=distance, indices=nearest)
-    rim = (distance > 0) & (distance <= 6)
-    image[rim] = image[nearest[0][rim], nearest[1][rim]]
-    return image
 
 
 def _unwrap(scan: Scan, texture: RgbImage, uv_of_side: np.ndarray) -> Atlas:

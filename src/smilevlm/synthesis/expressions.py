@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
+from smilevlm.labels import NEUTRAL
 from smilevlm.synthesis.people import Person
 
 LEVEL_INTENSITY: Mapping[int, float] = {1: 0.4, 2: 0.6, 3: 0.8, 4: 1.0}
@@ -67,6 +67,22 @@ RECIPES: Mapping[str, Recipe] = {
         optional={"mouthLowerDown": (0.4, 0.4), "mouthFrown": (0.25, 0.3), "mouthUpperUp": (0.15, 0.25)},
     ),
 }  # fmt: skip
+SPONTANEOUS_RECIPES: Mapping[str, Recipe] = {
+    **RECIPES,
+    # A smile held back, gaze down: AU 12 + 24 + 64 (Keltner, J. Pers. Soc. Psychol. 1995)
+    "embarrassment": Recipe(
+        core={"mouthSmile": 0.5, "mouthPress": 0.55, "eyeLookDown": 0.5},
+        optional={"mouthDimple": (0.5, 0.5), "cheekSquint": (0.4, 0.35), "mouthRollLower": (0.45, 0.5),
+                  "mouthPucker": (0.2, 0.3), "browInnerUp": (0.3, 0.4), "mouthShrugLower": (0.2, 0.3)},
+    ),
+    # AU 4 + 6 or 7 + 9 or 10 + 43 (Prkachin and Solomon, Pain 2008)
+    "pain": Recipe(
+        core={"browDown": 0.75, "eyeSquint": 0.75, "noseSneer": 0.45, "eyeBlink": 0.45},
+        optional={"cheekSquint": (0.7, 0.7), "mouthUpperUp": (0.7, 0.6), "mouthStretch": (0.4, 0.5),
+                  "jawOpen": (0.35, 0.15), "mouthPress": (0.3, 0.4), "mouthLowerDown": (0.3, 0.4)},
+    ),
+}  # fmt: skip
+"""The basic expressions and what else BP4D's tasks call forth."""
 _IDLE: Mapping[str, tuple[float, float]] = {
     # what any face does at any moment: (probability, spread)
     "eyeBlink": (0.5, 0.18), "eyeSquint": (0.3, 0.15), "jawOpen": (0.3, 0.05), "jawSide": (0.3, 0.15),
@@ -91,7 +107,7 @@ def draw_actions(
     Args:
         rng: The scan's own generator.
         person: Whose habits shape the recipe.
-        expression: A basic expression or `neutral`.
+        expression: One of `SPONTANEOUS_RECIPES` or `neutral`.
         intensity: 0 (nothing) to 1 (full).
         facial_actions: Names the head model knows.
         idle: Strength of movements that belong to no expression.
@@ -99,14 +115,11 @@ def draw_actions(
     Returns:
         Strength per action of `facial_actions`, each in [0, 1].
     """
-    if expression not in (*BASIC_EXPRESSIONS, NEUTRAL):
+    if expression != NEUTRAL and expression not in SPONTANEOUS_RECIPES:
         raise ValueError(f"{expression!r} has no recipe")
-    strength: dict[str, float] = {}
-    for action, (probability, spread) in _IDLE.items():
-        if rng.uniform() < probability:
-            strength[action] = idle * abs(rng.normal(0, spread))
+    strength = draw_idle(rng, idle)
     if expression != NEUTRAL:
-        recipe = RECIPES[expression]
+        recipe = SPONTANEOUS_RECIPES[expression]
         level = intensity * float(np.clip(rng.normal(1, 0.08), 0.7, 1.2))
         for action, full in recipe.core.items():
             add = full * level * person.habits[action] * float(np.exp(rng.normal(0, 0.15)))
@@ -116,10 +129,24 @@ def draw_actions(
             lean = 0.7 * person.preferences[action] + 0.3 * float(rng.uniform())
             if lean < probability:
                 strength[action] = strength.get(action, 0.0) + full * level * float(rng.uniform(0.5, 1.3))
-    return _by_side(rng, person, strength, facial_actions)
+    return by_side(rng, person, strength, facial_actions)
 
 
-def _by_side(
+def draw_idle(rng: np.random.Generator, idle: float) -> dict[str, float]:
+    """Strengths of movements that belong to no expression, before they are spread over the sides.
+
+    Args:
+        rng: The scan's or sequence's own generator.
+        idle: Their strength, 1 for what any face does at any moment.
+    """
+    return {
+        action: idle * abs(rng.normal(0, spread))
+        for action, (probability, spread) in _IDLE.items()
+        if rng.uniform() < probability
+    }
+
+
+def by_side(
     rng: np.random.Generator, person: Person, strength: Mapping[str, float], facial_actions: tuple[str, ...]
 ) -> dict[str, float]:
     """Spread strengths over the model's left and right actions, with the person's asymmetry."""

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int32
 from scipy import sparse
 
 from smilevlm.synthesis.anny_loading import load_anny_head, native_messages_held_back
+from smilevlm.threads import one_thread
 
 _FACE_FRAME_FROM_ANNY = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
 """MakeHuman's axes are x right, y back, z up."""
@@ -78,9 +79,7 @@ class HeadModel:
         def column(value: float) -> object:
             return torch.full((num,), float(value), dtype=torch.float64)
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        with torch.no_grad(), native_messages_held_back():
+        with torch.no_grad(), native_messages_held_back(), one_thread():
             # One person is one batch, whatever the number of processes, so that the same bits come out.
             out = self._model(
                 phenotype_kwargs={name: column(phenotype.get(name, 0.5)) for name in self.phenotypes},
@@ -90,7 +89,6 @@ class HeadModel:
                     for name in self.facial_actions
                 },
             )
-        torch.set_num_threads(threads)
         vertices = out["vertices"].numpy().astype(np.float32) * np.float32(_MM_PER_M)
         return np.ascontiguousarray(vertices @ _FACE_FRAME_FROM_ANNY.T)
 

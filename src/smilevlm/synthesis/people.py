@@ -60,6 +60,49 @@ class Person:
     preferences: Mapping[str, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tempo:
+    """How one person moves.
+
+    Args:
+        onset_s, offset_s: How long a full expression takes to come and to go, about 0.3 to 1 second.
+        hold: Share of the time between coming and going that it is held, in [0, 1].
+        brow_lead_s: How much earlier brows and eyes start than the mouth; negative when later.
+        side_lag_s: How much later the left side moves than the right; negative when earlier.
+        delays_s: Habitual delay per action (pairs share one).
+        blinks_per_s: Mean rate.
+        restlessness: Multiplier of idle movement and of the head's sway, about 1.
+    """
+
+    onset_s: float
+    offset_s: float
+    hold: float
+    brow_lead_s: float
+    side_lag_s: float
+    delays_s: Mapping[str, float]
+    blinks_per_s: float
+    restlessness: float
+
+
+def draw_tempo(rng: np.random.Generator, facial_actions: tuple[str, ...]) -> Tempo:
+    """Draw how a person moves, from a generator of its own: scans without motion do not know of it.
+
+    Args:
+        rng: The person's second generator.
+        facial_actions: Names of the actions; `Left` and `Right` pairs share a delay.
+    """
+    return Tempo(
+        onset_s=float(np.clip(np.exp(rng.normal(np.log(0.55), 0.3)), 0.28, 1.1)),
+        offset_s=float(np.clip(np.exp(rng.normal(np.log(0.75), 0.3)), 0.35, 1.4)),
+        hold=float(rng.uniform(0.3, 0.9)),
+        brow_lead_s=float(rng.normal(0.03, 0.06)),
+        side_lag_s=float(rng.normal(0, 0.02)),
+        delays_s={stem: float(rng.normal(0, 0.04)) for stem in sorted({action_stem(n) for n in facial_actions})},
+        blinks_per_s=float(rng.uniform(0.1, 0.5)),
+        restlessness=float(np.exp(rng.normal(0, 0.3))),
+    )
+
+
 def draw_person(
     rng: np.random.Generator, *, sex: str, shape_changes: tuple[str, ...], facial_actions: tuple[str, ...]
 ) -> Person:
@@ -86,7 +129,7 @@ def draw_person(
         "caucasian": float(caucasian),
     }
     skin = np.array(_SKIN_RGB[code]) * rng.normal(1, 0.06) + rng.normal(0, 3, 3)
-    pair_stems = sorted({_stem(name) for name in facial_actions})
+    pair_stems = sorted({action_stem(name) for name in facial_actions})
     return Person(
         sex=sex,
         ethnicity=code,
@@ -114,5 +157,6 @@ def _draw_shape(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, f
     return shape
 
 
-def _stem(action: str) -> str:
+def action_stem(action: str) -> str:
+    """The name that the two sides of an action share."""
     return action.removesuffix("Left").removesuffix("Right")

@@ -96,7 +96,7 @@ class Setup:
         ripple_mm: Amplitude of the long-wave error.
         ripple: Its waves: (1/mm around the head, 1/mm upward, phase).
         max_jump_mm: Neighbours further apart in depth are not joined.
-        spikes: (row share, column share, mm) of single points far off the surface, in [0, 1] of the grid.
+        spikes: (mm around the head, mm upward, height in mm) of single points far off the surface.
     """
 
     pitch_mm: float

@@ -196,8 +196,8 @@ def _sample(setup: Setup, grain: Grain, radius: np.ndarray, valid: np.ndarray) -
     for kx, ky, phase in setup.ripple:
         ripple += np.sin(kx * arc + ky * y + phase)
     shifted = shifted + setup.noise_mm * grain.noise + setup.ripple_mm * ripple / np.sqrt(len(setup.ripple))
-    for row, column, height in setup.spikes:
-        shifted[int(row * (radius.shape[0] - 1)), int(column * (radius.shape[1] - 1))] += height
+    for spike_arc, spike_y, height in setup.spikes:
+        shifted[int((TOP_MM - spike_y) / pitch), int((spike_arc + HALF_ARC_MM) / pitch)] += height
     angle = arc / _AXIS_BEHIND_NOSE_MM
     points = np.stack([shifted * np.sin(angle), y, shifted * np.cos(angle) - _AXIS_BEHIND_NOSE_MM], axis=-1)
     return points, arc.astype(np.float32)

@@ -21,11 +21,13 @@ from smilevlm.results import (
     write_results,
     write_timing,
 )
+from smilevlm.results.schema import Level
 from smilevlm.store import PreparedSet
-from smilevlm.training.fold import METRICS_NAME, check_store, read_split, split_fold
+from smilevlm.training.fold import METRICS_NAME, check_store, read_split
 from smilevlm.training.resolve import config_from
 from smilevlm.training.run import FoldJob, fold_jobs, read_run_config
 from smilevlm.training.settings import ExperimentConfig
+from smilevlm.training.splits import check_folds, refuse_split_leaks, split_fold
 
 RESULTS_NAME = "results.json"
 TIMING_NAME = "timing.json"
@@ -41,9 +43,9 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
         num_examples: Test samples to keep for the report, drawn blind to the prediction.
 
     Raises:
-        CheckpointError: No fold is trained, or a fold's split is not the recipe's.
+        CheckpointError: No fold is trained, or the fold file or a fold's split is not the recipe's.
         StoreError: The store is not the one that the run was trained on.
-        LeakError: A test subject was in training.
+        LeakError: A test subject or test sample was in training.
     """
     described = read_run_config(run)
     config = config_from(described["settings"])
@@ -51,6 +53,7 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
     check_store(config, prepared)
     if described["manifest_hash"] != prepared.manifest.content_hash:
         raise StoreError(f"{run} was trained on other data than {store} holds (manifest hashes differ)")
+    check_folds(config, prepared, run)
     jobs = [job for job in fold_jobs(config) if job.is_trained(run)]
     main = [job for job in jobs if not job.shuffled]
     if not main:
@@ -69,8 +72,8 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
         pairing_mode=config.pairing,
         pairing_name=honest_pairing_name(config.pairing),
         protocol=protocol.name,
-        level=protocol.level,
-        classes=protocol.classes,
+        level=_level(config, prepared),
+        classes=protocol.classes_of(prepared.samples),
         view_angles_deg=config.prepare.views.angles_deg,
         seeds={"folds": config.seed, "training": config.seed},
         package_version=described["package_version"],
@@ -85,11 +88,20 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
     return result
 
 
+def _level(config: ExperimentConfig, prepared: PreparedSet) -> Level:
+    """What one test sample is; whether sequences are cut into windows is up to the store, not to the protocol."""
+    chosen = find_protocol(config.protocol).select(prepared.samples)
+    if all(prepared.samples[i].first_frame == prepared.samples[i].last_frame for i in chosen):
+        return "scan"
+    return "window" if config.prepare.dynamics.span == "windows" else "sequence"
+
+
 def _score(config: ExperimentConfig, prepared: PreparedSet, run: Path, job: FoldJob) -> FoldResult:
     folder = job.folder(run)
     split, _ = read_split(folder)
     if split != split_fold(config, prepared, job.fold):
         raise CheckpointError(f"{folder} was trained on another split than the recipe's; train it again")
+    refuse_split_leaks(split, prepared)
     recogniser = load_recogniser(folder)
     embedded = recogniser.embed(prepared.load_images(split.test))
     return score_fold(

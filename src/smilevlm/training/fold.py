@@ -8,12 +8,12 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 
-from smilevlm.datasets import find_protocol, subject_folds
+from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, StoreError
 from smilevlm.evaluation.recogniser import Recogniser, save_recogniser
 from smilevlm.files import write_atomically
@@ -27,45 +27,12 @@ from smilevlm.prompts import (
 )
 from smilevlm.store import PreparedSet
 from smilevlm.training.settings import ExperimentConfig
+from smilevlm.training.splits import FoldSplit, refuse_split_leaks, split_fold
 
 FOLD_NAME = "fold.json"
 METRICS_NAME = "metrics.csv"
 Report = Callable[[int, int, float], None]
 """Called after each epoch with (epochs done, epochs in all, loss)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldSplit:
-    """Who is where in one fold; written beside the fold's weights.
-
-    Args:
-        fold: Index from zero.
-        num_folds: Folds of the protocol.
-        train_subjects, test_subjects: Disjoint.
-        train, test: Indices into the prepared set.
-    """
-
-    fold: int
-    num_folds: int
-    train_subjects: tuple[str, ...]
-    test_subjects: tuple[str, ...]
-    train: tuple[int, ...]
-    test: tuple[int, ...]
-
-
-def split_fold(config: ExperimentConfig, prepared: PreparedSet, fold: int) -> FoldSplit:
-    """The subject-independent split of one fold of the recipe's protocol."""
-    chosen = find_protocol(config.protocol).select(prepared.samples)
-    subjects = [prepared.samples[i].subject for i in chosen]
-    train, test = subject_folds(subjects, config.num_folds, config.seed)[fold]
-    return FoldSplit(
-        fold=fold,
-        num_folds=config.num_folds,
-        train_subjects=tuple(sorted({subjects[i] for i in train})),
-        test_subjects=tuple(sorted({subjects[i] for i in test})),
-        train=tuple(chosen[i] for i in train),
-        test=tuple(chosen[i] for i in test),
-    )
 
 
 def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
@@ -74,14 +41,15 @@ def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
     """
     if prepared.manifest.settings != config.prepare:
         differing = [
-            f"{room}.{name} is {getattr(got, name)!r}, the recipe has {getattr(want, name)!r}"
-            for room in ("views", "normalise")
-            for got, want in [(getattr(prepared.manifest.settings, room), getattr(config.prepare, room))]
-            for name in asdict(want)
-            if getattr(got, name) != getattr(want, name)
+            f"{room.name}.{setting.name} is {getattr(got, setting.name)!r}, "
+            f"the recipe has {getattr(want, setting.name)!r}"
+            for room in fields(config.prepare)
+            for got, want in [(getattr(prepared.manifest.settings, room.name), getattr(config.prepare, room.name))]
+            for setting in fields(want)
+            if getattr(got, setting.name) != getattr(want, setting.name)
         ]
         raise StoreError(f"{prepared.path} was prepared with other settings: {'; '.join(differing)}")
-    layout = find_protocol(config.protocol).layout
+    layout = find_protocol(config.protocol).train_layout
     if prepared.manifest.layout != layout:
         raise StoreError(f"{prepared.path} holds {prepared.manifest.layout}, the recipe's protocol needs {layout}")
 
@@ -107,6 +75,7 @@ def train_fold(
 
     Raises:
         StoreError: The store does not fit the recipe.
+        LeakError: A test sample is known from training.
         CheckpointError: The loss became infinite or NaN.
     """
     import torch
@@ -115,6 +84,7 @@ def train_fold(
     prepared = PreparedSet(store)
     check_store(config, prepared)
     split = split_fold(config, prepared, fold)
+    refuse_split_leaks(split, prepared)
     running = folder.with_name(f"{folder.name}.running")
     shutil.rmtree(running, ignore_errors=True)
     running.mkdir(parents=True)
@@ -166,8 +136,8 @@ def _fit(
     from smilevlm.training.distortions import Distortions
     from smilevlm.training.task import SmileVlmTask
 
-    protocol = find_protocol(config.protocol)
-    prompt_set = load_prompt_set(config.prompt_set, classes=protocol.classes)
+    class_names = find_protocol(config.protocol).classes_of(prepared.samples)
+    prompt_set = load_prompt_set(config.prompt_set, classes=class_names)
     tower = CachedTextTower(MiniLmTextTower())
     embeddings = embed_prompts(prompt_set, tower)
     table = embeddings.embed(pairing_texts(prompt_set, config.pairing), tower)
@@ -226,7 +196,7 @@ def _fit(
         model=model.eval(),
         prompts=embeddings,
         text_digest=tower.digest,
-        classes=protocol.classes,
+        classes=class_names,
         prepare=config.prepare,
         temperature=config.score_temperature,
         synthetic=prepared.manifest.synthetic,

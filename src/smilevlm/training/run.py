@@ -12,9 +12,10 @@ from typing import Any
 
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
-from smilevlm.store import PreparedSet, read_manifest
-from smilevlm.training.fold import FOLD_NAME, check_store, split_fold, train_fold
+from smilevlm.store import PreparedSet
+from smilevlm.training.fold import FOLD_NAME, check_store, train_fold
 from smilevlm.training.settings import ExperimentConfig
+from smilevlm.training.splits import check_folds, refuse_split_leaks, split_folds, write_folds
 from smilevlm.version import __version__
 
 CONFIG_NAME = "config.json"
@@ -84,12 +85,15 @@ def train_run(
     Raises:
         SettingsError: A fold is out of range or too small, or the run folder belongs to another recipe.
         StoreError: The store does not fit the recipe.
+        LeakError: A test sample of a fold is known from its training samples.
+        CheckpointError: The run to go on with is damaged, or its folds are not the recipe's.
     """
     if (run / CONFIG_NAME).exists() and not resume:
         raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
     wanted = fold_jobs(config, folds)
-    _check_before_claiming(config, store, wanted)
-    _claim(config, store, run)
+    prepared = PreparedSet(store)
+    _check_before_claiming(config, prepared, wanted)
+    _claim(config, prepared, run)
     missing = [job for job in wanted if not job.is_trained(run)]
     if jobs <= 1 or len(missing) <= 1:
         for job in missing:
@@ -99,15 +103,16 @@ def train_run(
     return missing
 
 
-def _check_before_claiming(config: ExperimentConfig, store: Path, wanted: Sequence[FoldJob]) -> None:
+def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, wanted: Sequence[FoldJob]) -> None:
     """Refuse what cannot be trained before a run folder exists that would then stand in the way."""
-    prepared = PreparedSet(store)
     check_store(config, prepared)
+    splits = split_folds(config, prepared)
     for job in wanted:
-        num_train = len(split_fold(config, prepared, job.fold).train)
-        if num_train < config.optimiser.batch_size:
+        split = splits[job.fold]
+        refuse_split_leaks(split, prepared)
+        if len(split.train) < config.optimiser.batch_size:
             raise SettingsError(
-                f"{job.name} has {num_train} training samples, which do not fill one batch of "
+                f"{job.name} has {len(split.train)} training samples, which do not fill one batch of "
                 f"{config.optimiser.batch_size}; lower optimiser.batch_size or use more subjects"
             )
 
@@ -157,21 +162,24 @@ class _Messenger:
         self._messages.put((name, done, total, loss))
 
 
-def _claim(config: ExperimentConfig, store: Path, run: Path) -> None:
-    """Write the resolved recipe to a new run folder, or check that a run to go on with has the same."""
+def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:
+    """Write recipe and folds to a new run folder, or check that a run to go on with has the same."""
     identity = {
         "settings": json.loads(json.dumps(asdict(config))),
-        "manifest_hash": read_manifest(store).content_hash,
+        "manifest_hash": prepared.manifest.content_hash,
     }
     path = run / CONFIG_NAME
     if not path.exists():
         run.mkdir(parents=True, exist_ok=True)
+        # The recipe comes last: a folder that has it is a run with all it needs.
+        write_folds(config, prepared, run)
         versions = {"package_version": __version__, "git_commit": git_commit()}
         write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
         return
     found = read_run_config(run)
     if {key: found.get(key) for key in identity} != identity:
         raise SettingsError(f"{run} was begun with other settings or data; it cannot be gone on with. Choose another")
+    check_folds(config, prepared, run)
 
 
 def read_run_config(run: Path) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class ExperimentConfig:
     Args:
         name: Of the recipe.
         protocol: Which samples are used, see `smilevlm.datasets.PROTOCOLS`.
-        num_folds: Subject-independent folds.
+        num_folds: Subject-independent folds; for leaving one subject out the number of subjects.
+        repeat: Which of the protocol's repeats this run is, from zero.
         prompt_set: Name or path of the prompt set.
         pairing: Where a sample's prompt comes from.
         num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
@@ -68,6 +69,7 @@ class ExperimentConfig:
     name: str
     protocol: str
     num_folds: int = 10
+    repeat: int = 0
     prompt_set: str = "basic_expressions"
     pairing: PairingMode = "class"
     num_control_folds: int = 1

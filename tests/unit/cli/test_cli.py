@@ -204,7 +204,7 @@ def test_prepare_lists_what_it_skips(command, synthetic_faces, tmp_path):
     broken.write_text("#VRML V2.0 utf8\nnonsense")
     code, out, _ = command("prepare", "bu3dfe", root, tmp_path / "store", "--size", "32", "--jobs", "1")
     assert code == 0
-    assert "6 synthetic scans of 1 subjects prepared, 1 skipped" in out
+    assert "6 synthetic samples of 1 subjects prepared, 1 scans or sequences skipped, 0 bad frames" in out
     assert f"skipped {broken.name}" in out
 
 

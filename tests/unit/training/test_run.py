@@ -12,8 +12,9 @@ import pytest
 from smilevlm.errors import CheckpointError, LeakError, SettingsError, SmileVlmError, StoreError
 from smilevlm.store import PreparedSet
 from smilevlm.training.evaluate import evaluate_run
-from smilevlm.training.fold import read_split, split_fold, train_fold
+from smilevlm.training.fold import read_split, train_fold
 from smilevlm.training.run import FoldJob, fold_jobs, git_commit, read_run_config, train_run
+from smilevlm.training.splits import split_fold
 
 COLUMNS = {
     "step", "epoch", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy", "learning_rate",
@@ -188,7 +189,7 @@ def test_a_split_that_shares_a_subject_is_refused_though_the_recipe_says_so(run,
         run / "fold_00" / "fold.json", lambda v: v.update(train_subjects=[*v["train_subjects"], *v["test_subjects"]])
     )
     monkeypatch.setattr(evaluate, "split_fold", lambda config, prepared, fold: read_split(run / f"fold_{fold:02d}")[0])
-    with pytest.raises(LeakError, match="nothing is scored"):
+    with pytest.raises(LeakError, match="both in train and in test"):
         evaluate_run(run, prepared_store)
 
 

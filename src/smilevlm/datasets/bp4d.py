@@ -1,0 +1,167 @@
+"""Index of BP4D-Spontaneous and of BP4D+: `<root>/F001/T1/2440.obj`, or `<root>/2D+3D/F001.zip` that holds the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from smilevlm.datasets.frames import textured_frames
+from smilevlm.datasets.index import DataIndex, Expected
+from smilevlm.datasets.tree import Findings, some, subject_folders
+from smilevlm.errors import FileFormatError
+from smilevlm.labels import SPONTANEOUS_EXPRESSIONS, UNLABELLED
+from smilevlm.readers import is_folder
+from smilevlm.store import Recording
+
+_SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)
+_TASK = re.compile(r"T0*([1-9]\d?)", re.IGNORECASE)
+_AU_TABLE = re.compile(r"([FM]\d{3})_T0*([1-9]\d?)\.csv", re.IGNORECASE)
+_LANDMARK_FOLDER = re.compile(r"3DFeatures|FacialLandmarks|BND", re.IGNORECASE)
+_LANDMARK_FILE = re.compile(r"([FM]\d{3})_T0*([1-9]\d?)_(\d+)\.bndplus", re.IGNORECASE)
+_BESIDE = re.compile(r"2DFeatures|3DFeatures|AUCoding|IRFeatures|Thermal|Physiology|FacialLandmarks|BND", re.IGNORECASE)
+_TOGETHER = "2D+3D"
+_SUFFIXES = (".obj", ".wrl", ".ply")
+SPONTANEOUS_TASKS: Mapping[int, str] = {
+    1: "happy", 2: "sad", 3: "surprise", 4: "embarrassment", 5: "fear", 6: "pain", 7: "angry", 8: "disgust",
+}  # fmt: skip
+"""What BP4D's tasks call forth. Source: Zhang et al., Image and Vision Computing 2014, Table 1."""
+PLUS_TASKS: Mapping[int, str] = {8: "pain"}
+"""BP4D+ numbers its tasks in another way; of the others no source at hand says what they call forth."""
+SPONTANEOUS = Expected(
+    num_subjects=41,
+    num_recordings=328,
+    per_subject=dict.fromkeys(SPONTANEOUS_EXPRESSIONS, 1),
+    source="Zhang et al., 2014: 41 subjects, 8 tasks",
+)
+PLUS = Expected(
+    num_subjects=140,
+    num_recordings=1400,
+    per_subject={"pain": 1},
+    source="Zhang et al., CVPR 2016: 140 subjects, 10 tasks",
+)
+
+
+def index_bp4d(root: Path) -> DataIndex:
+    """Find the sequences of a copy of BP4D-Spontaneous or BP4D+, unpacked or in its archives.
+
+    Which of the two it is decides what the tasks mean, and a remark says what told them apart.
+
+    Raises:
+        LayoutError: The folder is missing or holds no sequence.
+    """
+    findings = Findings(root, name="BP4D", example="F001/T1/0000.obj or 2D+3D/F001.zip")
+    place = _place(findings)
+    subjects = subject_folders(findings, place, _SUBJECT, ignore=_BESIDE)
+    tasks = {subject: _tasks(findings, folder) for subject, folder in subjects.items()}
+    plus = _is_plus(findings, place, subjects, tasks)
+    meaning, num_tasks = (PLUS_TASKS, 10) if plus else (SPONTANEOUS_TASKS, 8)
+    landmarks = _landmarks(findings)
+    recordings: list[Recording] = []
+    for subject, found in tasks.items():
+        for number in sorted({*range(1, num_tasks + 1), *found}):
+            if number not in found:
+                findings.problem(subjects[subject] / f"T{number}", "the sequence is missing")
+                continue
+            name = f"{subject}_T{number}"
+            expression = meaning.get(number, UNLABELLED)
+            recordings += _sequence(findings, name, found[number], landmarks.get(name, {}), expression)
+    _check_au_tables(findings, recordings)
+    return findings.data_index("bp4d", recordings, PLUS if plus else SPONTANEOUS)
+
+
+def _place(findings: Findings) -> Path:
+    """Where the subjects lie: in `2D+3D`, in the root, or one folder further down."""
+    together = findings.folder(_TOGETHER)
+    places = [findings.root, *findings.folders(findings.root)] if together is None else [together]
+    for place in places:
+        names = (entry for entry in findings.entries(place) if _SUBJECT.fullmatch(entry.name.split(".")[0]))
+        if any(is_folder(entry) for entry in names):
+            if place != findings.root:
+                findings.remark(f"the scans lie in {findings.relative(place)}")
+            return place
+    return findings.root
+
+
+def _tasks(findings: Findings, folder: Path) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for entry in findings.folders(folder):
+        match = _TASK.fullmatch(entry.name)
+        where = findings.relative(entry)
+        if match is None:
+            findings.remark(f"folder {where} is no task and was left out")
+        elif int(match[1]) in found:
+            findings.remark(f"folder {where} is task {match[1]} again; it was left out")
+        else:
+            found[int(match[1])] = entry
+    return found
+
+
+def _is_plus(
+    findings: Findings, place: Path, subjects: Mapping[str, Path], tasks: Mapping[str, Mapping[int, Path]]
+) -> bool:
+    late = sorted(f"{subject}/T{number}" for subject, found in tasks.items() for number in found if number > 8)
+    signs = {
+        f"a folder {_TOGETHER}": place.name.upper() == _TOGETHER,
+        "an archive per subject": any(".zip" in findings.relative(folder).lower() for folder in subjects.values()),
+        f"a task beyond T8 ({some(late)})": bool(late),
+    }
+    seen = [sign for sign, there in signs.items() if there]
+    if seen:
+        findings.remark(f"taken for BP4D+, for there is {' and '.join(seen)}; of its tasks only T8 (pain) has a class")
+    else:
+        findings.remark("taken for BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks")
+    return bool(seen)
+
+
+def _landmarks(findings: Findings) -> dict[str, dict[int, Path]]:
+    """BP4D+'s `.bndplus` files by sequence and frame, wherever below `3DFeatures` they lie."""
+    found: dict[str, dict[int, Path]] = {}
+    places = [folder for folder in findings.folders(findings.root) if _LANDMARK_FOLDER.fullmatch(folder.name)]
+    for place in places:
+        places += findings.folders(place)
+        for entry in findings.entries(place):
+            match = _LANDMARK_FILE.fullmatch(entry.name)
+            if match:
+                sequence = found.setdefault(f"{match[1].upper()}_T{match[2]}", {})
+                sequence.setdefault(int(match[3]), entry)
+    return found
+
+
+def _sequence(
+    findings: Findings, name: str, folder: Path, landmarks: Mapping[int, Path], expression: str
+) -> list[Recording]:
+    frames = textured_frames(findings, folder, suffixes=_SUFFIXES, landmarks=landmarks or None)
+    if not frames:
+        return []
+    if landmarks and min(landmarks) == 1 and frames[0].number == 0:
+        # The tracker's count begins at 1 where the files' begins at 0.
+        findings.remark(f"{name}: landmarks count from 1 and meshes from 0; they were matched so")
+        frames = tuple(replace(frame, landmark_path=landmarks.get(frame.number + 1)) for frame in frames)
+    subject, task = name.split("_")
+    return [
+        Recording(
+            sample_id=name, subject=subject, expression=expression, condition=task, frames=frames, is_sequence=True
+        )
+    ]
+
+
+def _check_au_tables(findings: Findings, recordings: Sequence[Recording]) -> None:
+    """Read every table of action units, so that a broken one is known before it is needed."""
+    from smilevlm.readers.au_tables import read_au_table
+
+    tables: dict[str, Path] = {}
+    for place in (findings.folder("AUCoding", "AU_OCC"), findings.folder("AUCoding")):
+        for entry in findings.entries(place) if place is not None else []:
+            match = _AU_TABLE.fullmatch(entry.name)
+            if match:
+                tables.setdefault(f"{match[1].upper()}_T{match[2]}", entry)
+    for path in tables.values():
+        try:
+            read_au_table(path)
+        except FileFormatError as error:
+            line = "" if error.line is None else f"line {error.line}: "
+            findings.problem(path, f"{line}{error.message}")
+    coded = sum(recording.sample_id in tables for recording in recordings)
+    findings.remark(f"action units are coded for {coded} of {len(recordings)} sequences")

@@ -1,0 +1,200 @@
+"""Index of the 4D part of 4DME: the labelling workbook and a folder of meshes per micro-expression clip.
+
+No public reader of the 4D part exists, so each plausible place of the clips is accepted and a remark says which was
+met: `<root>/4D_micro/<sub_ID>/<fold_name>/`, the same without `4D_micro`, and flat folders `<sub_ID>_<fold_name>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smilevlm.datasets.frames import numbered_frames
+from smilevlm.datasets.index import DataIndex, Expected
+from smilevlm.datasets.tree import Findings, some
+from smilevlm.errors import FileFormatError
+from smilevlm.labels import MICRO_EXPRESSIONS, UNLABELLED
+from smilevlm.store import FrameFile, Phases, Recording
+
+if TYPE_CHECKING:
+    from smilevlm.readers.fourdme_labels import MicroClip
+
+_WORKBOOK = re.compile(r"4DME_Labelling_Micro_release.*\.xlsx", re.IGNORECASE)
+_BASE = re.compile(r"(DI)?4D.*", re.IGNORECASE)
+_SUFFIXES = (".obj", ".ply", ".wrl")
+_UNSAFE = re.compile(r"[^\w.+-]+")
+COMPLETE = Expected(
+    num_subjects=41,
+    num_recordings=267,
+    per_subject={},
+    source="Li et al., IEEE TAFFC 2022: 41 subjects, 267 micro-expression clips",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClipFolder:
+    """A folder of frames.
+
+    Args:
+        subject: Name of the folder above it; empty for a flat clip folder.
+        name: Its own name.
+        where: Which of the known places it lies in.
+    """
+
+    subject: str
+    name: str
+    where: str
+    files: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        return self.files[0].parent
+
+
+def index_fourdme(root: Path) -> DataIndex:
+    """Find the clips of a 4DME copy and give them the workbook's labels.
+
+    Raises:
+        LayoutError: The folder is missing or holds no clip.
+    """
+    findings = Findings(root, name="4DME", example="4D_micro/<sub_ID>/<fold_name>/0000.obj")
+    rows = _rows(findings)
+    clip_folders = _clip_folders(findings)
+    by_key = {_key(folder.subject, folder.name): folder for folder in reversed(clip_folders)}
+    recordings: list[Recording] = []
+    used: set[Path] = set()
+    for row in rows:
+        clip_folder = next((by_key[key] for key in _keys_of(row) if key in by_key), None)
+        if clip_folder is None:
+            findings.problem(root / row.subject / row.clip_name, "the workbook's clip has no frames")
+        elif clip_folder.path in used:
+            findings.problem(clip_folder.path, "the workbook lists this clip twice; its first row was read")
+        else:
+            used.add(clip_folder.path)
+            recordings += _recording(findings, clip_folder, row)
+    for clip_folder in clip_folders:
+        if clip_folder.path not in used:
+            findings.problem(clip_folder.path, "the workbook has no row for this clip; it has no label")
+            recordings += _recording(findings, clip_folder, None)
+    for where, count in sorted(Counter(folder.where for folder in clip_folders).items()):
+        findings.remark(f"{count} clips lie as {where}")
+    return findings.data_index("4dme", recordings, COMPLETE)
+
+
+def _rows(findings: Findings) -> Sequence[MicroClip]:
+    from smilevlm.readers.fourdme_labels import read_fourdme_labels
+
+    places = [findings.root, *findings.folders(findings.root)]
+    # Excel leaves `~$...xlsx` beside a workbook that is open.
+    books = [e for place in places for e in findings.entries(place) if _WORKBOOK.fullmatch(e.name)]
+    if not books:
+        findings.problem(findings.root, "no workbook 4DME_Labelling_Micro_release*.xlsx; the clips have no labels")
+        return ()
+    if len(books) > 1:
+        left_out = some([findings.relative(book) for book in books[:-1]])
+        findings.remark(f"of several workbooks {findings.relative(books[-1])} was read, not {left_out}")
+    try:
+        return read_fourdme_labels(books[-1])
+    except FileFormatError as error:
+        line = "" if error.line is None else f"row {error.line}: "
+        findings.problem(books[-1], f"{line}{error.message}; the clips have no labels")
+        return ()
+
+
+def _clip_folders(findings: Findings) -> list[_ClipFolder]:
+    bases = [folder for folder in findings.folders(findings.root) if _BASE.fullmatch(folder.name)]
+    found: list[_ClipFolder] = []
+    for base in (*bases, findings.root):
+        prefix = "" if base == findings.root else f"{base.name}/"
+        for outer in findings.folders(base):
+            if outer in bases:
+                continue
+            files = _meshes(findings, outer)
+            if files:
+                where = f"{prefix}<sub_ID>_<fold_name>"
+                found.append(_ClipFolder(subject="", name=outer.name, where=where, files=files))
+                continue
+            for inner in findings.folders(outer):
+                files = _meshes(findings, inner)
+                if files:
+                    where = f"{prefix}<sub_ID>/<fold_name>"
+                    found.append(_ClipFolder(subject=outer.name, name=inner.name, where=where, files=files))
+    return found
+
+
+def _meshes(findings: Findings, folder: Path) -> tuple[Path, ...]:
+    return tuple(file for file in findings.entries(folder) if file.suffix.lower() in _SUFFIXES)
+
+
+def _key(subject: str, clip: str) -> tuple[str, str]:
+    return subject.strip().lower(), clip.strip().lower()
+
+
+def _keys_of(row: MicroClip) -> list[tuple[str, str]]:
+    """Where a row's clip may lie, best first: subjects are written `S13`, `s13` or `13`, with or without zeros."""
+    digits = row.subject.strip().lower().removeprefix("s")
+    subjects = [row.subject, digits, f"s{digits}"]
+    if digits.isdecimal():
+        bare = str(int(digits))
+        subjects += [text for width in (1, 2, 3) for text in (bare.zfill(width), f"s{bare.zfill(width)}")]
+    nested = [_key(subject, row.clip_name) for subject in subjects]
+    flat = [_key("", f"{subject}_{row.clip_name}") for subject in subjects]
+    whole = [_key("", row.clip_name)]
+    return [*nested, *flat, *whole]
+
+
+def _recording(findings: Findings, clip: _ClipFolder, row: MicroClip | None) -> list[Recording]:
+    frames = numbered_frames(findings, clip.files, suffixes=_SUFFIXES, only_digits=False)
+    if not frames:
+        findings.problem(clip.path, "no file name holds a frame number")
+        return []
+    subject = _subject_of(clip) if row is None else row.subject
+    name = clip.name if row is None else row.clip_name
+    labels = () if row is None else tuple(label for label in MICRO_EXPRESSIONS if label in row.labels)
+    if row is not None and not labels:
+        findings.problem(clip.path, f"the workbook gives no class (Emotion {row.emotion_text!r})")
+    full_name = name if name.lower().startswith(f"{subject.lower()}_") else f"{subject}_{name}"
+    return [
+        Recording(
+            sample_id=_UNSAFE.sub("-", full_name),
+            subject=subject,
+            expression="+".join(labels) or UNLABELLED,
+            labels=labels,
+            frames=frames,
+            is_sequence=True,
+            phases=None if row is None else _phases(findings, clip.path, row, frames),
+        )
+    ]
+
+
+def _subject_of(clip: _ClipFolder) -> str:
+    return clip.subject or clip.name.split("_")[0]
+
+
+def _phases(findings: Findings, folder: Path, row: MicroClip, frames: Sequence[FrameFile]) -> Phases | None:
+    """Onset, apex and offset in the count of the file names."""
+    where = findings.relative(folder)
+    if row.onset is None or row.apex is None or row.offset is None:
+        findings.remark(f"{where}: the workbook lacks onset, apex or offset")
+        return None
+    if not row.onset <= row.apex <= row.offset:
+        findings.problem(
+            folder, f"onset {row.onset}, apex {row.apex} and offset {row.offset} are not in this order; left out"
+        )
+        return None
+    first, last = frames[0].number, frames[-1].number
+    if first <= row.onset and row.offset <= last:
+        return Phases(onset=row.onset, apex=row.apex, offset=row.offset)
+    # Files that count from 0 or 1 while the workbook counts in the whole recording: the clip begins at its onset.
+    shift = first - row.onset
+    if first in (0, 1) and row.offset + shift <= last:
+        findings.remark(f"{where}: files count from {first}, so the workbook's frames were shifted by {shift}")
+        return Phases(onset=first, apex=row.apex + shift, offset=row.offset + shift)
+    findings.problem(
+        folder, f"onset {row.onset} and offset {row.offset} lie outside the frames {first} to {last}; left out"
+    )
+    return None

@@ -1,0 +1,177 @@
+"""Compiled point-to-plane registration to a height map; see `template.register`. Import inside functions.
+
+The template comes as a table (row, column, 4): height, dz/dx, dz/dy and 1 / sqrt(1 + dz/dx^2 + dz/dy^2), so that a
+point costs one look-up. `found` holds a row per usable point: x, y, z, the template's normal there (three), and the
+signed distance from it.
+"""
+
+# ruff: noqa: ANN001, ANN201
+
+import numpy as np
+from numba import njit
+
+FIRST_GATE_MM, LAST_GATE_MM, GATE_SHRINK = 25.0, 7.0, 0.82
+CLOSE_MM = 6.0
+FEWEST_POINTS = 60
+TURN_PULL, SHIFT_PULL = 0.05, 0.00002
+"""A faint pull to the current pose keeps the solve sound when the surface leaves a direction open."""
+
+
+@njit(cache=True, nogil=True)
+def points_near(points, nose, reach, out):
+    """The points in a cube around the nose, into out as float64; returns how many."""
+    count = 0
+    for p in range(points.shape[0]):
+        x, y, z = points[p, 0] - nose[0], points[p, 1] - nose[1], points[p, 2] - nose[2]
+        if abs(x) < reach and abs(y) < reach and abs(z) < reach:
+            for k in range(3):
+                out[count, k] = points[p, k]
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
+    """Points nearer to the template than `gate`, into found, and their cells; returns how many."""
+    rows, columns = table.shape[0], table.shape[1]
+    count = 0
+    for p in range(points.shape[0]):
+        dx, dy, dz = points[p, 0] - nose[0], points[p, 1] - nose[1], points[p, 2] - nose[2]
+        x = rotation[0, 0] * dx + rotation[0, 1] * dy + rotation[0, 2] * dz
+        y = rotation[1, 0] * dx + rotation[1, 1] * dy + rotation[1, 2] * dz
+        column = int(np.rint((x - low[0]) / cell_mm))
+        row = int(np.rint((y - low[1]) / cell_mm))
+        if not (0 <= column < columns and 0 <= row < rows):
+            continue
+        z = rotation[2, 0] * dx + rotation[2, 1] * dy + rotation[2, 2] * dz
+        slope_x, slope_y, inverse = table[row, column, 1], table[row, column, 2], table[row, column, 3]
+        # The look-up is at the cell's centre; the slope carries it to the point itself.
+        height = table[row, column, 0]
+        height += slope_x * (x - (low[0] + column * cell_mm)) + slope_y * (y - (low[1] + row * cell_mm))
+        distance = (z - height) * inverse
+        if not abs(distance) < gate:  # also where the template is NaN
+            continue
+        found[count, 0], found[count, 1], found[count, 2] = x, y, z
+        found[count, 3], found[count, 4], found[count, 5] = -slope_x * inverse, -slope_y * inverse, inverse
+        found[count, 6] = distance
+        cells[count] = row * columns + column
+        count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def normal_equations(found, cells, count, weight, gate, matrix, vector):
+    """J^T W J (lower triangle) and -J^T W d of the distances, with Tukey's weights; returns the sum of weights."""
+    per_cell = np.zeros(weight.shape[0], np.int64)
+    for p in range(count):
+        per_cell[cells[p]] += 1
+    matrix[:] = 0.0
+    vector[:] = 0.0
+    row = np.empty(6)
+    total = 0.0
+    for p in range(count):
+        x, y, z = found[p, 0], found[p, 1], found[p, 2]
+        nx, ny, nz = found[p, 3], found[p, 4], found[p, 5]
+        distance = found[p, 6]
+        tukey = (1 - (distance / gate) ** 2) ** 2
+        # Dense regions of the mesh must not outvote the rest: each cell counts once.
+        w = weight[cells[p]] / per_cell[cells[p]] * tukey
+        row[0], row[1], row[2] = y * nz - z * ny, z * nx - x * nz, x * ny - y * nx
+        row[3], row[4], row[5] = nx, ny, nz
+        total += w
+        for i in range(6):
+            scaled = w * row[i]
+            vector[i] -= scaled * distance
+            for j in range(i + 1):
+                matrix[i, j] += scaled * row[j]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def solve_in_place(matrix, vector):
+    """Cholesky: vector becomes matrix^-1 @ vector; matrix, positive definite, is read and spent in its lower half."""
+    size = vector.shape[0]
+    for i in range(size):
+        for j in range(i + 1):
+            value = matrix[i, j]
+            for k in range(j):
+                value -= matrix[i, k] * matrix[j, k]
+            matrix[i, j] = np.sqrt(value) if i == j else value / matrix[j, j]
+        for k in range(i):
+            vector[i] -= matrix[i, k] * vector[k]
+        vector[i] /= matrix[i, i]
+    for i in range(size - 1, -1, -1):
+        for k in range(i + 1, size):
+            vector[i] -= matrix[k, i] * vector[k]
+        vector[i] /= matrix[i, i]
+
+
+@njit(cache=True, nogil=True)
+def rotation_from_vector(vector):
+    """Rodrigues' formula: the rotation about `vector` by its length in radians."""
+    angle = np.sqrt(vector[0] ** 2 + vector[1] ** 2 + vector[2] ** 2)
+    result = np.eye(3)
+    if angle < 1e-12:
+        return result
+    sin, versine = np.sin(angle), 1 - np.cos(angle)
+    for i in range(3):
+        result[i, i] -= versine
+        for j in range(3):
+            result[i, j] += versine * vector[i] * vector[j] / angle**2
+        # The cross product's matrix: -axis[k] above the diagonal at (i, i + 1), axis[k] mirrored.
+        j, k = (i + 1) % 3, (i + 2) % 3
+        result[i, j] -= sin * vector[k] / angle
+        result[j, i] += sin * vector[k] / angle
+    return result
+
+
+@njit(cache=True, nogil=True)
+def step_pose(update, rotation, nose):
+    """Apply a turn and a shift of the face frame, in place: face' = turn @ face + shift = rotation' @ (p - nose')."""
+    turn = rotation_from_vector(update)
+    before = rotation.copy()
+    for i in range(3):
+        for j in range(3):
+            rotation[i, j] = turn[i, 0] * before[0, j] + turn[i, 1] * before[1, j] + turn[i, 2] * before[2, j]
+    for j in range(3):
+        nose[j] -= rotation[0, j] * update[3] + rotation[1, j] * update[4] + rotation[2, j] * update[5]
+
+
+@njit(cache=True, nogil=True)
+def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, found, cells):
+    """Improve rotation and nose in place; found and cells then hold the last look-up. Returns its number of points.
+
+    Zero when fewer than `FEWEST_POINTS` came near the template at some step.
+    """
+    matrix, vector = np.empty((6, 6)), np.empty(6)
+    flat_weight = weight.ravel()
+    for step in range(iterations + 1):
+        gate = max(FIRST_GATE_MM * GATE_SHRINK**step, LAST_GATE_MM)
+        count = look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells)
+        if count < FEWEST_POINTS:
+            return 0
+        if step < iterations:
+            total = normal_equations(found, cells, count, flat_weight, gate, matrix, vector)
+            for i in range(6):
+                matrix[i, i] += (TURN_PULL if i < 3 else SHIFT_PULL) * total
+            solve_in_place(matrix, vector)
+            step_pose(vector, rotation, nose)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def covered_share(found, cells, count, weight):
+    """Share of the weight with a close point in the cell or beside it: sparse scans have fewer points than cells."""
+    rows, columns = weight.shape
+    hit = np.zeros((rows, columns), np.bool_)
+    for p in range(count):
+        if abs(found[p, 6]) < CLOSE_MM:
+            row, column = cells[p] // columns, cells[p] % columns
+            hit[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
+    covered, total = 0.0, 0.0
+    for row in range(rows):
+        for column in range(columns):
+            total += weight[row, column]
+            if hit[row, column]:
+                covered += weight[row, column]
+    return covered / total

@@ -1,0 +1,150 @@
+"""Compiled loops over a mesh and over the height grid of the nose search. Import inside functions: numba is slow to load.
+
+Plain scalar loops, one thread, no fast-math: the same input gives the same bits on one machine.
+"""
+
+# ruff: noqa: ANN001, ANN201
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def move_points(points, rotation, translation, scale, out):
+    """out = scale * rotation @ (point + translation), summed in float64."""
+    for p in range(points.shape[0]):
+        x = np.float64(points[p, 0]) + translation[0]
+        y = np.float64(points[p, 1]) + translation[1]
+        z = np.float64(points[p, 2]) + translation[2]
+        for k in range(3):
+            out[p, k] = scale * (rotation[k, 0] * x + rotation[k, 1] * y + rotation[k, 2] * z)
+
+
+@njit(cache=True, nogil=True)
+def longest_edges(vertices, faces, out):
+    """The length of each triangle's longest edge; infinite where a corner is not finite."""
+    for f in range(faces.shape[0]):
+        longest = np.float32(0)
+        for corner in range(3):
+            a, b = faces[f, corner], faces[f, corner - 1 if corner else 2]
+            x = vertices[a, 0] - vertices[b, 0]
+            y = vertices[a, 1] - vertices[b, 1]
+            z = vertices[a, 2] - vertices[b, 2]
+            length = x * x + y * y + z * z
+            if not length <= longest:  # also where it is NaN
+                longest = length if length > longest else np.float32(np.inf)
+        out[f] = np.sqrt(longest)
+
+
+@njit(cache=True, nogil=True)
+def faces_within(faces, keep, out):
+    """Which faces use kept vertices only."""
+    for f in range(faces.shape[0]):
+        out[f] = keep[faces[f, 0]] & keep[faces[f, 1]] & keep[faces[f, 2]]
+
+
+@njit(cache=True, nogil=True)
+def renumber(faces, keep, number):
+    """Number the vertices of the kept faces in their order, -1 for the others: (vertices used, faces kept)."""
+    number[:] = -1
+    num_faces = 0
+    for f in range(faces.shape[0]):
+        if keep[f]:
+            num_faces += 1
+            for corner in range(3):
+                number[faces[f, corner]] = 0
+    num_vertices = 0
+    for v in range(number.shape[0]):
+        if number[v] == 0:
+            number[v] = num_vertices
+            num_vertices += 1
+    return num_vertices, num_faces
+
+
+@njit(cache=True, nogil=True)
+def take_faces(faces, keep, number, out):
+    """The kept faces with the new numbers of their vertices."""
+    row = 0
+    for f in range(faces.shape[0]):
+        if keep[f]:
+            for corner in range(3):
+                out[row, corner] = number[faces[f, corner]]
+            row += 1
+
+
+@njit(cache=True, nogil=True)
+def take_rows(rows, keep, out):
+    """The kept rows of a matrix of any element type."""
+    row = 0
+    for r in range(rows.shape[0]):
+        if keep[r]:
+            for column in range(rows.shape[1]):
+                out[row, column] = rows[r, column]
+            row += 1
+
+
+@njit(cache=True, nogil=True)
+def _root(parent, vertex):
+    """The lowest vertex of a tree, halving the way there for the next search."""
+    while parent[vertex] != vertex:
+        parent[vertex] = parent[parent[vertex]]
+        vertex = parent[vertex]
+    return vertex
+
+
+@njit(cache=True, nogil=True)
+def label_components(faces, labels):
+    """Number the connected components in the order of their lowest vertices, into labels; returns how many."""
+    for v in range(labels.shape[0]):
+        labels[v] = v
+    for f in range(faces.shape[0]):
+        a = _root(labels, faces[f, 0])
+        for corner in range(1, 3):
+            b = _root(labels, faces[f, corner])
+            # Parents are always lower, so the last loop meets them first.
+            labels[max(a, b)] = min(a, b)
+            a = min(a, b)
+    count = 0
+    for v in range(labels.shape[0]):
+        if labels[v] == v:
+            labels[v] = count
+            count += 1
+        else:
+            labels[v] = labels[labels[v]]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def inside_crop(vertices, radius, depth, keep):
+    """Which vertices lie within `radius` of the origin and at most `depth` behind it."""
+    for v in range(vertices.shape[0]):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        keep[v] = np.sqrt(x * x + y * y + z * z) <= radius and z >= -depth
+
+
+@njit(cache=True, nogil=True)
+def highest_per_cell(points, low_x, low_y, cell_mm, grid):
+    """The largest z of the points in each cell of the frontal plane, into a grid of NaN."""
+    for p in range(points.shape[0]):
+        column = int((points[p, 0] - low_x) / cell_mm)
+        row = int((points[p, 1] - low_y) / cell_mm)
+        if not grid[row, column] >= points[p, 2]:  # also where the cell is still NaN
+            grid[row, column] = points[p, 2]
+
+
+@njit(cache=True, nogil=True)
+def compare_with_ring(grid, offsets, reach, total, number, higher):
+    """Sum and count the known cells at `offsets` (row, column) around each cell, and those higher than it.
+
+    `grid` has a margin of `reach` cells of NaN, which the three results have not.
+    """
+    rows, columns = total.shape
+    for o in range(offsets.shape[0]):
+        dy, dx = reach + offsets[o, 0], reach + offsets[o, 1]
+        for row in range(rows):
+            for column in range(columns):
+                other = grid[row + dy, column + dx]
+                known = other == other
+                total[row, column] += other if known else np.float32(0)
+                number[row, column] += known
+                higher[row, column] += other > grid[row + reach, column + reach]

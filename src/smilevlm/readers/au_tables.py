@@ -1,0 +1,111 @@
+"""BP4D and BP4D+ tables of action unit occurrence: one row per coded frame, one column per action unit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int8, Int64
+
+from smilevlm.errors import TableError
+from smilevlm.readers._label_text import read_text_lines
+from smilevlm.readers._sinks import TextSink
+
+MAX_TABLE_BYTES = 2**24
+MAX_ACTION_UNITS = 512
+MAX_WHOLE_DIGITS = 9
+UNKNOWN = -1
+"""An action unit that could not be coded; the files write 9."""
+
+_VALUES = {"0": 0, "1": 1, "9": UNKNOWN}
+_WRITTEN = {value: text for text, value in _VALUES.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuTable:
+    """Which action units a sequence shows, frame by frame.
+
+    Args:
+        au_numbers: FACS numbers in the order of the columns.
+        frame_numbers: As the data set counts; often only a part of a sequence is coded.
+        values: 1 present, 0 absent, `UNKNOWN` could not be coded.
+
+    Raises:
+        TableError: The sizes contradict each other.
+    """
+
+    au_numbers: tuple[int, ...]
+    frame_numbers: Int64[np.ndarray, " frame"]
+    values: Int8[np.ndarray, "frame au"]
+
+    def __post_init__(self) -> None:
+        expected = (len(self.frame_numbers), len(self.au_numbers))
+        if self.values.shape != expected:
+            raise TableError(f"{self.values.shape} values for {expected[0]} frames and {expected[1]} action units")
+
+
+def read_au_table(path: str | os.PathLike[str]) -> AuTable:
+    """Read a csv whose first row has the action units' numbers and whose first column the frames'.
+
+    Raises:
+        TableError: The file is missing, a number occurs twice, a row is too long or too short, or a cell is none of
+            0, 1 and 9, at `path:line`.
+    """
+    path = Path(path)
+    lines = read_text_lines(path, max_bytes=MAX_TABLE_BYTES, error=TableError)
+    rows = [(number, _cells(line)) for number, line in enumerate(lines, 1) if line.strip(" \t,")]
+    if not rows:
+        raise TableError("no rows, expected action unit numbers in the first", path=path)
+    head_line, head = rows[0]
+    if not 1 < len(head) <= MAX_ACTION_UNITS + 1:
+        raise TableError(f"{len(head) - 1} action units, expected 1 to {MAX_ACTION_UNITS}", path=path, line=head_line)
+    au_numbers = [_whole(path, head_line, cell) for cell in head[1:]]
+    _require_distinct(path, "action unit", [(head_line, number) for number in au_numbers])
+    frames = [(line, _whole(path, line, cells[0])) for line, cells in rows[1:]]
+    _require_distinct(path, "frame", frames)
+    values = np.empty((len(frames), len(au_numbers)), np.int8)
+    for row, (line, cells) in enumerate(rows[1:]):
+        values[row] = _row(path, line, cells[1:], len(au_numbers))
+    numbers = np.array([number for _, number in frames], np.int64)
+    return AuTable(au_numbers=tuple(au_numbers), frame_numbers=numbers, values=values)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split(",")]
+
+
+def _row(path: Path, line: int, cells: list[str], width: int) -> list[int]:
+    if len(cells) != width:
+        raise TableError(f"{len(cells)} values, expected {width}", path=path, line=line)
+    try:
+        return [_VALUES[cell] for cell in cells]
+    except KeyError as error:
+        raise TableError(f"expected 0, 1 or 9, found {str(error.args[0])[:24]!r}", path=path, line=line) from None
+
+
+def _whole(path: Path, line: int, cell: str) -> int:
+    if not (cell.isascii() and cell.isdecimal() and len(cell) <= MAX_WHOLE_DIGITS):
+        raise TableError(f"expected a whole number, found {cell[:24]!r}", path=path, line=line)
+    return int(cell)
+
+
+def _require_distinct(path: Path, what: str, numbered: list[tuple[int, int]]) -> None:
+    seen: set[int] = set()
+    for line, number in numbered:
+        if number in seen:
+            raise TableError(f"{what} {number} occurs twice", path=path, line=line)
+        seen.add(number)
+
+
+def write_au_table(file: TextSink, table: AuTable) -> None:
+    """Write a table as the data sets do, 9 for what is unknown.
+
+    Args:
+        file: Opened for text.
+        table: With values of 1, 0 and `UNKNOWN` only.
+    """
+    file.write(",".join(["0", *map(str, table.au_numbers)]) + "\n")
+    for number, values in zip(table.frame_numbers.tolist(), table.values.tolist(), strict=True):
+        file.write(",".join([str(number), *(_WRITTEN[value] for value in values)]) + "\n")

@@ -1,0 +1,168 @@
+"""Synthetic sequences in the layout of BU-4DFE: six posed expressions per person, a VRML file and a picture per frame."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from smilevlm.files import folder_in_one_piece
+from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.photograph import Portrait
+from smilevlm.synthesis.scan_setup import ScannerSettings
+from smilevlm.synthesis.scanner import Scan
+from smilevlm.synthesis.sequences import (
+    check_settings,
+    random_stream,
+    subject_names,
+)
+
+FRAMES_PER_SECOND = 25.0
+LANDMARK_TREE = "BU4DFE_BND_V1.1"
+_LAYOUT = "bu4dfe"
+_FOLDERS = {
+    "Angry": "angry", "Disgust": "disgust", "Fear": "fear", "Happy": "happy", "Sad": "sad", "Surprise": "surprise",
+}  # fmt: skip
+_FEMALE_SHARE = 58 / 101
+_HEIGHT_PER_WIDTH = 1329 / 1040
+_LONGEST = 126
+"""Frames of one sequence, as the longest that public lists of BU-4DFE name."""
+_VIEWER_FOLDER = "BU_WrlViewer_V2"
+_VIEWER_TEXT = "The viewer that comes with BU-4DFE lies in this folder. It is no subject.\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bu4dfeSettings:
+    """What to write.
+
+    Args:
+        num_subjects: People; BU-4DFE has 101.
+        seed: Same seed, same bytes, whatever the number of processes.
+        num_frames: Frames per sequence, about: sequences vary by a quarter. BU-4DFE has about 100 at 25 per second.
+        texture_width: Of the pictures in pixels; BU-4DFE has 1040 x 1329.
+        landmarks: Also write the tree of landmark files that is distributed beside the data set.
+        scanner: How the scans differ from the true faces.
+    """
+
+    num_subjects: int
+    seed: int = 0
+    num_frames: int = 100
+    texture_width: int = 260
+    landmarks: bool = True
+    scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=3.0, offset_mm=12.0))
+
+    def __post_init__(self) -> None:
+        check_settings(
+            num_subjects=self.num_subjects,
+            seed=self.seed,
+            num_frames=self.num_frames,
+            texture_width=self.texture_width,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bu4dfeSequence:
+    """One sequence to write.
+
+    Args:
+        subject: Name of the folder.
+        number: Of the person, from 0.
+        word: The expression's folder.
+        num_frames: Frames filmed, those left out included.
+        left_out: Numbers of frames that are not on disk.
+        without_texture: Numbers of frames that have no picture.
+        with_texture_index: Whether the VRML repeats its faces for the texture, or leaves that out.
+    """
+
+    subject: str
+    number: int
+    word: str
+    num_frames: int
+    left_out: tuple[int, ...]
+    without_texture: tuple[int, ...]
+    with_texture_index: bool
+
+    @property
+    def path(self) -> str:
+        return f"{self.subject}/{self.word}"
+
+    @property
+    def index(self) -> int:
+        return list(_FOLDERS).index(self.word)
+
+
+def plan_bu4dfe(settings: Bu4dfeSettings) -> tuple[list[Bu4dfeSequence], list[str]]:
+    """The sequences to write, and the paths of those that are missing on purpose, as in the data set itself."""
+    names = subject_names(settings.num_subjects, _FEMALE_SHARE)
+    missing = [f"{names[-2]}/Disgust"] if len(names) > 1 else []
+    planned = [_plan(settings, number, name, word) for number, name in enumerate(names) for word in _FOLDERS]
+    return [sequence for sequence in planned if sequence.path not in missing], missing
+
+
+def _plan(settings: Bu4dfeSettings, number: int, name: str, word: str) -> Bu4dfeSequence:
+    rng = random_stream(_LAYOUT, "plan", settings.seed, number, list(_FOLDERS).index(word))
+    num_frames = max(5, round(settings.num_frames * float(rng.uniform(0.75, 1.25))))
+    first_person = number == 0
+    if first_person and word == "Surprise" and settings.num_frames >= 100:
+        num_frames = _LONGEST
+    middle = num_frames // 2
+    return Bu4dfeSequence(
+        subject=name,
+        number=number,
+        word=word,
+        num_frames=num_frames,
+        left_out=(middle, middle + 1) if first_person and word == "Fear" else (),
+        without_texture=(middle,) if first_person and word == "Angry" else (),
+        with_texture_index=bool((number + list(_FOLDERS).index(word)) % 2),
+    )
+
+
+def synthesize_bu4dfe(root: Path, settings: Bu4dfeSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
+    """Write the data set; sequences already there are left alone, so an interrupted run goes on.
+
+    Args:
+        root: Folder to write; made if missing.
+        settings: What to write.
+        jobs: Processes.
+        progress: Called with (sequences done, sequences in all).
+
+    Returns:
+        The number of sequences written now.
+
+    Raises:
+        LayoutError: The folder holds faces made with other settings.
+    """
+    sequences, missing = plan_bu4dfe(settings)
+    contents = {
+        "num_subjects": settings.num_subjects,
+        "num_recordings": len(sequences),
+        "missing": missing,
+        "frames_left_out": {s.path: list(s.left_out) for s in sequences if s.left_out},
+        "without_texture": [f"{s.path}/{n:03d}.jpg" for s in sequences for n in s.without_texture],
+    }
+    claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
+    (root / _VIEWER_FOLDER).mkdir(exist_ok=True)
+    (root / _VIEWER_FOLDER / "readme.txt").write_text(_VIEWER_TEXT, newline="\n")
+    to_write = [(root, sequence, settings) for sequence in sequences if not (root / sequence.path).is_dir()]
+    return write_parts(
+        write_sequence, to_write, num_present=len(sequences) - len(to_write), jobs=jobs, progress=progress
+    )
+
+
+def write_sequence(root: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> None:
+    """Write one sequence's folder in one piece, its landmarks before it."""
+    film = _film(sequence, settings)
+    centre = film.take.offset_mm
+    camera = Portrait(
+        width_px=settings.texture_width,
+        height_px=round(settings.texture_width * _HEIGHT_PER_WIDTH),
+        centre_mm=(float(centre[0]), float(centre[1]) - 10),
+    )
+    landmarks: dict[int, Scan] = {}
+    with folder_in_one_piece(root / sequence.path) as folder:
+        for number, scan in enumerate(film.scans()):
+            if number in sequence.left_out:
+                continue
+            _write_frame(folder, number, scan, camera, sequence)
+            landmarks[number] = scan
+        if settings.landmarks:
+            _write_landmarks(root / LANDMARK_TREE / sequence.path, landmarks)

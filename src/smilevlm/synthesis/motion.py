@@ -1,0 +1,268 @@
+"""What a face and its head do over time: a posed expression as BU-4DFE records it, and what all motions share.
+
+A motion is smooth: every curve has a continuous first derivative, so that frames of any rate show the same movement.
+Times of a movement belong to the person (`Tempo`), and vary from one sequence to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from smilevlm.labels import NEUTRAL
+from smilevlm.synthesis.curves import TimeAxis, drift, limited, plateau, share_of
+from smilevlm.synthesis.expressions import by_side, draw_actions, draw_idle
+from smilevlm.synthesis.people import Person, Tempo, action_stem
+
+_UPPER_FACE = ("brow", "eye", "cheekSquint")
+_VISIBLE_SHARE = 0.05
+"""Of its greatest strength: less than this and nobody would say that the expression is there."""
+_SECONDS_OF_A_POSED_SEQUENCE = 4.0
+_BLINK_S = (0.10, 0.04, 0.22)
+"""Closing, closed, opening."""
+_MAX_ANGLES_DEG = (25.0, 18.0, 12.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """Facial actions and the head's movement, frame by frame.
+
+    Args:
+        actions: Names of the facial actions.
+        strength: Of each action, in [0, 1].
+        angles_deg: Yaw, pitch and roll of the head beside how it sits.
+        offset_mm: Its displacement beside where it sits.
+        onset: The first frame that shows the expression.
+        apex: Where it is strongest.
+        offset: The last frame that shows it.
+    """
+
+    actions: tuple[str, ...]
+    strength: Float64[np.ndarray, "time action"]
+    angles_deg: Float64[np.ndarray, "time 3"]
+    offset_mm: Float64[np.ndarray, "time 3"]
+    onset: int
+    apex: int
+    offset: int
+
+    def at(self, frame: int) -> dict[str, float]:
+        """Strength per action in one frame."""
+        return dict(zip(self.actions, self.strength[frame].tolist(), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Who moves, and when there are frames.
+
+    Args:
+        person: Whose habits shape the expression.
+        tempo: How this person moves.
+        facial_actions: Names the head model knows.
+        time_s: Of each frame, from 0 in even steps.
+    """
+
+    person: Person
+    tempo: Tempo
+    facial_actions: tuple[str, ...]
+    time_s: TimeAxis
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.time_s[-1])
+
+    def nothing(self) -> Float64[np.ndarray, "time action"]:
+        return np.zeros((len(self.time_s), len(self.facial_actions)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """When one expression comes and goes, in seconds."""
+
+    start: float
+    peak: float
+    release: float
+    end: float
+
+
+def posed_motion(rng: np.random.Generator, stage: Stage, expression: str) -> Motion:
+    """Neutral, onset, apex, offset, neutral: one posed expression over the whole sequence.
+
+    Args:
+        rng: The sequence's own generator.
+        stage: Who and when.
+        expression: A basic expression, or `neutral` for none.
+    """
+    phase = _posed_phase(rng, stage)
+    acted = unfold(rng, stage, expression, intensity=float(rng.uniform(0.75, 1.05)), phase=phase)
+    strength = together(acted, idle_movement(rng, stage), blinks(rng, stage))
+    angles, offset = sway(rng, stage, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
+    envelope = plateau(stage.time_s, start=phase.start, peak=phase.peak, release=phase.release, end=phase.end)
+    angles = angles + envelope[:, None] * rng.normal(0, 2.2, 3)
+    onset, apex, last = phases(acted)
+    return Motion(
+        actions=stage.facial_actions,
+        strength=strength,
+        angles_deg=within_limits(angles),
+        offset_mm=offset,
+        onset=onset,
+        apex=apex,
+        offset=last,
+    )
+
+
+def _posed_phase(rng: np.random.Generator, stage: Stage) -> Phase:
+    duration = stage.duration_s
+    # A sequence of fewer frames shows the whole expression too, faster.
+    pace = min(1.0, duration / _SECONDS_OF_A_POSED_SEQUENCE)
+    start = float(rng.uniform(0.06, 0.2)) * duration
+    latest = float(rng.uniform(0.8, 0.94)) * duration
+    rise = stage.tempo.onset_s * pace * float(np.exp(rng.normal(0, 0.12)))
+    fall = stage.tempo.offset_s * pace * float(np.exp(rng.normal(0, 0.12)))
+    squeeze = min(1.0, 0.85 * (latest - start) / (rise + fall))
+    rise, fall = rise * squeeze, fall * squeeze
+    hold = (latest - start - rise - fall) * float(np.clip(stage.tempo.hold + rng.normal(0, 0.1), 0.15, 1))
+    return Phase(start=start, peak=start + rise, release=start + rise + hold, end=start + rise + hold + fall)
+
+
+def unfold(
+    rng: np.random.Generator, stage: Stage, expression: str, *, intensity: float, phase: Phase
+) -> Float64[np.ndarray, "time action"]:
+    """Let one expression come and go, each action at its own moment.
+
+    Brows, mouth and the two sides do not move at the same time: by the person's habit and a little by chance.
+
+    Args:
+        rng: The sequence's own generator.
+        stage: Who and when.
+        expression: One of `SPONTANEOUS_RECIPES`, or `neutral` for none.
+        intensity: 0 (nothing) to 1 (full).
+        phase: When.
+    """
+    strength = stage.nothing()
+    if expression == NEUTRAL:
+        return strength
+    full = draw_actions(
+        rng,
+        person=stage.person,
+        expression=expression,
+        intensity=intensity,
+        facial_actions=stage.facial_actions,
+        idle=0.0,
+    )
+    rise = phase.peak - phase.start
+    for name, value in full.items():
+        late = float(np.clip(_delay(rng, stage.tempo, name), -0.15, 0.15))
+        # No delay may take an action out of the sequence or past its own phase.
+        late *= min(1.0, rise / 0.5)
+        late = float(np.clip(late, -0.8 * phase.start, 0.8 * (stage.duration_s - phase.end)))
+        slow = min(rise * float(rng.uniform(-0.12, 0.12)), (phase.end - phase.peak) / 2)
+        start, end = phase.start + late, phase.end + late
+        peak = phase.peak + late + slow
+        release = max(phase.release + late, peak)
+        wave = 1 + 0.06 * drift(rng, stage.time_s, fastest_hz=1.0)
+        envelope = plateau(stage.time_s, start=start, peak=peak, release=release, end=end)
+        strength[:, stage.facial_actions.index(name)] = np.clip(value, 0, 0.9) * envelope * wave
+    return np.clip(strength, 0, 1)
+
+
+def _delay(rng: np.random.Generator, tempo: Tempo, name: str) -> float:
+    delay = tempo.delays_s[action_stem(name)] + float(rng.normal(0, 0.015))
+    if name.startswith(_UPPER_FACE):
+        delay -= tempo.brow_lead_s
+    if name.endswith("Left"):
+        delay += tempo.side_lag_s
+    return delay
+
+
+def idle_movement(rng: np.random.Generator, stage: Stage, scale: float = 1.0) -> Float64[np.ndarray, "time action"]:
+    """Slow drifts of jaw, brows, lids and gaze that belong to no expression."""
+    drawn = draw_idle(rng, scale * min(stage.tempo.restlessness, 1.5))
+    resting = {name: value for name, value in drawn.items() if not name.startswith("eyeLook")}
+    amplitude = by_side(rng, stage.person, resting, stage.facial_actions)
+    curve = {stem: share_of(drift(rng, stage.time_s)) for stem in sorted({action_stem(name) for name in amplitude})}
+    strength = stage.nothing()
+    for name, value in amplitude.items():
+        strength[:, stage.facial_actions.index(name)] = min(value, 0.6) * curve[action_stem(name)]
+    aside = 0.35 * scale * drift(rng, stage.time_s, fastest_hz=0.8)
+    upward = 0.3 * scale * drift(rng, stage.time_s, fastest_hz=0.8)
+    return together(strength, gaze(stage, aside, upward))
+
+
+def gaze(stage: Stage, aside: TimeAxis, upward: TimeAxis) -> Float64[np.ndarray, "time action"]:
+    """Both eyes looking the same way, each direction in about [-1, 1]; positive is the viewer's right, and up."""
+    curves = {
+        "eyeLookOutLeft": _one_sided(aside), "eyeLookInRight": _one_sided(aside),
+        "eyeLookInLeft": _one_sided(-aside), "eyeLookOutRight": _one_sided(-aside),
+        "eyeLookUpLeft": _one_sided(upward), "eyeLookUpRight": _one_sided(upward),
+        "eyeLookDownLeft": _one_sided(-upward), "eyeLookDownRight": _one_sided(-upward),
+    }  # fmt: skip
+    strength = stage.nothing()
+    for name, curve in curves.items():
+        strength[:, stage.facial_actions.index(name)] = curve
+    return strength
+
+
+def _one_sided(curve: TimeAxis) -> TimeAxis:
+    """The positive part without a kink at zero, in [0, 1)."""
+    positive = np.maximum(curve, 0)
+    return np.tanh(positive**2 / (positive + 0.1))
+
+
+def blinks(rng: np.random.Generator, stage: Stage) -> Float64[np.ndarray, "time action"]:
+    """Fast closings of both lids, at the person's rate."""
+    closing, closed, opening = _BLINK_S
+    lids = np.zeros(len(stage.time_s))
+    for _ in range(int(rng.poisson(stage.tempo.blinks_per_s * stage.duration_s))):
+        start, depth = float(rng.uniform(0, stage.duration_s)), float(rng.uniform(0.8, 0.98))
+        shut = start + closing
+        lids = np.maximum(
+            lids,
+            depth * plateau(stage.time_s, start=start, peak=shut, release=shut + closed, end=shut + closed + opening),
+        )
+    strength = stage.nothing()
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        strength[:, stage.facial_actions.index(name)] = lids
+    return strength
+
+
+def sway(
+    rng: np.random.Generator, stage: Stage, *, angles_deg: tuple[float, float, float], offset_mm: float
+) -> tuple[Float64[np.ndarray, "time 3"], Float64[np.ndarray, "time 3"]]:
+    """Slow movement of the head: (yaw, pitch, roll) in degrees and displacement in mm, of these spreads."""
+    restless = stage.tempo.restlessness
+    angles = [restless * size * drift(rng, stage.time_s, fastest_hz=0.45) for size in angles_deg]
+    offset = [restless * offset_mm * drift(rng, stage.time_s, fastest_hz=0.35) for _ in range(3)]
+    return np.stack(angles, axis=1), np.stack(offset, axis=1)
+
+
+def within_limits(angles_deg: Float64[np.ndarray, "time 3"]) -> Float64[np.ndarray, "time 3"]:
+    """Keep the head's angles to what the cameras can follow."""
+    return np.stack([limited(angles_deg[:, axis], limit) for axis, limit in enumerate(_MAX_ANGLES_DEG)], axis=1)
+
+
+def together(*strengths: Float64[np.ndarray, "time action"]) -> Float64[np.ndarray, "time action"]:
+    """Actions that happen at once: as strong as the strongest or more, smooth, never above 1."""
+    rest = np.ones_like(strengths[0])
+    for strength in strengths:
+        rest = rest * (1 - strength)
+    return 1 - rest
+
+
+def phases(strength: Float64[np.ndarray, "time action"]) -> tuple[int, int, int]:
+    """(onset, apex, offset) frames of a movement; (0, 0, 0) when there is none."""
+    total = strength.sum(axis=1)
+    if total.max() <= 0:
+        return 0, 0, 0
+    seen = np.flatnonzero(total > _VISIBLE_SHARE * total.max())
+    return int(seen[0]), int(np.argmax(total)), int(seen[-1])
+
+
+def constant(stage: Stage, strength: Mapping[str, float]) -> Float64[np.ndarray, "time action"]:
+    """The same strengths in every frame."""
+    out = stage.nothing()
+    for name, value in strength.items():
+        out[:, stage.facial_actions.index(name)] = value
+    return out

@@ -1,0 +1,118 @@
+"""Who is where in the folds of a run: the splits of a recipe, the file that keeps them, and the leak check on them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smilevlm.datasets import find_protocol, protocol_folds, refuse_leaks
+from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.files import write_atomically
+from smilevlm.store import PreparedSet
+from smilevlm.training.settings import ExperimentConfig
+
+FOLDS_NAME = "folds.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSplit:
+    """Who is where in one fold; written beside the fold's weights.
+
+    Args:
+        fold: Index from zero.
+        num_folds: Folds of the protocol.
+        train_subjects, test_subjects: Disjoint.
+        train, test: Indices into the prepared set.
+    """
+
+    fold: int
+    num_folds: int
+    train_subjects: tuple[str, ...]
+    test_subjects: tuple[str, ...]
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def split_folds(config: ExperimentConfig, prepared: PreparedSet) -> list[FoldSplit]:
+    """The subject-independent splits of the recipe's protocol.
+
+    Raises:
+        LayoutError: The store lacks samples or subjects that the protocol needs.
+        SettingsError: The number of folds does not fit the protocol or the subjects.
+    """
+    samples = prepared.samples
+    folds = protocol_folds(find_protocol(config.protocol), samples, config.num_folds, config.seed, repeat=config.repeat)
+    if len(folds) != config.num_folds:
+        raise SettingsError(
+            f"protocol {config.protocol} has {len(folds)} folds on {prepared.path}; set num_folds={len(folds)}"
+        )
+    return [
+        FoldSplit(
+            fold=fold,
+            num_folds=len(folds),
+            train_subjects=tuple(sorted({samples[i].subject for i in train})),
+            test_subjects=tuple(sorted({samples[i].subject for i in test})),
+            train=tuple(train.tolist()),
+            test=tuple(test.tolist()),
+        )
+        for fold, (train, test) in enumerate(folds)
+    ]
+
+
+def split_fold(config: ExperimentConfig, prepared: PreparedSet, fold: int) -> FoldSplit:
+    """One of `split_folds`."""
+    return split_folds(config, prepared)[fold]
+
+
+def refuse_split_leaks(split: FoldSplit, prepared: PreparedSet) -> None:
+    """Raises:
+    LeakError: A test sample of the split is known from its training samples.
+    """
+    train, test = ([prepared.samples[i] for i in side] for side in (split.train, split.test))
+    refuse_leaks(train, test)
+
+
+def write_folds(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:
+    """Keep every fold's subjects and samples by name, so that others can use the same folds."""
+    write_atomically(run / FOLDS_NAME, json.dumps(_described_folds(config, prepared), indent=1) + "\n")
+
+
+def check_folds(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:
+    """Raises:
+    CheckpointError: The run's fold file is missing, damaged, or not what recipe and store give.
+    """
+    path = run / FOLDS_NAME
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; the run was begun with another version of smilevlm") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    if found != _described_folds(config, prepared):
+        raise CheckpointError(f"{path} is not what the run's recipe gives on {prepared.path}; train again")
+
+
+def _described_folds(config: ExperimentConfig, prepared: PreparedSet) -> dict[str, Any]:
+    samples = prepared.samples
+    splits = split_folds(config, prepared)
+    used = {index for split in splits for index in split.test}
+    return {
+        "protocol": config.protocol,
+        "scheme": find_protocol(config.protocol).scheme,
+        "seed": config.seed,
+        "repeat": config.repeat,
+        "num_samples_used": len(used),
+        "num_samples_left_out": len(samples) - len(used),
+        "folds": [
+            {
+                "fold": split.fold,
+                "train_subjects": list(split.train_subjects),
+                "test_subjects": list(split.test_subjects),
+                "train": [samples[index].sample_id for index in split.train],
+                "test": [samples[index].sample_id for index in split.test],
+            }
+            for split in splits
+        ],
+    }
