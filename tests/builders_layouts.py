@@ -1,4 +1,4 @@
-"""Tiny copies of each data set's layout: true names and formats, meshes of a few hundred vertices, never a real face."""
+"""Tiny copies of each data set's layout: true names and formats, a few hundred vertices, never a real face."""
 
 from __future__ import annotations
 

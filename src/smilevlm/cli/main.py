@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 
 import smilevlm
-from smilevlm.cli import evaluate, predict, prepare, report, synthesize, train
+from smilevlm.cli import check, evaluate, predict, prepare, report, synthesize, train
 from smilevlm.errors import SmileVlmError
 
 _COMMANDS = {
     "synthesize": synthesize,
+    "check": check,
     "prepare": prepare,
     "train": train,
     "evaluate": evaluate,

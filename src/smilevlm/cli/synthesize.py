@@ -3,42 +3,139 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from smilevlm.cli.arguments import add_jobs, integer_list, positive_int
 
 HELP = "write synthetic faces in a data set's layout"
-DESCRIPTION = "Write synthetic 3D faces to disk in the layout of a licensed data set. Same seed, same bytes."
-EXAMPLE = "smilevlm synthesize bu3dfe faces --subjects 10 --seed 1"
+DESCRIPTION = "Write synthetic 3D and 4D faces to disk in the layout of a licensed data set. Same seed, same bytes."
+EXAMPLE = "smilevlm synthesize bu4dfe faces --subjects 10 --frames 60 --seed 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """One layout's writer.
+
+    Args:
+        load: Gives its settings class and its function; called when it is needed, since it loads the head model's code.
+        subjects: Default number of people.
+        options: Setting by option, for those that not every layout has.
+    """
+
+    load: Callable[[], tuple[Callable[..., Any], Callable[..., int]]]
+    subjects: int
+    options: Mapping[str, str]
+
+
+def _bu3dfe() -> tuple[Callable[..., Any], Callable[..., int]]:
+    from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
+
+    return Bu3dfeSettings, synthesize_bu3dfe
+
+
+def _bu4dfe() -> tuple[Callable[..., Any], Callable[..., int]]:
+    from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
+
+    return Bu4dfeSettings, synthesize_bu4dfe
+
+
+def _bosphorus() -> tuple[Callable[..., Any], Callable[..., int]]:
+    from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
+
+    return BosphorusSettings, synthesize_bosphorus
+
+
+def _bp4d() -> tuple[Callable[..., Any], Callable[..., int]]:
+    from smilevlm.synthesis.bp4d import Bp4dSettings, synthesize_bp4d
+
+    return Bp4dSettings, synthesize_bp4d
+
+
+def _fourdme() -> tuple[Callable[..., Any], Callable[..., int]]:
+    from smilevlm.synthesis.fourdme import FourdmeSettings, synthesize_4dme
+
+    return FourdmeSettings, synthesize_4dme
+
+
+LAYOUTS: dict[str, _Layout] = {
+    "bu3dfe": _Layout(
+        load=_bu3dfe,
+        subjects=100,
+        options={"levels": "levels", "complete": "complete", "texture_size": "texture_size"},
+    ),
+    "bu4dfe": _Layout(
+        load=_bu4dfe,
+        subjects=10,
+        options={"frames": "num_frames", "landmarks": "landmarks", "texture_size": "texture_width"},
+    ),
+    "bosphorus": _Layout(load=_bosphorus, subjects=105, options={"texture_size": "texture_width"}),
+    "bp4d": _Layout(load=_bp4d, subjects=10, options={"frames": "num_frames", "texture_size": "texture_width"}),
+    "4dme": _Layout(
+        load=_fourdme, subjects=10, options={"clips": "clips_per_subject", "texture_size": "texture_width"}
+    ),
+}
+_FLAGS = {"levels": "--levels", "complete": "--only-cropped", "frames": "--frames", "landmarks": "--no-landmarks",
+          "clips": "--clips", "texture_size": "--texture-size"}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("layout", choices=["bu3dfe"], help="whose folders, names and formats to write")
+    people = ", ".join(f"{name} {layout.subjects}" for name, layout in LAYOUTS.items())
+    parser.add_argument("layout", choices=list(LAYOUTS), help="whose folders, names and formats to write")
     parser.add_argument("out", type=Path, help="folder to write; an interrupted run goes on there")
-    parser.add_argument("--subjects", type=positive_int, default=100, help="people")
+    parser.add_argument("--subjects", type=positive_int, help=f"people (default: {people})")
     parser.add_argument("--seed", type=int, default=0, help="decides everything")
-    parser.add_argument("--levels", type=integer_list, default=(1, 2, 3, 4), help="intensities, such as 3,4")
     parser.add_argument("--vertices", type=positive_int, default=8000, help="vertices per scan, about")
-    parser.add_argument("--texture-size", type=positive_int, default=512, help="texture side in pixels")
     parser.add_argument(
-        "--only-cropped", action="store_true", help="leave out the RAW scans, pose files and 2D photographs"
+        "--frames", type=positive_int, help="bu4dfe, bp4d: frames per sequence, about; sequences vary (default: 100)"
     )
-    add_jobs(parser, "people")
+    parser.add_argument("--clips", type=positive_int, help="4dme: micro-expressions per person (default: 4)")
+    parser.add_argument(
+        "--texture-size", type=positive_int, help="width of the pictures in pixels (default: bu3dfe 512, 4D about 250)"
+    )
+    parser.add_argument("--levels", type=integer_list, help="bu3dfe: intensities, such as 3,4 (default: 1,2,3,4)")
+    parser.add_argument(
+        "--only-cropped",
+        dest="complete",
+        action="store_false",
+        default=None,
+        help="bu3dfe: leave out the RAW scans, pose files and 2D photographs",
+    )
+    parser.add_argument(
+        "--no-landmarks",
+        dest="landmarks",
+        action="store_false",
+        default=None,
+        help="bu4dfe: leave out the landmark files, which are distributed separately",
+    )
+    add_jobs(parser, "people or sequences")
 
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting
-    from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
-    from smilevlm.synthesis.scanner import ScannerSettings
 
-    settings = Bu3dfeSettings(
-        num_subjects=arguments.subjects,
-        seed=arguments.seed,
-        levels=arguments.levels,
-        texture_size=arguments.texture_size,
-        complete=not arguments.only_cropped,
-        scanner=ScannerSettings(num_vertices=arguments.vertices),
-    )
-    with counting("synthetic people") as progress:
-        num_new = synthesize_bu3dfe(arguments.out, settings, jobs=arguments.jobs, progress=progress)
-    print(f"{arguments.out}: {arguments.subjects} synthetic subjects, {num_new} of them written now")
+    layout = LAYOUTS[arguments.layout]
+    chosen = _chosen(arguments, layout)
+    make_settings, synthesize = layout.load()
+    settings = make_settings(num_subjects=arguments.subjects or layout.subjects, seed=arguments.seed, **chosen)
+    settings = replace(settings, scanner=replace(settings.scanner, num_vertices=arguments.vertices))
+    with counting("synthetic faces") as progress:
+        num_new = synthesize(arguments.out, settings, jobs=arguments.jobs, progress=progress)
+    print(f"{arguments.out}: {settings.num_subjects} synthetic subjects, {num_new} parts written now")
+
+
+def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:
+    """The given settings that belong to this layout alone.
+
+    Raises:
+        SettingsError: An option is given that the layout does not have.
+    """
+    from smilevlm.errors import SettingsError
+
+    given = {option: getattr(arguments, option) for option in _FLAGS if getattr(arguments, option) is not None}
+    foreign = [_FLAGS[option] for option in given if option not in layout.options]
+    if foreign:
+        raise SettingsError(f"{', '.join(foreign)} does not apply to {arguments.layout}")
+    return {layout.options[option]: value for option, value in given.items()}

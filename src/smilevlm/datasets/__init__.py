@@ -1,5 +1,6 @@
 """Data set indexes, protocols and subject-independent folds."""
 
+from smilevlm.datasets.check import CheckReport, Count, check_data_set
 from smilevlm.datasets.folds import refuse_shared_subjects, subject_folds, validation_subjects
 from smilevlm.datasets.index import DataIndex, Expected, Problem
 from smilevlm.datasets.layouts import LAYOUTS, index_data_set
@@ -15,10 +16,13 @@ from smilevlm.datasets.protocols import (
 __all__ = [
     "LAYOUTS",
     "PROTOCOLS",
+    "CheckReport",
+    "Count",
     "DataIndex",
     "EvaluationProtocol",
     "Expected",
     "Problem",
+    "check_data_set",
     "find_protocol",
     "index_data_set",
     "protocol_folds",

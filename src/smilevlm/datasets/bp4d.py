@@ -13,6 +13,7 @@ from smilevlm.datasets.tree import Findings, some, subject_folders
 from smilevlm.errors import FileFormatError
 from smilevlm.labels import SPONTANEOUS_EXPRESSIONS, UNLABELLED
 from smilevlm.readers import is_folder
+from smilevlm.readers.au_tables import read_au_table
 from smilevlm.store import Recording
 
 _SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)
@@ -149,8 +150,6 @@ def _sequence(
 
 def _check_au_tables(findings: Findings, recordings: Sequence[Recording]) -> None:
     """Read every table of action units, so that a broken one is known before it is needed."""
-    from smilevlm.readers.au_tables import read_au_table
-
     tables: dict[str, Path] = {}
     for place in (findings.folder("AUCoding", "AU_OCC"), findings.folder("AUCoding")):
         for entry in findings.entries(place) if place is not None else []:

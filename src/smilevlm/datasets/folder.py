@@ -113,13 +113,15 @@ def _remark_on_loose_meshes(findings: Findings, folder: Path) -> None:
 def _with_unique_names(findings: Findings, recordings: Sequence[Recording]) -> list[Recording]:
     """Names that became equal, because some signs cannot stand in a file name, get a number."""
 
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     result = []
     for recording in recordings:
-        count = seen[recording.sample_id] = seen.get(recording.sample_id, 0) + 1
+        name, count = recording.sample_id, 1
+        while name in taken:
+            count += 1
+            name = f"{recording.sample_id}-{count}"
         if count > 1:
-            name = f"{recording.sample_id}~{count}"
             findings.remark(f"{findings.relative(recording.path)} is called {name}; its name was taken")
-            recording = replace(recording, sample_id=name)
-        result.append(recording)
+        taken.add(name)
+        result.append(replace(recording, sample_id=name))
     return result

@@ -6,22 +6,20 @@ met: `<root>/4D_micro/<sub_ID>/<fold_name>/`, the same without `4D_micro`, and f
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from smilevlm.datasets.frames import numbered_frames
 from smilevlm.datasets.index import DataIndex, Expected
 from smilevlm.datasets.tree import Findings, some
 from smilevlm.errors import FileFormatError
 from smilevlm.labels import MICRO_EXPRESSIONS, UNLABELLED
+from smilevlm.readers.fourdme_labels import MicroClip, read_4dme_labels
 from smilevlm.store import FrameFile, Phases, Recording
-
-if TYPE_CHECKING:
-    from smilevlm.readers.fourdme_labels import MicroClip
 
 _WORKBOOK = re.compile(r"4DME_Labelling_Micro_release.*\.xlsx", re.IGNORECASE)
 _BASE = re.compile(r"(DI)?4D.*", re.IGNORECASE)
@@ -86,8 +84,6 @@ def index_fourdme(root: Path) -> DataIndex:
 
 
 def _rows(findings: Findings) -> Sequence[MicroClip]:
-    from smilevlm.readers.fourdme_labels import read_fourdme_labels
-
     places = [findings.root, *findings.folders(findings.root)]
     # Excel leaves `~$...xlsx` beside a workbook that is open.
     books = [e for place in places for e in findings.entries(place) if _WORKBOOK.fullmatch(e.name)]
@@ -98,11 +94,14 @@ def _rows(findings: Findings) -> Sequence[MicroClip]:
         left_out = some([findings.relative(book) for book in books[:-1]])
         findings.remark(f"of several workbooks {findings.relative(books[-1])} was read, not {left_out}")
     try:
-        return read_fourdme_labels(books[-1])
+        labels = read_4dme_labels(books[-1])
     except FileFormatError as error:
         line = "" if error.line is None else f"row {error.line}: "
         findings.problem(books[-1], f"{line}{error.message}; the clips have no labels")
         return ()
+    for remark in labels.remarks:
+        findings.remark(remark.replace(f"{books[-1].parent}{os.sep}", ""))
+    return labels.clips
 
 
 def _clip_folders(findings: Findings) -> list[_ClipFolder]:
@@ -178,8 +177,8 @@ def _subject_of(clip: _ClipFolder) -> str:
 def _phases(findings: Findings, folder: Path, row: MicroClip, frames: Sequence[FrameFile]) -> Phases | None:
     """Onset, apex and offset in the count of the file names."""
     where = findings.relative(folder)
-    if row.onset is None or row.apex is None or row.offset is None:
-        findings.remark(f"{where}: the workbook lacks onset, apex or offset")
+    if row.apex is None:
+        findings.remark(f"{where}: the workbook gives no apex")
         return None
     if not row.onset <= row.apex <= row.offset:
         findings.problem(

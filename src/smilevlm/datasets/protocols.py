@@ -34,7 +34,8 @@ class EvaluationProtocol:
         title: Name for people.
         layout: Data set that is tested on, and trained on unless `train_on` names another.
         classes: In the order of the tables; empty for whatever classes are there.
-        level: What one test sample is as published; a store of windows has several samples per sequence.
+        level: What one test sample is as published, None where that is up to the data. A store of windows has
+            several samples per sequence, and a result says so.
         source: Where the choice is published.
         status: How sure that is.
         levels: Intensities used; None for all.
@@ -54,7 +55,7 @@ class EvaluationProtocol:
     title: str
     layout: str
     classes: tuple[str, ...]
-    level: Literal["scan", "sequence"]
+    level: Literal["scan", "sequence"] | None
     source: str
     status: str
     levels: tuple[int, ...] | None = None
@@ -323,7 +324,7 @@ _ALL = (
         title="Your own folder: every class that is there",
         layout="folder",
         classes=(),
-        level="scan",
+        level=None,
         source="none",
         status=NOT_KNOWN,
     ),

@@ -96,9 +96,9 @@ class Findings:
         expected = complete if self.marker is None else _written(self.marker, complete)
         num_subjects = len({recording.subject for recording in recordings})
         if expected is not None:
-            self._compare("subjects", num_subjects, expected.num_subjects, expected.source)
+            self._compare("subjects", num_subjects, expected.num_subjects)
             if expected.num_recordings is not None:
-                self._compare("recordings", len(recordings), expected.num_recordings, expected.source)
+                self._compare("recordings", len(recordings), expected.num_recordings)
         return DataIndex(
             layout=layout,
             root=self.root,
@@ -109,8 +109,8 @@ class Findings:
             expected=expected,
         )
 
-    def _compare(self, what: str, found: int, expected: int, source: str) -> None:
-        text = f"{found} {what} found, a complete copy has {expected} ({source})"
+    def _compare(self, what: str, found: int, expected: int) -> None:
+        text = f"{found} {what} found, a complete copy has {expected}"
         if found < expected:
             self.problem(self.root, text)
         elif found > expected:

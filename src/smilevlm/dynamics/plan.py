@@ -12,6 +12,9 @@ from smilevlm.dynamics.rank_pooling import rank_pooling_coefficients
 from smilevlm.dynamics.settings import DynamicSettings
 from smilevlm.errors import LayoutError
 
+_LARGEST_NUMBER = 10**15
+"""Times between such numbers are still exact as float64."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicPlan:
@@ -49,9 +52,12 @@ def plan_dynamic_images(
         In the order of their first frames, at least one.
 
     Raises:
-        LayoutError: The frames are not in order, the settings ask for phases and there are none or they hold no frame,
-            or the sequence is shorter than half a window. The message does not name the sequence.
+        LayoutError: The frames are not in order or numbered beyond 10**15, the settings ask for phases and there are
+            none or they hold no frame, or the sequence is shorter than half a window. The message does not name the
+            sequence.
     """
+    if any(abs(number) > _LARGEST_NUMBER for number in numbers):
+        raise LayoutError(f"a frame number is beyond {_LARGEST_NUMBER}")
     times = np.asarray(numbers, np.int64)
     if len(times) == 0 or (np.diff(times) <= 0).any():
         raise LayoutError("a sequence needs frames with strictly ascending numbers")
@@ -100,9 +106,9 @@ def _windows(times: Int64[np.ndarray, " time"], settings: DynamicSettings) -> tu
     So a gap gives no image of a few stray frames, and the last, incomplete window is there only if it tells more.
     """
     plans: list[DynamicPlan] = []
-    for begin in range(int(times[0]), int(times[-1]) + 1, settings.stride):
+    for begin in _window_begins(times, settings):
         first, end = np.searchsorted(times, [begin, begin + settings.window])
-        if first == end or times[end - 1] - times[first] + 1 < settings.window / 2:
+        if times[end - 1] - times[first] + 1 < settings.window / 2:
             continue
         if plans and times[end - 1] <= plans[-1].last_number:
             continue
@@ -114,6 +120,15 @@ def _windows(times: Int64[np.ndarray, " time"], settings: DynamicSettings) -> tu
             f"numbered {times[0]} to {times[-1]}"
         )
     return tuple(plans)
+
+
+def _window_begins(times: Int64[np.ndarray, " time"], settings: DynamicSettings) -> list[int]:
+    """Where the windows begin that hold a frame, however long the gaps between frames are."""
+    window, stride, first = settings.window, settings.stride, int(times[0])
+    steps: set[int] = set()
+    for offset in (times - first).tolist():
+        steps.update(range(max(0, (offset - window) // stride + 1), offset // stride + 1))
+    return [first + step * stride for step in sorted(steps)]
 
 
 def _phase_plan(

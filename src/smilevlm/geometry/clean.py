@@ -74,6 +74,8 @@ def drop_spikes(mesh: Mesh, *, max_edge_ratio: float, min_edge: float) -> tuple[
 
     longest = np.empty(mesh.num_faces, np.float32)
     kernels.longest_edges(mesh.vertices, mesh.faces, longest)
+    if longest.max() <= min_edge:
+        return mesh, 0
     limit = max(float(np.median(longest)) * max_edge_ratio, min_edge)
     keep = (longest <= limit) & np.isfinite(longest)
     if keep.all():
@@ -107,6 +109,8 @@ def drop_small_components(mesh: Mesh, *, min_share: float, near: float) -> tuple
     """
     if mesh.is_point_cloud:
         return mesh, 0
+    from smilevlm.geometry import kernels
+
     labels = component_labels(mesh.faces, mesh.num_vertices)
     face_labels = labels[mesh.faces[:, 0]]
     sizes = np.bincount(face_labels, minlength=int(labels.max()) + 1)
@@ -114,11 +118,10 @@ def drop_small_components(mesh: Mesh, *, min_share: float, near: float) -> tuple
     doubtful = np.flatnonzero((sizes > 0) & ~stays)
     if len(doubtful) == 0:
         return mesh, 0
-    surface = mesh.vertices[stays[labels]]
+    large = stays.copy()
     for label in doubtful:
         centre = mesh.vertices[labels == label].mean(axis=0)
-        if ((surface - centre) ** 2).sum(axis=1).min() <= near * near:
-            stays[label] = True
+        stays[label] = kernels.any_near(mesh.vertices, labels, large, centre, near)
     keep = stays[face_labels]
     removed = int((sizes[~stays] > 0).sum())
     return (keep_faces(mesh, keep), removed) if removed else (mesh, 0)

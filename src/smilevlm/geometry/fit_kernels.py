@@ -7,8 +7,11 @@ signed distance from it.
 
 # ruff: noqa: ANN001, ANN201
 
+from typing import no_type_check
+
 import numpy as np
-from numba import njit
+
+from smilevlm.geometry.kernels import kernel
 
 FIRST_GATE_MM, LAST_GATE_MM, GATE_SHRINK = 25.0, 7.0, 0.82
 CLOSE_MM = 6.0
@@ -17,7 +20,8 @@ TURN_PULL, SHIFT_PULL = 0.05, 0.00002
 """A faint pull to the current pose keeps the solve sound when the surface leaves a direction open."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def points_near(points, nose, reach, out):
     """The points in a cube around the nose, into out as float64; returns how many."""
     count = 0
@@ -30,7 +34,8 @@ def points_near(points, nose, reach, out):
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
     """Points nearer to the template than `gate`, into found, and their cells; returns how many."""
     rows, columns = table.shape[0], table.shape[1]
@@ -59,7 +64,8 @@ def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def normal_equations(found, cells, count, weight, gate, matrix, vector):
     """J^T W J (lower triangle) and -J^T W d of the distances, with Tukey's weights; returns the sum of weights."""
     per_cell = np.zeros(weight.shape[0], np.int64)
@@ -87,7 +93,8 @@ def normal_equations(found, cells, count, weight, gate, matrix, vector):
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def solve_in_place(matrix, vector):
     """Cholesky: vector becomes matrix^-1 @ vector; matrix, positive definite, is read and spent in its lower half."""
     size = vector.shape[0]
@@ -106,7 +113,8 @@ def solve_in_place(matrix, vector):
         vector[i] /= matrix[i, i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def rotation_from_vector(vector):
     """Rodrigues' formula: the rotation about `vector` by its length in radians."""
     angle = np.sqrt(vector[0] ** 2 + vector[1] ** 2 + vector[2] ** 2)
@@ -125,7 +133,8 @@ def rotation_from_vector(vector):
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def step_pose(update, rotation, nose):
     """Apply a turn and a shift of the face frame, in place: face' = turn @ face + shift = rotation' @ (p - nose')."""
     turn = rotation_from_vector(update)
@@ -137,7 +146,8 @@ def step_pose(update, rotation, nose):
         nose[j] -= rotation[0, j] * update[3] + rotation[1, j] * update[4] + rotation[2, j] * update[5]
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, found, cells):
     """Improve rotation and nose in place; found and cells then hold the last look-up. Returns its number of points.
 
@@ -159,15 +169,21 @@ def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, fo
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def covered_share(found, cells, count, weight):
-    """Share of the weight with a close point in the cell or beside it: sparse scans have fewer points than cells."""
+    """Share of the weight with a close point in the cell or beside it: sparse scans have fewer points than cells.
+
+    The template's edges count as beside each other.
+    """
     rows, columns = weight.shape
     hit = np.zeros((rows, columns), np.bool_)
     for p in range(count):
         if abs(found[p, 6]) < CLOSE_MM:
             row, column = cells[p] // columns, cells[p] % columns
-            hit[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
+            for dy in range(-1, 2):
+                for dx in range(-1, 2):
+                    hit[(row + dy) % rows, (column + dx) % columns] = True
     covered, total = 0.0, 0.0
     for row in range(rows):
         for column in range(columns):

@@ -5,11 +5,16 @@ Plain scalar loops, one thread, no fast-math: the same input gives the same bits
 
 # ruff: noqa: ANN001, ANN201
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit
 
+kernel = njit(cache=True, nogil=True)
 
-@njit(cache=True, nogil=True)
+
+@kernel
+@no_type_check
 def move_points(points, rotation, translation, scale, out):
     """out = scale * rotation @ (point + translation), summed in float64."""
     for p in range(points.shape[0]):
@@ -20,7 +25,8 @@ def move_points(points, rotation, translation, scale, out):
             out[p, k] = scale * (rotation[k, 0] * x + rotation[k, 1] * y + rotation[k, 2] * z)
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def longest_edges(vertices, faces, out):
     """The length of each triangle's longest edge; infinite where a corner is not finite."""
     for f in range(faces.shape[0]):
@@ -36,14 +42,16 @@ def longest_edges(vertices, faces, out):
         out[f] = np.sqrt(longest)
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def faces_within(faces, keep, out):
     """Which faces use kept vertices only."""
     for f in range(faces.shape[0]):
         out[f] = keep[faces[f, 0]] & keep[faces[f, 1]] & keep[faces[f, 2]]
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def renumber(faces, keep, number):
     """Number the vertices of the kept faces in their order, -1 for the others: (vertices used, faces kept)."""
     number[:] = -1
@@ -61,7 +69,8 @@ def renumber(faces, keep, number):
     return num_vertices, num_faces
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def take_faces(faces, keep, number, out):
     """The kept faces with the new numbers of their vertices."""
     row = 0
@@ -72,7 +81,8 @@ def take_faces(faces, keep, number, out):
             row += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def take_rows(rows, keep, out):
     """The kept rows of a matrix of any element type."""
     row = 0
@@ -83,7 +93,8 @@ def take_rows(rows, keep, out):
             row += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def _root(parent, vertex):
     """The lowest vertex of a tree, halving the way there for the next search."""
     while parent[vertex] != vertex:
@@ -92,7 +103,8 @@ def _root(parent, vertex):
     return vertex
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def label_components(faces, labels):
     """Number the connected components in the order of their lowest vertices, into labels; returns how many."""
     for v in range(labels.shape[0]):
@@ -114,7 +126,19 @@ def label_components(faces, labels):
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
+def any_near(vertices, labels, stays, centre, reach):
+    """Whether a vertex of a component that stays lies within `reach` of `centre`."""
+    for v in range(vertices.shape[0]):
+        x, y, z = vertices[v, 0] - centre[0], vertices[v, 1] - centre[1], vertices[v, 2] - centre[2]
+        if x * x + y * y + z * z <= reach * reach and stays[labels[v]]:
+            return True
+    return False
+
+
+@kernel
+@no_type_check
 def inside_crop(vertices, radius, depth, keep):
     """Which vertices lie within `radius` of the origin and at most `depth` behind it."""
     for v in range(vertices.shape[0]):
@@ -122,7 +146,8 @@ def inside_crop(vertices, radius, depth, keep):
         keep[v] = np.sqrt(x * x + y * y + z * z) <= radius and z >= -depth
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def highest_per_cell(points, low_x, low_y, cell_mm, grid):
     """The largest z of the points in each cell of the frontal plane, into a grid of NaN."""
     for p in range(points.shape[0]):
@@ -132,19 +157,26 @@ def highest_per_cell(points, low_x, low_y, cell_mm, grid):
             grid[row, column] = points[p, 2]
 
 
-@njit(cache=True, nogil=True)
+@kernel
+@no_type_check
 def compare_with_ring(grid, offsets, reach, total, number, higher):
     """Sum and count the known cells at `offsets` (row, column) around each cell, and those higher than it.
 
     `grid` has a margin of `reach` cells of NaN, which the three results have not.
     """
     rows, columns = total.shape
-    for o in range(offsets.shape[0]):
-        dy, dx = reach + offsets[o, 0], reach + offsets[o, 1]
-        for row in range(rows):
-            for column in range(columns):
-                other = grid[row + dy, column + dx]
-                known = other == other
-                total[row, column] += other if known else np.float32(0)
-                number[row, column] += known
-                higher[row, column] += other > grid[row + reach, column + reach]
+    for row in range(rows):
+        here = grid[row + reach, reach : reach + columns]
+        for o in range(offsets.shape[0]):
+            dy, dx = reach + offsets[o, 0], reach + offsets[o, 1]
+            _compare_rows(grid[row + dy, dx : dx + columns], here, total[row], number[row], higher[row])
+
+
+@kernel
+@no_type_check
+def _compare_rows(others, here, total, number, higher):
+    for k in range(here.shape[0]):
+        known = others[k] == others[k]
+        total[k] += others[k] if known else np.float32(0)
+        number[k] += known
+        higher[k] += others[k] > here[k]

@@ -1,9 +1,18 @@
-"""File bytes to and from `Mesh`, and the BU landmark files. One file per format; numba is loaded on first use."""
+"""File bytes to and from `Mesh`, landmarks and label tables. One file per format; numba is loaded on first use."""
 
-from smilevlm.readers.archives import file_size, is_file, is_folder, list_folder, read_file
+from smilevlm.readers.archives import file_size, is_file, is_folder, list_folder, list_names, read_file
+from smilevlm.readers.au_tables import AuTable, read_au_table, write_au_table
+from smilevlm.readers.bndplus import read_bndplus
 from smilevlm.readers.bnt import find_v_direction, write_bnt
 from smilevlm.readers.bosphorus_landmarks import BOSPHORUS_LABELS, read_lm2, read_lm3, write_lm2, write_lm3
 from smilevlm.readers.files import MESH_SUFFIXES, parse_mesh, read_mesh, write_mesh
+from smilevlm.readers.fourdme_labels import (
+    FOURDME_COLUMNS,
+    ActionUnit,
+    MicroClip,
+    MicroLabels,
+    read_4dme_labels,
+)
 from smilevlm.readers.landmarks import (
     BndLandmarks,
     PseLandmarks,
@@ -19,19 +28,31 @@ from smilevlm.readers.ply import write_ply
 from smilevlm.readers.stl import write_stl
 from smilevlm.readers.textures import read_texture
 from smilevlm.readers.vrml_writer import write_bu3dfe_vrml, write_bu4dfe_vrml
+from smilevlm.readers.workbooks import CellValue, SheetRow, read_workbook, write_workbook
 
 __all__ = [
     "BOSPHORUS_LABELS",
+    "FOURDME_COLUMNS",
     "MESH_SUFFIXES",
+    "ActionUnit",
+    "AuTable",
     "BndLandmarks",
+    "CellValue",
+    "MicroClip",
+    "MicroLabels",
     "PseLandmarks",
+    "SheetRow",
     "file_size",
     "find_v_direction",
     "is_file",
     "is_folder",
     "list_folder",
+    "list_names",
     "parse_mesh",
+    "read_4dme_labels",
+    "read_au_table",
     "read_bnd",
+    "read_bndplus",
     "read_file",
     "read_landmarks",
     "read_lm2",
@@ -39,6 +60,8 @@ __all__ = [
     "read_mesh",
     "read_pse",
     "read_texture",
+    "read_workbook",
+    "write_au_table",
     "write_bnd",
     "write_bnt",
     "write_bu3dfe_vrml",
@@ -52,4 +75,5 @@ __all__ = [
     "write_ply",
     "write_pse",
     "write_stl",
+    "write_workbook",
 ]

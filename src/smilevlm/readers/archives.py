@@ -11,6 +11,7 @@ import functools
 import os
 import stat
 import struct
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,8 @@ MAX_MEMBER_BYTES = 2**30
 MAX_MEMBER_RATIO = 400
 """How many times its packed size; text of repeated numbers reaches 20, zip bombs a thousand."""
 NUM_OPEN_TABLES = 8
+CLOCK_NS = 5_000_000_000
+"""Coarser than any file system's clock: FAT counts two seconds."""
 
 _STORED, _DEFLATED = 0, 8
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
@@ -177,6 +180,22 @@ def list_names(path: Path) -> list[str]:
     if inside[1] not in children:
         raise MeshError("no such folder in the archive", path=path)
     return list(children[inside[1]])
+
+
+def folder_stamp(path: Path) -> tuple[int, ...] | None:
+    """A value that is another one after a name was added to a folder or taken from it.
+
+    Returns:
+        None when that cannot be told: there is no such folder, or it changed so lately that its clock may not show
+        the next change.
+    """
+    try:
+        inside = split_archive(path)
+        status = (path if inside is None else inside[0]).stat()
+    except _PATH_ERRORS:
+        return None
+    is_settled = time.time_ns() - status.st_mtime_ns > CLOCK_NS
+    return (status.st_ino, status.st_mtime_ns, status.st_size) if is_settled else None
 
 
 def file_size(path: Path) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from smilevlm.errors import MeshError
-from smilevlm.readers.archives import is_file, list_names, read_file
+from smilevlm.readers.archives import folder_stamp, is_file, list_names, read_file
 from smilevlm.typing import RgbImage
 
 TEXTURE_SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png")
@@ -101,15 +102,16 @@ def find_texture(mesh_path: Path, names: Iterable[str]) -> Path | None:
 def find_beside(mesh_path: Path, names: Iterable[str]) -> Path | None:
     """The first of `names` in the mesh's folder, exact case preferred."""
     folder = mesh_path.parent
-    listing: dict[str, list[str]] | None = None
+    listing: Mapping[str, Sequence[str]] | None = None
     for name in names:
         if not name:
             continue
         if is_file(folder / name):
             return folder / name
         if listing is None:  # slow in a folder of thousands of frames: only when the exact name is not there
-            listing = _by_lower_name(folder)
-        for other in sorted(listing.get(name.lower(), [])):
+            stamp = folder_stamp(folder)
+            listing = _by_lower_name(folder) if stamp is None else _by_lower_name_cached(folder, stamp)
+        for other in listing.get(name.lower(), ()):
             if is_file(folder / other):
                 return folder / other
     return None
@@ -118,11 +120,17 @@ def find_beside(mesh_path: Path, names: Iterable[str]) -> Path | None:
 def _by_lower_name(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     try:
-        for name in list_names(folder):
+        for name in sorted(list_names(folder)):
             found.setdefault(name.lower(), []).append(name)
     except MeshError:
         return {}
     return found
+
+
+@functools.lru_cache(maxsize=4)
+def _by_lower_name_cached(folder: Path, stamp: tuple[int, ...]) -> dict[str, list[str]]:
+    del stamp  # part of the key: a folder that changed is listed anew
+    return _by_lower_name(folder)
 
 
 def basename(name: str) -> str:

@@ -297,21 +297,23 @@ def _concatenate_vertices(source: Source, placed: list[Placed]) -> Vertices:
             if not np.isfinite(vertices).all():
                 raise source.error("a Transform moves vertices out of the range of float32")
         moved.append(vertices)
-    return np.concatenate(moved)
+    return np.concatenate(moved) if len(moved) > 1 else moved[0]
 
 
 def _concatenate_faces(placed: list[Placed]) -> tuple[Faces, CornerUv | None]:
+    if len(placed) == 1 and np.linalg.det(placed[0].matrix[:3, :3]) > 0:
+        return placed[0].part.faces, placed[0].part.uv
     has_uv = any(item.part.uv is not None for item in placed)
     all_faces, all_uv, offset = [], [], 0
     for item in placed:
         part = item.part
         mirrored = np.linalg.det(item.matrix[:3, :3]) < 0
-        order = [0, 2, 1] if mirrored else [0, 1, 2]
-        all_faces.append(part.faces[:, order] + np.int32(offset))
+        corners = np.array([0, 2, 1] if mirrored else [0, 1, 2])
+        all_faces.append(np.take(part.faces, corners, axis=1) + np.int32(offset))
         offset += len(part.vertices)
         if has_uv:
             uv = part.uv if part.uv is not None else np.zeros((len(part.faces), 3, 2), np.float32)
-            all_uv.append(uv[:, order])
+            all_uv.append(np.take(uv, corners, axis=1))
     return np.concatenate(all_faces), np.concatenate(all_uv) if has_uv else None
 
 

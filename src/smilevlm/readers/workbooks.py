@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import itertools
 import os
 import re
 import warnings
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from openpyxl import Workbook
 
 CellValue = str | int | float | bool | datetime.datetime | datetime.date | datetime.time | datetime.timedelta | None
+_TIMES = (datetime.date, datetime.time, datetime.timedelta)
 
-MAX_WORKBOOK_BYTES = 2**26
-MAX_UNPACKED_BYTES = 2**28
+MAX_WORKBOOK_BYTES = 2**24
+MAX_UNPACKED_BYTES = 2**26
+MAX_TAGS = 2_000_000
+"""Opening and closing ones in all parts; each costs the parser some 200 bytes of memory."""
 MAX_UNPACKED_RATIO = 400
 MAX_PARTS = 10_000
 MAX_ROWS = 100_000
@@ -100,6 +104,7 @@ def _checked_parts(data: bytes, path: Path) -> io.BytesIO:
     """The workbook's XML as an archive without compression: what is in it has been counted and looked at."""
     if len(data) > MAX_WORKBOOK_BYTES:
         raise TableError(f"{len(data)} bytes, at most {MAX_WORKBOOK_BYTES} are read", path=path)
+    num_tags = 0
     checked, budget = io.BytesIO(), min(MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO * max(len(data), 1024))
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(checked, "w") as copy:
@@ -114,7 +119,8 @@ def _checked_parts(data: bytes, path: Path) -> io.BytesIO:
                 with archive.open(info) as part:
                     content = part.read(budget + 1)  # whatever size the archive announces
                 budget -= len(content)
-                if budget < 0:
+                num_tags += content.count(b"<")
+                if budget < 0 or num_tags > MAX_TAGS:
                     raise TableError(f"{len(data)} bytes unpack to far too much; refused", path=path)
                 if _TYPE_DEFINITION.search(content):
                     raise TableError(f"{name[:80]!r} has a document type, which workbooks never do", path=path)
@@ -141,10 +147,16 @@ def _value_rows(parts: io.BytesIO, path: Path, sheet: str | None) -> list[tuple[
             if width > MAX_COLUMNS:
                 raise TableError(f"{width} columns, at most {MAX_COLUMNS}", path=path, line=number)
             if width:
-                rows.append((number, tuple(values[:width])))
+                rows.append((number, tuple(_plain(value) for value in values[:width])))
         return rows
     finally:
         workbook.close()
+
+
+def _plain(value: object) -> CellValue:
+    if value is None or isinstance(value, (str, int, float, *_TIMES)):
+        return value
+    return str(value)  # a formula over several cells, which has no stored value
 
 
 def _find_sheet(workbook: Workbook, path: Path, sheet: str | None):  # noqa: ANN202  (openpyxl has several kinds)
@@ -163,40 +175,34 @@ def _named(rows: Sequence[tuple[int, tuple[CellValue, ...]]], path: Path) -> tup
     if not rows:
         raise TableError("an empty sheet, expected headers in its first row", path=path)
     width = max(len(values) for _, values in rows)
-    headers = _headers(rows[0][1], width)
-    used = [header in rows[0][1] or any(len(v) > column and v[column] is not None for _, v in rows[1:])
-            for column, header in enumerate(headers)]  # fmt: skip
+    padded = [(number, values + (None,) * (width - len(values))) for number, values in rows]
+    used = [column for column in range(width) if any(values[column] is not None for _, values in padded)]
+    headers = _headers({column: padded[0][1][column] for column in used})
     return tuple(
-        SheetRow(
-            number=number,
-            cells={
-                header: values[column] if column < len(values) else None
-                for column, header in enumerate(headers)
-                if used[column]
-            },
-        )
-        for number, values in rows[1:]
+        SheetRow(number=number, cells={header: values[column] for column, header in headers.items()})
+        for number, values in padded[1:]
     )
 
 
-def _headers(values: tuple[CellValue, ...], width: int) -> list[str]:
-    """One distinct name per column."""
-    headers: list[str] = []
-    taken: set[str] = set()
-    for column in range(width):
-        written = "" if column >= len(values) or values[column] is None else str(values[column]).strip()
-        name = base = written or f"column {column + 1}"
+def _headers(written: Mapping[int, CellValue]) -> dict[int, str]:
+    """One distinct name per column, by the column's place."""
+    names: dict[int, str] = {}
+    for column, value in written.items():
+        base = name = ("" if value is None else str(value).strip()) or f"column {column + 1}"
         repeat = 0
-        while name in taken:
+        while name in names.values():
             repeat += 1
             name = f"{base}.{repeat}"
-        taken.add(name)
-        headers.append(name)
-    return headers
+        names[column] = name
+    return names
 
 
 def write_workbook(
-    path: str | os.PathLike[str], headers: Sequence[str], rows: Iterable[Sequence[CellValue]], *, sheet: str = "Sheet1"
+    path: str | os.PathLike[str],
+    headers: Sequence[str | None],
+    rows: Iterable[Sequence[CellValue]],
+    *,
+    sheet: str = "Sheet1",
 ) -> None:
     """Write one sheet; the same rows give the same bytes, whenever they are written.
 
@@ -212,18 +218,20 @@ def write_workbook(
     from openpyxl import Workbook
     from openpyxl.utils.exceptions import IllegalCharacterError
 
-    workbook = Workbook(write_only=True)
+    workbook = Workbook()
     workbook.properties.created = _LONG_AGO
-    worksheet = workbook.create_sheet(sheet)
-    worksheet.append(list(headers))
-    for number, row in enumerate(rows, 2):
+    worksheet = workbook.worksheets[0]
+    worksheet.title = sheet
+    for number, row in enumerate(itertools.chain([headers], rows), 1):
         if len(row) != len(headers):
-            worksheet.close()
             raise TableError(f"{len(row)} cells, expected {len(headers)}", path=path, line=number)
         try:
             worksheet.append(list(row))
         except (ValueError, TypeError, IllegalCharacterError) as error:
             raise TableError(f"a cell cannot be written: {error}", path=path, line=number) from error
+        for cell in worksheet[number]:
+            if cell.data_type == "f":  # a text that begins with "=" is a text
+                cell.data_type = "s"
     file = io.BytesIO()
     workbook.save(file)
     write_atomically(Path(path), _without_times(file))

@@ -1,18 +1,33 @@
-"""Synthetic sequences in the layout of BU-4DFE: six posed expressions per person, a VRML file and a picture per frame."""
+"""Synthetic sequences in the layout of BU-4DFE: six posed expressions per person, VRML and a picture per frame."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float32, Int64
+from scipy.spatial import KDTree
+
 from smilevlm.files import folder_in_one_piece
+from smilevlm.readers import write_bnd, write_bu4dfe_vrml
 from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.scanner import Scan
 from smilevlm.synthesis.sequences import (
+    MAX_FRAMES,
+    MIN_FRAMES,
+    Film,
+    Slot,
+    check_range,
     check_settings,
-    random_stream,
+    portrait_camera,
+    prepare_film,
+    save_picture,
     subject_names,
 )
 
@@ -26,6 +41,8 @@ _FEMALE_SHARE = 58 / 101
 _HEIGHT_PER_WIDTH = 1329 / 1040
 _LONGEST = 126
 """Frames of one sequence, as the longest that public lists of BU-4DFE name."""
+_EMPTY_ROW_EVERY = 20
+"""So often a landmark file ends with an empty 84th row."""
 _VIEWER_FOLDER = "BU_WrlViewer_V2"
 _VIEWER_TEXT = "The viewer that comes with BU-4DFE lies in this folder. It is no subject.\n"
 
@@ -54,9 +71,9 @@ class Bu4dfeSettings:
         check_settings(
             num_subjects=self.num_subjects,
             seed=self.seed,
-            num_frames=self.num_frames,
             texture_width=self.texture_width,
         )
+        check_range("num_frames", self.num_frames, MIN_FRAMES, MAX_FRAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +116,8 @@ def plan_bu4dfe(settings: Bu4dfeSettings) -> tuple[list[Bu4dfeSequence], list[st
 
 
 def _plan(settings: Bu4dfeSettings, number: int, name: str, word: str) -> Bu4dfeSequence:
-    rng = random_stream(_LAYOUT, "plan", settings.seed, number, list(_FOLDERS).index(word))
-    num_frames = max(5, round(settings.num_frames * float(rng.uniform(0.75, 1.25))))
+    rng = Slot(layout=_LAYOUT, seed=settings.seed, person=number, sequence=list(_FOLDERS).index(word)).stream("plan")
+    num_frames = max(MIN_FRAMES, round(settings.num_frames * float(rng.uniform(0.75, 1.25))))
     first_person = number == 0
     if first_person and word == "Surprise" and settings.num_frames >= 100:
         num_frames = _LONGEST
@@ -151,18 +168,61 @@ def synthesize_bu4dfe(root: Path, settings: Bu4dfeSettings, *, jobs: int = 1, pr
 def write_sequence(root: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> None:
     """Write one sequence's folder in one piece, its landmarks before it."""
     film = _film(sequence, settings)
-    centre = film.take.offset_mm
-    camera = Portrait(
-        width_px=settings.texture_width,
-        height_px=round(settings.texture_width * _HEIGHT_PER_WIDTH),
-        centre_mm=(float(centre[0]), float(centre[1]) - 10),
+    camera = portrait_camera(
+        film.take, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
     )
-    landmarks: dict[int, Scan] = {}
+    landmarks: dict[int, _Landmarks] = {}
     with folder_in_one_piece(root / sequence.path) as folder:
         for number, scan in enumerate(film.scans()):
             if number in sequence.left_out:
                 continue
             _write_frame(folder, number, scan, camera, sequence)
-            landmarks[number] = scan
+            nearest = KDTree(scan.vertices).query(scan.landmarks)[1]
+            landmarks[number] = _Landmarks(points=scan.vertices[nearest], indices=np.asarray(nearest, np.int64))
         if settings.landmarks:
             _write_landmarks(root / LANDMARK_TREE / sequence.path, landmarks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Landmarks:
+    """The vertices of one frame that are nearest to the landmarks, as column 0 of BU-4DFE's `.bnd` asks for."""
+
+    points: Float32[np.ndarray, "83 3"]
+    indices: Int64[np.ndarray, " 83"]
+
+
+def _film(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> Film:
+    return prepare_film(
+        Slot(layout=_LAYOUT, seed=settings.seed, person=sequence.number, sequence=sequence.index),
+        lambda rng, stage: posed_motion(rng, stage, _FOLDERS[sequence.word]),
+        sex=sequence.subject[0],
+        num_frames=sequence.num_frames,
+        frames_per_second=FRAMES_PER_SECOND,
+        scanner=settings.scanner,
+    )
+
+
+def _write_frame(folder: Path, number: int, scan: Scan, camera: Portrait, sequence: Bu4dfeSequence) -> None:
+    picture, uv = camera.take(scan)
+    if number not in sequence.without_texture:
+        save_picture(folder / f"{number:03d}.jpg", picture)
+    with (folder / f"{number:03d}.wrl").open("w", newline="\n") as file:
+        write_bu4dfe_vrml(
+            file,
+            vertices=scan.vertices,
+            faces=scan.triangles,
+            uv=uv,
+            texture_name=f"{number:03d}.jpg",
+            with_texture_index=sequence.with_texture_index,
+        )
+
+
+def _write_landmarks(target: Path, landmarks: Mapping[int, _Landmarks]) -> None:
+    # A run that was killed before it finished the sequence may have left them.
+    shutil.rmtree(target, ignore_errors=True)
+    with folder_in_one_piece(target) as folder:
+        for number, found in landmarks.items():
+            with (folder / f"{number:03d}.bnd").open("w", newline="\n") as file:
+                write_bnd(file, found.points, found.indices)
+                if number % _EMPTY_ROW_EVERY == 0:
+                    file.write("\n")

@@ -16,19 +16,25 @@ Progress = Callable[[int, int], None]
 """Called with (parts done, parts in all)."""
 
 
-def claim_folder(root: Path, layout: str, settings: Mapping[str, Any]) -> None:
+def claim_folder(
+    root: Path, layout: str, settings: Mapping[str, Any], *, contents: Mapping[str, Any] | None = None
+) -> None:
     """Make the folder and write the marker that says its faces are synthetic, and how they were made.
 
     Args:
         root: Folder of the data set.
         layout: Name of the layout.
         settings: Everything that decides the bytes, as plain values.
+        contents: What a complete copy holds, for `smilevlm check`: `num_subjects`, `num_recordings`, and under
+            `missing` the paths of recordings that are left out on purpose.
 
     Raises:
         LayoutError: The folder holds something else, or faces made with other settings.
     """
     root.mkdir(parents=True, exist_ok=True)
     identity = {"layout": layout, "synthetic": True, **json.loads(json.dumps(settings))}
+    if contents is not None:
+        identity["contents"] = json.loads(json.dumps(contents))
     marker = root / MARKER_NAME
     if not marker.exists():
         if any(root.iterdir()):

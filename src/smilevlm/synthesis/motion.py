@@ -6,7 +6,7 @@ Times of a movement belong to the person (`Tempo`), and vary from one sequence t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +96,7 @@ def posed_motion(rng: np.random.Generator, stage: Stage, expression: str) -> Mot
         expression: A basic expression, or `neutral` for none.
     """
     phase = _posed_phase(rng, stage)
-    acted = unfold(rng, stage, expression, intensity=float(rng.uniform(0.75, 1.05)), phase=phase)
+    acted = unfold(rng, stage, expression, intensity=float(rng.uniform(0.8, 1.1)), phase=phase)
     strength = together(acted, idle_movement(rng, stage), blinks(rng, stage))
     angles, offset = sway(rng, stage, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
     envelope = plateau(stage.time_s, start=phase.start, peak=phase.peak, release=phase.release, end=phase.end)
@@ -213,15 +213,20 @@ def _one_sided(curve: TimeAxis) -> TimeAxis:
 
 def blinks(rng: np.random.Generator, stage: Stage) -> Float64[np.ndarray, "time action"]:
     """Fast closings of both lids, at the person's rate."""
+    count = int(rng.poisson(stage.tempo.blinks_per_s * stage.duration_s))
+    return lids_closing(rng, stage, rng.uniform(0, stage.duration_s, count).tolist())
+
+
+def lids_closing(
+    rng: np.random.Generator, stage: Stage, starts_s: Sequence[float]
+) -> Float64[np.ndarray, "time action"]:
+    """Blinks that begin at these times."""
     closing, closed, opening = _BLINK_S
     lids = np.zeros(len(stage.time_s))
-    for _ in range(int(rng.poisson(stage.tempo.blinks_per_s * stage.duration_s))):
-        start, depth = float(rng.uniform(0, stage.duration_s)), float(rng.uniform(0.8, 0.98))
+    for start in starts_s:
         shut = start + closing
-        lids = np.maximum(
-            lids,
-            depth * plateau(stage.time_s, start=start, peak=shut, release=shut + closed, end=shut + closed + opening),
-        )
+        fall = plateau(stage.time_s, start=start, peak=shut, release=shut + closed, end=shut + closed + opening)
+        lids = np.maximum(lids, float(rng.uniform(0.8, 0.98)) * fall)
     strength = stage.nothing()
     for name in ("eyeBlinkLeft", "eyeBlinkRight"):
         strength[:, stage.facial_actions.index(name)] = lids

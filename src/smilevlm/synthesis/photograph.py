@@ -70,7 +70,7 @@ class Portrait:
     width_px: int
     height_px: int
     centre_mm: tuple[float, float]
-    width_mm: float = 280.0
+    width_mm: float
 
     def take(self, scan: Scan, *, shade: float = 0.3) -> tuple[RgbImage, Float32[np.ndarray, "vert 2"]]:
         """Photograph a scan.

@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
+from PIL import Image
 
 from smilevlm.errors import SettingsError
+from smilevlm.geometry import Mesh
+from smilevlm.readers import write_mtl, write_obj
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.motion import Motion, Stage
 from smilevlm.synthesis.people import TEMPLATE_SEED, Person, Tempo, draw_person, draw_tempo
+from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.scan_setup import ScannerSettings, draw_grain
 from smilevlm.synthesis.scanner import Scan, observe
 from smilevlm.synthesis.skin import skin_colors
-from smilevlm.synthesis.take import Take
+from smilevlm.synthesis.take import Take, draw_take
+from smilevlm.typing import RgbImage
 
+_JPEG_QUALITY = 90
+_FACE_CENTRE_MM = 10.0
+"""The middle of a face lies so far below its nose tip."""
+MIN_FRAMES, MAX_FRAMES = 5, 10_000
 _CHUNK = 32
 """Frames computed at once. Part of the bytes: another number changes the last bits of the vertices."""
 
 
-def random_stream(layout: str, part: str, seed: int, person: int, sequence: int = 0, frame: int = 0) -> np.random.Generator:
-    """A generator that depends on what it is for and on nothing else.
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One sequence's place in a data set, on which all that is random about it depends.
 
-    The layout is part of it: data sets of the same seed hold different people, so that one can test what was trained on
-    another.
+    The layout is part of it: data sets of the same seed hold different people, so that one can test on one what was
+    trained on another.
+
+    Args:
+        layout: Name of the layout.
+        seed: Of the data set.
+        person: Number of the person, from 0.
+        sequence: Number of the sequence within the person's.
     """
-    return np.random.default_rng([seed, zlib.crc32(f"{layout}/{part}".encode()), person, sequence, frame])
+
+    layout: str
+    seed: int
+    person: int = 0
+    sequence: int = 0
+
+    def stream(self, part: str, frame: int = 0) -> np.random.Generator:
+        """A generator for one purpose."""
+        purpose = zlib.crc32(f"{self.layout}/{part}".encode())
+        return np.random.default_rng([self.seed, purpose, self.person, self.sequence, frame])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +75,18 @@ class Performer:
     nose_mm: Float32[np.ndarray, " 3"]
 
 
-def draw_performer(layout: str, seed: int, number: int, sex: str) -> Performer:
+def draw_performer(slot: Slot, sex: str) -> Performer:
     """Draw one performer; the same in every sequence."""
     model, places = head_model(), anatomy()
-    rng = random_stream(layout, "person", seed, number)
+    alone = replace(slot, sequence=0)
+    rng = alone.stream("person")
     person = draw_person(rng, sex=sex, shape_changes=model.shape_changes, facial_actions=model.facial_actions)
     neutral = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=[{}])[0]
     return Performer(
         person=person,
-        tempo=draw_tempo(random_stream(layout, "tempo", seed, number), model.facial_actions),
+        tempo=draw_tempo(alone.stream("tempo"), model.facial_actions),
         colors=skin_colors(rng, person, places),
         nose_mm=(model.topology.refine[places.nose_tip] @ neutral).astype(np.float32).reshape(3),
-    )
-
-
-def stage_for(performer: Performer, num_frames: int, frames_per_second: float) -> Stage:
-    return Stage(
-        person=performer.person,
-        tempo=performer.tempo,
-        facial_actions=head_model().facial_actions,
-        time_s=np.arange(num_frames) / frames_per_second,
     )
 
 
@@ -82,7 +100,7 @@ class Film:
         take: How the scanner is set up.
         scanner: How bad it is.
         frames_per_second: Of the motion.
-        layout, seed, number, sequence: What the frames' generators depend on.
+        slot: What the frames' generators depend on.
     """
 
     performer: Performer
@@ -90,10 +108,7 @@ class Film:
     take: Take
     scanner: ScannerSettings
     frames_per_second: float
-    layout: str
-    seed: int
-    number: int
-    sequence: int
+    slot: Slot
 
     def scans(self) -> Iterator[Scan]:
         """One scan per frame of the motion, in order."""
@@ -114,7 +129,7 @@ class Film:
 
     def _scan(self, frame: int, surface: Float32[np.ndarray, "vert 3"]) -> Scan:
         places, faces = anatomy(), head_model().topology.fine_faces
-        rng = random_stream(self.layout, "frame", self.seed, self.number, self.sequence, frame)
+        rng = self.slot.stream("frame", frame)
         angles = self.motion.angles_deg[frame]
         yaw_deg = self.take.angles_deg[0] + float(angles[0])
         setup = self.take.setup_at(rng, frame / self.frames_per_second, yaw_deg)
@@ -130,23 +145,102 @@ class Film:
         )
 
 
+def prepare_film(
+    slot: Slot,
+    act: Callable[[np.random.Generator, Stage], Motion],
+    *,
+    sex: str,
+    num_frames: int,
+    frames_per_second: float,
+    scanner: ScannerSettings,
+) -> Film:
+    """Bring performer, motion and scanner together.
+
+    Args:
+        slot: Which sequence of which person.
+        act: Makes the motion, from the sequence's own generator.
+        sex: `F` or `M`.
+        num_frames: Frames of the sequence.
+        frames_per_second: Of the sequence.
+        scanner: How bad the scanner is.
+    """
+    performer = draw_performer(slot, sex)
+    stage = Stage(
+        person=performer.person,
+        tempo=performer.tempo,
+        facial_actions=head_model().facial_actions,
+        time_s=np.arange(num_frames) / frames_per_second,
+    )
+    return Film(
+        performer=performer,
+        motion=act(slot.stream("motion"), stage),
+        take=draw_take(slot.stream("take"), scanner),
+        scanner=scanner,
+        frames_per_second=frames_per_second,
+        slot=slot,
+    )
+
+
+def portrait_camera(take: Take, *, width_px: int, height_per_width: float, width_mm: float) -> Portrait:
+    """A camera that has the head's seat in its middle.
+
+    Args:
+        take: Where the head sits.
+        width_px: Of the pictures.
+        height_per_width: Their shape.
+        width_mm: What they show across.
+    """
+    x, y, _ = take.offset_mm.tolist()
+    height_px = round(width_px * height_per_width)
+    return Portrait(width_px=width_px, height_px=height_px, centre_mm=(x, y - _FACE_CENTRE_MM), width_mm=width_mm)
+
+
+def save_picture(path: Path, picture: RgbImage) -> None:
+    Image.fromarray(picture).save(path, quality=_JPEG_QUALITY)
+
+
+def write_textured_obj(path: Path, scan: Scan, camera: Portrait, *, material_library: str) -> None:
+    """Write a scan as OBJ with its MTL and JPEG of the same stem.
+
+    Args:
+        path: Of the `.obj`.
+        scan: What to write.
+        camera: Takes the picture.
+        material_library: What the OBJ calls its MTL file.
+    """
+    picture, uv = camera.take(scan)
+    save_picture(path.with_suffix(".jpg"), picture)
+    triangles = scan.triangles
+    mesh = Mesh(vertices=scan.vertices, faces=triangles, uv=uv[triangles])
+    with path.open("w", newline="\n") as file:
+        write_obj(file, mesh, material_library=material_library)
+    with path.with_suffix(".mtl").open("w", newline="\n") as file:
+        write_mtl(file, texture_name=path.with_suffix(".jpg").name)
+
+
 def subject_names(num_subjects: int, female_share: float) -> list[str]:
     """F001, F002, ..., M001, ... with a data set's share of women."""
     num_women = round(female_share * num_subjects)
     return [f"F{n + 1:03d}" for n in range(num_women)] + [f"M{n + 1:03d}" for n in range(num_subjects - num_women)]
 
 
-def check_settings(*, num_subjects: int, seed: int, num_frames: int, texture_width: int) -> None:
+def check_settings(*, num_subjects: int, seed: int, texture_width: int) -> None:
     """Check what all sequence layouts have in common.
 
     Raises:
         SettingsError: A value is out of range.
     """
-    if not 1 <= num_subjects <= 999:
-        raise SettingsError(f"num_subjects is {num_subjects}; expected 1 to 999")
+    check_range("num_subjects", num_subjects, 1, 999)
+    check_range("texture_width", texture_width, 16, 4096)
     if seed < 0 or seed == TEMPLATE_SEED:
         raise SettingsError(f"seed is {seed}; expected 0 or more, and not the template's {TEMPLATE_SEED}")
-    if not 5 <= num_frames <= 10_000:
-        raise SettingsError(f"num_frames is {num_frames}; expected 5 to 10,000")
-    if not 16 <= texture_width <= 4096:
-        raise SettingsError(f"texture_width is {texture_width}; expected 16 to 4096")
+
+
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Check one whole number.
+
+    Raises:
+        SettingsError: It is out of range.
+    """
+    if not low <= value <= high:
+        raise SettingsError(f"{name} is {value}; expected {low} to {high}")

@@ -83,9 +83,7 @@ class Take:
             scraps=_draw_scraps(rng, crop),
         )
 
-    def pose_at(
-        self, angles_deg: Float64[np.ndarray, " 3"], offset_mm: Float64[np.ndarray, " 3"]
-    ) -> Pose:
+    def pose_at(self, angles_deg: Float64[np.ndarray, " 3"], offset_mm: Float64[np.ndarray, " 3"]) -> Pose:
         """The pose of one frame, from the movement beside how the head sits; the head turns about the neck."""
         yaw, pitch, roll = (np.asarray(self.angles_deg) + angles_deg).tolist()
         rotation = rotation_from_angles(yaw, pitch, roll)

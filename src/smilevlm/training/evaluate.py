@@ -72,7 +72,7 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
         pairing_mode=config.pairing,
         pairing_name=honest_pairing_name(config.pairing),
         protocol=protocol.name,
-        level=_level(config, prepared),
+        level=sample_level(config, prepared),
         classes=protocol.classes_of(prepared.samples),
         view_angles_deg=config.prepare.views.angles_deg,
         seeds={"folds": config.seed, "training": config.seed},
@@ -88,7 +88,7 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
     return result
 
 
-def _level(config: ExperimentConfig, prepared: PreparedSet) -> Level:
+def sample_level(config: ExperimentConfig, prepared: PreparedSet) -> Level:
     """What one test sample is; whether sequences are cut into windows is up to the store, not to the protocol."""
     chosen = find_protocol(config.protocol).select(prepared.samples)
     if all(prepared.samples[i].first_frame == prepared.samples[i].last_frame for i in chosen):

@@ -11,46 +11,79 @@ import numpy as np
 from numba import njit
 
 EMPTY = np.float32(-1e9)
+ON_EDGE = np.float32(-1e-6)
+"""A pixel centre with a corner weight down to this counts as inside, so that neighbours leave no crack."""
+BLOCK = 512
+"""Faces that are looked at together; their pixels stay in the nearest cache."""
+
+# Division by zero must not branch: it would keep the compiler from working on several pixels at once.
+kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 
-@njit(cache=True, nogil=True)
-def rasterise(x_px, y_px, depth, faces, depth_map, face_map):
-    """Z-buffer `faces` into depth_map (height, width) and face_map; pixel centres lie at +0.5."""
-    height, width = depth_map.shape
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay, bx, by, cx, cy = x_px[a], y_px[a], x_px[b], y_px[b], x_px[c], y_px[c]
-        left = min(ax, bx, cx)
-        right = max(ax, bx, cx)
-        top = min(ay, by, cy)
-        bottom = max(ay, by, cy)
+@kernel
+def project(vertices, cos, sin, pivot_z, centre_y, half, pitch, x_px, y_px, depth):
+    """Where vertices fall after a turn about the vertical axis through pivot_z, pixels and depth."""
+    for v in range(vertices.shape[0]):
+        x, z = vertices[v, 0], vertices[v, 2] - pivot_z
+        x_px[v] = (cos * x + sin * z + half) / pitch
+        y_px[v] = (half - (vertices[v, 1] - centre_y)) / pitch
+        depth[v] = cos * z - sin * x + pivot_z
+
+
+@kernel
+def _boxes(x_px, y_px, faces, first, last, width, height, found, boxes):
+    """The faces from `first` to `last` that may cover a pixel centre, and those (x0, x1, y0, y1); returns how many."""
+    half = np.float32(0.5)
+    count = 0
+    for f in range(first, last):
+        # Unsigned, for an index that may be negative costs a test.
+        a, b, c = np.uint32(faces[f, 0]), np.uint32(faces[f, 1]), np.uint32(faces[f, 2])
+        x0 = np.ceil(max(min(x_px[a], x_px[b], x_px[c]) - half, np.float32(0)))
+        x1 = np.floor(min(max(x_px[a], x_px[b], x_px[c]) - half, np.float32(width - 1)))
+        y0 = np.ceil(max(min(y_px[a], y_px[b], y_px[c]) - half, np.float32(0)))
+        y1 = np.floor(min(max(y_px[a], y_px[b], y_px[c]) - half, np.float32(height - 1)))
+        found[count] = f
+        boxes[count, 0], boxes[count, 1] = np.int32(x0), np.int32(x1)
+        boxes[count, 2], boxes[count, 3] = np.int32(y0), np.int32(y1)
         # NaN fails every comparison, so a vertex that is not finite draws nothing.
-        if not (right >= 0 and left <= width and bottom >= 0 and top <= height):
-            continue
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area == 0.0:
-            continue
-        inverse = np.float32(1.0) / area
-        x0 = max(0, int(np.ceil(max(left, np.float32(0)) - np.float32(0.5))))
-        x1 = min(width - 1, int(np.floor(min(right, np.float32(width)) - np.float32(0.5))))
-        y0 = max(0, int(np.ceil(max(top, np.float32(0)) - np.float32(0.5))))
-        y1 = min(height - 1, int(np.floor(min(bottom, np.float32(height)) - np.float32(0.5))))
-        az, bz, cz = depth[a], depth[b], depth[c]
-        for row in range(y0, y1 + 1):
-            py = np.float32(row + 0.5)
-            for column in range(x0, x1 + 1):
-                px = np.float32(column + 0.5)
-                wb = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) * inverse
-                wc = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) * inverse
-                wa = np.float32(1.0) - wb - wc
-                if wa >= -1e-6 and wb >= -1e-6 and wc >= -1e-6:
+        count += (x0 <= x1) & (y0 <= y1)
+    return count
+
+
+@kernel
+def rasterise(x_px, y_px, depth, faces, depth_map, face_map):
+    """Z-buffer `faces` into depth_map (height, width) and face_map; pixel centres lie at +0.5.
+
+    Triangles of a dense scan cover a pixel centre or none, and no processor can foresee which. Finding the pixels of
+    some hundred faces first, without a branch, halves what the wrong guesses cost.
+    """
+    height, width = depth_map.shape
+    half = np.float32(0.5)
+    found = np.empty(BLOCK + 1, np.int32)
+    boxes = np.empty((BLOCK + 1, 4), np.int32)
+    for first in range(0, faces.shape[0], BLOCK):
+        last = min(first + BLOCK, faces.shape[0])
+        for k in range(_boxes(x_px, y_px, faces, first, last, width, height, found, boxes)):
+            f = np.uint32(found[k])
+            a, b, c = np.uint32(faces[f, 0]), np.uint32(faces[f, 1]), np.uint32(faces[f, 2])
+            ax, ay, bx, by, cx, cy = x_px[a], y_px[a], x_px[b], y_px[b], x_px[c], y_px[c]
+            az, bz, cz = depth[a], depth[b], depth[c]
+            # A degenerate triangle has infinite or NaN weights, and a depth of NaN wherever they pass.
+            inverse = np.float32(1.0) / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+            for row in range(boxes[k, 2], boxes[k, 3] + 1):
+                py = np.float32(row) + half
+                for column in range(boxes[k, 0], boxes[k, 1] + 1):
+                    px = np.float32(column) + half
+                    wb = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) * inverse
+                    wc = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) * inverse
+                    wa = np.float32(1.0) - wb - wc
                     z = wa * az + wb * bz + wc * cz
-                    if z > depth_map[row, column]:
+                    if min(wa, wb, wc) >= ON_EDGE and z > depth_map[row, column]:
                         depth_map[row, column] = z
                         face_map[row, column] = f
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def splat(x_px, y_px, depth, radius_px, depth_map, point_map):
     """Draw each point as a disc facing the camera; the nearest wins."""
     height, width = depth_map.shape
@@ -72,7 +105,7 @@ def splat(x_px, y_px, depth, radius_px, depth_map, point_map):
                     point_map[row, column] = p
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_holes(depth_map, rounds):
     """Give an empty pixel the mean of its neighbours when most of them are filled; in place, `rounds` times."""
     height, width = depth_map.shape
@@ -82,6 +115,9 @@ def fill_holes(depth_map, rounds):
             for column in range(1, width - 1):
                 if before[row, column] != EMPTY:
                     continue
+                if before[row, column - 1] == EMPTY and before[row, column + 1] == EMPTY:
+                    if before[row - 1, column] == EMPTY and before[row + 1, column] == EMPTY:
+                        continue  # the four corners are no majority
                 total = 0.0
                 count = 0
                 for dy in range(-1, 2):
@@ -94,95 +130,108 @@ def fill_holes(depth_map, rounds):
                     depth_map[row, column] = total / count
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _weigh(centre, other, weight, depth_jump, total, norm):
+    """Add `other` to the weighted sums of the pixels that it belongs to the same surface with; all are rows."""
+    for k in range(centre.shape[0]):
+        w = weight if abs(other[k] - centre[k]) < depth_jump else np.float32(0)
+        total[k] += other[k] * w
+        norm[k] += w
+
+
+@kernel
+def _smooth_row(depth_map, row, weights, depth_jump, down, total, out):
+    """Smooth one row across its columns, or down over its neighbouring rows; `total` is scratch."""
+    height, width = depth_map.shape
+    centre = depth_map[row]
+    norm = out[row]
+    total[:] = centre * weights[0]
+    norm[:] = weights[0]
+    for k in range(1, weights.shape[0]):
+        if not down:
+            _weigh(centre[k:], centre[: width - k], weights[k], depth_jump, total[k:], norm[k:])
+            _weigh(centre[: width - k], centre[k:], weights[k], depth_jump, total, norm)
+            continue
+        if row >= k:
+            _weigh(centre, depth_map[row - k], weights[k], depth_jump, total, norm)
+        if row + k < height:
+            _weigh(centre, depth_map[row + k], weights[k], depth_jump, total, norm)
+    for column in range(width):
+        norm[column] = EMPTY if centre[column] == EMPTY else total[column] / norm[column]
+
+
+@kernel
 def smooth(depth_map, weights, depth_jump):
     """Separable smoothing that stops at depth jumps and at empty pixels; returns a new map.
 
     `weights` holds the half kernel: weights[0] at the centre, weights[k] at distance k.
     """
-    height, width = depth_map.shape
-    half = weights.shape[0] - 1
     across = np.empty_like(depth_map)
-    for row in range(height):
-        for column in range(width):
-            centre = depth_map[row, column]
-            if centre == EMPTY:
-                across[row, column] = EMPTY
-                continue
-            total = centre * weights[0]
-            norm = weights[0]
-            for k in range(1, half + 1):
-                for side in (-k, k):
-                    other = column + side
-                    if 0 <= other < width:
-                        value = depth_map[row, other]
-                        if abs(value - centre) < depth_jump:
-                            total += value * weights[k]
-                            norm += weights[k]
-            across[row, column] = total / norm
-    down = np.empty_like(depth_map)
-    for row in range(height):
-        for column in range(width):
-            centre = across[row, column]
-            if centre == EMPTY:
-                down[row, column] = EMPTY
-                continue
-            total = centre * weights[0]
-            norm = weights[0]
-            for k in range(1, half + 1):
-                for side in (-k, k):
-                    other = row + side
-                    if 0 <= other < height:
-                        value = across[other, column]
-                        if abs(value - centre) < depth_jump:
-                            total += value * weights[k]
-                            norm += weights[k]
-            down[row, column] = total / norm
-    return down
+    both = np.empty_like(depth_map)
+    total = np.empty(depth_map.shape[1], np.float32)
+    for row in range(depth_map.shape[0]):
+        _smooth_row(depth_map, row, weights, depth_jump, False, total, across)
+    for row in range(depth_map.shape[0]):
+        _smooth_row(across, row, weights, depth_jump, True, total, both)
+    return both
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _slope(before, centre, after, pitch_mm, depth_jump):
+    """Central difference; one-sided beside a depth jump, zero between two."""
+    back, ahead = centre - before, after - centre
+    has_back, has_ahead = abs(back) < depth_jump, abs(ahead) < depth_jump
+    rise = (np.float64(back) if has_back else 0.0) + (np.float64(ahead) if has_ahead else 0.0)
+    return rise / (max(np.int64(has_back) + np.int64(has_ahead), 1) * pitch_mm)
+
+
+@kernel
+def _normals_of_row(above, centre, below, pitch_mm, depth_jump, out_x, out_y, out_z):
+    """`centre` has one empty pixel more on both sides."""
+    for column in range(out_x.shape[0]):
+        here = centre[column + 1]
+        slope_x = _slope(centre[column], here, centre[column + 2], pitch_mm, depth_jump)
+        slope_y = _slope(below[column], here, above[column], pitch_mm, depth_jump)
+        length = np.sqrt(slope_x * slope_x + slope_y * slope_y + 1.0)
+        drawn = here != EMPTY
+        out_x[column] = -slope_x / length if drawn else 0.0
+        out_y[column] = -slope_y / length if drawn else 0.0
+        out_z[column] = 1.0 / length if drawn else 0.0
+
+
+@kernel
 def normals(depth_map, pitch_mm, depth_jump, out):
-    """Unit normals of the depth map toward the camera, into out (height, width, 3); zero where empty.
+    """Unit normals of the depth map toward the camera, into out (3, height, width); zero where empty.
 
     One-sided differences at borders and depth jumps, central ones elsewhere. Row 0 is on top, so +y is up in `out`.
     """
     height, width = depth_map.shape
+    nothing = np.full(width, EMPTY, np.float32)
+    padded = np.full(width + 2, EMPTY, np.float32)
     for row in range(height):
-        for column in range(width):
-            centre = depth_map[row, column]
-            if centre == EMPTY:
-                out[row, column, 0] = 0.0
-                out[row, column, 1] = 0.0
-                out[row, column, 2] = 0.0
-                continue
-            slope_x = 0.0
-            count = 0
-            if column > 0 and abs(centre - depth_map[row, column - 1]) < depth_jump:
-                slope_x += centre - depth_map[row, column - 1]
-                count += 1
-            if column < width - 1 and abs(depth_map[row, column + 1] - centre) < depth_jump:
-                slope_x += depth_map[row, column + 1] - centre
-                count += 1
-            if count:
-                slope_x /= count * pitch_mm
-            slope_y = 0.0
-            count = 0
-            if row > 0 and abs(centre - depth_map[row - 1, column]) < depth_jump:
-                slope_y += depth_map[row - 1, column] - centre
-                count += 1
-            if row < height - 1 and abs(depth_map[row + 1, column] - centre) < depth_jump:
-                slope_y += centre - depth_map[row + 1, column]
-                count += 1
-            if count:
-                slope_y /= count * pitch_mm
-            length = np.sqrt(slope_x * slope_x + slope_y * slope_y + 1.0)
-            out[row, column, 0] = -slope_x / length
-            out[row, column, 1] = -slope_y / length
-            out[row, column, 2] = 1.0 / length
+        above = depth_map[row - 1] if row > 0 else nothing
+        below = depth_map[row + 1] if row < height - 1 else nothing
+        padded[1 : width + 1] = depth_map[row]
+        _normals_of_row(above, padded, below, pitch_mm, depth_jump, out[0, row], out[1, row], out[2, row])
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def to_bytes(red, green, blue, depth_map, image):
+    """Channels in [0, 1], clipped, as bytes of image (height, width, 3); black where the depth map is empty."""
+    for row in range(depth_map.shape[0]):
+        for column in range(depth_map.shape[1]):
+            drawn = depth_map[row, column] != EMPTY
+            image[row, column, 0] = _byte(red[row, column]) if drawn else np.uint8(0)
+            image[row, column, 1] = _byte(green[row, column]) if drawn else np.uint8(0)
+            image[row, column, 2] = _byte(blue[row, column]) if drawn else np.uint8(0)
+
+
+@kernel
+def _byte(value):
+    return np.uint8(np.rint(min(max(value, np.float32(0)), np.float32(1)) * np.float32(255)))
+
+
+@kernel
 def barycentric(x_px, y_px, faces, face_map, out):
     """Weights of the second and third corner at every covered pixel centre, into out (height, width, 2)."""
     height, width = face_map.shape

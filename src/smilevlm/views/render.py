@@ -122,14 +122,13 @@ def _render_one(mesh: Mesh, angle_deg: float, settings: ViewSettings) -> RgbImag
     from smilevlm.views import kernels
 
     raster = _raster(mesh, angle_deg, settings)
-    covered = raster.depth_map != kernels.EMPTY
-    if not covered.any():
+    if not (raster.depth_map != kernels.EMPTY).any():
         raise MeshError(f"nothing of the mesh is inside the window of {settings.window_mm:g} mm at {angle_deg:g} deg")
     if settings.kind == "texture":
-        image = _close_gaps(_texture_image(mesh, raster), raster.cover_map >= 0)
+        image = _close_gaps(_color_image(mesh, raster), raster.cover_map >= 0)
+        image[raster.depth_map == kernels.EMPTY] = 0
     else:
         image = _geometry_image(raster.depth_map, settings, raster.pitch_mm)
-    image[~covered] = 0
     return _average_down(image, settings.supersample)
 
 
@@ -139,12 +138,9 @@ def _raster(mesh: Mesh, angle_deg: float, settings: ViewSettings) -> _Raster:
     side = settings.size * settings.supersample
     pitch_mm = settings.window_mm / side
     angle = np.deg2rad(angle_deg)
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    x, y, z = mesh.vertices[:, 0], mesh.vertices[:, 1], mesh.vertices[:, 2] - np.float32(settings.pivot_z_mm)
-    half = np.float32(settings.window_mm / 2)
-    x_px = (cos * x + sin * z + half) / np.float32(pitch_mm)
-    y_px = (half - (y - np.float32(settings.centre_y_mm))) / np.float32(pitch_mm)
-    depth = cos * z - sin * x + np.float32(settings.pivot_z_mm)
+    x_px, y_px, depth = np.empty((3, mesh.num_vertices), np.float32)
+    view = (np.cos(angle), np.sin(angle), settings.pivot_z_mm, settings.centre_y_mm, settings.window_mm / 2, pitch_mm)
+    kernels.project(mesh.vertices, *(np.float32(value) for value in view), x_px, y_px, depth)
     depth_map = np.full((side, side), kernels.EMPTY, np.float32)
     cover_map = np.full((side, side), -1, np.int32)
     if mesh.is_point_cloud:
@@ -170,32 +166,49 @@ def _geometry_image(depth_map: np.ndarray, settings: ViewSettings, pitch_mm: flo
         distance = np.arange(int(np.ceil(2.5 * sigma_px)) + 1)
         weights = np.exp(-(distance**2) / (2 * sigma_px**2)).astype(np.float32)
         depth_map = kernels.smooth(depth_map, weights, np.float32(settings.depth_jump_mm))
-    near_far = settings.depth_range_mm
-    depth = np.clip((depth_map - near_far[0]) / (near_far[1] - near_far[0]), 0, 1)
+    far, near = settings.depth_range_mm
+    depth = (depth_map - far) / (near - far)
+    image = np.empty((*depth_map.shape, 3), np.uint8)
     if settings.kind == "depth":
-        return _to_uint8(np.repeat(depth[:, :, None], 3, axis=2))
-    normal = np.empty((*depth_map.shape, 3), np.float32)
+        kernels.to_bytes(depth, depth, depth, depth_map, image)
+        return image
+    normal = np.empty((3, *depth_map.shape), np.float32)
     kernels.normals(depth_map, np.float32(pitch_mm), np.float32(settings.depth_jump_mm), normal)
+    x, y, z = (normal[0] + 1) / 2, (normal[1] + 1) / 2, normal[2]
     if settings.kind == "normals":
-        return _to_uint8((normal + 1) / 2)
-    return _to_uint8(np.stack([depth, normal[:, :, 2], (normal[:, :, 1] + 1) / 2], axis=2))
+        kernels.to_bytes(x, y, (z + 1) / 2, depth_map, image)
+    else:
+        kernels.to_bytes(depth, z, y, depth_map, image)
+    return image
 
 
-def _texture_image(mesh: Mesh, raster: _Raster) -> RgbImage:
-    cover = raster.cover_map
-    if mesh.is_point_cloud or (mesh.texture is None or mesh.uv is None):
-        return _vertex_color_image(mesh, raster)
+def _color_image(mesh: Mesh, raster: _Raster) -> RgbImage:
+    """The texture's colours, or those of the vertices, where something was drawn."""
+    drawn = raster.cover_map >= 0
+    cover = raster.cover_map[drawn]
+    image = np.zeros((*drawn.shape, 3), np.uint8)
+    if mesh.texture is not None and mesh.uv is not None and not mesh.is_point_cloud:
+        image[drawn] = _sample_bilinear(mesh.texture, _at_pixels(mesh.uv[cover], mesh, raster))
+        return image
+    assert mesh.vertex_colors is not None
+    if mesh.is_point_cloud:
+        image[drawn] = mesh.vertex_colors[cover]
+    else:
+        corners = mesh.vertex_colors[mesh.faces[cover]].astype(np.float32)
+        image[drawn] = np.rint(_at_pixels(corners, mesh, raster))
+    return image
+
+
+def _at_pixels(
+    corners: Float32[np.ndarray, "pixel 3 channel"], mesh: Mesh, raster: _Raster
+) -> Float32[np.ndarray, "pixel channel"]:
+    """What the three corners of the triangle at each drawn pixel have, interpolated to the pixel's centre."""
     from smilevlm.views import kernels
 
-    weights = np.zeros((*cover.shape, 2), np.float32)
-    kernels.barycentric(raster.x_px, raster.y_px, mesh.faces, cover, weights)
-    drawn = cover >= 0
-    uv = mesh.uv[cover[drawn]]
-    second, third = weights[drawn][:, 0, None], weights[drawn][:, 1, None]
-    point = uv[:, 0] * (1 - second - third) + uv[:, 1] * second + uv[:, 2] * third
-    image = np.zeros((*cover.shape, 3), np.uint8)
-    image[drawn] = _sample_bilinear(mesh.texture, point)
-    return image
+    weights = np.zeros((*raster.cover_map.shape, 2), np.float32)
+    kernels.barycentric(raster.x_px, raster.y_px, mesh.faces, raster.cover_map, weights)
+    second, third = weights[raster.cover_map >= 0].T[:, :, None]
+    return corners[:, 0] * (1 - second - third) + corners[:, 1] * second + corners[:, 2] * third
 
 
 def _close_gaps(image: RgbImage, drawn: Bool[np.ndarray, "height width"]) -> RgbImage:
@@ -204,24 +217,6 @@ def _close_gaps(image: RgbImage, drawn: Bool[np.ndarray, "height width"]) -> Rgb
         return image
     _, nearest = ndimage.distance_transform_edt(~drawn, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
     return image[nearest[0], nearest[1]]
-
-
-def _vertex_color_image(mesh: Mesh, raster: _Raster) -> RgbImage:
-    from smilevlm.views import kernels
-
-    assert mesh.vertex_colors is not None
-    cover = raster.cover_map
-    drawn = cover >= 0
-    image = np.zeros((*cover.shape, 3), np.uint8)
-    if mesh.is_point_cloud:
-        image[drawn] = mesh.vertex_colors[cover[drawn]]
-        return image
-    weights = np.zeros((*cover.shape, 2), np.float32)
-    kernels.barycentric(raster.x_px, raster.y_px, mesh.faces, cover, weights)
-    colors = mesh.vertex_colors[mesh.faces[cover[drawn]]].astype(np.float32)
-    second, third = weights[drawn][:, 0, None], weights[drawn][:, 1, None]
-    image[drawn] = np.rint(colors[:, 0] * (1 - second - third) + colors[:, 1] * second + colors[:, 2] * third)
-    return image
 
 
 def _sample_bilinear(texture: RgbImage, uv: np.ndarray) -> np.ndarray:
@@ -235,10 +230,6 @@ def _sample_bilinear(texture: RgbImage, uv: np.ndarray) -> np.ndarray:
     top = texture[y0, x0] * (1 - fx) + texture[y0, x1] * fx
     bottom = texture[y1, x0] * (1 - fx) + texture[y1, x1] * fx
     return np.rint(top * (1 - fy) + bottom * fy).astype(np.uint8)
-
-
-def _to_uint8(image: np.ndarray) -> RgbImage:
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def _average_down(image: RgbImage, factor: int) -> RgbImage:

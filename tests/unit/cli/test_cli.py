@@ -15,7 +15,7 @@ from smilevlm.cli import main
 from smilevlm.datasets import index_data_set
 from smilevlm.labels import BASIC_EXPRESSIONS
 
-COMMANDS = ("synthesize", "prepare", "train", "evaluate", "report", "predict")
+COMMANDS = ("synthesize", "check", "prepare", "train", "evaluate", "report", "predict")
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,7 @@ def test_validation_subjects_vary_with_the_seed():
 def test_a_shared_subject_is_a_leak():
     refuse_shared_subjects(train=["a", "b"], test=["c", "c"])
     refuse_shared_subjects(train=[], test=[])
-    with pytest.raises(LeakError, match="both in train and in test: b$"):
+    with pytest.raises(LeakError, match=r"both in train and in test: b$"):
         refuse_shared_subjects(train=["a", "b", "b"], test=["b", "c"])
     with pytest.raises(LeakError, match=r"validation and in test: s0, s1, s2, s3, s4 and 2 more$"):
         refuse_shared_subjects(train=["a"], validation=[f"s{n}" for n in range(7)], test=[f"s{n}" for n in range(9)])

@@ -90,6 +90,39 @@ def test_the_material_in_use_wins(tmp_path):
     assert read(tmp_path, obj(head="mtllib x.mtl")).texture.shape == (2, 1, 3)
 
 
+def test_several_materials_in_use(tmp_path):
+    write(tmp_path, "a.png", image(size=(1, 2)))
+    write(tmp_path, "b.png", image(size=(5, 6)))
+    write(tmp_path, "x.mtl", "newmtl one\nmap_Kd a.png\nnewmtl two\nmap_Kd b.png\nnewmtl skin\nKd 1 1 1\n")
+    faces = "f 1/6 2/2 3/3 4/4\nusemtl two\nf 1/1 2/2 5/5\nusemtl one\nf 3/3 4/4 5/5"
+    mesh = read(tmp_path, obj(head="mtllib x.mtl", faces=faces))
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    np.testing.assert_array_equal(mesh.uv, UV)
+    assert mesh.texture.shape == (6, 5, 3), "a mesh has one texture: that of the first material in use"
+    assert read(tmp_path, obj(head="mtllib x.mtl\nusemtl skin", faces=faces)).texture.shape == (2, 1, 3)
+
+
+@pytest.mark.parametrize("library", ["mtllib gone.mtl", "mtllib", "mtllib ../../gone.mtl", "mtllib /etc/gone.mtl", ""])
+def test_missing_mtl(tmp_path, library):
+    mesh = read(tmp_path, obj(head=library))
+    assert mesh.texture is None
+    assert mesh.uv is not None
+    write(tmp_path, "scan.jpg", image("JPEG"))
+    assert read(tmp_path, obj(head=library)).texture is not None, "an image with the file's own stem"
+
+
+@pytest.mark.parametrize("stem", ["1", "958", "0000", "2440", "00012"])
+def test_frame_names_of_any_digits(tmp_path, stem):
+    write(tmp_path, f"{stem}.jpg", image("JPEG"))
+    write(tmp_path, "0.jpg", image("JPEG", size=(8, 8)))
+    assert read_mesh(write(tmp_path, f"{stem}.obj", obj())).texture.shape == (3, 4, 3)
+
+
+@pytest.mark.parametrize("written", ["2", "+2.", "2.0000000000000000000001", "0.2e1", "20E-1", ".2e+01", "002"])
+def test_numbers_of_any_digits(tmp_path, written):
+    np.testing.assert_array_equal(read(tmp_path, f"v {written} 0 0\n").vertices, [[2, 0, 0]])
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

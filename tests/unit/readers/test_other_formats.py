@@ -154,7 +154,7 @@ def test_choice_of_reader(tmp_path):
         read_mesh(write(tmp_path, "a", "x"))
     with pytest.raises(MeshError, match=r"gone\.wrl: no such file"):
         read_mesh(tmp_path / "gone.wrl")
-    with pytest.raises(MeshError, match="a folder, expected one mesh file"):
+    with pytest.raises(MeshError, match="a folder, expected one file"):
         read_mesh(tmp_path)
     with pytest.raises(MeshError, match=r"a\.wrl: empty file"):
         read_mesh(write(tmp_path, "a.wrl", b""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from smilevlm.store import PreparedSet
 from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.fold import read_split, train_fold
 from smilevlm.training.run import FoldJob, fold_jobs, git_commit, read_run_config, train_run
-from smilevlm.training.splits import split_fold
+from smilevlm.training.splits import split_fold, split_folds
 
 COLUMNS = {
     "step", "epoch", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy", "learning_rate",
@@ -364,3 +365,112 @@ def test_a_part_of_the_folds_is_scored_as_such(run, prepared_store):
     assert [fold.fold for fold in result.folds] == [1]
     assert result.summary.num_folds_run == 1
     assert result.controls == (), "its own fold is not there to compare it with"
+
+
+# The fold file.
+
+
+def test_the_fold_file_names_every_fold_s_subjects_and_samples(trained_run, prepared_store):
+    described = json.loads((trained_run / "folds.json").read_text())
+    samples = {sample.sample_id: sample for sample in PreparedSet(prepared_store).samples}
+    assert (described["protocol"], described["scheme"]) == ("bu3dfe_subset1", "kfold")
+    assert (described["seed"], described["repeat"]) == (0, 0)
+    # Two people with six expressions and a neutral face each.
+    assert (described["num_samples_used"], described["num_samples_left_out"]) == (12, 2)
+    assert len(described["folds"]) == 2
+    for number, fold in enumerate(described["folds"]):
+        split, _ = read_split(trained_run / f"fold_{number:02d}")
+        assert fold["fold"] == number
+        assert tuple(fold["test_subjects"]) == split.test_subjects
+        assert {samples[name].subject for name in fold["train"]} == set(fold["train_subjects"])
+        assert {samples[name].subject for name in fold["test"]} == set(fold["test_subjects"])
+        assert not set(fold["train"]) & set(fold["test"])
+
+
+def swap_two_test_samples(values):
+    first, second = values["folds"]
+    first["test"][0], second["test"][0] = second["test"][0], first["test"][0]
+
+
+@pytest.mark.parametrize(
+    "change", [swap_two_test_samples, lambda values: values.update(seed=1), lambda values: values["folds"].pop()]
+)
+def test_a_fold_file_that_is_not_the_recipe_s_is_refused(run, prepared_store, make_tiny_config, change):
+    edit_json(run / "folds.json", change)
+    with pytest.raises(CheckpointError, match=r"folds\.json is not what the run's recipe gives"):
+        evaluate_run(run, prepared_store)
+    with pytest.raises(CheckpointError, match=r"folds\.json is not what the run's recipe gives"):
+        train_run(make_tiny_config(), prepared_store, run, resume=True)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]"])
+def test_a_missing_or_damaged_fold_file_is_refused(run, prepared_store, text):
+    if text is None:
+        (run / "folds.json").unlink()
+    else:
+        (run / "folds.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"folds\.json"):
+        evaluate_run(run, prepared_store)
+
+
+def leak_a_scan(monkeypatch) -> None:
+    """Let the store say that one person's scan is another's, byte for byte."""
+    original = PreparedSet.__init__
+
+    def with_a_copy(self, path):
+        original(self, path)
+        copied = replace(self.samples[-1], digest=self.samples[1].digest)
+        self.samples = (*self.samples[:-1], copied)
+        assert self.samples[1].subject != copied.subject
+        assert copied.expression != "neutral"
+        assert self.samples[1].expression != "neutral"
+
+    monkeypatch.setattr(PreparedSet, "__init__", with_a_copy)
+
+
+def test_a_scan_under_two_names_stops_training_and_evaluation(
+    run, prepared_store, make_tiny_config, tmp_path, monkeypatch
+):
+    leak_a_scan(monkeypatch)
+    with pytest.raises(LeakError, match="files of training samples"):
+        train_run(make_tiny_config(), prepared_store, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(LeakError, match="files of training samples"):
+        train_fold(make_tiny_config(), prepared_store, tmp_path / "fold_00", 0)
+    with pytest.raises(LeakError, match="files of training samples"):
+        evaluate_run(run, prepared_store)
+
+
+def test_leaving_one_subject_out_needs_a_fold_per_subject(prepared_store, make_tiny_config, monkeypatch, tmp_path):
+    from smilevlm.datasets import PROTOCOLS
+
+    protocol = replace(PROTOCOLS["bu3dfe_subset1"], name="loso", scheme="leave_one_subject_out")
+    monkeypatch.setitem(PROTOCOLS, "loso", protocol)
+    prepared = PreparedSet(prepared_store)
+    splits = split_folds(make_tiny_config("protocol=loso"), prepared)
+    assert [split.test_subjects for split in splits] == [(name,) for name in prepared.manifest.subjects]
+    with pytest.raises(SettingsError, match=r"loso has 2 folds on .*set num_folds=2"):
+        train_run(make_tiny_config("protocol=loso", "num_folds=3"), prepared_store, tmp_path / "run")
+
+
+def test_a_protocol_that_trains_elsewhere_is_refused(store, make_tiny_config, tmp_path):
+    edit_json(store / "manifest.json", lambda values: values.update(layout="bu4dfe"))
+    with pytest.raises(SettingsError, match="trains on a store of bu4dfe and tests on one of bp4d"):
+        train_run(make_tiny_config("protocol=bp4d_cross"), store, tmp_path / "run")
+
+
+def test_a_store_with_other_dynamics_is_refused(prepared_store, make_tiny_config, tmp_path):
+    with pytest.raises(StoreError, match=r"dynamics\.num_frames is 32, the recipe has 16"):
+        train_run(make_tiny_config("prepare.dynamics.num_frames=16"), prepared_store, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("last_frame", "overrides", "level"),
+    [(0, (), "scan"), (60, (), "sequence"), (60, ("prepare.dynamics.span=windows",), "window")],
+)
+def test_what_a_test_sample_is(last_frame, overrides, level, prepared_store, make_tiny_config):
+    from smilevlm.training.evaluate import sample_level
+
+    prepared = PreparedSet(prepared_store)
+    prepared.samples = tuple(replace(sample, last_frame=last_frame) for sample in prepared.samples)
+    assert sample_level(make_tiny_config(*overrides), prepared) == level

@@ -1,0 +1,135 @@
+"""A dry run over a copy of a data set: what is there against what should be, and every file that cannot be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from smilevlm.datasets.check_frames import FrameReport, check_recording
+from smilevlm.datasets.index import DataIndex, Problem
+from smilevlm.store import Recording
+
+Progress = Callable[[int, int], None]
+"""Called with (recordings done, recordings in all)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """How many there are and should be; `expected` is None where no source says it."""
+
+    found: int
+    expected: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What a check found.
+
+    Args:
+        layout: Name of the layout.
+        root: Where the copy lies.
+        synthetic: Whether these are synthetic faces.
+        subjects: People.
+        recordings: Scans or sequences.
+        classes: The same by class; those that a complete copy has come first.
+        per_subject: Recordings by subject and class.
+        num_files: Frames that were read with their textures and landmarks; 0 when only names were looked at.
+        bad_files: Files that cannot be read, with the place within them.
+        problems: What is missing.
+        remarks: What is unusual but no fault.
+        source: Where the expected counts come from; empty when nobody can know them.
+    """
+
+    layout: str
+    root: Path
+    synthetic: bool
+    subjects: Count
+    recordings: Count
+    classes: Mapping[str, Count]
+    per_subject: Mapping[str, Mapping[str, int]]
+    num_files: int
+    bad_files: tuple[Problem, ...]
+    problems: tuple[Problem, ...]
+    remarks: tuple[str, ...]
+    source: str
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.bad_files and not self.problems
+
+
+def check_data_set(
+    index: DataIndex, *, read_files: bool = True, jobs: int = 1, progress: Progress | None = None
+) -> CheckReport:
+    """Count what an index found and read every file of it.
+
+    Each process holds one frame at a time, and one bad file never ends the check.
+
+    Args:
+        index: Of the copy.
+        read_files: Read every mesh, texture and landmark file; else names alone are counted.
+        jobs: Processes.
+        progress: Called with (recordings done, recordings in all).
+    """
+    frames = _read_all(index, jobs, progress) if read_files else ()
+    expected = index.expected
+    per_subject = _per_subject(index.recordings)
+    return CheckReport(
+        layout=index.layout,
+        root=index.root,
+        synthetic=index.synthetic,
+        subjects=Count(found=len(index.subjects), expected=None if expected is None else expected.num_subjects),
+        recordings=Count(found=len(index.recordings), expected=None if expected is None else expected.num_recordings),
+        classes=_classes(index),
+        per_subject=per_subject,
+        num_files=sum(report.num_frames for report in frames),
+        bad_files=tuple(problem for report in frames for problem in report.bad_files),
+        problems=index.problems,
+        remarks=(*index.remarks, *_remarks(frames)),
+        source="" if expected is None else expected.source,
+    )
+
+
+def _read_all(index: DataIndex, jobs: int, progress: Progress | None) -> Sequence[FrameReport]:
+    from joblib import Parallel, delayed
+
+    total = len(index.recordings)
+    if progress:
+        progress(0, total)
+    calls = (delayed(check_recording)(index.layout, index.root, recording) for recording in index.recordings)
+    reports: list[FrameReport] = []
+    for report in cast("Iterable[FrameReport]", Parallel(n_jobs=jobs, return_as="generator")(calls)):
+        reports.append(report)
+        if progress:
+            progress(len(reports), total)
+    return reports
+
+
+def _per_subject(recordings: Sequence[Recording]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {}
+    for recording in recordings:
+        counts.setdefault(recording.subject, Counter())[recording.expression] += 1
+    return {subject: dict(sorted(count.items())) for subject, count in sorted(counts.items())}
+
+
+def _classes(index: DataIndex) -> dict[str, Count]:
+    found = Counter(recording.expression for recording in index.recordings)
+    expected = index.expected
+    each = {} if expected is None else expected.per_subject
+    num_subjects = 0 if expected is None else expected.num_subjects
+    # Recordings without a class are no class that a copy should have so many of.
+    names = [*each, *sorted(set(found) - set(each))]
+    return {
+        name: Count(found=found[name], expected=each[name] * num_subjects if name in each else None) for name in names
+    }
+
+
+def _remarks(reports: Sequence[FrameReport]) -> list[str]:
+    """One line per kind of observation, with how many frames of those looked at show it."""
+    seen: Counter[str] = Counter()
+    for report in reports:
+        seen.update(report.observations)
+    return [f"{text}: {count} {'frame' if count == 1 else 'frames'}" for text, count in sorted(seen.items())]

@@ -1,0 +1,212 @@
+"""Synthetic micro-expressions in the layout of 4DME: clips of meshes and the labelling workbooks.
+
+No public reader shows how the 4D part of 4DME is stored. Assumption: as its image parts, with a folder per clip,
+`4D_micro/<sub_ID>/<fold_name>/`, and in it one `NNN.obj` with `.mtl` and `.jpg` per frame, numbered as the workbook
+counts onset, apex and offset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from smilevlm.files import folder_in_one_piece
+from smilevlm.readers.fourdme_labels import FOURDME_COLUMNS, ActionUnit
+from smilevlm.readers.workbooks import CellValue, write_workbook
+from smilevlm.synthesis.action_units import ACTION_UNITS
+from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.micro import MicroExpression, draw_micro_expression, micro_motion
+from smilevlm.synthesis.scan_setup import ScannerSettings
+from smilevlm.synthesis.sequences import (
+    Film,
+    Slot,
+    check_range,
+    check_settings,
+    portrait_camera,
+    prepare_film,
+    write_textured_obj,
+)
+
+FRAMES_PER_SECOND = 60.0
+CLIP_FOLDER = "4D_micro"
+LABELS = "4DME_Labelling_Micro_release v1.xlsx"
+EXTRA_LABELS = "4DME_Labelling_Micro_extras_release v1.xlsx"
+_LAYOUT = "4dme"
+_HEIGHT_PER_WIDTH = 1600 / 1200
+_FIRST_FRAME = 1
+_SHARES = (
+    (("negative",), 127), (("positive",), 34), (("others",), 31), (("surprise",), 30), (("surprise", "positive"), 13),
+    (("negative", "surprise"), 8), (("positive", "repression"), 8), (("negative", "repression"), 7),
+    (("repression",), 6), (("repression", "surprise"), 3),
+)  # fmt: skip
+"""Clips per combination of classes among the 267 of 4DME."""
+_COLUMN_CLASSES = ("positive", "negative", "surprise", "repression", "others")
+_TOLD_EMOTIONS = {
+    "positive": ("happiness",), "negative": ("disgust", "fear", "sadness", "anger"), "surprise": ("surprise",),
+    "repression": ("happiness", "disgust", "anger"), "others": ("neutral", "tense"),
+}  # fmt: skip
+"""What people said they had felt, and what the video was to call forth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourdmeSettings:
+    """What to write.
+
+    Args:
+        num_subjects: People; 4DME has 41.
+        seed: Same seed, same bytes, whatever the number of processes.
+        clips_per_subject: Micro-expressions of each; 4DME has 267 in all.
+        texture_width: Of the pictures in pixels; 4DME has 1200 x 1600.
+        scanner: How the scans differ from the true faces.
+    """
+
+    num_subjects: int
+    seed: int = 0
+    clips_per_subject: int = 4
+    texture_width: int = 240
+    scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=2.0, offset_mm=10.0))
+
+    def __post_init__(self) -> None:
+        check_settings(num_subjects=self.num_subjects, seed=self.seed, texture_width=self.texture_width)
+        check_range("clips_per_subject", self.clips_per_subject, 1, 99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourdmeClip:
+    """One clip to write.
+
+    Args:
+        subject: `sub_ID`.
+        number: Of the person, from 0.
+        index: Of the clip among the person's, from 0.
+        micro: What it shows.
+    """
+
+    subject: str
+    number: int
+    index: int
+    micro: MicroExpression
+
+    @property
+    def session(self) -> str:
+        """Each person came twice."""
+        return "1st" if self.index % 2 == 0 else "2nd"
+
+    @property
+    def name(self) -> str:
+        return f"{self.subject}_{self.session}_{self.index // 2 + 1:03d}_01_{self.index + 1}"
+
+    @property
+    def path(self) -> str:
+        return f"{CLIP_FOLDER}/{self.subject}/{self.name}"
+
+
+def plan_4dme(settings: FourdmeSettings) -> list[FourdmeClip]:
+    """The clips to write, their classes in 4DME's own unequal shares."""
+    total = settings.num_subjects * settings.clips_per_subject
+    labels = _shared_out(settings.seed, total)
+    clips = []
+    for place in range(total):
+        number, index = divmod(place, settings.clips_per_subject)
+        slot = Slot(layout=_LAYOUT, seed=settings.seed, person=number, sequence=index)
+        micro = draw_micro_expression(slot.stream("plan"), labels[place])
+        clips.append(FourdmeClip(subject=f"S{number + 1:02d}", number=number, index=index, micro=micro))
+    return clips
+
+
+def _shared_out(seed: int, total: int) -> list[tuple[str, ...]]:
+    """Label combinations for so many clips by largest remainders, in random order."""
+    weights = np.array([count for _, count in _SHARES], np.float64)
+    exact = total * weights / weights.sum()
+    counts = np.floor(exact).astype(int)
+    rest = np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]
+    counts[rest] += 1
+    given = [labels for (labels, _), count in zip(_SHARES, counts.tolist(), strict=True) for _ in range(count)]
+    order = Slot(layout=_LAYOUT, seed=seed).stream("classes").permutation(total)
+    return [given[place] for place in order]
+
+
+def synthesize_4dme(root: Path, settings: FourdmeSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
+    """Write the data set; clips already there are left alone, so an interrupted run goes on.
+
+    Args:
+        root: Folder to write; made if missing.
+        settings: What to write.
+        jobs: Processes.
+        progress: Called with (clips done, clips in all).
+
+    Returns:
+        The number of clips written now.
+
+    Raises:
+        LayoutError: The folder holds faces made with other settings.
+    """
+    clips = plan_4dme(settings)
+    contents = {"num_subjects": settings.num_subjects, "num_recordings": len(clips), "missing": []}
+    claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
+    _write_workbooks(root, clips, settings.seed)
+    to_write = [(root, clip, settings) for clip in clips if not (root / clip.path).is_dir()]
+    return write_parts(write_clip, to_write, num_present=len(clips) - len(to_write), jobs=jobs, progress=progress)
+
+
+def write_clip(root: Path, clip: FourdmeClip, settings: FourdmeSettings) -> None:
+    """Write one clip's folder in one piece."""
+    film = _film(clip, settings)
+    camera = portrait_camera(
+        film.take, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
+    )
+    with folder_in_one_piece(root / clip.path) as folder:
+        for number, scan in enumerate(film.scans(), _FIRST_FRAME):
+            write_textured_obj(folder / f"{number:03d}.obj", scan, camera, material_library=f"{number:03d}.mtl")
+
+
+def _film(clip: FourdmeClip, settings: FourdmeSettings) -> Film:
+    return prepare_film(
+        Slot(layout=_LAYOUT, seed=settings.seed, person=clip.number, sequence=clip.index),
+        lambda rng, stage: micro_motion(rng, stage, clip.micro),
+        sex="FM"[clip.number % 2],
+        num_frames=clip.micro.num_frames,
+        frames_per_second=FRAMES_PER_SECOND,
+        scanner=settings.scanner,
+    )
+
+
+def _write_workbooks(root: Path, clips: list[FourdmeClip], seed: int) -> None:
+    headers = [*FOURDME_COLUMNS, *(f"AU{unit}" for unit in ACTION_UNITS)]
+    write_workbook(root / LABELS, headers, [_row(clip) for clip in clips])
+    extra = ["fold", "sub_ID", "fold_name", "self-report emo'", "video emo'"]
+    write_workbook(root / EXTRA_LABELS, extra, [_extra_row(clip, seed) for clip in clips])
+
+
+def _row(clip: FourdmeClip) -> list[CellValue]:
+    micro = clip.micro
+    shown = {unit.number for unit in micro.units} | ({45} if micro.blinks else set())
+    return [
+        clip.session,
+        clip.subject,
+        clip.name,
+        "+".join(label.capitalize() for label in micro.labels),
+        micro.onset + _FIRST_FRAME,
+        micro.apex + _FIRST_FRAME,
+        micro.offset + _FIRST_FRAME,
+        micro.offset - micro.onset + 1,
+        _unit_text(micro),
+        int(micro.blinks),
+        *(int(label in micro.labels) for label in _COLUMN_CLASSES),
+        *(int(unit in shown) for unit in ACTION_UNITS),
+    ]
+
+
+def _unit_text(micro: MicroExpression) -> str:
+    """As 4DME writes them: `AU4(k)+L7`, with 45 at the end for a blink."""
+    blink = [ActionUnit(number=45)] if micro.blinks else []
+    pieces = [f"{unit.side}{unit.number}{'(k)' if unit.static else ''}" for unit in (*micro.units, *blink)]
+    return "AU" + "+".join(pieces)
+
+
+def _extra_row(clip: FourdmeClip, seed: int) -> list[CellValue]:
+    rng = Slot(layout=_LAYOUT, seed=seed, person=clip.number, sequence=clip.index).stream("extras")
+    told, shown = (str(rng.choice(_TOLD_EMOTIONS[clip.micro.labels[0]])) for _ in range(2))
+    return [clip.session, clip.subject, clip.name, told, shown]

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import builders
+import builders_layouts
+from smilevlm.datasets.bp4d import index_bp4d
+from smilevlm.errors import LayoutError
+from smilevlm.labels import SPONTANEOUS_EXPRESSIONS, UNLABELLED
+from smilevlm.store import Recording, read_frame
+
+
+def sequence(root: Path, sample_id: str) -> Recording:
+    (recording,) = [r for r in index_bp4d(root).recordings if r.sample_id == sample_id]
+    return recording
+
+
+def problems(root: Path) -> list[tuple[str, str]]:
+    return [(p.path, p.reason) for p in index_bp4d(root).problems if p.path != "."]
+
+
+def plus(root: Path) -> Path:
+    """BP4D+ with one subject: its folder holds `2D+3D` and `AUCoding/AU_OCC`."""
+    builders_layouts.bp4d(root / "2D+3D", tasks=range(1, 11), names=("0000", "0001", "0002"))
+    (root / "AUCoding").mkdir()
+    (root / "2D+3D" / "AUCoding").rename(root / "AUCoding" / "AU_OCC")
+    return root
+
+
+def test_a_complete_subject_of_bp4d_spontaneous(tmp_path):
+    index = index_bp4d(builders_layouts.bp4d(tmp_path))
+    assert [r.expression for r in index.recordings] == [
+        "happy", "sad", "surprise", "embarrassment", "fear", "pain", "angry", "disgust",
+    ]  # fmt: skip
+    assert {r.expression for r in index.recordings} == set(SPONTANEOUS_EXPRESSIONS)
+    first = index.recordings[0]
+    assert (first.sample_id, first.subject, first.condition, first.is_sequence) == ("F001_T1", "F001", "T1", True)
+    assert [frame.number for frame in first.frames] == [2440, 2441, 2442]
+    assert index.remarks == (
+        "taken for BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks",
+        "action units are coded for 8 of 8 sequences",
+    )
+    assert index.expected is not None
+    assert (index.expected.num_subjects, index.expected.num_recordings) == (41, 328)
+    assert problems(tmp_path) == []
+
+
+def test_mixed_zero_padding(tmp_path):
+    names = ("2440", "0000", "958", "1", "00957")
+    frames = sequence(builders_layouts.bp4d(tmp_path, tasks=(1,), names=names), "F001_T1").frames
+    assert [frame.number for frame in frames] == [0, 1, 957, 958, 2440]
+    assert [frame.path.name for frame in frames] == ["0000.obj", "1.obj", "00957.obj", "958.obj", "2440.obj"]
+
+
+def test_one_number_in_two_paddings_is_one_frame(tmp_path):
+    root = builders_layouts.bp4d(tmp_path, tasks=(1,), names=("0001", "1", "0002"))
+    assert len(sequence(root, "F001_T1").frames) == 2
+    remark = "F001/T1: 1.obj have no frame number of their own and were left out"
+    assert remark in index_bp4d(root).remarks
+
+
+def test_an_image_under_another_padding_is_the_frames_own(tmp_path):
+    root = builders_layouts.bp4d(tmp_path, tasks=(1,))
+    image = root / "F001" / "T1" / "2440.jpg"
+    image.rename(image.with_name("02440.jpg"))
+    (root / "F001" / "T1" / "2441.jpg").unlink()
+    assert ("F001/T1", "no image beside 1 of 3 meshes: 2441.obj") in problems(root)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_frames_count_from_0_or_from_1(tmp_path, start):
+    names = [f"{number:04d}" for number in range(start, start + 3)]
+    root = builders_layouts.bp4d(tmp_path, tasks=(1,), names=names)
+    assert [frame.number for frame in sequence(root, "F001_T1").frames] == list(range(start, start + 3))
+
+
+def test_a_missing_material_file_is_no_problem(tmp_path):
+    root = builders_layouts.bp4d(tmp_path)
+    for path in root.rglob("*.mtl"):
+        path.unlink()
+    assert problems(root) == []
+    mesh = read_frame(sequence(root, "F001_T1").frames[0], load_texture=True).mesh
+    assert mesh.texture is not None
+
+
+def test_missing_and_empty_tasks(tmp_path):
+    root = builders_layouts.bp4d(tmp_path)
+    shutil.rmtree(root / "F001" / "T3")
+    for path in (root / "F001" / "T4").iterdir():
+        path.unlink()
+    (root / "F001" / "notes").mkdir()
+    assert problems(root) == [
+        ("F001/T3", "the sequence is missing"),
+        ("F001/T4", "the sequence has no frame; expected files like 000.obj"),
+    ]
+    assert "folder F001/notes is no task and was left out" in index_bp4d(root).remarks
+
+
+def test_another_mesh_format_and_two_at_once(tmp_path):
+    root = builders_layouts.bp4d(tmp_path, tasks=(1, 2))
+    for path in list((root / "F001" / "T1").glob("*.obj")):
+        path.with_suffix(".ply").write_bytes(builders.ply_text())
+        path.unlink()
+    (root / "F001" / "T2" / "2440.ply").write_bytes(builders.ply_text())
+    assert {frame.path.suffix for frame in sequence(root, "F001_T1").frames} == {".ply"}
+    assert {frame.path.suffix for frame in sequence(root, "F001_T2").frames} == {".obj"}
+    assert "F001/T2 holds meshes as .obj, .ply; .obj was read" in index_bp4d(root).remarks
+
+
+def test_bp4d_plus_has_another_table_of_tasks(tmp_path):
+    index = index_bp4d(plus(tmp_path))
+    labels = {recording.condition: recording.expression for recording in index.recordings}
+    assert labels == {f"T{n}": "pain" if n == 8 else UNLABELLED for n in range(1, 11)}
+    (remark,) = [remark for remark in index.remarks if remark.startswith("taken for BP4D+")]
+    assert "a folder 2D+3D" in remark
+    assert "a task beyond T8" in remark
+    assert index.expected is not None
+    assert index.expected.num_subjects == 140
+    assert "action units are coded for 10 of 10 sequences" in index.remarks
+    assert problems(tmp_path) == []
+
+
+def test_subjects_in_archives_are_read_in_place(tmp_path):
+    unpacked = [(r.sample_id, r.expression, len(r.frames)) for r in index_bp4d(plus(tmp_path)).recordings]
+    builders_layouts.pack(tmp_path / "2D+3D" / "F001")
+    (tmp_path / "2D+3D" / "F002.zip").write_bytes(b"cut off")
+    index = index_bp4d(tmp_path)
+    assert [(r.sample_id, r.expression, len(r.frames)) for r in index.recordings] == unpacked
+    assert problems(tmp_path) == [("2D+3D/F002.zip", "not a readable zip archive")]
+    mesh = read_frame(index.recordings[0].frames[0], load_texture=True).mesh
+    assert mesh.num_vertices == builders_layouts.face().num_vertices
+    assert mesh.texture is not None
+
+
+def test_archives_of_tasks_without_the_subjects_folder(tmp_path):
+    plus(tmp_path)
+    packed = tmp_path / "2D+3D" / "F001"
+    shutil.make_archive(str(packed), "zip", packed)
+    shutil.rmtree(packed)
+    assert len(index_bp4d(tmp_path).recordings) == 10
+
+
+def test_a_folder_between_the_root_and_the_subjects(tmp_path):
+    builders_layouts.bp4d(tmp_path / "Sequences")
+    index = index_bp4d(tmp_path)
+    assert len(index.recordings) == 8
+    assert "the scans lie in Sequences" in index.remarks
+    assert any(remark.startswith("taken for BP4D-Spontaneous") for remark in index.remarks)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_bndplus_landmarks_count_from_1_beside_meshes_from_0(tmp_path, start):
+    """Frames that the tracker lost have no file, so the two are matched by number, not by rank."""
+    plus(tmp_path)
+    folder = tmp_path / "3DFeatures" / "FacialLandmarks"
+    folder.mkdir(parents=True)
+    for number in (start, start + 2):
+        (folder / f"F001_T1_{number:05d}.bndplus").write_text("1,2,3\n")
+    landmarks = [frame.landmark_path for frame in sequence(tmp_path, "F001_T1").frames]
+    assert landmarks == [folder / f"F001_T1_{start:05d}.bndplus", None, folder / f"F001_T1_{start + 2:05d}.bndplus"]
+    told = "F001_T1: landmarks count from 1 and meshes from 0; they were matched so" in index_bp4d(tmp_path).remarks
+    assert told == (start == 1)
+
+
+def test_action_unit_tables(tmp_path):
+    """9 means unknown and is sound; a cell of anything else is a problem with its line."""
+    root = builders_layouts.bp4d(tmp_path)
+    (root / "AUCoding" / "F001_T1.csv").unlink()
+    (root / "AUCoding" / "F001_T2.csv").write_text("0,1,2\n2440,9,1\n2441,7,0\n")
+    ((path, reason),) = problems(root)
+    assert path == "AUCoding/F001_T2.csv"
+    assert reason.startswith("line 3: ")
+    assert "action units are coded for 7 of 8 sequences" in index_bp4d(root).remarks
+
+
+def test_nothing_of_the_layout(tmp_path):
+    with pytest.raises(LayoutError, match="no BP4D scan"):
+        index_bp4d(tmp_path)
