@@ -54,26 +54,25 @@ def faces(synthetic_faces, tmp_path) -> Path:
 def test_killed_twenty_times(faces, tmp_path):
     peaceful = tmp_path / "peaceful"
     began = time.monotonic()
-    assert start(faces, peaceful).wait() == 0
+    with start(faces, peaceful) as process:
+        assert process.wait() == 0
     seconds = time.monotonic() - began
     store = tmp_path / "store"
     moments = random.Random(7)
     killed = 0
     while killed < NUM_KILLS:
-        process = start(faces, store)
-        try:
-            process.wait(timeout=moments.uniform(0.3, 1.0) * seconds)
-        except subprocess.TimeoutExpired:
-            # The parent alone: its workers live on for a moment and may get in the way of the next run.
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            killed += 1
-        else:
-            assert process.returncode == 0
-            assert content(store) == content(peaceful)
-            shutil.rmtree(store)
-        process.stderr.close()
-    last = start(faces, store)
-    _, errors = last.communicate()
-    assert last.returncode == 0, errors
+        with start(faces, store) as process:
+            try:
+                process.wait(timeout=moments.uniform(0.3, 1.0) * seconds)
+            except subprocess.TimeoutExpired:
+                # The parent alone: its workers live on for a moment and may get in the way of the next run.
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                killed += 1
+                continue
+            assert process.returncode == 0, process.stderr.read()
+        assert content(store) == content(peaceful)
+        shutil.rmtree(store)
+    with start(faces, store) as process:
+        assert process.wait() == 0, process.stderr.read()
     assert content(store) == content(peaceful)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from smilevlm.dynamics.exact import exact_rank_pooling
 from smilevlm.dynamics.plan import DynamicPlan
-from smilevlm.dynamics.settings import DynamicSettings
+from smilevlm.dynamics.settings import DisplayScale, DynamicSettings
 from smilevlm.typing import ViewImages
 
 MID_GREY = 128
@@ -51,56 +51,67 @@ class DynamicPools:
             images: The frame's views, which must not be written to afterwards; None when it could not be read.
 
         Returns:
-            The dynamic images that end with this frame, per view scaled to the full range of a byte.
+            The dynamic images that end with this frame, as bytes, see `to_display`.
         """
         assert self._num_added < len(self.needed), "every needed frame was added already"
         assert index == self.needed[self._num_added], f"frame {index} came, {self.needed[self._num_added]} is next"
         self._num_added += 1
         while self._waiting and min(self._waiting[0].frames) == index:
             self._active.append(self._begin(self._waiting.pop(0)))
-        frame = None if images is None else _Frame(images)
         for pool in self._active:
-            pool.add(index, frame)
+            pool.add(index, images)
         ended = [pool for pool in self._active if pool.last == index]
         self._active = [pool for pool in self._active if pool.last != index]
         self.lost += [pool.plan for pool in ended if pool.is_empty]
         return [(pool.plan, pool.image()) for pool in ended if not pool.is_empty]
 
     def _begin(self, plan: DynamicPlan) -> _Pool:
-        if self._settings.pooling == "exact":
-            return _ExactPool(plan, self._settings.regularisation)
-        return _ApproximatePool(plan)
+        kind = _ExactPool if self._settings.pooling == "exact" else _ApproximatePool
+        return kind(plan, self._settings)
 
 
-class _Frame:
-    """A frame and its values as float, converted once however many dynamic images it is part of."""
+class _Filled:
+    """The last thing every pixel showed, in one dynamic image's frames so far.
 
-    def __init__(self, images: ViewImages) -> None:
-        self.images = images
-        self._values: Float32[np.ndarray, "view height width 3"] | None = None
+    Attributes:
+        images: The newest frame with its empty pixels filled; zero where nothing was seen yet.
+        newly: Pixels whose first surface is in the newest frame.
+        first_seen: How many frames had been taken before a pixel's first surface; `num_taken` where there is none yet.
+        num_taken: Frames taken.
+    """
 
-    @property
-    def values(self) -> Float32[np.ndarray, "view height width 3"]:
-        if self._values is None:
-            self._values = self.images.astype(np.float32)
-        return self._values
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.images: ViewImages = np.zeros(shape, np.uint8)
+        self.newly = np.zeros(shape[:-1], bool)
+        self.first_seen = np.zeros(shape[:-1], np.int32)
+        self.num_taken = 0
+        self._seen = np.zeros(shape[:-1], bool)
+
+    def take(self, images: ViewImages) -> None:
+        covered = images.any(axis=-1)
+        self.images = np.where(covered[..., None], images, self.images)
+        self.newly = covered & ~self._seen
+        self._seen |= covered
+        self.num_taken += 1
+        self.first_seen[~self._seen] = self.num_taken
 
 
 class _Pool(ABC):
     """One dynamic image in the making."""
 
-    def __init__(self, plan: DynamicPlan) -> None:
+    def __init__(self, plan: DynamicPlan, settings: DynamicSettings) -> None:
         self.plan = plan
         self.last = max(plan.frames)
+        self._settings = settings
         self._frames = frozenset(plan.frames)
         self._unread: list[int] = []
-        self._previous: _Frame | None = None
+        self._previous: ViewImages | None = None
 
-    def add(self, index: int, frame: _Frame | None) -> None:
+    def add(self, index: int, images: ViewImages | None) -> None:
         if index not in self._frames:
             return
-        if frame is not None:
-            self._previous = frame
+        if images is not None:
+            self._previous = images
         self._unread.append(index)
         if self._previous is not None:
             for entry in self._unread:
@@ -112,45 +123,58 @@ class _Pool(ABC):
         return self._previous is None
 
     @abstractmethod
-    def _take(self, index: int, frame: _Frame) -> None: ...
+    def _take(self, index: int, images: ViewImages) -> None: ...
 
     @abstractmethod
     def image(self) -> ViewImages: ...
 
 
 class _ApproximatePool(_Pool):
-    def __init__(self, plan: DynamicPlan) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: DynamicPlan, settings: DynamicSettings) -> None:
+        super().__init__(plan, settings)
         self._weights: dict[int, float] = {}
         for index, weight in zip(plan.frames, plan.weights, strict=True):
             self._weights[index] = self._weights.get(index, 0.0) + weight
+        self._weight_so_far = 0.0
         self._sum: Float32[np.ndarray, "view height width 3"] | None = None
-        self._weighted = np.empty(0, np.float32)
+        self._filled: _Filled | None = None
 
-    def _take(self, index: int, frame: _Frame) -> None:
+    def _take(self, index: int, images: ViewImages) -> None:
         if self._sum is None:
-            self._sum = np.zeros(frame.images.shape, np.float32)
-            self._weighted = np.empty_like(self._sum)
-        np.multiply(frame.values, self._weights[index], out=self._weighted)
-        np.add(self._sum, self._weighted, out=self._sum)
+            self._sum = np.zeros(images.shape, np.float32)
+            self._filled = _Filled(images.shape) if self._settings.empty == "hold" else None
+        weight = self._weights[index]
+        if self._filled is not None:
+            self._filled.take(images)
+            images, newly = self._filled.images, self._filled.newly
+            # Before its first surface a pixel counts as showing that surface already.
+            self._sum[newly] += np.float32(self._weight_so_far) * images[newly]
+        self._sum += np.float32(weight) * images
+        self._weight_so_far += weight
 
     def image(self) -> ViewImages:
         assert self._sum is not None
         # The largest rounding error of a sum of so many terms, none of which exceeds 255 times its weight.
-        noise = len(self._weights) * _EPSILON * 255 * sum(abs(w) for w in self._weights.values())
-        return to_display(self._sum, noise=noise)
+        noise = 2 * len(self._weights) * _EPSILON * 255 * sum(abs(w) for w in self._weights.values())
+        return to_display(self._sum, noise=noise, scale=self._settings.scale)
 
 
 class _ExactPool(_Pool):
-    def __init__(self, plan: DynamicPlan, regularisation: float) -> None:
-        super().__init__(plan)
-        self._regularisation = regularisation
+    def __init__(self, plan: DynamicPlan, settings: DynamicSettings) -> None:
+        super().__init__(plan, settings)
         self._images: dict[int, ViewImages] = {}
+        self._filled: _Filled | None = None
 
-    def _take(self, index: int, frame: _Frame) -> None:
-        self._images[index] = frame.images
+    def _take(self, index: int, images: ViewImages) -> None:
+        if self._settings.empty == "hold":
+            self._filled = self._filled or _Filled(images.shape)
+            self._filled.take(images)
+            images = self._filled.images
+        self._images[index] = images
 
     def image(self) -> ViewImages:
+        if self._filled is not None:
+            self._fill_beginnings(self._filled)
         total = np.zeros(self._images[self.last].shape, np.float32)
         begin = 0
         for length in self.plan.passes:
@@ -158,23 +182,39 @@ class _ExactPool(_Pool):
             begin += length
             for view in range(len(total)):
                 stack = np.stack([self._images[index][view] for index in entries])
-                total[view] += exact_rank_pooling(stack, regularisation=self._regularisation) / len(self.plan.passes)
-        return to_display(total)
+                weights = exact_rank_pooling(stack, regularisation=self._settings.regularisation)
+                total[view] += weights / len(self.plan.passes)
+        return to_display(total, scale=self._settings.scale)
+
+    def _fill_beginnings(self, filled: _Filled) -> None:
+        """Before its first surface a pixel counts as showing that surface already: from the last frame to the first."""
+        later = filled.images
+        for place, index in reversed(list(enumerate(sorted(self._images)))):
+            unseen = filled.first_seen > place
+            later = np.where(unseen[..., None], later, self._images[index])
+            self._images[index] = later
 
 
-def to_display(dynamic: Float[np.ndarray, " view *shape"], *, noise: float = 0.0) -> UInt8[np.ndarray, " view *shape"]:
-    """Scale each view's smallest value to 0 and its largest to 255, over all its pixels and channels together.
+def to_display(
+    dynamic: Float[np.ndarray, " view *shape"], *, noise: float = 0.0, scale: DisplayScale = "minmax"
+) -> UInt8[np.ndarray, " view *shape"]:
+    """Scale each view to the range of a byte, over all its pixels and channels together.
 
     Args:
         dynamic: Finite values, one dynamic image per view.
         noise: A spread up to this is rounding, as in a sequence in which nothing moves: such a view is `MID_GREY` all
             over. The rounding of float32 itself, relative to the largest value, counts as noise always.
+        scale: `minmax` takes the smallest value to 0 and the largest to 255; `symmetric` takes zero to `MID_GREY` and the
+            value furthest from it to 1 or 255.
     """
     shown = np.empty(dynamic.shape, np.uint8)
     for view, values in enumerate(dynamic):
         low, high = float(values.min()), float(values.max())
-        if high - low <= max(noise, _EPSILON * max(abs(low), abs(high))):
+        furthest = max(abs(low), abs(high))
+        if high - low <= max(noise, _EPSILON * furthest):
             shown[view] = MID_GREY
-        else:
+        elif scale == "minmax":
             shown[view] = np.rint((values - low) * (255.0 / (high - low)))
+        else:
+            shown[view] = np.rint(MID_GREY + values * ((255.0 - MID_GREY) / furthest))
     return shown

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from smilevlm.errors import SettingsError
 
 Pooling = Literal["approximate", "exact"]
+EmptyPixels = Literal["hold", "black"]
+DisplayScale = Literal["symmetric", "minmax"]
 Span = Literal["sequence", "windows", "onset_apex", "apex_offset", "toward_apex"]
 
 
@@ -23,6 +25,10 @@ class DynamicSettings:
             so that the apex comes last in each. Assumption A26. The last three need phases, which 4DME has.
         num_frames: Frames per dynamic image, drawn uniformly in time with the first and the last among them; of
             `toward_apex` per phase. A shorter stretch gives fewer. None takes all. Assumption A24.
+        empty: What a pixel without surface shows. `hold`: what it showed last, before its first surface what it will show
+            then, so that rims and holes that flicker do not outshine the movement; `black`: black. Assumption A29.
+        scale: How a dynamic image becomes bytes, per view. `symmetric`: no change is mid-grey and the largest change black
+            or white; `minmax`: the smallest value is black and the largest white. Assumption A30.
         window: Length of a window, in frame numbers as the data set counts. Assumption A25.
         stride: From the beginning of one window to that of the next, in frame numbers.
         regularisation: C of the exact pooling's linear support vector regression.
@@ -32,13 +38,17 @@ class DynamicSettings:
     pooling: Pooling = "approximate"
     span: Span = "sequence"
     num_frames: int | None = 32
+    empty: EmptyPixels = "hold"
+    scale: DisplayScale = "symmetric"
     window: int = 50
     stride: int = 25
     regularisation: float = 1.0
     max_bad_share: float = 0.2
 
     def __post_init__(self) -> None:
-        for name, value, known in (("pooling", self.pooling, get_args(Pooling)), ("span", self.span, get_args(Span))):
+        choices = {"pooling": Pooling, "span": Span, "empty": EmptyPixels, "scale": DisplayScale}
+        for name, kind in choices.items():
+            value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(known)}")
         if self.num_frames is not None and self.num_frames < 2:

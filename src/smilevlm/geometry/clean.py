@@ -76,7 +76,8 @@ def drop_spikes(mesh: Mesh, *, max_edge_ratio: float, min_edge: float) -> tuple[
     kernels.longest_edges(mesh.vertices, mesh.faces, longest)
     if longest.max() <= min_edge:
         return mesh, 0
-    limit = max(float(np.median(longest)) * max_edge_ratio, min_edge)
+    middle = len(longest) // 2
+    limit = max(float(np.partition(longest, middle)[middle]) * max_edge_ratio, min_edge)
     keep = (longest <= limit) & np.isfinite(longest)
     if keep.all():
         return mesh, 0

@@ -30,16 +30,15 @@ def move_points(points, rotation, translation, scale, out):
 def longest_edges(vertices, faces, out):
     """The length of each triangle's longest edge; infinite where a corner is not finite."""
     for f in range(faces.shape[0]):
-        longest = np.float32(0)
-        for corner in range(3):
-            a, b = faces[f, corner], faces[f, corner - 1 if corner else 2]
-            x = vertices[a, 0] - vertices[b, 0]
-            y = vertices[a, 1] - vertices[b, 1]
-            z = vertices[a, 2] - vertices[b, 2]
-            length = x * x + y * y + z * z
-            if not length <= longest:  # also where it is NaN
-                longest = length if length > longest else np.float32(np.inf)
-        out[f] = np.sqrt(longest)
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+        bx, by, bz = vertices[b, 0], vertices[b, 1], vertices[b, 2]
+        cx, cy, cz = vertices[c, 0], vertices[c, 1], vertices[c, 2]
+        ab = (ax - bx) ** 2 + (ay - by) ** 2 + (az - bz) ** 2
+        bc = (bx - cx) ** 2 + (by - cy) ** 2 + (bz - cz) ** 2
+        ca = (cx - ax) ** 2 + (cy - ay) ** 2 + (cz - az) ** 2
+        finite = ab + bc + ca < np.inf  # which NaN is not
+        out[f] = np.sqrt(max(ab, bc, ca)) if finite else np.float32(np.inf)
 
 
 @kernel
@@ -95,27 +94,22 @@ def take_rows(rows, keep, out):
 
 @kernel
 @no_type_check
-def _root(parent, vertex):
-    """The lowest vertex of a tree, halving the way there for the next search."""
-    while parent[vertex] != vertex:
-        parent[vertex] = parent[parent[vertex]]
-        vertex = parent[vertex]
-    return vertex
-
-
-@kernel
-@no_type_check
 def label_components(faces, labels):
     """Number the connected components in the order of their lowest vertices, into labels; returns how many."""
     for v in range(labels.shape[0]):
         labels[v] = v
     for f in range(faces.shape[0]):
-        a = _root(labels, faces[f, 0])
-        for corner in range(1, 3):
-            b = _root(labels, faces[f, corner])
-            # Parents are always lower, so the last loop meets them first.
-            labels[max(a, b)] = min(a, b)
-            a = min(a, b)
+        joined = faces[f, 0]
+        for corner in range(3):
+            root = faces[f, corner]
+            while labels[root] != root:
+                labels[root] = labels[labels[root]]  # halves the way for the next search
+                root = labels[root]
+            # The lower root becomes the parent, so that the loop below meets parents first.
+            low, high = min(root, joined), max(root, joined)
+            if corner > 0:
+                labels[high] = low
+            joined = low if corner > 0 else root
     count = 0
     for v in range(labels.shape[0]):
         if labels[v] == v:

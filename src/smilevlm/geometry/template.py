@@ -108,11 +108,8 @@ def relief_match(points_mm: Vertices, fit: RigidFit) -> float:
     x, y, _ = face.T / 50
     bend = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1) * np.sqrt(weight)[:, None]
 
-    def relief(values: np.ndarray) -> np.ndarray:
-        scaled = values * np.sqrt(weight)
-        return scaled - bend @ np.linalg.lstsq(bend, scaled, rcond=None)[0]
-
-    ours, faces = relief(face[:, 2]), relief(height)
+    both = np.stack([face[:, 2], height], axis=1) * np.sqrt(weight)[:, None]
+    ours, faces = (both - bend @ np.linalg.solve(bend.T @ bend, bend.T @ both)).T
     # The small constant, about 0.1 mm of relief, keeps a perfectly smooth surface at zero.
     return float(ours @ faces / np.sqrt((ours @ ours + 0.01 * weight.sum()) * (faces @ faces)))
 

@@ -26,7 +26,7 @@ def find_unit(vertices: Vertices) -> tuple[float, str]:
 
     Assumption A3: the largest extent between the 1st and 99th percentile lies in [89, 890) mm.
     """
-    low, high = np.percentile(vertices.T.astype(np.float64, order="C"), [1, 99], axis=1)
+    low, high = np.percentile(np.ascontiguousarray(vertices.T), [1, 99], axis=1).astype(np.float64)
     extent = float((high - low).max())
     if not np.isfinite(extent) or extent <= 0:
         raise MeshError("all vertices lie in one point: there is no face to find")

@@ -32,6 +32,7 @@ from smilevlm.readers._status import (
     TOO_LARGE,
     TOO_SHORT,
 )
+from smilevlm.readers._words import WORD, first_digits, load_word
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Array = np.ndarray[Any, Any]
@@ -43,9 +44,15 @@ FLOAT32_LIMIT = 3.4028235677973366e38  # half a unit above the largest float32: 
 INDEX_LIMIT = 2**31 - 1
 MANTISSA_LIMIT = 10**17  # further digits are below the last bit of a float64
 
+PLAIN_LENGTH = 3 * WORD
+"""Bytes that reading a plain number may look at."""
+
+CODE_BLOCK = 64
+
 TAB, LINE_FEED, RETURN, SPACE, QUOTE, HASH = 9, 10, 13, 32, 34, 35
 PLUS, COMMA, MINUS, POINT, SLASH, SEMICOLON, BACKSLASH = 43, 44, 45, 46, 47, 59, 92
 OPEN_LIST, CLOSE_LIST, OPEN_NODE, CLOSE_NODE = 91, 93, 123, 125
+ONE = 49
 
 
 @kernel
@@ -173,19 +180,56 @@ def skip_blank(buffer: Bytes, i: int, stop: int) -> int:
 
 @kernel
 @no_type_check
+def ends_plainly(code: int) -> bool:
+    """Whether a blank or a comma, as after nearly every number."""
+    return code <= SPACE or code == COMMA
+
+
+@kernel
+@no_type_check
+def plain_value(negative: bool, whole: int, fraction: int, num_fraction: int) -> float:
+    """What `parse_number` makes of the same digits, to the bit."""
+    value = (whole * POWERS_OF_TEN[num_fraction] + fraction) / POWERS_OF_TEN[num_fraction]
+    return -value if negative else value
+
+
+@kernel
+@no_type_check
 def scan_floats(buffer: Bytes, position: int, stop: int, values: Array) -> tuple[int, int, int]:
-    """All numbers up to `stop`: (count, status, position)."""
+    """All numbers up to `stop`: (count, status, position).
+
+    Those of up to seven digits before and after the point, without exponent, take a short way.
+    """
     count = 0
     i = skip_blank(buffer, position, stop)
     while i < stop:
-        value, after, status = parse_number(buffer, i, stop)
-        if status == DONE and after < stop and not is_delimiter(buffer[after]):
-            status = NOT_A_NUMBER
-        if status != DONE:
-            return count, status, i
-        values[count] = value
+        after = i
+        if i + PLAIN_LENGTH <= stop:
+            negative = buffer[i] == MINUS
+            j = i + negative
+            whole, num_whole = first_digits(load_word(buffer, j))
+            j += num_whole
+            fraction, num_fraction = 0, 0
+            if buffer[j] == POINT:
+                fraction, num_fraction = first_digits(load_word(buffer, j + 1))
+                j += 1 + num_fraction
+            few = num_whole < WORD and num_fraction < WORD and num_whole + num_fraction > 0
+            if few and ends_plainly(buffer[j]):
+                values[count] = plain_value(negative, whole, fraction, num_fraction)
+                after = j
+        if after == i:
+            value, after, status = parse_number(buffer, i, stop)
+            if status == DONE and after < stop and not is_delimiter(buffer[after]):
+                status = NOT_A_NUMBER
+            if status != DONE:
+                return count, status, i
+            values[count] = value
         count += 1
-        i = skip_blank(buffer, after, stop)
+        i = after
+        while i < stop and ends_plainly(buffer[i]):
+            i += 1
+        if i < stop and buffer[i] == HASH:
+            i = skip_blank(buffer, i, stop)
         if i == after and i < stop:
             return count, NOT_A_NUMBER, i
     return count, DONE, i
@@ -193,29 +237,47 @@ def scan_floats(buffer: Bytes, position: int, stop: int, values: Array) -> tuple
 
 @kernel
 @no_type_check
+def any_index(buffer: Bytes, position: int, stop: int) -> tuple[int, int, int]:
+    """A whole number from -1 up, however it is written: (value, position after it, status)."""
+    value, i, status = parse_number(buffer, position, stop)
+    if status != DONE:
+        return 0, position, status
+    if i < stop and not is_delimiter(buffer[i]):
+        return 0, position, NOT_A_NUMBER
+    if value != np.floor(value) or value < -1 or value > INDEX_LIMIT:
+        return 0, position, NOT_AN_INDEX
+    return np.int64(value), i, DONE
+
+
+@kernel
+@no_type_check
 def scan_indices(buffer: Bytes, position: int, stop: int, values: Array) -> tuple[int, int, int]:
-    """All whole numbers from -1 up, as VRML writes faces: (count, status, position)."""
+    """All whole numbers from -1 up, as VRML writes faces: (count, status, position).
+
+    Those of up to seven digits, and -1, take a short way.
+    """
     count = 0
     i = skip_blank(buffer, position, stop)
     while i < stop:
-        start = i
-        index = np.int64(0)
-        while i < stop and 48 <= buffer[i] <= 57 and index <= INDEX_LIMIT:
-            index = index * 10 + (np.int64(buffer[i]) - 48)
-            i += 1
-        if i == start or (i < stop and not is_delimiter(buffer[i])) or index > INDEX_LIMIT:
-            value, i, status = parse_number(buffer, start, stop)
-            if status != DONE:
-                return count, status, start
-            if i < stop and not is_delimiter(buffer[i]):
-                return count, NOT_A_NUMBER, start
-            if value != np.floor(value) or value < -1 or value > INDEX_LIMIT:
-                return count, NOT_AN_INDEX, start
-            index = np.int64(value)
-        values[count] = index
-        count += 1
         after = i
-        i = skip_blank(buffer, after, stop)
+        if i + WORD <= stop:
+            index, length = first_digits(load_word(buffer, i))
+            if buffer[i] == MINUS and buffer[i + 1] == ONE:
+                index, length = -1, 2
+            if 0 < length < WORD and ends_plainly(buffer[i + length]):
+                values[count] = index
+                after = i + length
+        if after == i:
+            index, after, status = any_index(buffer, i, stop)
+            if status != DONE:
+                return count, status, i
+            values[count] = index
+        count += 1
+        i = after
+        while i < stop and ends_plainly(buffer[i]):
+            i += 1
+        if i < stop and buffer[i] == HASH:
+            i = skip_blank(buffer, i, stop)
         if i == after and i < stop:
             return count, NOT_A_NUMBER, i
     return count, DONE, i
@@ -302,11 +364,26 @@ def next_token(buffer: Bytes, position: int, stop: int) -> tuple[int, int, int]:
 
 @kernel
 @no_type_check
+def has_structure(codes: Bytes) -> bool:
+    """Whether a bracket, a quote or a comment is among these bytes."""
+    found = False
+    for k in range(CODE_BLOCK):
+        code = codes[k]
+        bracket = code | np.uint8(32)  # of [ and ], as of { and }
+        found |= (code == HASH) | (code == QUOTE) | (bracket == OPEN_NODE) | (bracket == CLOSE_NODE)
+    return found
+
+
+@kernel
+@no_type_check
 def find_close(buffer: Bytes, position: int, stop: int) -> int:
     """Where the bracket that closes the one just before `position` stands, or -1."""
     depth = 1
     i = position
     while i < stop:
+        if i + CODE_BLOCK <= stop and not has_structure(buffer[i : i + CODE_BLOCK]):
+            i += CODE_BLOCK
+            continue
         code = buffer[i]
         if code == HASH:
             while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:

@@ -10,6 +10,7 @@ from smilevlm.errors import FileFormatError, LandmarkError, MeshError
 from smilevlm.readers.archives import read_file
 
 MAX_LANDMARK_BYTES = 2**20
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_text_lines(path: Path, *, max_bytes: int, error: type[FileFormatError]) -> list[str]:
@@ -59,6 +60,6 @@ def _coordinate(path: Path, number: int, field: str) -> float:
         value = float(field)
     except ValueError:
         raise LandmarkError(f"expected a number, found {field[:24]!r}", path=path, line=number) from None
-    if not abs(value) <= np.finfo(np.float32).max:
+    if not abs(value) <= _LARGEST:
         raise LandmarkError(f"{field[:24]!r} is not a finite float32", path=path, line=number)
     return value

@@ -173,7 +173,7 @@ def _facing_the_scanner(faces: Int32[np.ndarray, "face 3"], vertices: Vertices) 
 
 
 def _texture_coordinates(columns: Float64[np.ndarray, "2 vert"], zmin: float) -> Float32[np.ndarray, "vert 2"]:
-    limit = np.finfo(np.float32).max
+    limit = float(np.finfo(np.float32).max)
     present = ((columns != zmin) & (np.abs(columns) <= limit)).all(axis=0)  # a comparison with nan is false
     uv = np.zeros((columns.shape[1], 2), np.float32)
     uv[present, 0] = columns[0, present]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from smilevlm.readers.archives import read_file
 from smilevlm.readers.textures import basename, find_beside, load_named_texture
 
 MAX_MATERIAL_BYTES = 2**20
+MAX_MAP_OPTIONS = 16
 
 LIBRARY = re.compile(rb"^[ \t]*mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
 MATERIAL = re.compile(rb"^[ \t]*usemtl[ \t]+([^\r\n]+)", re.MULTILINE)
@@ -39,7 +41,7 @@ def read_obj(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         data: The whole file.
         path: Where it came from, for messages and to find the material and the texture.
         load_texture: Read the image that the first material used names in `map_Kd`, or that shares the file's stem.
-            A material file that is missing is no error.
+            A material file that is missing is no error; that the materials in use name several images is a warning.
 
     Raises:
         MeshError: At `path:line`; or the texture cannot be decoded.
@@ -113,13 +115,18 @@ def _vertex_colors(colors: Float32[np.ndarray, "vert 3"]) -> UInt8[np.ndarray, "
 
 
 def _texture_names(source: Source) -> list[str]:
-    """Candidates for the texture's file name, from the material files that are there."""
-    names: list[str] = []
-    used = MATERIAL.search(source.data)
-    material = _text(used.group(1)) if used else None
+    """Candidates for the texture's file name, from the material files that are there: materials in use first."""
+    used = dict.fromkeys(_text(match.group(1)) for match in MATERIAL.finditer(source.data))
+    own: list[str] = []
+    others: list[str] = []
     for library in _libraries(source):
-        names += _diffuse_maps(library, material)
-    return names
+        maps = _diffuse_maps(library)
+        own += [name for material in used for name in maps.get(material, ())]
+        others += [name for names in maps.values() for name in names]
+    images = list(dict.fromkeys(basename(name).lower() for name in own))
+    if len(images) > 1:
+        warnings.warn(f"{source.path}: {len(images)} textures, only the first ({images[0]}) is read", stacklevel=3)
+    return [part for name in dict.fromkeys([*own, *others]) for part in (name, name.split()[-1])]
 
 
 def _libraries(source: Source) -> Iterator[str]:
@@ -139,24 +146,21 @@ def _libraries(source: Source) -> Iterator[str]:
         yield read_file(found)[:MAX_MATERIAL_BYTES].decode("utf-8", "replace")
 
 
-def _diffuse_maps(library: str, material: str | None) -> list[str]:
-    """Names after `map_Kd`: of the material in use first, then of any other."""
+def _diffuse_maps(library: str) -> dict[str, list[str]]:
+    """What stands after `map_Kd` without its options, by material; what stands before the first has no name."""
     sections = list(NEW_MATERIAL.finditer(library))
-    starts = [(match.group(1).strip(), match.end()) for match in sections]
-    ends = [*(match.start() for match in sections[1:]), len(library)][: len(sections)]
-    own: list[str] = []
-    for (name, start), end in zip(starts, ends, strict=True):
-        if name == material:
-            own += DIFFUSE_MAP.findall(library[start:end])
-    names: list[str] = []
-    for written in [*own, *DIFFUSE_MAP.findall(library)]:
-        whole = written.strip()
-        while shorter := MAP_OPTION.sub("", whole, count=1):
-            if shorter == whole:
-                break
-            whole = shorter
-        names += [whole, whole.split()[-1]] if whole else []
-    return list(dict.fromkeys(names))
+    names = ["", *(match.group(1).strip().strip('"') for match in sections)]
+    starts = [0, *(match.end() for match in sections)]
+    ends = [*(match.start() for match in sections), len(library)]
+    maps: dict[str, list[str]] = {}
+    for material, start, end in zip(names, starts, ends, strict=True):
+        for written in DIFFUSE_MAP.findall(library[start:end]):
+            whole = written.strip()
+            for _ in range(MAX_MAP_OPTIONS):
+                whole = MAP_OPTION.sub("", whole, count=1)
+            if whole:
+                maps.setdefault(material, []).append(whole)
+    return maps
 
 
 def _text(name: bytes) -> str:

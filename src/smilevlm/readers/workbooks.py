@@ -104,8 +104,8 @@ def _checked_parts(data: bytes, path: Path) -> io.BytesIO:
     """The workbook's XML as an archive without compression: what is in it has been counted and looked at."""
     if len(data) > MAX_WORKBOOK_BYTES:
         raise TableError(f"{len(data)} bytes, at most {MAX_WORKBOOK_BYTES} are read", path=path)
-    num_tags = 0
-    checked, budget = io.BytesIO(), min(MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO * max(len(data), 1024))
+    checked, num_tags = io.BytesIO(), 0
+    budget = min(MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO * max(len(data), 1024))
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(checked, "w") as copy:
             infos = {info.filename: info for info in archive.infolist()}
@@ -114,21 +114,27 @@ def _checked_parts(data: bytes, path: Path) -> io.BytesIO:
             for name, info in infos.items():
                 if not name.lower().endswith((".xml", ".rels")):
                     continue  # pictures and macros
-                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise TableError(f"{name[:80]!r} is packed by method {info.compress_type}", path=path)
-                with archive.open(info) as part:
-                    content = part.read(budget + 1)  # whatever size the archive announces
+                content = _part(archive, info, path, limit=budget + 1)
                 budget -= len(content)
                 num_tags += content.count(b"<")
                 if budget < 0 or num_tags > MAX_TAGS:
                     raise TableError(f"{len(data)} bytes unpack to far too much; refused", path=path)
-                if _TYPE_DEFINITION.search(content):
-                    raise TableError(f"{name[:80]!r} has a document type, which workbooks never do", path=path)
                 copy.writestr(zipfile.ZipInfo(name), content)
     except _BROKEN as error:
         raise TableError(f"not a readable workbook: {error}", path=path) from error
     checked.seek(0)
     return checked
+
+
+def _part(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, *, limit: int) -> bytes:
+    """One part, cut at `limit` bytes whatever size the archive announces."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise TableError(f"{info.filename[:80]!r} is packed by method {info.compress_type}", path=path)
+    with archive.open(info) as part:
+        content = part.read(limit)
+    if _TYPE_DEFINITION.search(content):
+        raise TableError(f"{info.filename[:80]!r} has a document type, which workbooks never do", path=path)
+    return content
 
 
 def _value_rows(parts: io.BytesIO, path: Path, sheet: str | None) -> list[tuple[int, tuple[CellValue, ...]]]:

@@ -209,6 +209,8 @@ def test_missing_and_impossible_phases_are_refused(span):
     [
         {"pooling": "mean"},
         {"span": "onset"},
+        {"empty": "white"},
+        {"scale": "log"},
         {"num_frames": 1},
         {"num_frames": 0},
         {"window": 1},

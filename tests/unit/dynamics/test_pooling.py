@@ -22,8 +22,8 @@ def random_frames(num_frames: int) -> np.ndarray:
 
 
 def pool(frames, numbers=None, *, phases=None, unreadable=(), **changes):
-    """Feed a sequence and give back {name: image}."""
-    settings = DynamicSettings(**changes)
+    """Feed a sequence and give back {name: image}; black is a value like any other unless asked otherwise."""
+    settings = DynamicSettings(**({"empty": "black", "scale": "minmax"} | changes))
     pools = DynamicPools(plan_dynamic_images(numbers or range(len(frames)), settings, phases), settings)
     made = {}
     for index in pools.needed:
@@ -248,3 +248,63 @@ def test_noise_that_is_told_is_not_shown():
     dynamic[0, 0, 0, 0] = 0.01
     assert to_display(dynamic).max() == 255
     assert (to_display(dynamic, noise=0.02) == 128).all()
+
+
+# Pixels without surface.
+
+
+@pytest.mark.parametrize("pooling", ["approximate", "exact"])
+def test_a_hole_that_comes_and_goes_leaves_no_trace(pooling):
+    whole = moving_spot([2, 3, 4, 5, 6, 7])
+    torn = whole.copy()
+    torn[1, :, 0, 9] = 0
+    torn[3:5, :, 2, 10] = 0
+    expected = pool_one(whole, pooling=pooling, empty="hold")
+    np.testing.assert_array_equal(pool_one(torn, pooling=pooling, empty="hold"), expected)
+    assert np.abs(pool_one(torn, pooling=pooling).astype(int) - expected).max() > 20, "black outshines it otherwise"
+
+
+@pytest.mark.parametrize("pooling", ["approximate", "exact"])
+def test_a_rim_that_appears_late_counts_as_there_from_the_beginning(pooling):
+    frames = random_frames(6).clip(1)
+    late = frames.copy()
+    late[:3, :, 0] = 0
+    early = frames.copy()
+    early[:3, :, 0] = frames[3, :, 0]
+    assert_nearly_equal(
+        pool_one(late, pooling=pooling, empty="hold"), pool_one(early, pooling=pooling, empty="hold")
+    )
+
+
+def test_where_nothing_ever_was_there_is_no_change():
+    frames = random_frames(5).clip(1)
+    frames[:, :, 0] = 0
+    image = pool_one(frames, empty="hold", scale="symmetric")
+    assert (image[:, 0] == 128).all()
+    assert image[:, 1:].std() > 10
+
+
+def test_holding_does_not_look_beyond_the_window():
+    frames = random_frames(12).clip(1)
+    frames[4:9, :, 1] = 0
+    made = pool(frames, span="windows", window=6, stride=3, num_frames=None, empty="hold")
+    for name, image in made.items():
+        begin = int(name[1:])
+        alone = pool_one(frames[begin : begin + 6], empty="hold", num_frames=None)
+        np.testing.assert_array_equal(image, alone)
+
+
+def test_what_is_given_is_left_alone():
+    frames = random_frames(5)
+    frames[2, :, 1] = 0
+    before = frames.copy()
+    pool_one(frames, empty="hold")
+    np.testing.assert_array_equal(frames, before)
+
+
+# Display.
+
+
+def test_symmetric_display_keeps_zero_in_the_middle():
+    dynamic = np.array([[-4.0, 0.0, 2.0], [1.0, 0.5, 0.0]])
+    np.testing.assert_array_equal(to_display(dynamic, scale="symmetric"), [[1, 128, 192], [255, 192, 128]])

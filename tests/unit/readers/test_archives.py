@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from builders import FACES, bnd, image, obj, write
-from builders_labels import archive, bnt, lm3
-from smilevlm.errors import MeshError
+from builders_labels import AU_CSV, archive, bndplus, bnt, lm2, lm3
+from smilevlm.errors import LandmarkError, MeshError
 from smilevlm.readers import (
     _zip_directory,
     archives,
@@ -27,8 +27,10 @@ from smilevlm.readers import (
     is_folder,
     list_folder,
     list_names,
+    read_au_table,
     read_file,
     read_landmarks,
+    read_lm2,
     read_mesh,
     read_texture,
 )
@@ -44,6 +46,9 @@ MEMBERS = {
     "bs000/a.bnt": bnt(),
     "bs000/a.lm3": lm3().encode(),
     "bs000/a.png": image(),
+    "bs000/a.lm2": lm2().encode(),
+    "AUCoding/F001_T1.csv": AU_CSV.encode(),
+    "BND/F001_T1_00001.bndplus": bndplus().encode(),
 }
 
 
@@ -60,7 +65,7 @@ def test_members_read_like_files(tmp_path, method):
         assert file_size(root / name) == len(data)
         if data:
             assert read_file(root / name) == data
-    assert [path.name for path in list_folder(root)] == ["F001", "bs000"]
+    assert [path.name for path in list_folder(root)] == ["AUCoding", "BND", "F001", "bs000"]
     assert list_folder(root / "F001" / "T1")[0] == root / "F001" / "T1" / "0000.obj"
     assert sorted(list_names(root / "F001")) == ["T1", "T2"]
     assert is_folder(root)
@@ -79,6 +84,11 @@ def test_meshes_materials_textures_and_landmarks_through_a_zip(packed):
     assert len(read_landmarks(packed / "F001" / "T2" / "0001.bnd")) == 83
     assert read_mesh(packed / "bs000" / "a.bnt").texture is not None
     assert "Nose tip" in read_landmarks(packed / "bs000" / "a.lm3")
+    assert "Nose tip" in read_lm2(packed / "bs000" / "a.lm2")
+    assert read_au_table(packed / "AUCoding" / "F001_T1.csv").au_numbers == (1, 2, 4)
+    assert len(read_landmarks(packed / "BND" / "F001_T1_00001.bndplus")) == 4
+    with pytest.raises(LandmarkError, match=r"F001\.zip/bs000/gone\.lm3: no such member"):
+        read_landmarks(packed / "bs000" / "gone.lm3")
 
 
 @pytest.mark.parametrize(

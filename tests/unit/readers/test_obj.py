@@ -95,11 +95,14 @@ def test_several_materials_in_use(tmp_path):
     write(tmp_path, "b.png", image(size=(5, 6)))
     write(tmp_path, "x.mtl", "newmtl one\nmap_Kd a.png\nnewmtl two\nmap_Kd b.png\nnewmtl skin\nKd 1 1 1\n")
     faces = "f 1/6 2/2 3/3 4/4\nusemtl two\nf 1/1 2/2 5/5\nusemtl one\nf 3/3 4/4 5/5"
-    mesh = read(tmp_path, obj(head="mtllib x.mtl", faces=faces))
+    with pytest.warns(UserWarning, match=r"scan\.obj: 2 textures, only the first \(b\.png\) is read"):
+        mesh = read(tmp_path, obj(head="mtllib x.mtl", faces=faces))
     np.testing.assert_array_equal(mesh.faces, FACES)
     np.testing.assert_array_equal(mesh.uv, UV)
     assert mesh.texture.shape == (6, 5, 3), "a mesh has one texture: that of the first material in use"
-    assert read(tmp_path, obj(head="mtllib x.mtl\nusemtl skin", faces=faces)).texture.shape == (2, 1, 3)
+    faces = faces.replace("usemtl one", "usemtl skin")
+    assert read(tmp_path, obj(head="mtllib x.mtl\nusemtl skin", faces=faces)).texture.shape == (6, 5, 3)
+    assert read(tmp_path, obj(head="mtllib x.mtl\nusemtl skin")).texture.shape == (2, 1, 3), "any image of the library"
 
 
 @pytest.mark.parametrize("library", ["mtllib gone.mtl", "mtllib", "mtllib ../../gone.mtl", "mtllib /etc/gone.mtl", ""])

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
+import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from PIL import Image
 
 from builders import image, write
 from smilevlm.errors import MeshError
-from smilevlm.readers import read_texture
+from smilevlm.readers import read_texture, textures
+from smilevlm.readers.textures import find_texture
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "JPEG"])
@@ -55,3 +59,30 @@ def test_truncation_and_noise(tmp_path, kind):
 def test_missing(tmp_path):
     with pytest.raises(MeshError, match="no such file"):
         read_texture(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("seconds_ago", [0, 1000])
+def test_files_in_another_case_are_found_as_soon_as_they_are_there(tmp_path, seconds_ago):
+    def settle() -> None:
+        then = time.time() - seconds_ago
+        os.utime(tmp_path, (then, then))
+
+    mesh = tmp_path / "a.obj"
+    settle()
+    assert find_texture(mesh, ["face.png"]) is None
+    write(tmp_path, "FACE.png", image())
+    assert find_texture(mesh, ["face.png"]) == tmp_path / "FACE.png"
+    seconds_ago /= 2
+    settle()
+    write(tmp_path, "Face.png", image())
+    (tmp_path / "FACE.png").unlink()
+    assert find_texture(mesh, ["face.png"]) == tmp_path / "Face.png"
+
+
+def test_a_folder_is_listed_once_for_many_meshes(tmp_path, monkeypatch):
+    listed: list[Path] = []
+    monkeypatch.setattr(textures, "list_names", lambda folder: listed.append(folder) or [])
+    os.utime(tmp_path, (1000, 1000))
+    for number in range(5):
+        assert find_texture(tmp_path / f"{number}.obj", ["face.png"]) is None
+    assert listed == [tmp_path]

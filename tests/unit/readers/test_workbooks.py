@@ -133,6 +133,7 @@ LAUGHS = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&
         (workbook(["a"], *[[1]] * 11), r"a\.xlsx:11: more than 10 rows"),
         (workbook(["a"] * 7), r"a\.xlsx:1: 7 columns, at most 6"),
         (parts(**{"xl__worksheets__sheet1.xml": bytes(2**23)}), "unpack to far too much; refused"),
+        (parts(**{"xl__worksheets__sheet1.xml": b"<a>" * 1000}), "unpack to far too much; refused"),
         (parts(**{f"{number}.xml": b"" for number in range(30)}), "parts in the workbook, at most 20"),
         (parts(**{"xl__worksheets__sheet1.xml": LAUGHS}), "has a document type"),
         (parts(**{"xl__worksheets__sheet1.xml": LAUGHS.decode().encode("utf-16")}), "has a document type"),
@@ -140,12 +141,13 @@ LAUGHS = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&
         (parts(**{"xl__workbook.xml": b"<x/>"}), "a workbook without a sheet"),
         (archive({"xl/workbook.xml": b"<x/>"}, method=zipfile.ZIP_LZMA), "is packed by method 14"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_what_is_no_workbook_or_far_too_much(tmp_path, monkeypatch, data, message):
     monkeypatch.setattr(workbooks, "MAX_ROWS", 10)
     monkeypatch.setattr(workbooks, "MAX_COLUMNS", 6)
     monkeypatch.setattr(workbooks, "MAX_PARTS", 20)
+    monkeypatch.setattr(workbooks, "MAX_TAGS", 900)
     with pytest.raises(TableError, match=message):
         read_workbook(write(tmp_path, "a.xlsx", data))
 

@@ -45,9 +45,9 @@ def sequence(frame_files) -> Recording:
 
 
 def settings(**dynamics) -> PrepareSettings:
-    return PrepareSettings(
-        views=ViewSettings(size=32), normalise=NormaliseSettings(), dynamics=DynamicSettings(**dynamics)
-    )
+    """Pooling as in its formula, so that it can be written again here in a line."""
+    plain = DynamicSettings(**({"empty": "black", "scale": "minmax"} | dynamics))
+    return PrepareSettings(views=ViewSettings(size=32), normalise=NormaliseSettings(), dynamics=plain)
 
 
 def run(recordings, store: Path, chosen: PrepareSettings, **options):

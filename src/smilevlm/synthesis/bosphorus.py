@@ -1,0 +1,259 @@
+"""Synthetic faces in the layout of Bosphorus: `.bnt` range images of one view, `.png`, `.lm2` and `.lm3`."""
+
+from __future__ import annotations
+
+import functools
+import io
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from smilevlm.errors import SettingsError
+from smilevlm.files import folder_in_one_piece, write_atomically
+from smilevlm.labels import NEUTRAL
+from smilevlm.readers import BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
+from smilevlm.readers.bnt import BACKGROUND
+from smilevlm.synthesis.action_units import ACTION_UNITS, sides
+from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.bosphorus_plan import (
+    ACTION_CODES,
+    EXPRESSION_CODES,
+    POSE_CODES,
+    PlannedScan,
+    plan_subject,
+)
+from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.expressions import by_side, draw_actions, draw_idle
+from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.occlusions import OCCLUSIONS, surface_front
+from smilevlm.synthesis.people import TEMPLATE_SEED, Person, draw_person
+from smilevlm.synthesis.range_camera import RangeCameraSettings, RangeImage, scan_from_front
+from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
+from smilevlm.synthesis.skin import skin_colors
+from smilevlm.synthesis.tubes import Solid, joined
+
+_LAYOUT = "bosphorus"
+_FEMALE_SHARE = 45 / 105
+_HEAD_CENTRE_MM = np.array([0.0, 0.0, -80.0])
+"""A head turns about its neck, not about its nose."""
+_LANDMARK_VERTICES: Mapping[str, int] = {
+    # Rows of BU-3DFE's 83 landmarks, from 0; left is the person's, the viewer's right.
+    "Outer left eyebrow": 20, "Middle left eyebrow": 18, "Inner left eyebrow": 16,
+    "Inner right eyebrow": 26, "Middle right eyebrow": 28, "Outer right eyebrow": 30,
+    "Outer left eye corner": 4, "Inner left eye corner": 0, "Inner right eye corner": 8, "Outer right eye corner": 12,
+    "Nose saddle left": 47, "Nose saddle right": 36, "Left nose peak": 44, "Right nose peak": 39,
+    "Left mouth corner": 54, "Upper lip outer middle": 51, "Right mouth corner": 48, "Upper lip inner middle": 62,
+    "Lower lip inner middle": 66, "Lower lip outer middle": 57, "Chin middle": 75,
+}  # fmt: skip
+_VISIBLE_WITHIN_CELLS = 2.5
+_LOST_EAR_SHARE = 0.4
+_ROWS_AND_COLUMNS = struct.Struct("<HH")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BosphorusSettings:
+    """What to write.
+
+    Args:
+        num_subjects: People; Bosphorus has 105.
+        seed: Same seed, same bytes, whatever the number of processes.
+        complete: Also write single facial actions, poses and occlusions, as Bosphorus has them, about 45 scans per
+            person; else neutral faces and expressions alone.
+        scanner: How the scans differ from the true faces, and how fine they are.
+    """
+
+    num_subjects: int
+    seed: int = 0
+    complete: bool = True
+    scanner: RangeCameraSettings = field(default_factory=RangeCameraSettings)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_subjects <= 999:
+            raise SettingsError(f"num_subjects is {self.num_subjects}; expected 1 to 999")
+        if self.seed < 0 or self.seed == TEMPLATE_SEED:
+            raise SettingsError(f"seed is {self.seed}; expected 0 or more, and not the template's {TEMPLATE_SEED}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sitter:
+    """A person as the scanner meets them.
+
+    Args:
+        colors: RGB per vertex of the refined head.
+    """
+
+    person: Person
+    colors: np.ndarray
+
+
+def synthesize_bosphorus(
+    root: Path, settings: BosphorusSettings, *, jobs: int = 1, progress: Progress | None = None
+) -> int:
+    """Write the data set; subjects already there are left alone, so an interrupted run goes on.
+
+    Args:
+        root: Folder to write; made if missing.
+        settings: What to write.
+        jobs: Processes.
+        progress: Called with (subjects done, subjects in all).
+
+    Returns:
+        The number of subjects written now.
+
+    Raises:
+        LayoutError: The folder holds faces made with other settings.
+    """
+    plans = [plan_subject(n, seed=settings.seed, complete=settings.complete) for n in range(settings.num_subjects)]
+    contents = {
+        "num_subjects": settings.num_subjects,
+        "num_recordings": sum(len(plan) for plan in plans),
+        "missing": [f"{scan.subject}/{scan.name}" for plan in plans for scan in plan if scan.without],
+    }
+    claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
+    missing = [(root, number, settings) for number, plan in enumerate(plans) if not (root / plan[0].subject).is_dir()]
+    return write_parts(write_subject, missing, num_present=len(plans) - len(missing), jobs=jobs, progress=progress)
+
+
+def write_subject(root: Path, number: int, settings: BosphorusSettings) -> None:
+    """Write one person's folder in one piece."""
+    model, places = head_model(), anatomy()
+    rng = np.random.default_rng([settings.seed, number, 0])
+    sex = "F" if rng.uniform() < _FEMALE_SHARE else "M"
+    person = draw_person(rng, sex=sex, shape_changes=model.shape_changes, facial_actions=model.facial_actions)
+    sitter = _Sitter(person=person, colors=skin_colors(rng, person, places))
+    plan = plan_subject(number, seed=settings.seed, complete=settings.complete)
+    streams = [np.random.default_rng([settings.seed, number, 1, scan.key]) for scan in plan]
+    actions = [_actions(stream, person, scan) for stream, scan in zip(streams, plan, strict=True)]
+    coarse = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions)
+    with folder_in_one_piece(root / plan[0].subject) as folder:
+        for stream, scan, vertices in zip(streams, plan, coarse, strict=True):
+            head = model.topology.refine @ vertices
+            head = ((head - head[places.nose_tip]) * np.float32(person.size)).astype(np.float32)
+            pose = _draw_pose(stream, scan, settings.scanner)
+            image = scan_from_front(stream, _before_the_scanner(stream, sitter, scan, head), pose, settings.scanner)
+            _write_scan(stream, folder, scan, image, head @ pose.rotation.T + pose.offset_mm, settings)
+
+
+def _actions(rng: np.random.Generator, person: Person, scan: PlannedScan) -> dict[str, float]:
+    """What the face does: an expression, single action units, or next to nothing."""
+    names = head_model().facial_actions
+    if scan.kind == "IGN":
+        expressions = rng.choice(list(EXPRESSION_CODES.values()), size=2, replace=False)
+        each = [
+            draw_actions(rng, person=person, expression=str(e), intensity=rng.uniform(0.3, 0.7), facial_actions=names)
+            for e in expressions
+        ]
+        return {name: max(actions.get(name, 0.0) for actions in each) for name in names}
+    if scan.kind not in ACTION_CODES:
+        expression = EXPRESSION_CODES.get(scan.code, NEUTRAL)
+        intensity = float(rng.uniform(0.75, 1.0))
+        return draw_actions(rng, person=person, expression=expression, intensity=intensity, facial_actions=names)
+    out = by_side(rng, person, draw_idle(rng, 0.6), names)
+    for unit, side, share in ACTION_CODES[scan.kind][scan.code]:
+        effort = share * float(rng.uniform(0.7, 1.1))
+        for action, full in ACTION_UNITS[unit].items():
+            for name in sides(action, names, side):
+                out[name] = float(np.clip(full * effort * rng.normal(1, 0.08), out.get(name, 0.0), 1.0))
+    return out
+
+
+def _draw_pose(rng: np.random.Generator, scan: PlannedScan, settings: RangeCameraSettings) -> Pose:
+    yaw, pitch = POSE_CODES.get(scan.kind, {}).get(scan.code, (0.0, 0.0))
+    off = np.clip(rng.normal(size=3), -2.5, 2.5) * settings.pose_deg * (1, 1, 0.5)
+    rotation = rotation_from_angles(yaw + off[0], pitch + off[1], off[2])
+    place = rng.normal(0, settings.offset_mm, 3)
+    return Pose(rotation=rotation, offset_mm=place + _HEAD_CENTRE_MM - rotation @ _HEAD_CENTRE_MM)
+
+
+def _before_the_scanner(rng: np.random.Generator, sitter: _Sitter, scan: PlannedScan, head: np.ndarray) -> Solid:
+    """The head, without teeth and tongue where they stay in the dark, and what hides a part of it."""
+    faces = head_model().topology.fine_faces
+    if rng.uniform() < 0.5:
+        faces = faces[~anatomy().inner_faces]
+    solid = Solid(vertices=head, faces=faces, colors=sitter.colors)
+    if scan.kind != "O":
+        return solid
+    return joined([solid, OCCLUSIONS[scan.code](rng, sitter.person, surface_front(head))])
+
+
+def _write_scan(
+    rng: np.random.Generator,
+    folder: Path,
+    scan: PlannedScan,
+    image: RangeImage,
+    posed: np.ndarray,
+    settings: BosphorusSettings,
+) -> None:
+    stem = folder / scan.name
+    write_atomically(stem.with_suffix(".bnt"), _bnt_bytes(rng, scan, image))
+    Image.fromarray(image.picture).save(stem.with_suffix(".png"))
+    found = _landmarks(rng, image, posed, settings.scanner.pitch_mm)
+    height, width = image.picture.shape[:2]
+    # Half of the files come from Windows.
+    line_end = "\r\n" if rng.uniform() < 0.5 else "\n"
+    remarks = ("synthetic face", "labelled by smilevlm") if rng.uniform() < 0.5 else ()
+    with stem.with_suffix(".lm2").open("w", newline="") as file:
+        pixels = {label: image.uv[place] * (width, height) for label, place in found.items()}
+        write_lm2(file, pixels, line_end=line_end)
+    with stem.with_suffix(".lm3").open("w", newline="") as file:
+        write_lm3(file, {k: image.points[p] for k, p in found.items()}, remarks=remarks, line_end=line_end)
+    if scan.without:
+        stem.with_suffix(scan.without).unlink()
+
+
+def _bnt_bytes(rng: np.random.Generator, scan: PlannedScan, image: RangeImage) -> bytes:
+    """The file, with what is odd in some of the data set's own."""
+    points, uv = image.points.copy(), image.uv.copy()
+    # Some background points have the background's number in some of their columns only.
+    rows, columns = np.nonzero(~image.valid)
+    partial = rng.choice(len(rows), size=len(rows) // 200, replace=False)
+    points[rows[partial], columns[partial]] = (0.0, 0.0, BACKGROUND)
+    uv[rows[partial], columns[partial]] = 0.5
+    name = f"{scan.name}.png"
+    file = io.BytesIO()
+    write_bnt(file, points=points, uv=uv, image_name=name.upper() if _has(scan, "SADNESS") else name)
+    data = bytearray(file.getvalue())
+    if _has(scan, "FEAR"):
+        # The header announces another grid than follows.
+        _ROWS_AND_COLUMNS.pack_into(data, 0, points.shape[0] + 1, points.shape[1])
+    return bytes(data)
+
+
+def _has(scan: PlannedScan, code: str) -> bool:
+    """The first person's scans show the data set's rare oddities."""
+    return scan.subject == "bs000" and scan.code == code
+
+
+def _landmarks(
+    rng: np.random.Generator, image: RangeImage, posed: np.ndarray, pitch_mm: float
+) -> dict[str, tuple[int, int]]:
+    """Row and column of every landmark that the scanner saw, in the data set's order."""
+    found: dict[str, tuple[int, int]] = {}
+    for label in BOSPHORUS_LABELS:
+        lost = label.startswith("Ear") and rng.uniform() < _LOST_EAR_SHARE
+        place = image.nearest(posed[_landmark_vertices()[label]], within_mm=_VISIBLE_WITHIN_CELLS * pitch_mm)
+        if place is not None and not lost:
+            found[label] = place
+    return found
+
+
+@functools.cache
+def _landmark_vertices() -> dict[str, int]:
+    places = anatomy()
+    numbers = {label: int(places.landmarks[row]) for label, row in _LANDMARK_VERTICES.items()}
+    return {
+        **numbers,
+        "Nose tip": places.nose_tip,
+        "Ear lobe left": _ear_lobe(places.position_mm, 1),
+        "Ear lobe right": _ear_lobe(places.position_mm, -1),
+    }
+
+
+def _ear_lobe(position_mm: np.ndarray, side: int) -> int:
+    """The lowest point of what stands out from the side of the head."""
+    outside = (side * position_mm[:, 0] > 77) & (position_mm[:, 1] > -30)
+    return int(np.argmin(np.where(outside, position_mm[:, 1], np.inf)))
