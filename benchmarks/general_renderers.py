@@ -127,4 +127,4 @@ class Embree:
         return np.stack(images)
 
 
-RENDERERS = (Vtk, Pyrender, Embree)
+RENDERERS = (Pyrender, Vtk, Embree)

@@ -1,22 +1,19 @@
 """BU-4DFE-like frames from file to three 224-pixel geometry views: frames a second on one core, and against others.
 
-Command: python benchmarks/sequence_frames.py [VERTICES]
+Command: OMP_NUM_THREADS=1 LP_NUM_THREADS=1 python benchmarks/sequence_frames.py [VERTICES]
 
 Every frame is read, normalised and rendered as if it were the only one. The yardstick reads the same frame as OBJ
 with trimesh, which has no reader for VRML, and renders it with the fastest general renderer that works here without a
-display; it is handed the mesh already normalised and cropped, so it need not find the face. All of it runs in one
-process that is bound to one core. The memory bandwidth is that of copying one large array to another.
+display; it is handed the mesh already normalised and cropped, so it need not find the face. Times are CPU times of
+the process, all threads together, so that other work on the machine counts little. The memory bandwidth is that of
+copying one large array to another.
 """
 
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
 
 import numpy as np
 import trimesh
@@ -87,9 +84,9 @@ def median_ms(call: Callable[..., object], rows: list[tuple]) -> float:
     call(*rows[0])
     seconds = []
     for row in rows * REPEATS:
-        started = time.perf_counter()
+        started = time.process_time()
         call(*row)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return 1000 * float(np.median(seconds))
 
 
@@ -157,18 +154,17 @@ def yardsticks(meshes: list[Mesh]) -> dict[str, float]:
         try:
             renderer = make(VIEWS.size, VIEWS.angles_deg)
             image = renderer(meshes[0].vertices, meshes[0].faces)
-        except Exception as error:  # noqa: BLE001  whatever keeps a yardstick from working here is its result
+        except (ImportError, OSError, RuntimeError) as error:
             print(f"{make.__name__}: not measured, {type(error).__name__}: {error}")
             continue
-        covered = np.ptp(image.reshape(-1, 3), axis=0).max() > 0
-        assert covered, f"{renderer.name} drew nothing"
+        if not image.any():
+            print(f"{make.__name__}: not measured, its images are empty")
+            continue
         results[renderer.name] = median_ms(renderer, [(mesh.vertices, mesh.faces) for mesh in meshes])
     return results
 
 
 def main(num_vertices: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
         paths = write_frames(Path(folder), make_frames(num_vertices))
         meshes = [read_mesh(path, load_texture=False) for path in paths["plain"]]

@@ -61,7 +61,7 @@ def _plain(report: CheckReport) -> dict[str, object]:
         "recordings": _plain_count(report.recordings),
         "classes": {name: _plain_count(count) for name, count in report.classes.items()},
         "per_subject": {subject: dict(counts) for subject, counts in report.per_subject.items()},
-        "num_files": report.num_files,
+        "num_frames": report.num_frames,
         "bad_files": [{"path": bad.path, "reason": bad.reason} for bad in report.bad_files],
         "problems": [{"path": problem.path, "reason": problem.reason} for problem in report.problems],
         "remarks": list(report.remarks),
@@ -96,7 +96,7 @@ def _print_report(console: Console, report: CheckReport, *, subjects: bool) -> N
     _print_list(console, "problems", report.problems)
     for remark in report.remarks:
         console.print(escape(f"remark: {remark}"), soft_wrap=True)
-    read = f"{report.num_files} frames read" if report.num_files else "names looked at, no file read"
+    read = f"{report.num_frames} frames read" if report.num_frames else "names looked at, no file read"
     verdict = "nothing is missing or broken" if report.is_clean else "see above"
     console.print(escape(f"{read}; {verdict}"), soft_wrap=True)
 

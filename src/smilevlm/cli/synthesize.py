@@ -22,7 +22,7 @@ class _Layout:
     Args:
         load: Gives its settings class and its function; called when it is needed, since it loads the head model's code.
         subjects: Default number of people.
-        options: Setting by option, for those that not every layout has.
+        options: Setting by option, `scanner.` before those of the scanner.
     """
 
     load: Callable[[], tuple[Callable[..., Any], Callable[..., int]]]
@@ -60,25 +60,46 @@ def _fourdme() -> tuple[Callable[..., Any], Callable[..., int]]:
     return FourdmeSettings, synthesize_4dme
 
 
+_VERTICES = "scanner.num_vertices"
 LAYOUTS: dict[str, _Layout] = {
     "bu3dfe": _Layout(
         load=_bu3dfe,
         subjects=100,
-        options={"levels": "levels", "complete": "complete", "texture_size": "texture_size"},
+        options={
+            "vertices": _VERTICES, "texture_size": "texture_size", "levels": "levels", "with_raw": "complete",
+        },
     ),
     "bu4dfe": _Layout(
         load=_bu4dfe,
         subjects=10,
-        options={"frames": "num_frames", "landmarks": "landmarks", "texture_size": "texture_width"},
+        options={
+            "vertices": _VERTICES, "texture_size": "texture_width", "frames": "num_frames", "landmarks": "landmarks",
+        },
     ),
-    "bosphorus": _Layout(load=_bosphorus, subjects=105, options={"texture_size": "texture_width"}),
-    "bp4d": _Layout(load=_bp4d, subjects=10, options={"frames": "num_frames", "texture_size": "texture_width"}),
+    "bosphorus": _Layout(
+        load=_bosphorus,
+        subjects=105,
+        options={
+            "vertices": "scanner.pitch_mm", "texture_size": "scanner.texture_width", "with_others": "complete",
+        },
+    ),
+    "bp4d": _Layout(
+        load=_bp4d,
+        subjects=10,
+        options={"vertices": _VERTICES, "texture_size": "texture_width", "frames": "num_frames"},
+    ),
     "4dme": _Layout(
-        load=_fourdme, subjects=10, options={"clips": "clips_per_subject", "texture_size": "texture_width"}
+        load=_fourdme,
+        subjects=10,
+        options={"vertices": _VERTICES, "texture_size": "texture_width", "clips": "clips_per_subject"},
     ),
-}
-_FLAGS = {"levels": "--levels", "complete": "--only-cropped", "frames": "--frames", "landmarks": "--no-landmarks",
-          "clips": "--clips", "texture_size": "--texture-size"}  # fmt: skip
+}  # fmt: skip
+_FLAGS = {
+    "vertices": "--vertices", "texture_size": "--texture-size", "frames": "--frames", "clips": "--clips",
+    "levels": "--levels", "with_raw": "--only-cropped", "with_others": "--only-expressions",
+    "landmarks": "--no-landmarks",
+}  # fmt: skip
+"""Options that not every layout has, or not in the same way, as they are typed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,29 +108,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder to write; an interrupted run goes on there")
     parser.add_argument("--subjects", type=positive_int, help=f"people (default: {people})")
     parser.add_argument("--seed", type=int, default=0, help="decides everything")
-    parser.add_argument("--vertices", type=positive_int, default=8000, help="vertices per scan, about")
     parser.add_argument(
-        "--frames", type=positive_int, help="bu4dfe, bp4d: frames per sequence, about; sequences vary (default: 100)"
+        "--vertices", type=positive_int, help="vertices per scan, about (default: 8000; bosphorus 31000)"
     )
+    parser.add_argument(
+        "--texture-size", type=positive_int, help="width of the pictures in pixels (default: 240 to 512)"
+    )
+    parser.add_argument("--frames", type=positive_int, help="bu4dfe, bp4d: frames per sequence, about (default: 100)")
     parser.add_argument("--clips", type=positive_int, help="4dme: micro-expressions per person (default: 4)")
-    parser.add_argument(
-        "--texture-size", type=positive_int, help="width of the pictures in pixels (default: bu3dfe 512, 4D about 250)"
-    )
     parser.add_argument("--levels", type=integer_list, help="bu3dfe: intensities, such as 3,4 (default: 1,2,3,4)")
-    parser.add_argument(
-        "--only-cropped",
-        dest="complete",
-        action="store_false",
-        default=None,
-        help="bu3dfe: leave out the RAW scans, pose files and 2D photographs",
-    )
-    parser.add_argument(
-        "--no-landmarks",
-        dest="landmarks",
-        action="store_false",
-        default=None,
-        help="bu4dfe: leave out the landmark files, which are distributed separately",
-    )
+    for option, what in (
+        ("with_raw", "bu3dfe: leave out the RAW scans, pose files and 2D photographs"),
+        ("with_others", "bosphorus: leave out single facial actions, poses and occlusions"),
+        ("landmarks", "bu4dfe: leave out the landmark files, which are distributed separately"),
+    ):
+        parser.add_argument(_FLAGS[option], dest=option, action="store_false", default=None, help=what)
     add_jobs(parser, "people or sequences")
 
 
@@ -119,23 +132,30 @@ def run(arguments: argparse.Namespace) -> None:
     layout = LAYOUTS[arguments.layout]
     chosen = _chosen(arguments, layout)
     make_settings, synthesize = layout.load()
-    settings = make_settings(num_subjects=arguments.subjects or layout.subjects, seed=arguments.seed, **chosen)
-    settings = replace(settings, scanner=replace(settings.scanner, num_vertices=arguments.vertices))
+    plain = {name: value for name, value in chosen.items() if not name.startswith("scanner.")}
+    settings = make_settings(num_subjects=arguments.subjects or layout.subjects, seed=arguments.seed, **plain)
+    of_scanner = {name.removeprefix("scanner."): value for name, value in chosen.items() if name not in plain}
+    settings = replace(settings, scanner=replace(settings.scanner, **of_scanner))
     with counting("synthetic faces") as progress:
         num_new = synthesize(arguments.out, settings, jobs=arguments.jobs, progress=progress)
-    print(f"{arguments.out}: {settings.num_subjects} synthetic subjects, {num_new} parts written now")
+    parts = "subjects" if arguments.layout in ("bu3dfe", "bosphorus") else "sequences"
+    print(f"{arguments.out}: {settings.num_subjects} synthetic subjects; {num_new} {parts} written now")
 
 
 def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:
-    """The given settings that belong to this layout alone.
+    """The given settings that not every layout has, by the layout's own names.
 
     Raises:
         SettingsError: An option is given that the layout does not have.
     """
     from smilevlm.errors import SettingsError
+    from smilevlm.synthesis.scan_setup import pitch_for
 
     given = {option: getattr(arguments, option) for option in _FLAGS if getattr(arguments, option) is not None}
     foreign = [_FLAGS[option] for option in given if option not in layout.options]
     if foreign:
-        raise SettingsError(f"{', '.join(foreign)} does not apply to {arguments.layout}")
-    return {layout.options[option]: value for option, value in given.items()}
+        raise SettingsError(f"{arguments.layout} has no option {', '.join(foreign)}")
+    chosen = {layout.options[option]: value for option, value in given.items()}
+    if "scanner.pitch_mm" in chosen:
+        chosen["scanner.pitch_mm"] = pitch_for(chosen["scanner.pitch_mm"])
+    return chosen

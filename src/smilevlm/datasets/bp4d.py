@@ -12,8 +12,7 @@ from smilevlm.datasets.index import DataIndex, Expected
 from smilevlm.datasets.tree import Findings, some, subject_folders
 from smilevlm.errors import FileFormatError
 from smilevlm.labels import SPONTANEOUS_EXPRESSIONS, UNLABELLED
-from smilevlm.readers import is_folder
-from smilevlm.readers.au_tables import read_au_table
+from smilevlm.readers import is_folder, read_au_table
 from smilevlm.store import Recording
 
 _SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)
@@ -22,6 +21,7 @@ _AU_TABLE = re.compile(r"([FM]\d{3})_T0*([1-9]\d?)\.csv", re.IGNORECASE)
 _LANDMARK_FOLDER = re.compile(r"3DFeatures|FacialLandmarks|BND", re.IGNORECASE)
 _LANDMARK_FILE = re.compile(r"([FM]\d{3})_T0*([1-9]\d?)_(\d+)\.bndplus", re.IGNORECASE)
 _BESIDE = re.compile(r"2DFeatures|3DFeatures|AUCoding|IRFeatures|Thermal|Physiology|FacialLandmarks|BND", re.IGNORECASE)
+_LAST_SPONTANEOUS = {"F": 23, "M": 18}
 _TOGETHER = "2D+3D"
 _SUFFIXES = (".obj", ".wrl", ".ply")
 SPONTANEOUS_TASKS: Mapping[int, str] = {
@@ -57,17 +57,12 @@ def index_bp4d(root: Path) -> DataIndex:
     subjects = subject_folders(findings, place, _SUBJECT, ignore=_BESIDE)
     tasks = {subject: _tasks(findings, folder) for subject, folder in subjects.items()}
     plus = _is_plus(findings, place, subjects, tasks)
-    meaning, num_tasks = (PLUS_TASKS, 10) if plus else (SPONTANEOUS_TASKS, 8)
-    landmarks = _landmarks(findings)
-    recordings: list[Recording] = []
-    for subject, found in tasks.items():
-        for number in sorted({*range(1, num_tasks + 1), *found}):
-            if number not in found:
-                findings.problem(subjects[subject] / f"T{number}", "the sequence is missing")
-                continue
-            name = f"{subject}_T{number}"
-            expression = meaning.get(number, UNLABELLED)
-            recordings += _sequence(findings, name, found[number], landmarks.get(name, {}), expression)
+    recordings = [
+        recording
+        for subject, found in tasks.items()
+        for recording in _sequences(findings, subject, subjects[subject], found, plus=plus)
+    ]
+    recordings = _with_landmarks(findings, recordings, _landmarks(findings))
     _check_au_tables(findings, recordings)
     return findings.data_index("bp4d", recordings, PLUS if plus else SPONTANEOUS)
 
@@ -102,11 +97,16 @@ def _tasks(findings: Findings, folder: Path) -> dict[int, Path]:
 def _is_plus(
     findings: Findings, place: Path, subjects: Mapping[str, Path], tasks: Mapping[str, Mapping[int, Path]]
 ) -> bool:
+    if findings.marker is not None:
+        findings.remark("synthetic sets follow BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks")
+        return False
     late = sorted(f"{subject}/T{number}" for subject, found in tasks.items() for number in found if number > 8)
+    further = sorted(subject for subject in subjects if int(subject[1:]) > _LAST_SPONTANEOUS[subject[0]])
     signs = {
         f"a folder {_TOGETHER}": place.name.upper() == _TOGETHER,
         "an archive per subject": any(".zip" in findings.relative(folder).lower() for folder in subjects.values()),
         f"a task beyond T8 ({some(late)})": bool(late),
+        f"a subject beyond F023 and M018 ({some(further)})": bool(further),
     }
     seen = [sign for sign, there in signs.items() if there]
     if seen:
@@ -130,22 +130,54 @@ def _landmarks(findings: Findings) -> dict[str, dict[int, Path]]:
     return found
 
 
-def _sequence(
-    findings: Findings, name: str, folder: Path, landmarks: Mapping[int, Path], expression: str
+def _sequences(
+    findings: Findings, subject: str, folder: Path, tasks: Mapping[int, Path], *, plus: bool
 ) -> list[Recording]:
-    frames = textured_frames(findings, folder, suffixes=_SUFFIXES, landmarks=landmarks or None)
-    if not frames:
-        return []
-    if landmarks and min(landmarks) == 1 and frames[0].number == 0:
-        # The tracker's count begins at 1 where the files' begins at 0.
-        findings.remark(f"{name}: landmarks count from 1 and meshes from 0; they were matched so")
-        frames = tuple(replace(frame, landmark_path=landmarks.get(frame.number + 1)) for frame in frames)
-    subject, task = name.split("_")
-    return [
-        Recording(
-            sample_id=name, subject=subject, expression=expression, condition=task, frames=frames, is_sequence=True
-        )
+    meaning, num_tasks = (PLUS_TASKS, 10) if plus else (SPONTANEOUS_TASKS, 8)
+    recordings = []
+    for number in sorted({*range(1, num_tasks + 1), *tasks}):
+        if number not in tasks:
+            findings.problem(folder / f"T{number}", "the sequence is missing")
+            continue
+        frames = textured_frames(findings, tasks[number], suffixes=_SUFFIXES)
+        if frames:
+            recordings.append(
+                Recording(
+                    sample_id=f"{subject}_T{number}",
+                    subject=subject,
+                    expression=meaning.get(number, UNLABELLED),
+                    condition=f"T{number}",
+                    frames=frames,
+                    is_sequence=True,
+                )
+            )
+    return recordings
+
+
+def _with_landmarks(
+    findings: Findings, recordings: Sequence[Recording], landmarks: Mapping[str, Mapping[int, Path]]
+) -> list[Recording]:
+    """Give each frame its landmark file.
+
+    The tracker's count begins at 1, and in some sequences the meshes' begins at 0. Both lose frames, so what decides is
+    by which of the two readings more meshes of all those sequences have landmarks.
+    """
+    from_zero = [r for r in recordings if r.sample_id in landmarks and r.frames[0].number == 0]
+    fits = [
+        sum(frame.number + shift in landmarks[r.sample_id] for r in from_zero for frame in r.frames) for shift in (0, 1)
     ]
+    shifted = {r.sample_id for r in from_zero} if fits[1] >= fits[0] else set()
+    if shifted:
+        findings.remark(f"landmarks count from 1 and meshes from 0, and were matched so: {some(sorted(shifted))}")
+    result = []
+    for recording in recordings:
+        own = landmarks.get(recording.sample_id)
+        if own is not None:
+            shift = int(recording.sample_id in shifted)
+            frames = tuple(replace(f, landmark_path=own.get(f.number + shift)) for f in recording.frames)
+            recording = replace(recording, frames=frames)
+        result.append(recording)
+    return result
 
 
 def _check_au_tables(findings: Findings, recordings: Sequence[Recording]) -> None:

@@ -86,11 +86,9 @@ def _expression_folders(findings: Findings, folder: Path) -> dict[str, Path]:
 def _frames(
     findings: Findings, folder: Path, subject: str, word: str, landmark_tree: Path | None
 ) -> tuple[FrameFile, ...]:
-    landmarks = by_number(findings.entries(folder), LANDMARK_SUFFIXES)
-    if not landmarks and landmark_tree is not None:
-        place = findings.folder(subject, word, start=landmark_tree)
-        landmarks = {} if place is None else by_number(findings.entries(place), LANDMARK_SUFFIXES)
-    return textured_frames(findings, folder, suffixes=(".wrl",), landmarks=landmarks)
+    place = None if landmark_tree is None else findings.folder(subject, word, start=landmark_tree)
+    landmarks = {} if place is None else by_number(findings.entries(place), LANDMARK_SUFFIXES)
+    return textured_frames(findings, folder, suffixes=(".wrl",), landmarks=landmarks or None)
 
 
 def _remark_on_landmarks(findings: Findings, recordings: list[Recording], landmark_tree: Path | None) -> None:

@@ -36,7 +36,7 @@ class CheckReport:
         recordings: Scans or sequences.
         classes: The same by class; those that a complete copy has come first.
         per_subject: Recordings by subject and class.
-        num_files: Frames that were read with their textures and landmarks; 0 when only names were looked at.
+        num_frames: Frames that were read with their textures and landmarks; 0 when only names were looked at.
         bad_files: Files that cannot be read, with the place within them.
         problems: What is missing.
         remarks: What is unusual but no fault.
@@ -50,7 +50,7 @@ class CheckReport:
     recordings: Count
     classes: Mapping[str, Count]
     per_subject: Mapping[str, Mapping[str, int]]
-    num_files: int
+    num_frames: int
     bad_files: tuple[Problem, ...]
     problems: tuple[Problem, ...]
     remarks: tuple[str, ...]
@@ -85,7 +85,7 @@ def check_data_set(
         recordings=Count(found=len(index.recordings), expected=None if expected is None else expected.num_recordings),
         classes=_classes(index),
         per_subject=per_subject,
-        num_files=sum(report.num_frames for report in frames),
+        num_frames=sum(report.num_frames for report in frames),
         bad_files=tuple(problem for report in frames for problem in report.bad_files),
         problems=index.problems,
         remarks=(*index.remarks, *_remarks(frames)),

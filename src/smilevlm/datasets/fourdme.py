@@ -18,7 +18,7 @@ from smilevlm.datasets.index import DataIndex, Expected
 from smilevlm.datasets.tree import Findings, some
 from smilevlm.errors import FileFormatError
 from smilevlm.labels import MICRO_EXPRESSIONS, UNLABELLED
-from smilevlm.readers.fourdme_labels import MicroClip, read_4dme_labels
+from smilevlm.readers import MicroClip, read_4dme_labels
 from smilevlm.store import FrameFile, Phases, Recording
 
 _WORKBOOK = re.compile(r"4DME_Labelling_Micro_release.*\.xlsx", re.IGNORECASE)
@@ -63,6 +63,7 @@ def index_fourdme(root: Path) -> DataIndex:
     rows = _rows(findings)
     clip_folders = _clip_folders(findings)
     by_key = {_key(folder.subject, folder.name): folder for folder in reversed(clip_folders)}
+    people: dict[str, str] = {}
     recordings: list[Recording] = []
     used: set[Path] = set()
     for row in rows:
@@ -73,11 +74,10 @@ def index_fourdme(root: Path) -> DataIndex:
             findings.problem(clip_folder.path, "the workbook lists this clip twice; its first row was read")
         else:
             used.add(clip_folder.path)
-            recordings += _recording(findings, clip_folder, row)
+            recordings += _recording(findings, clip_folder, row, people)
     for clip_folder in clip_folders:
         if clip_folder.path not in used:
-            findings.problem(clip_folder.path, "the workbook has no row for this clip; it has no label")
-            recordings += _recording(findings, clip_folder, None)
+            recordings += _without_row(findings, clip_folder, people, recordings)
     for where, count in sorted(Counter(folder.where for folder in clip_folders).items()):
         findings.remark(f"{count} clips lie as {where}")
     return findings.data_index("4dme", recordings, COMPLETE)
@@ -135,23 +135,23 @@ def _key(subject: str, clip: str) -> tuple[str, str]:
 
 def _keys_of(row: MicroClip) -> list[tuple[str, str]]:
     """Where a row's clip may lie, best first: subjects are written `S13`, `s13` or `13`, with or without zeros."""
-    digits = row.subject.strip().lower().removeprefix("s")
-    subjects = [row.subject, digits, f"s{digits}"]
-    if digits.isdecimal():
-        bare = str(int(digits))
-        subjects += [text for width in (1, 2, 3) for text in (bare.zfill(width), f"s{bare.zfill(width)}")]
+    person = _person(row.subject)
+    padded = dict.fromkeys(person.zfill(width) for width in (1, 2, 3)) if person.isdecimal() else (person,)
+    subjects = [row.subject, *(text for digits in padded for text in (digits, f"s{digits}"))]
     nested = [_key(subject, row.clip_name) for subject in subjects]
     flat = [_key("", f"{subject}_{row.clip_name}") for subject in subjects]
     whole = [_key("", row.clip_name)]
     return [*nested, *flat, *whole]
 
 
-def _recording(findings: Findings, clip: _ClipFolder, row: MicroClip | None) -> list[Recording]:
+def _recording(findings: Findings, clip: _ClipFolder, row: MicroClip | None, people: dict[str, str]) -> list[Recording]:
+    """The clip's recording, under the first spelling of its subject, which `people` keeps; none without frames."""
     frames = numbered_frames(findings, clip.files, suffixes=_SUFFIXES, only_digits=False)
     if not frames:
         findings.problem(clip.path, "no file name holds a frame number")
         return []
-    subject = _subject_of(clip) if row is None else row.subject
+    written = (clip.subject or clip.name.split("_")[0]) if row is None else row.subject
+    subject = people.setdefault(_person(written), written)
     name = clip.name if row is None else row.clip_name
     labels = () if row is None else tuple(label for label in MICRO_EXPRESSIONS if label in row.labels)
     if row is not None and not labels:
@@ -170,8 +170,24 @@ def _recording(findings: Findings, clip: _ClipFolder, row: MicroClip | None) -> 
     ]
 
 
-def _subject_of(clip: _ClipFolder) -> str:
-    return clip.subject or clip.name.split("_")[0]
+def _without_row(
+    findings: Findings, clip: _ClipFolder, people: dict[str, str], others: Sequence[Recording]
+) -> list[Recording]:
+    """A clip that no row names, unless it is another copy of one that is known already."""
+    found = _recording(findings, clip, None, people)
+    known = {recording.sample_id: recording for recording in others}
+    if found and found[0].sample_id in known:
+        first = findings.relative(known[found[0].sample_id].path.parent)
+        findings.remark(f"{findings.relative(clip.path)} is there twice, as {first}; it was left out")
+        return []
+    findings.problem(clip.path, "the workbook has no row for this clip; it has no label")
+    return found
+
+
+def _person(subject: str) -> str:
+    """What all spellings of a subject have in common: folds must not take `S02` and `2` for two people."""
+    bare = subject.strip().lower().removeprefix("s")
+    return str(int(bare)) if bare.isdecimal() else bare
 
 
 def _phases(findings: Findings, folder: Path, row: MicroClip, frames: Sequence[FrameFile]) -> Phases | None:

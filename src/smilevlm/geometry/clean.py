@@ -74,9 +74,12 @@ def drop_spikes(mesh: Mesh, *, max_edge_ratio: float, min_edge: float) -> tuple[
 
     longest = np.empty(mesh.num_faces, np.float32)
     kernels.longest_edges(mesh.vertices, mesh.faces, longest)
-    if longest.max() <= min_edge:
-        return mesh, 0
-    middle = len(longest) // 2
+    middle, highest = len(longest) // 2, float(longest.max())
+    if np.isfinite(highest):
+        # Half of the edges beyond this is cheaper to see than their median, and rules a spike out as well.
+        num_far_shorter = np.count_nonzero(longest < highest / max_edge_ratio)
+        if highest <= min_edge or num_far_shorter <= middle:
+            return mesh, 0
     limit = max(float(np.partition(longest, middle)[middle]) * max_edge_ratio, min_edge)
     keep = (longest <= limit) & np.isfinite(longest)
     if keep.all():
@@ -113,8 +116,8 @@ def drop_small_components(mesh: Mesh, *, min_share: float, near: float) -> tuple
     from smilevlm.geometry import kernels
 
     labels = component_labels(mesh.faces, mesh.num_vertices)
-    face_labels = labels[mesh.faces[:, 0]]
-    sizes = np.bincount(face_labels, minlength=int(labels.max()) + 1)
+    sizes = np.zeros(int(labels.max()) + 1, np.int64)
+    kernels.faces_per_component(mesh.faces, labels, sizes)
     stays = sizes >= min_share * sizes.max()
     doubtful = np.flatnonzero((sizes > 0) & ~stays)
     if len(doubtful) == 0:
@@ -123,9 +126,12 @@ def drop_small_components(mesh: Mesh, *, min_share: float, near: float) -> tuple
     for label in doubtful:
         centre = mesh.vertices[labels == label].mean(axis=0)
         stays[label] = kernels.any_near(mesh.vertices, labels, large, centre, near)
-    keep = stays[face_labels]
     removed = int((sizes[~stays] > 0).sum())
-    return (keep_faces(mesh, keep), removed) if removed else (mesh, 0)
+    if removed == 0:
+        return mesh, 0
+    keep = np.empty(mesh.num_faces, bool)
+    kernels.faces_of_components(mesh.faces, labels, stays, keep)
+    return keep_faces(mesh, keep), removed
 
 
 def drop_stray_points(points: Vertices) -> Bool[np.ndarray, " vert"]:

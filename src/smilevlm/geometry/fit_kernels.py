@@ -1,8 +1,8 @@
 """Compiled point-to-plane registration to a height map; see `template.register`. Import inside functions.
 
 The template comes as a table (row, column, 4): height, dz/dx, dz/dy and 1 / sqrt(1 + dz/dx^2 + dz/dy^2), so that a
-point costs one look-up. `found` holds a row per usable point: x, y, z, the template's normal there (three), and the
-signed distance from it.
+point costs one look-up. `found` holds a row per usable point: the six derivatives of its signed distance from the
+template (by the turn, then by the shift) and the distance itself.
 """
 
 # ruff: noqa: ANN001, ANN201
@@ -16,6 +16,9 @@ from smilevlm.geometry.kernels import kernel
 FIRST_GATE_MM, LAST_GATE_MM, GATE_SHRINK = 25.0, 7.0, 0.82
 CLOSE_MM = 6.0
 FEWEST_POINTS = 60
+ROW, DISTANCE = 7, 6
+"""Length of a row of `found`, and where the distance is in it."""
+
 TURN_PULL, SHIFT_PULL = 0.05, 0.00002
 """A faint pull to the current pose keeps the solve sound when the surface leaves a direction open."""
 
@@ -56,9 +59,10 @@ def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
         distance = (z - height) * inverse
         if not abs(distance) < gate:  # also where the template is NaN
             continue
-        found[count, 0], found[count, 1], found[count, 2] = x, y, z
-        found[count, 3], found[count, 4], found[count, 5] = -slope_x * inverse, -slope_y * inverse, inverse
-        found[count, 6] = distance
+        nx, ny, nz = -slope_x * inverse, -slope_y * inverse, np.float64(inverse)
+        found[count, 0], found[count, 1], found[count, 2] = y * nz - z * ny, z * nx - x * nz, x * ny - y * nx
+        found[count, 3], found[count, 4], found[count, 5] = nx, ny, nz
+        found[count, DISTANCE] = distance
         cells[count] = row * columns + column
         count += 1
     return count
@@ -66,30 +70,22 @@ def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
 
 @kernel
 @no_type_check
-def normal_equations(found, cells, count, weight, gate, matrix, vector):
-    """J^T W J (lower triangle) and -J^T W d of the distances, with Tukey's weights; returns the sum of weights."""
+def normal_equations(found, cells, count, weight, gate, sums):
+    """Sums of the products of found's columns under Tukey's weights, lower half of sums; returns the weights' sum."""
     per_cell = np.zeros(weight.shape[0], np.int64)
     for p in range(count):
         per_cell[cells[p]] += 1
-    matrix[:] = 0.0
-    vector[:] = 0.0
-    row = np.empty(6)
+    sums[:] = 0.0
     total = 0.0
     for p in range(count):
-        x, y, z = found[p, 0], found[p, 1], found[p, 2]
-        nx, ny, nz = found[p, 3], found[p, 4], found[p, 5]
-        distance = found[p, 6]
-        tukey = (1 - (distance / gate) ** 2) ** 2
+        tukey = (1 - (found[p, DISTANCE] / gate) ** 2) ** 2
         # Dense regions of the mesh must not outvote the rest: each cell counts once.
         w = weight[cells[p]] / per_cell[cells[p]] * tukey
-        row[0], row[1], row[2] = y * nz - z * ny, z * nx - x * nz, x * ny - y * nx
-        row[3], row[4], row[5] = nx, ny, nz
         total += w
-        for i in range(6):
-            scaled = w * row[i]
-            vector[i] -= scaled * distance
-            for j in range(i + 1):
-                matrix[i, j] += scaled * row[j]
+        for i in range(ROW):
+            scaled = w * found[p, i]
+            for j in range(min(i + 1, DISTANCE)):
+                sums[i, j] += scaled * found[p, j]
     return total
 
 
@@ -153,7 +149,7 @@ def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, fo
 
     Zero when fewer than `FEWEST_POINTS` came near the template at some step.
     """
-    matrix, vector = np.empty((6, 6)), np.empty(6)
+    sums = np.empty((ROW, ROW))
     flat_weight = weight.ravel()
     for step in range(iterations + 1):
         gate = max(FIRST_GATE_MM * GATE_SHRINK**step, LAST_GATE_MM)
@@ -161,11 +157,12 @@ def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, fo
         if count < FEWEST_POINTS:
             return 0
         if step < iterations:
-            total = normal_equations(found, cells, count, flat_weight, gate, matrix, vector)
-            for i in range(6):
-                matrix[i, i] += (TURN_PULL if i < 3 else SHIFT_PULL) * total
-            solve_in_place(matrix, vector)
-            step_pose(vector, rotation, nose)
+            total = normal_equations(found, cells, count, flat_weight, gate, sums)
+            for i in range(DISTANCE):
+                sums[i, i] += (TURN_PULL if i < 3 else SHIFT_PULL) * total
+            update = -sums[DISTANCE, :DISTANCE]
+            solve_in_place(sums, update)
+            step_pose(update, rotation, nose)
     return count
 
 
@@ -179,7 +176,7 @@ def covered_share(found, cells, count, weight):
     rows, columns = weight.shape
     hit = np.zeros((rows, columns), np.bool_)
     for p in range(count):
-        if abs(found[p, 6]) < CLOSE_MM:
+        if abs(found[p, DISTANCE]) < CLOSE_MM:
             row, column = cells[p] // columns, cells[p] % columns
             for dy in range(-1, 2):
                 for dx in range(-1, 2):

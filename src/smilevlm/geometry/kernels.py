@@ -99,6 +99,8 @@ def label_components(faces, labels):
     for v in range(labels.shape[0]):
         labels[v] = v
     for f in range(faces.shape[0]):
+        if labels[faces[f, 0]] == labels[faces[f, 1]] and labels[faces[f, 1]] == labels[faces[f, 2]]:
+            continue
         joined = faces[f, 0]
         for corner in range(3):
             root = faces[f, corner]
@@ -118,6 +120,22 @@ def label_components(faces, labels):
         else:
             labels[v] = labels[labels[v]]
     return count
+
+
+@kernel
+@no_type_check
+def faces_per_component(faces, labels, sizes):
+    """Count the faces of each component, into sizes of zeros."""
+    for f in range(faces.shape[0]):
+        sizes[labels[faces[f, 0]]] += 1
+
+
+@kernel
+@no_type_check
+def faces_of_components(faces, labels, stays, out):
+    """Which faces belong to a component that stays."""
+    for f in range(faces.shape[0]):
+        out[f] = stays[labels[faces[f, 0]]]
 
 
 @kernel

@@ -36,11 +36,11 @@ class Mesh:
     landmarks: Mapping[str, Float32[np.ndarray, " 3"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.faces.size:
+        # Unsigned, a negative number is a large one: one pass finds both.
+        if self.faces.size and self.faces.view(np.uint32).max() >= self.num_vertices:
             lowest, highest = int(self.faces.min()), int(self.faces.max())
-            if lowest < 0 or highest >= self.num_vertices:
-                bad = lowest if lowest < 0 else highest
-                raise MeshError(f"a face names vertex {bad}, but there are {self.num_vertices} vertices")
+            bad = lowest if lowest < 0 else highest
+            raise MeshError(f"a face names vertex {bad}, but there are {self.num_vertices} vertices")
         if self.uv is not None and len(self.uv) != self.num_faces:
             raise MeshError(f"{len(self.uv)} faces have texture coordinates, but there are {self.num_faces} faces")
         if self.vertex_colors is not None and len(self.vertex_colors) != self.num_vertices:

@@ -18,8 +18,9 @@ def height_grid(points_mm: Vertices) -> tuple[Float32[np.ndarray, "row column"],
     """The largest z per cell of the frontal plane, and the (x, y) of cell (0, 0)'s corner; NaN where empty."""
     from smilevlm.geometry import kernels
 
-    low = points_mm[:, :2].min(axis=0) - 2 * _CELL_MM
-    columns, rows = ((points_mm[:, :2].max(axis=0) - low) / _CELL_MM).astype(np.int64) + 3
+    flat = np.ascontiguousarray(points_mm[:, :2].T)
+    low = flat.min(axis=1) - 2 * _CELL_MM
+    columns, rows = ((flat.max(axis=1) - low) / _CELL_MM).astype(np.int64) + 3
     grid = np.full((rows, columns), np.nan, np.float32)
     kernels.highest_per_cell(points_mm, low[0], low[1], np.float32(_CELL_MM), grid)
     return _fill_single_gaps(grid), low.astype(np.float32)

@@ -476,6 +476,28 @@ def fill_triangles(
 
 @kernel
 @no_type_check
+def plain_triangles(corners: Array, num_vertices: int, points: Array, faces: Array, uv: Array) -> bool:
+    """Do the work of both above where all is as in a scan: proper triangles, and texture by the same indices.
+
+    `points` and `uv` have no rows for a mesh without texture coordinates. False as soon as anything is different.
+    """
+    for f in range(len(faces)):
+        a, b, c = corners[4 * f], corners[4 * f + 1], corners[4 * f + 2]
+        proper = (min(a, b, c) >= 0) & (max(a, b, c) < num_vertices) & (a != b) & (b != c) & (c != a)
+        if not (proper & (corners[4 * f + 3] == -1)):
+            return False
+        faces[f, 0], faces[f, 1], faces[f, 2] = a, b, c
+    for f in range(len(uv)):
+        for slot in range(3):
+            point = faces[f, slot]
+            if point >= len(points):
+                return False
+            uv[f, slot, 0], uv[f, slot, 1] = points[point, 0], points[point, 1]
+    return True
+
+
+@kernel
+@no_type_check
 def polygons_from_rows(values: Array, row_starts: Array, first_row: int, corners: Array) -> tuple[int, int, int]:
     """Rows `n i1 ... in [colour]` as faces separated by -1: (count, status, row)."""
     count = 0

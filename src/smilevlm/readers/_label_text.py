@@ -57,7 +57,7 @@ def coordinates(path: Path, number: int, fields: list[str], names: str) -> list[
 
 def _coordinate(path: Path, number: int, field: str) -> float:
     try:
-        value = float(field)
+        value = float(field.replace("_", "?"))  # Python would read 1_0 as ten
     except ValueError:
         raise LandmarkError(f"expected a number, found {field[:24]!r}", path=path, line=number) from None
     if not abs(value) <= _LARGEST:

@@ -13,13 +13,14 @@ from smilevlm.errors import TableError
 from smilevlm.readers._label_text import read_text_lines
 from smilevlm.readers._sinks import TextSink
 
-MAX_TABLE_BYTES = 2**24
+MAX_TABLE_BYTES = 2**22
 MAX_ACTION_UNITS = 512
 MAX_WHOLE_DIGITS = 9
 UNKNOWN = -1
 """An action unit that could not be coded; the files write 9."""
 
 _VALUES = {"0": 0, "1": 1, "9": UNKNOWN}
+_BYTES = {text: value.to_bytes(1, "little", signed=True) for text, value in _VALUES.items()}
 _WRITTEN = {value: text for text, value in _VALUES.items()}
 
 
@@ -55,32 +56,33 @@ def read_au_table(path: str | os.PathLike[str]) -> AuTable:
     """
     path = Path(path)
     lines = read_text_lines(path, max_bytes=MAX_TABLE_BYTES, error=TableError)
-    rows = [(number, _cells(line)) for number, line in enumerate(lines, 1) if line.strip(" \t,")]
-    if not rows:
-        raise TableError("no rows, expected action unit numbers in the first", path=path)
-    head_line, head = rows[0]
+    rows = ((number, _cells(line)) for number, line in enumerate(lines, 1) if line.strip(" \t,"))
+    head_line, head = next(rows, (1, [""]))
     if not 1 < len(head) <= MAX_ACTION_UNITS + 1:
         raise TableError(f"{len(head) - 1} action units, expected 1 to {MAX_ACTION_UNITS}", path=path, line=head_line)
     au_numbers = [_whole(path, head_line, cell) for cell in head[1:]]
-    _require_distinct(path, "action unit", [(head_line, number) for number in au_numbers])
-    frames = [(line, _whole(path, line, cells[0])) for line, cells in rows[1:]]
-    _require_distinct(path, "frame", frames)
-    values = np.empty((len(frames), len(au_numbers)), np.int8)
-    for row, (line, cells) in enumerate(rows[1:]):
-        values[row] = _row(path, line, cells[1:], len(au_numbers))
-    numbers = np.array([number for _, number in frames], np.int64)
-    return AuTable(au_numbers=tuple(au_numbers), frame_numbers=numbers, values=values)
+    if len(set(au_numbers)) < len(au_numbers):
+        raise TableError("an action unit occurs twice", path=path, line=head_line)
+    frames: dict[int, bytes] = {}
+    for line, cells in rows:
+        frame = _whole(path, line, cells[0])
+        if frame in frames:
+            raise TableError(f"frame {frame} occurs twice", path=path, line=line)
+        frames[frame] = _row(path, line, cells[1:], len(au_numbers))
+    values = np.frombuffer(b"".join(frames.values()), np.int8).reshape(-1, len(au_numbers))
+    return AuTable(au_numbers=tuple(au_numbers), frame_numbers=np.array(list(frames), np.int64), values=values)
 
 
 def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split(",")]
 
 
-def _row(path: Path, line: int, cells: list[str], width: int) -> list[int]:
+def _row(path: Path, line: int, cells: list[str], width: int) -> bytes:
+    """The values as the bytes of int8."""
     if len(cells) != width:
         raise TableError(f"{len(cells)} values, expected {width}", path=path, line=line)
     try:
-        return [_VALUES[cell] for cell in cells]
+        return b"".join([_BYTES[cell] for cell in cells])
     except KeyError as error:
         raise TableError(f"expected 0, 1 or 9, found {str(error.args[0])[:24]!r}", path=path, line=line) from None
 
@@ -89,14 +91,6 @@ def _whole(path: Path, line: int, cell: str) -> int:
     if not (cell.isascii() and cell.isdecimal() and len(cell) <= MAX_WHOLE_DIGITS):
         raise TableError(f"expected a whole number, found {cell[:24]!r}", path=path, line=line)
     return int(cell)
-
-
-def _require_distinct(path: Path, what: str, numbered: list[tuple[int, int]]) -> None:
-    seen: set[int] = set()
-    for line, number in numbered:
-        if number in seen:
-            raise TableError(f"{what} {number} occurs twice", path=path, line=line)
-        seen.add(number)
 
 
 def write_au_table(file: TextSink, table: AuTable) -> None:

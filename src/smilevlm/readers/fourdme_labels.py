@@ -172,13 +172,15 @@ def parse_action_units(text: str) -> tuple[tuple[ActionUnit, ...], tuple[str, ..
     """Action units of a text such as `AU4(k)+L7` or `AUR2+12(k)+45`, and the pieces that are none."""
     units: list[ActionUnit] = []
     unknown: list[str] = []
-    for piece in _BETWEEN.split(text):
-        match = _ACTION_UNIT.fullmatch(piece.strip())
+    for piece in map(str.strip, _BETWEEN.split(text)):
+        if piece.lower() in _NOTHING:
+            continue
+        match = _ACTION_UNIT.fullmatch(piece)
         if match:
             before, number, after, static = match.groups()
             units.append(ActionUnit(number=int(number), side=(before or after or "").upper(), static=bool(static)))
-        elif piece.strip().lower() not in _NOTHING:
-            unknown.append(piece.strip())
+        else:
+            unknown.append(piece)
     return tuple(units), tuple(unknown)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from smilevlm.errors import SettingsError
-from smilevlm.files import folder_in_one_piece, write_atomically
+from smilevlm.files import folder_in_one_piece
 from smilevlm.labels import NEUTRAL
 from smilevlm.readers import BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
 from smilevlm.readers.bnt import BACKGROUND
@@ -189,7 +189,7 @@ def _write_scan(
     settings: BosphorusSettings,
 ) -> None:
     stem = folder / scan.name
-    write_atomically(stem.with_suffix(".bnt"), _bnt_bytes(rng, scan, image))
+    stem.with_suffix(".bnt").write_bytes(_bnt_bytes(rng, scan, image))
     Image.fromarray(image.picture).save(stem.with_suffix(".png"))
     found = _landmarks(rng, image, posed, settings.scanner.pitch_mm)
     height, width = image.picture.shape[:2]

@@ -123,7 +123,9 @@ def _posed_phase(rng: np.random.Generator, stage: Stage) -> Phase:
     fall = stage.tempo.offset_s * pace * float(np.exp(rng.normal(0, 0.12)))
     squeeze = min(1.0, 0.85 * (latest - start) / (rise + fall))
     rise, fall = rise * squeeze, fall * squeeze
-    hold = (latest - start - rise - fall) * float(np.clip(stage.tempo.hold + rng.normal(0, 0.1), 0.15, 1))
+    free = latest - start - rise - fall
+    hold = free * float(np.clip(stage.tempo.hold + rng.normal(0, 0.1), 0.15, 1))
+    start += (free - hold) * float(rng.uniform(0.2, 0.8))
     return Phase(start=start, peak=start + rise, release=start + rise + hold, end=start + rise + hold + fall)
 
 
@@ -208,7 +210,7 @@ def gaze(stage: Stage, aside: TimeAxis, upward: TimeAxis) -> Float64[np.ndarray,
 def _one_sided(curve: TimeAxis) -> TimeAxis:
     """The positive part without a kink at zero, in [0, 1)."""
     positive = np.maximum(curve, 0)
-    return np.tanh(positive**2 / (positive + 0.1))
+    return np.tanh(positive**2 / (positive + 0.3))
 
 
 def blinks(rng: np.random.Generator, stage: Stage) -> Float64[np.ndarray, "time action"]:

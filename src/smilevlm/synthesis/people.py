@@ -94,7 +94,7 @@ def draw_tempo(rng: np.random.Generator, facial_actions: tuple[str, ...]) -> Tem
     return Tempo(
         onset_s=float(np.clip(np.exp(rng.normal(np.log(0.55), 0.3)), 0.28, 1.1)),
         offset_s=float(np.clip(np.exp(rng.normal(np.log(0.75), 0.3)), 0.35, 1.4)),
-        hold=float(rng.uniform(0.3, 0.9)),
+        hold=float(rng.uniform(0.4, 0.95)),
         brow_lead_s=float(rng.normal(0.03, 0.06)),
         side_lag_s=float(rng.normal(0, 0.02)),
         delays_s={stem: float(rng.normal(0, 0.04)) for stem in sorted({action_stem(n) for n in facial_actions})},

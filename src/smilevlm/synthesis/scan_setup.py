@@ -13,7 +13,7 @@ HALF_ARC_MM = 160.0
 TOP_MM, BOTTOM_MM = 125.0, -130.0
 """What the scanner's grid covers: to both sides around the head, and up and down from the nose tip."""
 _FACE_AREA_MM2 = 31_000.0
-"""About what the crop covers; from it follows the grid pitch for a wanted number of vertices."""
+"""About what the crop covers."""
 _FIRST_RIM_WAVE = 2
 
 
@@ -142,7 +142,7 @@ def draw_scan(
     rng: np.random.Generator, settings: ScannerSettings, *, cropped: bool = True
 ) -> tuple[Setup, Grain, Pose]:
     """Draw everything that is random about one scan."""
-    pitch = float(np.sqrt(_FACE_AREA_MM2 / settings.num_vertices) * rng.uniform(0.88, 1.14))
+    pitch = pitch_for(settings.num_vertices) * rng.uniform(0.88, 1.14)
     # Most scanners bridge a few millimetres; some see right into the mouth.
     bridge = rng.uniform(2.5, 8.0) if rng.uniform() < 0.75 else 2.5
     crop = _draw_crop(rng) if cropped else None
@@ -166,6 +166,11 @@ def draw_scan(
         max_jump_mm=max_jump,
     )
     return setup, Grain(jitter=jitter, noise=noise, cuts=cuts), _draw_pose(rng, settings)
+
+
+def pitch_for(num_vertices: int) -> float:
+    """Distance in mm of the points of a grid that covers a face with so many."""
+    return float(np.sqrt(_FACE_AREA_MM2 / num_vertices))
 
 
 def draw_grain(rng: np.random.Generator, setup: Setup) -> Grain:

@@ -200,10 +200,10 @@ def _normals_of_row(above, centre, below, pitch_mm, depth_jump, out_x, out_y, ou
 
 
 @kernel
-def normals(depth_map, pitch_mm, depth_jump, out):
-    """Unit normals of the depth map toward the camera, into out (3, height, width); zero where empty.
+def normals(depth_map, pitch_mm, depth_jump, out_x, out_y, out_z):
+    """Unit normals of the depth map toward the camera, zero where empty.
 
-    One-sided differences at borders and depth jumps, central ones elsewhere. Row 0 is on top, so +y is up in `out`.
+    One-sided differences at borders and depth jumps, central ones elsewhere. Row 0 is on top; +y is up.
     """
     height, width = depth_map.shape
     nothing = np.full(width, EMPTY, np.float32)
@@ -212,7 +212,7 @@ def normals(depth_map, pitch_mm, depth_jump, out):
         above = depth_map[row - 1] if row > 0 else nothing
         below = depth_map[row + 1] if row < height - 1 else nothing
         padded[1 : width + 1] = depth_map[row]
-        _normals_of_row(above, padded, below, pitch_mm, depth_jump, out[0, row], out[1, row], out[2, row])
+        _normals_of_row(above, padded, below, pitch_mm, depth_jump, out_x[row], out_y[row], out_z[row])
 
 
 @kernel

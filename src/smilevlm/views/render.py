@@ -167,18 +167,17 @@ def _geometry_image(depth_map: np.ndarray, settings: ViewSettings, pitch_mm: flo
         weights = np.exp(-(distance**2) / (2 * sigma_px**2)).astype(np.float32)
         depth_map = kernels.smooth(depth_map, weights, np.float32(settings.depth_jump_mm))
     far, near = settings.depth_range_mm
-    depth = (depth_map - far) / (near - far)
+    depth = (depth_map - np.float32(far)) / np.float32(near - far)
     image = np.empty((*depth_map.shape, 3), np.uint8)
     if settings.kind == "depth":
         kernels.to_bytes(depth, depth, depth, depth_map, image)
         return image
-    normal = np.empty((3, *depth_map.shape), np.float32)
-    kernels.normals(depth_map, np.float32(pitch_mm), np.float32(settings.depth_jump_mm), normal)
-    x, y, z = (normal[0] + 1) / 2, (normal[1] + 1) / 2, normal[2]
+    x, y, z = np.empty((3, *depth_map.shape), np.float32)
+    kernels.normals(depth_map, np.float32(pitch_mm), np.float32(settings.depth_jump_mm), x, y, z)
     if settings.kind == "normals":
-        kernels.to_bytes(x, y, (z + 1) / 2, depth_map, image)
+        kernels.to_bytes((x + 1) / 2, (y + 1) / 2, (z + 1) / 2, depth_map, image)
     else:
-        kernels.to_bytes(depth, z, y, depth_map, image)
+        kernels.to_bytes(depth, z, (y + 1) / 2, depth_map, image)
     return image
 
 

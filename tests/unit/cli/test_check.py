@@ -80,7 +80,7 @@ def test_json_has_everything(check, faces):
     assert found["per_subject"]["F001"]["happy"] == 1
     assert found["bad_files"] == [{"path": "F001/Happy/002.wrl", "reason": "empty file"}]
     assert [problem["path"] for problem in found["problems"]] == ["F001/Happy"]
-    assert found["num_files"] == 36
+    assert found["num_frames"] == 36
     assert any("BU4DFE_BND" in remark for remark in found["remarks"])
 
 

@@ -11,6 +11,7 @@ from smilevlm.datasets.bp4d import index_bp4d
 from smilevlm.errors import LayoutError
 from smilevlm.labels import SPONTANEOUS_EXPRESSIONS, UNLABELLED
 from smilevlm.store import Recording, read_frame
+from smilevlm.synthesis import MARKER_NAME
 
 
 def sequence(root: Path, sample_id: str) -> Recording:
@@ -123,6 +124,16 @@ def test_bp4d_plus_has_another_table_of_tasks(tmp_path):
     assert problems(tmp_path) == []
 
 
+def test_what_tells_the_two_apart(tmp_path):
+    """Nothing in a copy says which it is, so each sign is followed and told; a synthetic set's marker goes before."""
+    root = builders_layouts.bp4d(tmp_path, ("F024",))
+    (told,) = [remark for remark in index_bp4d(root).remarks if "taken for" in remark]
+    assert "taken for BP4D+, for there is a subject beyond F023 and M018 (F024)" in told
+    assert sequence(root, "F024_T8").expression == "pain"
+    (root / MARKER_NAME).write_text("{}")
+    assert sequence(root, "F024_T8").expression == "disgust"
+
+
 def test_subjects_in_archives_are_read_in_place(tmp_path):
     unpacked = [(r.sample_id, r.expression, len(r.frames)) for r in index_bp4d(plus(tmp_path)).recordings]
     builders_layouts.pack(tmp_path / "2D+3D" / "F001")
@@ -151,18 +162,36 @@ def test_a_folder_between_the_root_and_the_subjects(tmp_path):
     assert any(remark.startswith("taken for BP4D-Spontaneous") for remark in index.remarks)
 
 
-@pytest.mark.parametrize("start", [0, 1])
-def test_bndplus_landmarks_count_from_1_beside_meshes_from_0(tmp_path, start):
+@pytest.mark.parametrize(
+    ("written", "met"),
+    [
+        ((1, 3), {0: 1, 2: 3}),
+        ((2, 3), {1: 2, 2: 3}),
+        ((0, 2), {0: 0, 2: 2}),
+        # Which of the two it is cannot be told here; the trackers of the data set count from 1.
+        ((2,), {1: 2}),
+    ],
+)
+def test_bndplus_landmarks_count_from_1_where_meshes_count_from_0(tmp_path, written, met):
     """Frames that the tracker lost have no file, so the two are matched by number, not by rank."""
     plus(tmp_path)
     folder = tmp_path / "3DFeatures" / "FacialLandmarks"
     folder.mkdir(parents=True)
-    for number in (start, start + 2):
+    for number in written:
         (folder / f"F001_T1_{number:05d}.bndplus").write_text("1,2,3\n")
-    landmarks = [frame.landmark_path for frame in sequence(tmp_path, "F001_T1").frames]
-    assert landmarks == [folder / f"F001_T1_{start:05d}.bndplus", None, folder / f"F001_T1_{start + 2:05d}.bndplus"]
-    told = "F001_T1: landmarks count from 1 and meshes from 0; they were matched so" in index_bp4d(tmp_path).remarks
-    assert told == (start == 1)
+    frames = sequence(tmp_path, "F001_T1").frames
+    assert {f.number: int(f.landmark_path.stem[-5:]) for f in frames if f.landmark_path is not None} == met
+    told = "landmarks count from 1 and meshes from 0, and were matched so: F001_T1" in index_bp4d(tmp_path).remarks
+    assert told == (written != (0, 2))
+
+
+def test_bndplus_landmarks_of_meshes_that_do_not_count_from_0(tmp_path):
+    root = builders_layouts.bp4d(tmp_path)
+    (root / "3DFeatures" / "BND").mkdir(parents=True)
+    (root / "3DFeatures" / "BND" / "F001_T1_2441.bndplus").write_text("1,2,3\n")
+    landmarks = [frame.landmark_path for frame in sequence(root, "F001_T1").frames]
+    assert landmarks == [None, root / "3DFeatures" / "BND" / "F001_T1_2441.bndplus", None]
+    assert "folder 3DFeatures is no subject folder and was left out" not in index_bp4d(root).remarks
 
 
 def test_action_unit_tables(tmp_path):

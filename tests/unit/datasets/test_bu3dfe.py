@@ -57,6 +57,8 @@ def test_the_synthetic_set_has_what_its_marker_says(synthetic_faces):
     assert index.remarks == ()
     assert index.problems == ()
     assert index.subjects == ("F0001", "M0001")
+    assert index.expected is not None
+    assert index.expected.per_subject == {NEUTRAL: 1, **dict.fromkeys(BASIC_EXPRESSIONS, 1)}
     ids = [recording.sample_id for recording in index.recordings]
     assert len(set(ids)) == 14
     assert ids == sorted(ids)
@@ -193,3 +195,4 @@ def test_a_subset_of_a_synthetic_set_keeps_its_marker(synthetic_faces, tmp_path)
     index = index_bu3dfe(root)
     assert index.synthetic
     assert index.subjects == ("F0001",)
+    assert [problem.reason for problem in index.problems] == ["1 subjects found, a complete copy has 2"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import builders
 import builders_layouts
 from smilevlm.datasets import LAYOUTS, CheckReport, check_data_set, index_data_set
+from smilevlm.errors import LayoutError
 from smilevlm.synthesis import MARKER_NAME
 
 
@@ -45,7 +47,7 @@ NUM_FRAMES = {"bu3dfe": 25, "bu4dfe": 18, "bosphorus": 2, "bp4d": 24, "4dme": 9,
 def test_a_sound_copy_is_clean(tmp_path, layout):
     report = check(layout, complete(layout, tmp_path))
     assert report.is_clean, (report.bad_files, report.problems)
-    assert report.num_files == NUM_FRAMES[layout]
+    assert report.num_frames == NUM_FRAMES[layout]
     assert report.layout == layout
     assert report.root == tmp_path
     assert report.synthetic == (layout != "folder")
@@ -70,7 +72,7 @@ def test_names_only_reads_no_mesh(tmp_path):
         path.write_bytes(b"nothing of a mesh")
     report = check("bu4dfe", root, read_files=False)
     assert report.is_clean
-    assert report.num_files == 0
+    assert report.num_frames == 0
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -98,7 +100,7 @@ def test_every_bad_file_is_listed_and_none_ends_the_check(tmp_path, jobs):
     assert "82 landmarks" in reasons[3]
     assert not report.problems
     assert not report.is_clean
-    assert report.num_files == 18
+    assert report.num_frames == 18
 
 
 def test_a_binary_file_is_bad_at_a_byte(tmp_path):
@@ -153,3 +155,41 @@ def test_progress_counts_recordings(tmp_path):
     seen: list[tuple[int, int]] = []
     check("4dme", complete("4dme", tmp_path), progress=lambda done, total: seen.append((done, total)))
     np.testing.assert_array_equal(seen, [(k, 3) for k in range(4)])
+
+
+def damage(root: Path, rng: np.random.Generator) -> None:
+    """Do to a copy what disks, networks and people do."""
+    paths = sorted(path for path in root.rglob("*") if path.name != MARKER_NAME)
+    for index in rng.choice(len(paths), size=min(12, len(paths)), replace=False):
+        path = paths[index]
+        if not path.exists():
+            continue
+        kind = int(rng.integers(0, 6))
+        if kind == 0 and path.is_file():
+            path.unlink()
+        elif kind == 1 and path.is_file():
+            path.write_bytes(path.read_bytes()[: int(rng.integers(0, path.stat().st_size + 1))])
+        elif kind == 2:
+            path.rename(path.with_name(path.name.swapcase() + "~"[: int(rng.integers(0, 2))]))
+        elif kind == 3 and path.is_dir():
+            shutil.rmtree(path)
+            path.write_bytes(b"a file now")
+        elif kind == 4 and path.is_file():
+            path.unlink()
+            path.mkdir()
+        else:
+            (path if path.is_dir() else path.parent).joinpath(f"{rng.integers(0, 99)} junk.zip").write_bytes(b"PK")
+
+
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 40))])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_damage_to_a_copy_ends_the_check(tmp_path, layout, seed):
+    root = complete(layout, tmp_path / "copy")
+    damage(root, np.random.default_rng(seed))
+    try:
+        report = check(layout, root)
+    except LayoutError:
+        return
+    ids = [recording.sample_id for recording in index_data_set(layout, root).recordings]
+    assert len(ids) == len(set(ids)) == report.recordings.found
+    assert all(bad.reason and not bad.path.startswith("/") for bad in report.bad_files)

@@ -65,6 +65,15 @@ def test_subjects_spelled_in_two_ways(tmp_path, written, folder):
     assert (recording.subject, recording.expression) == (written, "negative")
 
 
+def test_one_person_spelled_in_several_ways_is_one_subject(tmp_path):
+    """Folds go by the subject: two spellings of one person must not fall on two sides."""
+    rows = [one_row(sub_ID="S02"), one_row(sub_ID="2", fold_name="b"), one_row(sub_ID="002", fold_name="c")]
+    root = builders_layouts.fourdme(tmp_path, rows)
+    builders_layouts.write_workbook(root / builders_layouts.WORKBOOK, rows[:2])
+    assert index_fourdme(root).subjects == ("S02",)
+    assert len(index_fourdme(root).recordings) == 3
+
+
 def test_a_clip_without_frames_and_frames_without_a_row(tmp_path):
     root = builders_layouts.fourdme(tmp_path)
     builders_layouts.write_workbook(root / builders_layouts.WORKBOOK, [*FOURDME_ROWS[:2], one_row(fold_name="9th")])
@@ -74,6 +83,15 @@ def test_a_clip_without_frames_and_frames_without_a_row(tmp_path):
     ]
     unknown = by_id(root)["S02_2nd_001_02_1"]
     assert (unknown.subject, unknown.expression, unknown.labels, unknown.phases) == ("S02", UNLABELLED, (), None)
+
+
+def test_one_clip_in_two_places_is_read_once(tmp_path):
+    root = builders_layouts.fourdme(tmp_path, FOURDME_ROWS[:1])
+    builders_layouts.fourdme(tmp_path, FOURDME_ROWS[:1], place="{sub_ID}/{fold_name}", workbook=None)
+    index = index_fourdme(root)
+    assert [r.path.parent for r in index.recordings] == [root / "4D_micro" / "S13" / "1st_001_01_1"]
+    assert "S13/1st_001_01_1 is there twice, as 4D_micro/S13/1st_001_01_1; it was left out" in index.remarks
+    assert problems(root) == []
 
 
 def test_no_workbook(tmp_path):

@@ -27,6 +27,8 @@ def test_bnd(tmp_path, tail):
         (bnd(82), "82 landmarks, expected 83"),
         (bnd(84), "84 landmarks, expected 83"),
         (bnd().replace("105 5 ", "105 x "), r"a\.bnd:6: expected a number, found 'x'"),
+        (bnd().replace("105 5 ", "105 1_0 "), r"a\.bnd:6: expected a number, found '1_0'"),
+        (bnd().replace("105 5 ", "105 4e38 "), r"a\.bnd:6: '4e38' is not a finite"),
         (bnd().replace("105 5 ", "105 nan "), r"a\.bnd:6: 'nan' is not a finite"),
         (bnd().replace("105 5 ", "105 "), r"a\.bnd:6: 3 fields"),
         (bnd().replace("105 5 ", "105.5 5 "), r"a\.bnd:6: column 0"),

@@ -201,6 +201,7 @@ def test_micro_clips(tmp_path):
         ("4", [(4, "", False)], ()),
         ("", [], ()),
         ("none", [], ()),
+        ("0", [], ()),
         ("AU4+smile+AU123", [(4, "", False)], ("smile", "AU123")),
     ],
 )  # fmt: skip

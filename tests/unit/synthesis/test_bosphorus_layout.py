@@ -63,7 +63,7 @@ def test_the_whole_tree_passes_the_check(root):
     assert reason == ".lm3 is missing (left out on purpose, says synthesis.json)"
     assert (report.subjects.found, report.subjects.expected) == (2, 2)
     assert report.recordings.found == report.recordings.expected
-    assert report.num_files == report.recordings.found
+    assert report.num_frames == report.recordings.found
     # 64 pixels are few, and turned heads show few landmarks; no scan may say the contrary.
     assert any(remark.startswith("v counts from the top of the image, as expected") for remark in report.remarks)
     assert not any("upside down" in remark for remark in report.remarks)
@@ -152,6 +152,26 @@ def test_a_profile_shows_one_side(root, code, seen, hidden):
     assert 4 <= len(found) < len(BOSPHORUS_LABELS) - 5
     assert f"Outer {hidden} eye corner" in found
     assert f"Outer {seen} eye corner" not in found
+
+
+def test_a_hand_hides_what_is_behind_it(root):
+    seen = read_lm3(scan(root, "bs000_N_N_0").with_suffix(".lm3")).keys()
+    behind_hand = read_lm3(scan(root, "bs000_O_MOUTH_0").with_suffix(".lm3")).keys()
+    lips = {label for label in BOSPHORUS_LABELS if "lip" in label or "mouth" in label}
+    assert lips <= seen
+    assert len(lips & behind_hand) < len(lips) / 2
+    assert {"Inner left eye corner", "Inner right eye corner"} <= behind_hand
+
+
+def test_a_smile_of_one_side_lifts_that_corner(root):
+    """Left is the person's, so the viewer's right. Distances within the face do not change with its pose."""
+
+    def lift(code: str, side: str) -> float:
+        points = read_lm3(scan(root, f"bs000_LFAU_{code}_0").with_suffix(".lm3"))
+        return -float(np.linalg.norm(points[f"{side} mouth corner"] - points[f"Outer {side.lower()} eye corner"]))
+
+    assert lift("12L", "Left") > lift("12R", "Left") + 2
+    assert lift("12R", "Right") > lift("12L", "Right") + 2
 
 
 def test_a_single_view_has_no_overhang(root):

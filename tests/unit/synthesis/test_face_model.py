@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from faces import height_map
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
-from smilevlm.synthesis.expressions import LEVEL_INTENSITY, RECIPES, draw_actions
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, SPONTANEOUS_EXPRESSIONS
+from smilevlm.synthesis.expressions import LEVEL_INTENSITY, RECIPES, SPONTANEOUS_RECIPES, draw_actions
 from smilevlm.synthesis.face_model import head_model, loop_subdivision
 from smilevlm.synthesis.people import draw_person
 
@@ -107,12 +107,13 @@ def test_every_action_of_every_recipe_exists_in_the_head_model():
     known = set(head_model().facial_actions)
     whole = {"mouthSide", "jawSide", "eyeLookSide", "eyeLookUpDown"}
     assert set(RECIPES) == set(BASIC_EXPRESSIONS)
-    for recipe in RECIPES.values():
+    assert set(SPONTANEOUS_RECIPES) == set(SPONTANEOUS_EXPRESSIONS)
+    for recipe in SPONTANEOUS_RECIPES.values():
         for action in (*recipe.core, *recipe.optional):
             assert action in whole or action in known or {f"{action}Left", f"{action}Right"} <= known, action
 
 
-@pytest.mark.parametrize("expression", [*BASIC_EXPRESSIONS, NEUTRAL])
+@pytest.mark.parametrize("expression", [*SPONTANEOUS_EXPRESSIONS, NEUTRAL])
 def test_drawn_actions_are_known_and_within_range(expression):
     """Over many people, so that every optional movement occurs."""
     model = head_model()
@@ -127,7 +128,7 @@ def test_drawn_actions_are_known_and_within_range(expression):
         assert set(actions) <= set(model.facial_actions)
         assert all(0 <= value <= 1 for value in actions.values())
         if expression != NEUTRAL:
-            core = RECIPES[expression].core
+            core = SPONTANEOUS_RECIPES[expression].core
             strongest = max(core, key=core.__getitem__)
             assert max(actions.get(strongest, 0), actions.get(f"{strongest}Left", 0)) > 0.2
 

@@ -118,6 +118,25 @@ def test_posed_motion_is_smooth_and_within_range(expression):
         assert np.abs(np.diff(motion.offset_mm, 2, axis=0)).max() < 0.3
 
 
+def jerkiness(strength: np.ndarray) -> float:
+    return float(np.abs(np.diff(strength, 2, axis=0)).max())
+
+
+@pytest.mark.parametrize("act", ["posed", "spontaneous"])
+def test_speed_has_no_jumps(act):
+    """Looked at four times as often, second differences fall by sixteen; with a jump in speed they would by four."""
+    for seed in range(5):
+        seen = []
+        for rate in (1, 4):
+            stage = make_stage(seed, 400 * rate + 1, rate * 200.0)
+            rng = np.random.default_rng([seed, 6])
+            posed = act == "posed"
+            motion = posed_motion(rng, stage, "angry") if posed else spontaneous_motion(rng, stage, TASKS[1])
+            seen.append((jerkiness(without_lids(stage, motion.strength)), jerkiness(motion.angles_deg)))
+        for coarse, fine in zip(*seen, strict=True):
+            assert coarse / fine > 9
+
+
 def test_the_same_movement_at_another_rate():
     """A smooth motion does not depend on how often it is looked at."""
     slow, fast = make_stage(3, 101), make_stage(3, 201, 2 * FRAMES_PER_SECOND)

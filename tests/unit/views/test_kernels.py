@@ -150,9 +150,9 @@ def test_normals_look_at_the_camera_and_stop_at_jumps():
     depth_map = np.tile(2.0 * np.arange(8, dtype=np.float32), (6, 1))
     depth_map[:, 4:] += 100
     out = np.empty((3, 6, 8), np.float32)
-    kernels.normals(depth_map, np.float32(1.0), np.float32(8.0), out)
+    kernels.normals(depth_map, np.float32(1.0), np.float32(8.0), *out)
     expected = np.array([-2, 0, 1])[:, None, None] / np.sqrt(5)
     np.testing.assert_allclose(out, np.broadcast_to(expected, out.shape), atol=1e-6)
     empty = np.full((6, 8), kernels.EMPTY, np.float32)
-    kernels.normals(empty, np.float32(1.0), np.float32(8.0), out)
+    kernels.normals(empty, np.float32(1.0), np.float32(8.0), *out)
     assert not out.any()

@@ -1,0 +1,83 @@
+"""`smilevlm synthesize`: every layout with its own options, and an error for options of another layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from smilevlm.cli import main
+from smilevlm.cli.synthesize import _FLAGS, LAYOUTS
+from smilevlm.synthesis import MARKER_NAME
+
+QUICK = {
+    "bu3dfe": ["--levels", "4", "--only-cropped"],
+    "bu4dfe": ["--frames", "5", "--no-landmarks"],
+    "bosphorus": ["--only-expressions"],
+    "bp4d": ["--frames", "5"],
+    "4dme": ["--clips", "1"],
+}
+WRITTEN = {
+    "bu3dfe": ("F0001/F0001_NE00*_F3D.wrl", 1),
+    "bu4dfe": ("F001/*/000.wrl", 6),
+    "bosphorus": ("bs000/bs000_E_*.bnt", 6),
+    "bp4d": ("F001/T*/*.obj", 8 * 5),
+    "4dme": ("4D_micro/S01/*/001.obj", 1),
+}
+
+
+def synthesize(capsys, *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["synthesize", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_every_layout_can_be_written(layout, tmp_path, capsys):
+    root = tmp_path / "faces"
+    small = ["--subjects", 1, "--vertices", 1500, "--texture-size", 32, "--jobs", 1]
+    code, out, _ = synthesize(capsys, layout, root, *small, *QUICK[layout])
+    assert code == 0
+    assert f"{root}: 1 synthetic subjects" in out
+    marker = json.loads((root / MARKER_NAME).read_text())
+    assert (marker["layout"], marker["synthetic"], marker["num_subjects"]) == (layout, True, 1)
+    pattern, count = WRITTEN[layout]
+    assert len(list(root.glob(pattern))) >= min(count, 5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "option"),
+    [(layout, option) for layout, offer in LAYOUTS.items() for option in _FLAGS if option not in offer.options],
+)
+def test_options_of_other_layouts_are_refused(layout, option, tmp_path, capsys):
+    value = [] if option in ("with_raw", "with_others", "landmarks") else ["3"]
+    code, out, error = synthesize(capsys, layout, tmp_path / "faces", _FLAGS[option], *value)
+    assert code == 1
+    assert error.splitlines() == [f"smilevlm synthesize: error: {layout} has no option {_FLAGS[option]}"]
+    assert out == ""
+    assert not Path(tmp_path / "faces").exists()
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_every_option_is_a_setting_of_its_layout(layout):
+    """Names are looked up at run time, so a renamed setting must be found here."""
+    make_settings, _ = LAYOUTS[layout].load()
+    settings = make_settings(num_subjects=1)
+    for name in LAYOUTS[layout].options.values():
+        place = settings.scanner if name.startswith("scanner.") else settings
+        assert hasattr(place, name.removeprefix("scanner."))
+
+
+def test_bosphorus_has_a_pitch_for_the_wanted_vertices(tmp_path, capsys, monkeypatch):
+    import smilevlm.synthesis.bosphorus as bosphorus
+
+    seen = []
+    monkeypatch.setattr(bosphorus, "synthesize_bosphorus", lambda root, settings, **_: seen.append(settings) or 0)
+    assert synthesize(capsys, "bosphorus", tmp_path / "faces", "--vertices", 7750, "--texture-size", 99)[0] == 0
+    assert seen[0].scanner.pitch_mm == pytest.approx(2.0)
+    assert seen[0].scanner.texture_width == 99
+    assert seen[0].complete
+    assert seen[0].num_subjects == 105

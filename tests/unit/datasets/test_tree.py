@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+import builders
+from smilevlm.datasets.frames import by_number, numbered_frames
+from smilevlm.datasets.tree import Findings, some, subject_folders
+from smilevlm.errors import LayoutError
+from smilevlm.labels import NEUTRAL
+from smilevlm.store import FrameFile, Recording
+
+SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)
+
+
+def findings(root) -> Findings:
+    return Findings(root, name="a data set", example="F001/000.wrl")
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem_and_empty(tmp_path):
+    met = findings(tmp_path)
+    assert met.entries(tmp_path / "gone") == []
+    recording = Recording(
+        sample_id="a", subject="F001", expression=NEUTRAL, frames=(FrameFile(path=tmp_path / "a.wrl"),)
+    )
+    (problem,) = met.data_index("any", [recording], None).problems
+    assert problem.path == "gone"
+
+
+def test_hidden_names_are_no_entries(tmp_path):
+    for name in (".git", "__MACOSX", "b.wrl", "A.wrl"):
+        builders.write(tmp_path, name, "x")
+    assert [entry.name for entry in findings(tmp_path).entries(tmp_path)] == ["A.wrl", "b.wrl"]
+
+
+def test_a_subject_as_folder_and_as_archive_is_read_once(tmp_path):
+    builders.write(tmp_path, "F001.txt", "no subject")
+    (tmp_path / "F001").mkdir()
+    builders.write(tmp_path / "F001", "000.wrl", builders.vrml())
+    shutil.make_archive(str(tmp_path / "F001"), "zip", tmp_path, "F001")
+    met = findings(tmp_path)
+    assert subject_folders(met, tmp_path, SUBJECT) == {"F001": tmp_path / "F001"}
+    shutil.rmtree(tmp_path / "F001")
+    assert subject_folders(met, tmp_path, SUBJECT) == {"F001": tmp_path / "F001.zip" / "F001"}
+
+
+def test_a_root_that_is_a_file(tmp_path):
+    path = builders.write(tmp_path, "F001.wrl", builders.vrml())
+    with pytest.raises(LayoutError, match="is not a folder; expected a data set's root"):
+        findings(path)
+
+
+def test_a_long_list_is_cut():
+    assert some(["a"]) == "a"
+    assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("name", "only_digits", "number"),
+    [
+        ("0012", True, 12),
+        ("f12", True, None),
+        ("f12", False, 12),
+        ("S13_1st_001_0007", False, 7),
+        ("none", False, None),
+        ("१२", True, None),
+    ],
+)
+def test_the_number_of_a_frame(tmp_path, name, only_digits, number):
+    files = [builders.write(tmp_path, f"{name}.wrl", "x")]
+    assert by_number(files, (".wrl",), only_digits=only_digits) == ({} if number is None else {number: files[0]})
+
+
+def test_frames_of_nothing(tmp_path):
+    assert numbered_frames(findings(tmp_path), [], suffixes=(".wrl",)) == ()
