@@ -1,9 +1,9 @@
-"""Compiled loops over a mesh and over the height grid of the nose search. Import inside functions: numba is slow to load.
+"""Compiled loops over a mesh and the height grid of the nose search. Import inside functions: numba is slow to load.
 
 Plain scalar loops, one thread, no fast-math: the same input gives the same bits on one machine.
 """
 
-# ruff: noqa: ANN001, ANN201
+# ruff: noqa: ANN001, ANN201, ANN202
 
 from typing import no_type_check
 
@@ -187,6 +187,7 @@ def compare_with_ring(grid, offsets, reach, total, number, higher):
 @kernel
 @no_type_check
 def _compare_rows(others, here, total, number, higher):
+    """`compare_with_ring` for one row of cells and one step."""
     for k in range(here.shape[0]):
         known = others[k] == others[k]
         total[k] += others[k] if known else np.float32(0)

@@ -111,7 +111,7 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
         mesh = keep_faces(mesh, np.ones(mesh.num_faces, bool))
     mm_per_unit, unit = find_unit(mesh.vertices)
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
-    centre = np.median(mesh.vertices.T.astype(np.float64, order="C"), axis=1).astype(np.float32)
+    centre = np.median(np.ascontiguousarray(mesh.vertices.T), axis=1)
     mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
     if mesh.is_point_cloud:
         mesh = keep_points(mesh, drop_stray_points(mesh.vertices))

@@ -50,8 +50,8 @@ def nose_candidates(points_mm: Vertices, *, count: int) -> Float32[np.ndarray, "
     grid, low = height_grid(points_mm)
     offsets, reach = _ring()
     total = np.zeros(grid.shape, np.float64)
-    number = np.zeros(grid.shape, np.int64)
-    higher = np.zeros(grid.shape, np.int64)
+    number = np.zeros(grid.shape, np.int32)
+    higher = np.zeros(grid.shape, np.int32)
     padded = np.pad(grid, reach, constant_values=np.nan)
     kernels.compare_with_ring(padded, offsets, reach, total, number, higher)
     # A nose has face all around it; the rim of a crop, a chin or hair does not.

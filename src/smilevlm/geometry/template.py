@@ -128,7 +128,16 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
     found, cells = np.empty((len(near), fit_kernels.ROW), np.float64), np.empty(len(near), np.int64)
     rotation, nose = np.eye(3), nose_mm.astype(np.float64)
     count = fit_kernels.fit_pose(
-        near, rotation, nose, template.table, template.weight, template.low_mm, template.cell_mm, iterations, found, cells
+        near,
+        rotation,
+        nose,
+        template.table,
+        template.weight,
+        template.low_mm,
+        template.cell_mm,
+        iterations,
+        found,
+        cells,
     )
     if count == 0:
         return RigidFit(rotation=rotation, nose_mm=nose, fit_share=0.0, residual_mm=float("inf"))

@@ -16,12 +16,9 @@ from numba import njit
 
 from smilevlm.readers._status import (
     DONE,
-    INDEX_OUT_OF_RANGE,
     NON_FINITE,
     NOT_A_NUMBER,
     NOT_AN_INDEX,
-    STRUCTURE_MISMATCH,
-    TEXTURE_INDEX_OUT_OF_RANGE,
     TOKEN_CLOSE,
     TOKEN_END,
     TOKEN_NUMBER,
@@ -30,7 +27,6 @@ from smilevlm.readers._status import (
     TOKEN_UNCLOSED_STRING,
     TOKEN_WORD,
     TOO_LARGE,
-    TOO_SHORT,
 )
 from smilevlm.readers._words import WORD, first_digits, load_word
 
@@ -400,120 +396,3 @@ def find_close(buffer: Bytes, position: int, stop: int) -> int:
                 return i
         i += 1
     return -1
-
-
-@kernel
-@no_type_check
-def count_triangles(
-    corners: Array, texture_corners: Array, num_vertices: int, num_texture: int
-) -> tuple[int, int, int]:
-    """Triangles of faces separated by -1, cut as fans: (count, status, ordinal of the bad index).
-
-    Degenerate triangles are not counted. `texture_corners` runs parallel, -2 for a corner without texture; it is
-    empty for a mesh without texture coordinates.
-    """
-    total = 0
-    with_texture = len(texture_corners) > 0
-    size = 0
-    first = -1
-    previous = -1
-    for i in range(len(corners)):
-        corner = corners[i]
-        if corner >= num_vertices or corner < -1:
-            return total, INDEX_OUT_OF_RANGE, i
-        if with_texture:
-            if i >= len(texture_corners):
-                if corner == -1 and i == len(corners) - 1:
-                    break
-                return total, STRUCTURE_MISMATCH, i
-            if (texture_corners[i] == -1) != (corner == -1):
-                return total, STRUCTURE_MISMATCH, i
-            if texture_corners[i] >= num_texture:
-                return total, TEXTURE_INDEX_OUT_OF_RANGE, i
-        if corner == -1:
-            size = 0
-            continue
-        size += 1
-        if size == 1:
-            first = corner
-        elif size > 2 and first != previous and first != corner and previous != corner:
-            total += 1
-        previous = corner
-    return total, DONE, 0
-
-
-@kernel
-@no_type_check
-def fill_triangles(
-    corners: Array, texture_corners: Array, texture_points: Array, faces: Array, uv: Array, flipped: bool
-) -> None:
-    """Write what `count_triangles` counted; `uv` has no rows for a mesh without texture coordinates."""
-    with_texture = len(uv) > 0
-    row = 0
-    size = 0
-    first = 0
-    second, third = (2, 1) if flipped else (1, 2)
-    for i in range(len(corners)):
-        if corners[i] == -1:
-            size = 0
-            continue
-        size += 1
-        if size == 1:
-            first = i
-            continue
-        a, b, c = corners[first], corners[i - 1], corners[i]
-        if size > 2 and a != b and a != c and b != c:
-            faces[row, 0] = a
-            faces[row, second] = b
-            faces[row, third] = c
-            if with_texture:
-                for slot, j in ((0, first), (second, i - 1), (third, i)):
-                    k = texture_corners[j]
-                    uv[row, slot, 0] = texture_points[k, 0] if k >= 0 else 0.0
-                    uv[row, slot, 1] = texture_points[k, 1] if k >= 0 else 0.0
-            row += 1
-
-
-@kernel
-@no_type_check
-def plain_triangles(corners: Array, num_vertices: int, points: Array, faces: Array, uv: Array) -> bool:
-    """Do the work of both above where all is as in a scan: proper triangles, and texture by the same indices.
-
-    `points` and `uv` have no rows for a mesh without texture coordinates. False as soon as anything is different.
-    """
-    for f in range(len(faces)):
-        a, b, c = corners[4 * f], corners[4 * f + 1], corners[4 * f + 2]
-        proper = (min(a, b, c) >= 0) & (max(a, b, c) < num_vertices) & (a != b) & (b != c) & (c != a)
-        if not (proper & (corners[4 * f + 3] == -1)):
-            return False
-        faces[f, 0], faces[f, 1], faces[f, 2] = a, b, c
-    for f in range(len(uv)):
-        for slot in range(3):
-            point = faces[f, slot]
-            if point >= len(points):
-                return False
-            uv[f, slot, 0], uv[f, slot, 1] = points[point, 0], points[point, 1]
-    return True
-
-
-@kernel
-@no_type_check
-def polygons_from_rows(values: Array, row_starts: Array, first_row: int, corners: Array) -> tuple[int, int, int]:
-    """Rows `n i1 ... in [colour]` as faces separated by -1: (count, status, row)."""
-    count = 0
-    for row in range(first_row, len(row_starts) - 1):
-        start, end = row_starts[row], row_starts[row + 1]
-        size = values[start]
-        if size != np.floor(size) or size < 0:
-            return count, NOT_AN_INDEX, row
-        if start + 1 + size > end:
-            return count, TOO_SHORT, row
-        for i in range(start + 1, start + 1 + int(size)):
-            index = values[i]
-            if index != np.floor(index) or index < 0 or index > INDEX_LIMIT:
-                return count, NOT_AN_INDEX, row
-            corners[count] = index
-            count += 1
-        corners[count] = -1
-        count += 1
-    return count, DONE, 0

@@ -211,7 +211,7 @@ def cut_into_triangles(
     Raises:
         MeshError: The triangles would need far more memory than the file has bytes.
     """
-    from smilevlm.readers._kernels import count_triangles, fill_triangles
+    from smilevlm.readers._kernels_faces import count_triangles, fill_triangles
 
     if not flipped and (texture_points is None or texture_corners is corners):
         plain = _plain_triangles(source, corners, num_vertices, texture_points)
@@ -240,7 +240,7 @@ def _plain_triangles(
     points: Float32[np.ndarray, "point 2"] | None,
 ) -> Triangles | None:
     """The short way for a list of nothing but proper triangles, or None."""
-    from smilevlm.readers._kernels import plain_triangles
+    from smilevlm.readers._kernels_faces import plain_triangles
 
     if len(corners) == 0 or len(corners) % 4:
         return None

@@ -81,7 +81,7 @@ def _vertex_rows(source: Source, table: Table, num_vertices: int, least: int) ->
 def _faces(
     source: Source, table: Table, first_row: int, num_faces: int, num_vertices: int, points: np.ndarray | None
 ) -> tuple[np.ndarray, CornerUv | None]:
-    from smilevlm.readers._kernels import polygons_from_rows
+    from smilevlm.readers._kernels_faces import polygons_from_rows
 
     row_starts = table.row_starts[: first_row + num_faces + 1]
     corners = np.empty(row_starts[-1] - row_starts[first_row], np.int32)

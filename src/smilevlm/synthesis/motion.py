@@ -164,10 +164,10 @@ def unfold(
         start, end = phase.start + late, phase.end + late
         peak = phase.peak + late + slow
         release = max(phase.release + late, peak)
-        wave = 1 + 0.06 * drift(rng, stage.time_s, fastest_hz=1.0)
+        wave = 1 + limited(0.06 * drift(rng, stage.time_s, fastest_hz=1.0), 0.06)
         envelope = plateau(stage.time_s, start=start, peak=peak, release=release, end=end)
-        strength[:, stage.facial_actions.index(name)] = np.clip(value, 0, 0.9) * envelope * wave
-    return np.clip(strength, 0, 1)
+        strength[:, stage.facial_actions.index(name)] = min(value, 0.94) * envelope * wave
+    return strength
 
 
 def _delay(rng: np.random.Generator, tempo: Tempo, name: str) -> float:

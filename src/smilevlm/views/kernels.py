@@ -5,7 +5,7 @@ bits on one machine. Depth grows toward the camera, so the nearest surface has t
 `EMPTY`.
 """
 
-# ruff: noqa: ANN001, ANN201
+# ruff: noqa: ANN001, ANN201, ANN202
 
 import numpy as np
 from numba import njit
@@ -115,9 +115,9 @@ def fill_holes(depth_map, rounds):
             for column in range(1, width - 1):
                 if before[row, column] != EMPTY:
                     continue
-                if before[row, column - 1] == EMPTY and before[row, column + 1] == EMPTY:
-                    if before[row - 1, column] == EMPTY and before[row + 1, column] == EMPTY:
-                        continue  # the four corners are no majority
+                beside = max(before[row, column - 1], before[row, column + 1])
+                if max(beside, before[row - 1, column], before[row + 1, column]) == EMPTY:
+                    continue  # the four corners are no majority
                 total = 0.0
                 count = 0
                 for dy in range(-1, 2):
@@ -229,6 +229,26 @@ def to_bytes(red, green, blue, depth_map, image):
 @kernel
 def _byte(value):
     return np.uint8(np.rint(min(max(value, np.float32(0)), np.float32(1)) * np.float32(255)))
+
+
+@kernel
+def average_down(image, factor, out):
+    """Mean of the pixels that are not black in each block of `factor` squared, where those are half of it or more."""
+    half = factor * factor / 2
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            red, green, blue, count = 0, 0, 0, 0
+            for dy in range(factor):
+                for dx in range(factor):
+                    pixel = image[row * factor + dy, column * factor + dx]
+                    red += pixel[0]
+                    green += pixel[1]
+                    blue += pixel[2]
+                    count += pixel[0] > 0 or pixel[1] > 0 or pixel[2] > 0
+            if count > 0 and count >= half:
+                out[row, column, 0] = np.uint8(np.rint(red / count))
+                out[row, column, 1] = np.uint8(np.rint(green / count))
+                out[row, column, 2] = np.uint8(np.rint(blue / count))
 
 
 @kernel

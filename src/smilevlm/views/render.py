@@ -139,8 +139,10 @@ def _raster(mesh: Mesh, angle_deg: float, settings: ViewSettings) -> _Raster:
     pitch_mm = settings.window_mm / side
     angle = np.deg2rad(angle_deg)
     x_px, y_px, depth = np.empty((3, mesh.num_vertices), np.float32)
-    view = (np.cos(angle), np.sin(angle), settings.pivot_z_mm, settings.centre_y_mm, settings.window_mm / 2, pitch_mm)
-    kernels.project(mesh.vertices, *(np.float32(value) for value in view), x_px, y_px, depth)
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    pivot, centre = np.float32(settings.pivot_z_mm), np.float32(settings.centre_y_mm)
+    half, pitch = np.float32(settings.window_mm / 2), np.float32(pitch_mm)
+    kernels.project(mesh.vertices, cos, sin, pivot, centre, half, pitch, x_px, y_px, depth)
     depth_map = np.full((side, side), kernels.EMPTY, np.float32)
     cover_map = np.full((side, side), -1, np.int32)
     if mesh.is_point_cloud:
@@ -232,8 +234,15 @@ def _sample_bilinear(texture: RgbImage, uv: np.ndarray) -> np.ndarray:
 
 
 def _average_down(image: RgbImage, factor: int) -> RgbImage:
+    """Mean over what is drawn in each block of pixels; a block that is mostly empty stays empty.
+
+    So a rim is as bright as the surface behind it, and in a sequence does not flicker with the share that it covers.
+    """
     if factor == 1:
         return image
+    from smilevlm.views import kernels
+
     side = image.shape[0] // factor
-    blocks = image.reshape(side, factor, side, factor, 3)
-    return np.rint(blocks.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)
+    out = np.zeros((side, side, 3), np.uint8)
+    kernels.average_down(image, factor, out)
+    return out

@@ -156,3 +156,19 @@ def test_normals_look_at_the_camera_and_stop_at_jumps():
     empty = np.full((6, 8), kernels.EMPTY, np.float32)
     kernels.normals(empty, np.float32(1.0), np.float32(8.0), *out)
     assert not out.any()
+
+
+def test_averaging_counts_what_is_drawn_and_drops_what_is_mostly_empty():
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:2, :2] = 100
+    image[0, 2:] = (10, 20, 31)
+    image[1, 2:] = (20, 20, 30)
+    image[2, 0] = 200
+    image[2:, 2] = 50
+    out = np.full((2, 2, 3), 7, np.uint8)
+    out[:] = 0
+    kernels.average_down(image, 2, out)
+    np.testing.assert_array_equal(out[0, 0], [100, 100, 100])
+    np.testing.assert_array_equal(out[0, 1], [15, 20, 30], "half to even")
+    np.testing.assert_array_equal(out[1, 0], [0, 0, 0], "a quarter is drawn")
+    np.testing.assert_array_equal(out[1, 1], [50, 50, 50], "half is drawn")

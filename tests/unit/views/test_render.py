@@ -176,7 +176,7 @@ def test_cloud_and_mesh_of_one_surface_look_alike(kind):
     images, cloud = render_normalised(mesh, settings), render_normalised(as_points(mesh), settings)
     assert np.logical_xor(images.any(axis=3), cloud.any(axis=3)).mean() < 0.06
     both = inner(images) & inner(cloud)
-    assert both.mean() > 0.4
+    assert both.mean() > 0.38
     error = np.abs(images[both].astype(int) - cloud[both].astype(int))
     assert error.mean() < 4
 
@@ -194,12 +194,14 @@ def test_the_same_mesh_twice_gives_the_same_bytes(frontal_face):
     assert first.tobytes() == second.tobytes()
 
 
-def test_small_images_are_averages_of_larger_ones():
+def test_small_images_are_averages_of_what_is_drawn_in_larger_ones():
     settings = ViewSettings(size=45, kind="depth", angles_deg=(0.0,), pixel_mm=1.0)
     assert settings.supersample == 4
     large = replace(settings, size=180)
     assert large.supersample == 1
-    expected = render_normalised(face_like(), large)[0].reshape(45, 4, 45, 4, 3).mean(axis=(1, 3))
+    blocks = render_normalised(face_like(), large)[0].reshape(45, 4, 45, 4, 3)
+    num_drawn = blocks.any(axis=4).sum(axis=(1, 3))[..., None]
+    expected = np.where(num_drawn >= 8, blocks.sum(axis=(1, 3)) / np.maximum(num_drawn, 1), 0)
     np.testing.assert_allclose(render_normalised(face_like(), settings)[0], expected, atol=0.51)
 
 
