@@ -90,7 +90,8 @@ class Pyrender:
                 scene.add(self._camera, pose=pose),
                 scene.add(self._pyrender.DirectionalLight(intensity=3.0), pose=pose),
             ]
-            images.append(self._renderer.render(scene)[0])
+            color, _ = self._renderer.render(scene)  # pyright: ignore[reportGeneralTypeIssues]
+            images.append(color)
             for node in nodes:
                 scene.remove_node(node)
         return np.stack(images)

@@ -181,7 +181,7 @@ def main(num_vertices: int) -> None:
         print()
         faces = [normalise(mesh, NormaliseSettings()).mesh for mesh in meshes]
         reading = median_ms(lambda path: trimesh.load(path, process=False), [(path,) for path in paths["obj"]])
-        print(f"{'trimesh ' + trimesh.__version__ + ' reads the same as OBJ':44s} {reading:8.1f} ms")
+        print(f"{f'trimesh {trimesh.__version__} reads the same as OBJ':44s} {reading:8.1f} ms")
         rendering = yardsticks(faces)
         for renderer, value in rendering.items():
             print(f"{renderer:44s} {value:8.1f} ms")

@@ -1,7 +1,5 @@
 """Compiled loops that make triangles of index lists. See `_kernels`."""
 
-# ruff: noqa: SIM109  (comparisons, not tuples, in inner loops)
-
 from __future__ import annotations
 
 from typing import no_type_check

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from faces import as_points, height_map
 from smilevlm.errors import MeshError
@@ -128,3 +130,19 @@ def test_stray_points_of_a_cloud():
     keep = drop_stray_points(np.concatenate([points, strays]))
     assert keep[: len(points)].all()
     assert not keep[len(points) :].any()
+
+
+def test_components_are_those_of_scipy():
+    rng = np.random.default_rng(8)
+    faces = rng.integers(0, 400, (150, 3)).astype(np.int32)
+    rows, columns = faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel()
+    links = sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(400, 400))
+    np.testing.assert_array_equal(component_labels(faces, 400), csgraph.connected_components(links, directed=False)[1])
+
+
+@pytest.mark.parametrize("medians", [11.9, 12.1, 200.0])
+def test_a_spike_is_longer_than_so_many_medians(medians):
+    mesh = height_map(lambda x, y: 0 * x, half=5, step=1)  # the longest edge of each face is a diagonal
+    far = 20 + medians * np.sqrt(2)
+    long = add(mesh, np.array([[20, 0, 0], [far, 0, 0], [20, 0.5, 0]]), [(0, 1, 2)])
+    assert drop_spikes(long, max_edge_ratio=12.0, min_edge=2.0)[1] == int(medians > 12)
