@@ -156,7 +156,7 @@ class _ApproximatePool(_Pool):
         assert self._sum is not None
         # The largest rounding error of a sum of so many terms, none of which exceeds 255 times its weight.
         noise = 2 * len(self._weights) * _EPSILON * 255 * sum(abs(w) for w in self._weights.values())
-        return to_display(self._sum, noise=noise, scale=self._settings.scale)
+        return to_display(self._sum, noise=noise, scale=self._settings.scale, saturated=self._settings.saturated)
 
 
 class _ExactPool(_Pool):
@@ -184,7 +184,7 @@ class _ExactPool(_Pool):
                 stack = np.stack([self._images[index][view] for index in entries])
                 weights = exact_rank_pooling(stack, regularisation=self._settings.regularisation)
                 total[view] += weights / len(self.plan.passes)
-        return to_display(total, scale=self._settings.scale)
+        return to_display(total, scale=self._settings.scale, saturated=self._settings.saturated)
 
     def _fill_beginnings(self, filled: _Filled) -> None:
         """Before its first surface a pixel counts as showing that surface already: from the last frame to the first."""
@@ -196,7 +196,11 @@ class _ExactPool(_Pool):
 
 
 def to_display(
-    dynamic: Float[np.ndarray, " view *shape"], *, noise: float = 0.0, scale: DisplayScale = "minmax"
+    dynamic: Float[np.ndarray, " view *shape"],
+    *,
+    noise: float = 0.0,
+    scale: DisplayScale = "minmax",
+    saturated: float = 0.0,
 ) -> UInt8[np.ndarray, " view *shape"]:
     """Scale each view to the range of a byte, over all its pixels and channels together.
 
@@ -206,6 +210,8 @@ def to_display(
             over. The rounding of float32 itself, relative to the largest value, counts as noise always.
         scale: `minmax` takes the smallest value to 0 and the largest to 255; `symmetric` takes zero to `MID_GREY` and the
             value furthest from it to 1 or 255.
+        saturated: Share of the values beyond `noise` that `symmetric` leaves out when it looks for the furthest; they are
+            shown as 1 or 255 too.
     """
     shown = np.empty(dynamic.shape, np.uint8)
     for view, values in enumerate(dynamic):
@@ -216,5 +222,14 @@ def to_display(
         elif scale == "minmax":
             shown[view] = np.rint((values - low) * (255.0 / (high - low)))
         else:
-            shown[view] = np.rint(MID_GREY + values * ((255.0 - MID_GREY) / furthest))
+            reach = np.float32((255.0 - MID_GREY) / _furthest(values, noise, saturated))
+            shown[view] = np.rint(MID_GREY + np.clip(values * reach, MID_GREY - 255.0, 255.0 - MID_GREY))
     return shown
+
+
+def _furthest(values: Float[np.ndarray, " *shape"], noise: float, saturated: float) -> float:
+    """The size of change that all but the largest `saturated` share of the changes keep within."""
+    changes = np.abs(values)
+    changes = changes[changes > noise]
+    kept = len(changes) - 1 - int(saturated * len(changes))
+    return float(np.partition(changes, kept)[kept])

@@ -27,8 +27,10 @@ class DynamicSettings:
             `toward_apex` per phase. A shorter stretch gives fewer. None takes all. Assumption A24.
         empty: What a pixel without surface shows. `hold`: what it showed last, before its first surface what it will show
             then, so that rims and holes that flicker do not outshine the movement; `black`: black. Assumption A29.
-        scale: How a dynamic image becomes bytes, per view. `symmetric`: no change is mid-grey and the largest change black
+        scale: How a dynamic image becomes bytes, per view. `symmetric`: no change is mid-grey and large changes are black
             or white; `minmax`: the smallest value is black and the largest white. Assumption A30.
+        saturated: Share of the values that change which `symmetric` may show as black or white, so that a few pixels of
+            noise do not decide the contrast of a faint movement; in [0, 0.5).
         window: Length of a window, in frame numbers as the data set counts. Assumption A25.
         stride: From the beginning of one window to that of the next, in frame numbers.
         regularisation: C of the exact pooling's linear support vector regression.
@@ -40,6 +42,7 @@ class DynamicSettings:
     num_frames: int | None = 32
     empty: EmptyPixels = "hold"
     scale: DisplayScale = "symmetric"
+    saturated: float = 0.1
     window: int = 50
     stride: int = 25
     regularisation: float = 1.0
@@ -57,5 +60,7 @@ class DynamicSettings:
             raise SettingsError(f"window is {self.window} and stride {self.stride}; expected at least 2 and 1")
         if not 0 < self.regularisation < float("inf"):
             raise SettingsError(f"regularisation is {self.regularisation}; expected a positive number")
+        if not 0 <= self.saturated < 0.5:
+            raise SettingsError(f"saturated is {self.saturated}; expected a share in [0, 0.5)")
         if not 0 <= self.max_bad_share < 1:
             raise SettingsError(f"max_bad_share is {self.max_bad_share}; expected a share in [0, 1)")

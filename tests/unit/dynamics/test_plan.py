@@ -211,6 +211,8 @@ def test_missing_and_impossible_phases_are_refused(span):
         {"span": "onset"},
         {"empty": "white"},
         {"scale": "log"},
+        {"saturated": 0.5},
+        {"saturated": -0.1},
         {"num_frames": 1},
         {"num_frames": 0},
         {"window": 1},

@@ -308,3 +308,15 @@ def test_what_is_given_is_left_alone():
 def test_symmetric_display_keeps_zero_in_the_middle():
     dynamic = np.array([[-4.0, 0.0, 2.0], [1.0, 0.5, 0.0]])
     np.testing.assert_array_equal(to_display(dynamic, scale="symmetric"), [[1, 128, 192], [255, 192, 128]])
+
+
+def test_a_few_outliers_do_not_decide_the_contrast():
+    dynamic = np.linspace(-1, 1, 1001)[None]
+    dynamic[0, 0], dynamic[0, -1] = -80, 90
+    faint = to_display(dynamic, scale="symmetric")
+    assert faint[0, 1:-1].std() < 2
+    clear = to_display(dynamic, scale="symmetric", saturated=0.01)
+    assert clear[0, 0] == 1
+    assert clear[0, -1] == 255
+    assert clear[0, 500] == 128
+    assert clear[0, 1:-1].std() > 70
