@@ -13,6 +13,7 @@ from PIL import Image
 from faces import height_map
 from smilevlm.geometry import Mesh
 from smilevlm.readers import (
+    FOURDME_COLUMNS,
     write_bnd,
     write_bnt,
     write_bu3dfe_vrml,
@@ -21,6 +22,7 @@ from smilevlm.readers import (
     write_lm3,
     write_mtl,
     write_obj,
+    write_workbook,
 )
 
 BASIC_WORDS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise")
@@ -188,24 +190,18 @@ def fourdme(
             with (folder / f"{number:04d}.obj").open("w", newline="\n") as file:
                 write_obj(file, face(number))
     if workbook is not None:
-        write_workbook(root / workbook, rows)
+        write_labels(root / workbook, rows)
     return root
 
 
-def write_workbook(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """The columns of 4DME's release, as far as public code names them."""
-    import openpyxl
-
-    classes = ("Positive", "Negative", "Surprise", "Repression", "Others")
-    head = ("fold", "sub_ID", "fold_name", "Emotion", "Onset", "Apex", "Offset", "Total", "AUs", "eye blink", *classes)
-    book = openpyxl.Workbook()
-    sheet = book.active
-    sheet.append(head)
+def write_labels(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """The labelling workbook of such clips; what a row does not say is filled in."""
+    cells = []
     for fold, row in enumerate(rows, 1):
         shown = str(row["Emotion"]).split("+")
         known = {"fold": fold, "Total": 3, "AUs": "AU4(k)+L7", "eye blink": 0, **row}
-        sheet.append([known.get(name, int(name in shown)) for name in head])
-    book.save(path)
+        cells.append([known.get(name, int(name in shown)) for name in FOURDME_COLUMNS])
+    write_workbook(path, FOURDME_COLUMNS, cells)
 
 
 def _folder(path: Path) -> Path:

@@ -90,9 +90,7 @@ def frontal_faces() -> dict[str, Mesh]:
         )
         # `_pose` puts every head a little beside the scanner's axis; the landmarks say by how much.
         offset = scan.landmarks[0] - head[places.landmarks][0]
-        quads = scan.polygons[:, 3] >= 0
-        triangles = np.concatenate([scan.polygons[:, :3], scan.polygons[quads][:, [0, 2, 3]]])
-        faces[name] = Mesh(vertices=(scan.vertices - offset).astype(np.float32), faces=triangles.astype(np.int32))
+        faces[name] = Mesh(vertices=(scan.vertices - offset).astype(np.float32), faces=scan.triangles)
     return faces
 
 

@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
         _print_report(table_console(), report, subjects=arguments.subjects_table)
     if not report.is_clean:
         raise SmileVlmError(
-            f"{arguments.root}: {len(report.bad_files)} bad files and {len(report.problems)} problems in this copy"
+            f"{arguments.root}: {_counted(len(report.bad_files), 'bad file')} and "
+            f"{_counted(len(report.problems), 'problem')} in this copy"
         )
 
 
@@ -92,8 +93,8 @@ def _print_report(console: Console, report: CheckReport, *, subjects: bool) -> N
         console.print(escape(f"expected according to {report.source}"), soft_wrap=True)
     if subjects:
         console.print(_subjects_table(report))
-    _print_list(console, "bad files", report.bad_files)
-    _print_list(console, "problems", report.problems)
+    _print_list(console, "bad file", report.bad_files)
+    _print_list(console, "problem", report.problems)
     for remark in report.remarks:
         console.print(escape(f"remark: {remark}"), soft_wrap=True)
     read = f"{report.num_frames} frames read" if report.num_frames else "names looked at, no file read"
@@ -123,8 +124,12 @@ def _print_list(console: Console, title: str, problems: tuple[Problem, ...]) -> 
 
     if not problems:
         return
-    console.print(f"{len(problems)} {title}:")
+    console.print(f"{_counted(len(problems), title)}:")
     for problem in problems[:_LISTED]:
         console.print(escape(f"  {problem.path}: {problem.reason}"), soft_wrap=True, highlight=False)
     if len(problems) > _LISTED:
         console.print(f"  and {len(problems) - _LISTED} more; --json shows all of them")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -21,6 +21,12 @@ _COMMANDS = {
     "predict": predict,
 }
 _INTERRUPTED = 130
+_AFTER_A_STOP = {
+    "synthesize": "; what is complete is kept, run it again",
+    "prepare": "; what is complete is kept, run it again",
+    "train": "; what is complete is kept, run it with --resume again",
+}
+"""Other commands keep nothing that a second run could go on with."""
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -73,13 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Whoever read our output has seen enough; nothing may be flushed into the closed pipe.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        print(f"smilevlm {parsed.command}: error: {error}", file=sys.stderr)
+        print(f"smilevlm {parsed.command}: error: {_said(error)}", file=sys.stderr)
         return 1
     except MemoryError:
         print(f"smilevlm {parsed.command}: error: out of memory; fewer --jobs need less", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        again = "with --resume " if parsed.command == "train" else ""
-        print(f"\nsmilevlm {parsed.command}: stopped; what is complete is kept, run it {again}again", file=sys.stderr)
+        print(f"\nsmilevlm {parsed.command}: stopped{_AFTER_A_STOP.get(parsed.command, '')}", file=sys.stderr)
         return _INTERRUPTED
     return 0
+
+
+def _said(error: OSError) -> str:
+    """What the system says, the file first."""
+    named = error.filename is not None and error.strerror is not None
+    return f"{error.filename}: {error.strerror.lower()}" if named else str(error)

@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.store import PreparedSet, prepare
     from smilevlm.store.overview import write_overview
 
+    settings = _settings(arguments)
+    _refuse_store_in_data_set(arguments.root, arguments.store)
     index = index_data_set(arguments.layout, arguments.root)
     recordings = _chosen(index, arguments.protocol)
     for remark in index.remarks:
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         prepare(
             recordings,
             arguments.store,
-            _settings(arguments),
+            settings,
             layout=index.layout,
             synthetic=index.synthetic,
             jobs=arguments.jobs,
@@ -86,13 +88,25 @@ def run(arguments: argparse.Namespace) -> None:
     print(write_overview(prepared))
 
 
+def _refuse_store_in_data_set(root: Path, store: Path) -> None:
+    """A licensed copy stays as it was bought, and no later run may take the store for a person of it."""
+    from smilevlm.errors import SettingsError
+
+    if store.resolve().is_relative_to(root.resolve()):
+        raise SettingsError(f"the store {store} lies in the data set {root}; choose a folder outside of it")
+
+
 def _chosen(index: DataIndex, protocol: str | None) -> tuple[Recording, ...]:
     if protocol is None:
         return index.recordings
     from smilevlm.datasets import find_protocol
+    from smilevlm.errors import SettingsError
     from smilevlm.store import sample_of
 
-    chosen = find_protocol(protocol).select([sample_of(recording) for recording in index.recordings])
+    wanted = find_protocol(protocol)
+    if wanted.layout != index.layout:
+        raise SettingsError(f"protocol {protocol} is one of {wanted.layout}, the data set is {index.layout}")
+    chosen = wanted.select([sample_of(recording) for recording in index.recordings])
     return tuple(index.recordings[i] for i in chosen)
 
 
@@ -133,7 +147,9 @@ def _print_summary(prepared: PreparedSet) -> None:
     table_console().print(table)
     for what, listed in (("skipped", manifest.skipped), ("bad frame", manifest.bad_frames)):
         for bad in listed[:_LISTED]:
-            print(f"{what} {bad.sample_id}: {bad.path}: {bad.reason}")
+            # A reason with a line or byte begins with the file.
+            where = "" if bad.reason.startswith(bad.path) else f"{bad.path}: "
+            print(f"{what} {bad.sample_id}: {where}{bad.reason}")
         if len(listed) > _LISTED:
             print(f"... and {len(listed) - _LISTED} more; all are in {prepared.path / 'manifest.json'}")
     print(

@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subjects", type=positive_int, help=f"people (default: {people})")
     parser.add_argument("--seed", type=int, default=0, help="decides everything")
     parser.add_argument(
-        "--vertices", type=positive_int, help="vertices per scan, about (default: 8000; bosphorus 31000)"
+        "--vertices", type=positive_int, help="vertices per scan, about (default: 8000; bosphorus 19000)"
     )
     parser.add_argument(
         "--texture-size", type=positive_int, help="width of the pictures in pixels (default: 240 to 512)"
@@ -149,7 +149,6 @@ def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:
         SettingsError: An option is given that the layout does not have.
     """
     from smilevlm.errors import SettingsError
-    from smilevlm.synthesis.scan_setup import pitch_for
 
     given = {option: getattr(arguments, option) for option in _FLAGS if getattr(arguments, option) is not None}
     foreign = [_FLAGS[option] for option in given if option not in layout.options]
@@ -157,5 +156,7 @@ def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:
         raise SettingsError(f"{arguments.layout} has no option {', '.join(foreign)}")
     chosen = {layout.options[option]: value for option, value in given.items()}
     if "scanner.pitch_mm" in chosen:
+        from smilevlm.synthesis.range_camera import pitch_for
+
         chosen["scanner.pitch_mm"] = pitch_for(chosen["scanner.pitch_mm"])
     return chosen

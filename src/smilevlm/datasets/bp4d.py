@@ -97,7 +97,7 @@ def _tasks(findings: Findings, folder: Path) -> dict[int, Path]:
 def _is_plus(
     findings: Findings, place: Path, subjects: Mapping[str, Path], tasks: Mapping[str, Mapping[int, Path]]
 ) -> bool:
-    if findings.marker is not None:
+    if findings.synthetic:
         findings.remark("synthetic sets follow BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks")
         return False
     late = sorted(f"{subject}/T{number}" for subject, found in tasks.items() for number in found if number > 8)
@@ -110,7 +110,10 @@ def _is_plus(
     }
     seen = [sign for sign, there in signs.items() if there]
     if seen:
-        findings.remark(f"taken for BP4D+, for there is {' and '.join(seen)}; of its tasks only T8 (pain) has a class")
+        findings.remark(
+            f"taken for BP4D+, for there is {' and '.join(seen)}; of its tasks only T8 (pain) has a class. "
+            "If it is BP4D-Spontaneous, put its folders F001, F002, ... unpacked into the root"
+        )
     else:
         findings.remark("taken for BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks")
     return bool(seen)

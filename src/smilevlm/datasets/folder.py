@@ -35,7 +35,7 @@ def index_folder(root: Path) -> DataIndex:
     Raises:
         LayoutError: The folder is missing or holds no mesh in that place.
     """
-    findings = Findings(root, name="folder of faces", example="anna/happy/scan.obj")
+    findings = Findings(root, name="folder layout", example="anna/happy/scan.obj")
     recordings: list[Recording] = []
     for subject in findings.folders(root):
         _remark_on_loose_meshes(findings, subject)

@@ -11,7 +11,7 @@ from typing import Any
 
 from smilevlm.datasets.index import DataIndex, Expected, Problem
 from smilevlm.errors import LayoutError, MeshError
-from smilevlm.readers import is_folder, list_folder, read_file
+from smilevlm.readers import is_file, is_folder, list_folder, read_file
 from smilevlm.store import Recording
 from smilevlm.synthesis import MARKER_NAME
 
@@ -39,6 +39,7 @@ class Findings:
         self.marker = read_marker(root)
         self._remarks: list[str] = []
         self._problems: list[Problem] = []
+        self.synthetic = self.marker is not None or self._has_marker_near()
 
     def relative(self, path: Path) -> str:
         """The path below the root with slashes; the whole path of what lies outside."""
@@ -77,6 +78,14 @@ class Findings:
             place = matches[0]
         return place
 
+    def _has_marker_near(self) -> bool:
+        """A root one folder too high or too low is read as well, and must not pass for a real data set."""
+        near = [self.root.resolve().parent, *self.folders(self.root)]
+        marked = next((place for place in near if is_file(place / MARKER_NAME)), None)
+        if marked is not None:
+            self.remark(f"the faces are synthetic, says {marked / MARKER_NAME}; give that folder as the root")
+        return marked is not None
+
     def data_index(self, layout: str, recordings: Sequence[Recording], complete: Expected | None) -> DataIndex:
         """Put everything together.
 
@@ -105,7 +114,7 @@ class Findings:
             recordings=tuple(sorted(recordings, key=lambda r: (r.subject, r.sample_id))),
             remarks=tuple(self._remarks),
             problems=tuple(self._on_purpose(problem) for problem in self._problems),
-            synthetic=self.marker is not None,
+            synthetic=self.synthetic,
             expected=expected,
         )
 

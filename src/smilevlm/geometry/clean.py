@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from smilevlm.errors import MeshError
+from smilevlm.geometry.memory import empty_arrays
 from smilevlm.geometry.mesh import Mesh
+from smilevlm.geometry.units import at_share, some_columns
 from smilevlm.typing import Faces, Vertices
 
 
@@ -20,27 +22,29 @@ def keep_faces(mesh: Mesh, keep: Bool[np.ndarray, " face"]) -> Mesh:
     num_vertices, num_faces = kernels.renumber(mesh.faces, keep, number)
     if (num_vertices, num_faces) == (mesh.num_vertices, mesh.num_faces):
         return mesh
-    faces = np.empty((num_faces, 3), np.int32)
+    num_textured = 0 if mesh.uv is None else num_faces
+    faces, uv, vertices = empty_arrays(
+        ((num_faces, 3), np.int32), ((num_textured, 3, 2), np.float32), ((num_vertices, 3), np.float32)
+    )
     kernels.take_faces(mesh.faces, keep, number, faces)
     used = number >= 0
+    _take_rows(mesh.vertices, used, vertices)
+    if mesh.uv is not None:
+        _take_rows(mesh.uv, keep, uv)
     return replace(
         mesh,
-        vertices=_rows(mesh.vertices, used, num_vertices),
+        vertices=vertices,
         faces=faces,
-        uv=None if mesh.uv is None else _rows(mesh.uv.reshape(-1, 6), keep, num_faces).reshape(-1, 3, 2),
+        uv=None if mesh.uv is None else uv,
         vertex_colors=None if mesh.vertex_colors is None else mesh.vertex_colors[used],
     )
 
 
-def _rows(
-    values: Float[np.ndarray, "row column"], keep: Bool[np.ndarray, " row"], count: int
-) -> Float[np.ndarray, "kept column"]:
-    """values[keep], of which there are `count`."""
+def _take_rows(values: Float[np.ndarray, "row ..."], keep: Bool[np.ndarray, " row"], out: np.ndarray) -> None:
+    """values[keep], into out."""
     from smilevlm.geometry import kernels
 
-    result = np.empty((count, values.shape[1]), values.dtype)
-    kernels.take_rows(values, keep, result)
-    return result
+    kernels.take_rows(np.ascontiguousarray(values).ravel(), int(np.prod(values.shape[1:])), keep, out.ravel())
 
 
 def keep_points(mesh: Mesh, keep: Bool[np.ndarray, " vert"]) -> Mesh:
@@ -72,14 +76,15 @@ def drop_spikes(mesh: Mesh, *, max_edge_ratio: float, min_edge: float) -> tuple[
         return mesh, 0
     from smilevlm.geometry import kernels
 
+    highest = float(kernels.longest_edge(mesh.vertices, mesh.faces))
+    if highest <= min_edge:
+        return mesh, 0
     longest = np.empty(mesh.num_faces, np.float32)
     kernels.longest_edges(mesh.vertices, mesh.faces, longest)
-    middle, highest = len(longest) // 2, float(longest.max())
-    if np.isfinite(highest):
-        # Half of the edges beyond this is cheaper to see than their median, and rules a spike out as well.
-        num_far_shorter = np.count_nonzero(longest < highest / max_edge_ratio)
-        if highest <= min_edge or num_far_shorter <= middle:
-            return mesh, 0
+    middle = len(longest) // 2
+    # Half of the edges beyond this is cheaper to see than their median, and rules a spike out as well.
+    if np.isfinite(highest) and np.count_nonzero(longest < highest / max_edge_ratio) <= middle:
+        return mesh, 0
     limit = max(float(np.partition(longest, middle)[middle]) * max_edge_ratio, min_edge)
     keep = (longest <= limit) & np.isfinite(longest)
     if keep.all():
@@ -98,8 +103,8 @@ def component_labels(faces: Faces, num_vertices: int) -> Int[np.ndarray, " vert"
     return labels
 
 
-def drop_small_components(mesh: Mesh, *, min_share: float, near: float) -> tuple[Mesh, int]:
-    """Remove scraps: components of few faces that also lie away from the surface.
+def without_scraps(mesh: Mesh, *, min_share: float, near: float) -> tuple[Bool[np.ndarray, " vert"], int]:
+    """Tell scraps from the rest: components of few faces that also lie away from the surface.
 
     Face models keep eyeballs and teeth as small components of their own; they touch the face, scraps float.
 
@@ -109,34 +114,33 @@ def drop_small_components(mesh: Mesh, *, min_share: float, near: float) -> tuple
         near: Smaller ones stay too when their centre is this close to a vertex that stays.
 
     Returns:
-        The mesh and the number of components removed.
+        Which vertices stay, and the number of components that do not. Where some go, vertices without faces go too.
     """
+    everything = np.ones(mesh.num_vertices, bool)
     if mesh.is_point_cloud:
-        return mesh, 0
+        return everything, 0
     from smilevlm.geometry import kernels
 
-    labels = component_labels(mesh.faces, mesh.num_vertices)
-    sizes = np.zeros(int(labels.max()) + 1, np.int64)
+    labels = np.empty(mesh.num_vertices, np.int32)
+    sizes = np.zeros(kernels.label_components(mesh.faces, labels), np.int64)
     kernels.faces_per_component(mesh.faces, labels, sizes)
     stays = sizes >= min_share * sizes.max()
     doubtful = np.flatnonzero((sizes > 0) & ~stays)
-    if len(doubtful) == 0:
-        return mesh, 0
     large = stays.copy()
     for label in doubtful:
         centre = mesh.vertices[labels == label].mean(axis=0)
         stays[label] = kernels.any_near(mesh.vertices, labels, large, centre, near)
-    removed = int((sizes[~stays] > 0).sum())
-    if removed == 0:
-        return mesh, 0
-    keep = np.empty(mesh.num_faces, bool)
-    kernels.faces_of_components(mesh.faces, labels, stays, keep)
-    return keep_faces(mesh, keep), removed
+    removed = int(np.count_nonzero(~stays[doubtful]))
+    return (everything, 0) if removed == 0 else (stays[labels], removed)
 
 
-def drop_stray_points(points: Vertices) -> Bool[np.ndarray, " vert"]:
-    """Which points of a cloud are not far outside the bulk of it, per axis by robust spread."""
-    columns = np.ascontiguousarray(points.T)  # order statistics of a column are far slower across rows
-    away = np.abs(columns - np.median(columns, axis=1, keepdims=True))
-    spread = np.percentile(away, 90, axis=1, keepdims=True)
-    return np.asarray((away <= 4 * np.maximum(spread, 1e-12)).all(axis=0))
+def near_bulk(points: Vertices) -> Bool[np.ndarray, " vert"]:
+    """Which points are not far outside the bulk of them, per axis by robust spread."""
+    from smilevlm.geometry import kernels
+
+    some = some_columns(points)
+    middle = at_share(np.sort(some, axis=1), 0.5)
+    away = np.sort(np.abs(some - middle[:, None].astype(np.float32)), axis=1)
+    keep = np.empty(len(points), bool)
+    kernels.inside_box(points, middle, 4 * np.maximum(at_share(away, 0.9), 1e-12), keep)
+    return keep

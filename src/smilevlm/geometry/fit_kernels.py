@@ -1,8 +1,8 @@
 """Compiled point-to-plane registration to a height map; see `template.register`. Import inside functions.
 
 The template comes as a table (row, column, 4): height, dz/dx, dz/dy and 1 / sqrt(1 + dz/dx^2 + dz/dy^2), so that a
-point costs one look-up. `found` holds a row per usable point: the six derivatives of its signed distance from the
-template (by the turn, then by the shift) and the distance itself.
+point costs one look-up. `found` holds a column per usable point: the six derivatives of its signed distance from the
+template (by the turn, then by the shift), the distance itself, and its weight.
 """
 
 # ruff: noqa: ANN001, ANN201
@@ -10,14 +10,15 @@ template (by the turn, then by the shift) and the distance itself.
 from typing import no_type_check
 
 import numpy as np
+from numba import njit
 
 from smilevlm.geometry.kernels import kernel
 
 FIRST_GATE_MM, LAST_GATE_MM, GATE_SHRINK = 25.0, 7.0, 0.82
 CLOSE_MM = 6.0
 FEWEST_POINTS = 60
-ROW, DISTANCE = 7, 6
-"""Length of a row of `found`, and where the distance is in it."""
+DISTANCE, WEIGHT, NUM_ROWS = 6, 7, 8
+"""Where the distance and the weight are in `found`, and its number of rows."""
 
 TURN_PULL, SHIFT_PULL = 0.05, 0.00002
 """A faint pull to the current pose keeps the solve sound when the surface leaves a direction open."""
@@ -42,50 +43,76 @@ def points_near(points, nose, reach, out):
 def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
     """Points nearer to the template than `gate`, into found, and their cells; returns how many."""
     rows, columns = table.shape[0], table.shape[1]
+    # In variables of their own: the compiler must take every store to `found` for a change of the arrays.
+    ax, ay, az = rotation[0, 0], rotation[0, 1], rotation[0, 2]
+    bx, by, bz = rotation[1, 0], rotation[1, 1], rotation[1, 2]
+    cx, cy, cz = rotation[2, 0], rotation[2, 1], rotation[2, 2]
+    nose_x, nose_y, nose_z = nose[0], nose[1], nose[2]
+    low_x, low_y = np.float64(low[0]), np.float64(low[1])
+    per_mm = 1 / cell_mm
     count = 0
     for p in range(points.shape[0]):
-        dx, dy, dz = points[p, 0] - nose[0], points[p, 1] - nose[1], points[p, 2] - nose[2]
-        x = rotation[0, 0] * dx + rotation[0, 1] * dy + rotation[0, 2] * dz
-        y = rotation[1, 0] * dx + rotation[1, 1] * dy + rotation[1, 2] * dz
-        column = int(np.rint((x - low[0]) / cell_mm))
-        row = int(np.rint((y - low[1]) / cell_mm))
-        if not (0 <= column < columns and 0 <= row < rows):
+        dx, dy, dz = points[p, 0] - nose_x, points[p, 1] - nose_y, points[p, 2] - nose_z
+        x = ax * dx + ay * dy + az * dz - low_x
+        y = bx * dx + by * dy + bz * dz - low_y
+        nearest_column, nearest_row = np.rint(x * per_mm), np.rint(y * per_mm)
+        if not (0 <= nearest_column < columns and 0 <= nearest_row < rows):
             continue
-        z = rotation[2, 0] * dx + rotation[2, 1] * dy + rotation[2, 2] * dz
-        slope_x, slope_y, inverse = table[row, column, 1], table[row, column, 2], table[row, column, 3]
+        column, row = np.uint32(nearest_column), np.uint32(nearest_row)
+        z = cx * dx + cy * dy + cz * dz
+        slope_x, slope_y = np.float64(table[row, column, 1]), np.float64(table[row, column, 2])
+        inverse = np.float64(table[row, column, 3])
         # The look-up is at the cell's centre; the slope carries it to the point itself.
         height = table[row, column, 0]
-        height += slope_x * (x - (low[0] + column * cell_mm)) + slope_y * (y - (low[1] + row * cell_mm))
+        height += slope_x * (x - nearest_column * cell_mm) + slope_y * (y - nearest_row * cell_mm)
         distance = (z - height) * inverse
         if not abs(distance) < gate:  # also where the template is NaN
             continue
-        nx, ny, nz = -slope_x * inverse, -slope_y * inverse, np.float64(inverse)
-        found[count, 0], found[count, 1], found[count, 2] = y * nz - z * ny, z * nx - x * nz, x * ny - y * nx
-        found[count, 3], found[count, 4], found[count, 5] = nx, ny, nz
-        found[count, DISTANCE] = distance
-        cells[count] = row * columns + column
+        x += low_x
+        y += low_y
+        nx, ny = -slope_x * inverse, -slope_y * inverse
+        found[0, count], found[1, count], found[2, count] = y * inverse - z * ny, z * nx - x * inverse, x * ny - y * nx
+        found[3, count], found[4, count], found[5, count] = nx, ny, inverse
+        found[DISTANCE, count] = distance
+        cells[count] = row * np.uint32(columns) + column
         count += 1
     return count
 
 
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+@no_type_check
+def _dot(first, second):
+    """A sum in as many parts as the processor adds at once; the machine's compiler fixes their order."""
+    total = 0.0
+    for p in range(first.shape[0]):
+        total += first[p] * second[p]
+    return total
+
+
 @kernel
 @no_type_check
-def normal_equations(found, cells, count, weight, gate, sums):
-    """Sums of the products of found's columns under Tukey's weights, lower half of sums; returns the weights' sum."""
-    per_cell = np.zeros(weight.shape[0], np.int64)
+def normal_equations(found, cells, count, weight, gate, per_cell, sums):
+    """Sums of the products of found's rows under Tukey's weights, lower half of sums; returns the weights' sum.
+
+    `per_cell` is scratch, like the row of `found` after the distance.
+    """
+    per_cell[:] = 0
     for p in range(count):
         per_cell[cells[p]] += 1
-    sums[:] = 0.0
     total = 0.0
     for p in range(count):
-        tukey = (1 - (found[p, DISTANCE] / gate) ** 2) ** 2
+        share = found[DISTANCE, p] / gate
+        tukey = (1 - share * share) * (1 - share * share)
         # Dense regions of the mesh must not outvote the rest: each cell counts once.
         w = weight[cells[p]] / per_cell[cells[p]] * tukey
         total += w
-        for i in range(ROW):
-            scaled = w * found[p, i]
-            for j in range(min(i + 1, DISTANCE)):
-                sums[i, j] += scaled * found[p, j]
+        found[WEIGHT, p] = w
+    scaled = np.empty(count, np.float64)
+    for i in range(WEIGHT):
+        for p in range(count):
+            scaled[p] = found[WEIGHT, p] * found[i, p]
+        for j in range(min(i + 1, DISTANCE)):
+            sums[i, j] = _dot(scaled, found[j, :count])
     return total
 
 
@@ -149,15 +176,16 @@ def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, fo
 
     Zero when fewer than `FEWEST_POINTS` came near the template at some step.
     """
-    sums = np.empty((ROW, ROW))
+    sums = np.zeros((WEIGHT, WEIGHT))
     flat_weight = weight.ravel()
+    per_cell = np.empty(flat_weight.shape[0], np.int32)
     for step in range(iterations + 1):
         gate = max(FIRST_GATE_MM * GATE_SHRINK**step, LAST_GATE_MM)
         count = look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells)
         if count < FEWEST_POINTS:
             return 0
         if step < iterations:
-            total = normal_equations(found, cells, count, flat_weight, gate, sums)
+            total = normal_equations(found, cells, count, flat_weight, gate, per_cell, sums)
             for i in range(DISTANCE):
                 sums[i, i] += (TURN_PULL if i < 3 else SHIFT_PULL) * total
             update = -sums[DISTANCE, :DISTANCE]
@@ -176,7 +204,7 @@ def covered_share(found, cells, count, weight):
     rows, columns = weight.shape
     hit = np.zeros((rows, columns), np.bool_)
     for p in range(count):
-        if abs(found[p, DISTANCE]) < CLOSE_MM:
+        if abs(found[DISTANCE, p]) < CLOSE_MM:
             row, column = cells[p] // columns, cells[p] % columns
             for dy in range(-1, 2):
                 for dx in range(-1, 2):

@@ -27,18 +27,41 @@ def move_points(points, rotation, translation, scale, out):
 
 @kernel
 @no_type_check
+def _corners(faces, f):
+    """The corners of a triangle, unsigned: an index that may be negative costs a test."""
+    return np.uint32(faces[f, 0]), np.uint32(faces[f, 1]), np.uint32(faces[f, 2])
+
+
+@kernel
+@no_type_check
+def _longest_squared(vertices, faces, f):
+    a, b, c = _corners(faces, f)
+    ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+    bx, by, bz = vertices[b, 0], vertices[b, 1], vertices[b, 2]
+    cx, cy, cz = vertices[c, 0], vertices[c, 1], vertices[c, 2]
+    ab = (ax - bx) ** 2 + (ay - by) ** 2 + (az - bz) ** 2
+    bc = (bx - cx) ** 2 + (by - cy) ** 2 + (bz - cz) ** 2
+    ca = (cx - ax) ** 2 + (cy - ay) ** 2 + (cz - az) ** 2
+    finite = ab + bc + ca < np.inf  # which NaN is not
+    return max(ab, bc, ca) if finite else np.float32(np.inf)
+
+
+@kernel
+@no_type_check
+def longest_edge(vertices, faces):
+    """The length of the longest edge of all; infinite where a corner is not finite."""
+    longest = np.float32(0)
+    for f in range(faces.shape[0]):
+        longest = max(longest, _longest_squared(vertices, faces, f))
+    return np.sqrt(longest)
+
+
+@kernel
+@no_type_check
 def longest_edges(vertices, faces, out):
     """The length of each triangle's longest edge; infinite where a corner is not finite."""
     for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
-        bx, by, bz = vertices[b, 0], vertices[b, 1], vertices[b, 2]
-        cx, cy, cz = vertices[c, 0], vertices[c, 1], vertices[c, 2]
-        ab = (ax - bx) ** 2 + (ay - by) ** 2 + (az - bz) ** 2
-        bc = (bx - cx) ** 2 + (by - cy) ** 2 + (bz - cz) ** 2
-        ca = (cx - ax) ** 2 + (cy - ay) ** 2 + (cz - az) ** 2
-        finite = ab + bc + ca < np.inf  # which NaN is not
-        out[f] = np.sqrt(max(ab, bc, ca)) if finite else np.float32(np.inf)
+        out[f] = np.sqrt(_longest_squared(vertices, faces, f))
 
 
 @kernel
@@ -46,7 +69,8 @@ def longest_edges(vertices, faces, out):
 def faces_within(faces, keep, out):
     """Which faces use kept vertices only."""
     for f in range(faces.shape[0]):
-        out[f] = keep[faces[f, 0]] & keep[faces[f, 1]] & keep[faces[f, 2]]
+        a, b, c = _corners(faces, f)
+        out[f] = keep[a] & keep[b] & keep[c]
 
 
 @kernel
@@ -58,8 +82,8 @@ def renumber(faces, keep, number):
     for f in range(faces.shape[0]):
         if keep[f]:
             num_faces += 1
-            for corner in range(3):
-                number[faces[f, corner]] = 0
+            a, b, c = _corners(faces, f)
+            number[a], number[b], number[c] = 0, 0, 0
     num_vertices = 0
     for v in range(number.shape[0]):
         if number[v] == 0:
@@ -75,21 +99,25 @@ def take_faces(faces, keep, number, out):
     row = 0
     for f in range(faces.shape[0]):
         if keep[f]:
-            for corner in range(3):
-                out[row, corner] = number[faces[f, corner]]
+            a, b, c = _corners(faces, f)
+            out[row, 0], out[row, 1], out[row, 2] = number[a], number[b], number[c]
             row += 1
 
 
 @kernel
 @no_type_check
-def take_rows(rows, keep, out):
-    """The kept rows of a matrix of any element type."""
-    row = 0
-    for r in range(rows.shape[0]):
-        if keep[r]:
-            for column in range(rows.shape[1]):
-                out[row, column] = rows[r, column]
-            row += 1
+def take_rows(values, width, keep, out):
+    """The kept rows of a matrix of `width` columns; both matrices are given as one row after the other."""
+    filled = 0
+    first = 0
+    while first < keep.shape[0]:
+        last = first
+        while last < keep.shape[0] and keep[last]:
+            last += 1
+        end = filled + (last - first) * width
+        out[filled:end] = values[first * width : last * width]  # whole runs are copied far faster than rows
+        filled = end
+        first = last + 1
 
 
 @kernel
@@ -99,14 +127,15 @@ def label_components(faces, labels):
     for v in range(labels.shape[0]):
         labels[v] = v
     for f in range(faces.shape[0]):
-        if labels[faces[f, 0]] == labels[faces[f, 1]] and labels[faces[f, 1]] == labels[faces[f, 2]]:
+        a, b, c = _corners(faces, f)
+        if (labels[a] == labels[b]) & (labels[b] == labels[c]):
             continue
-        joined = faces[f, 0]
+        joined = a
         for corner in range(3):
-            root = faces[f, corner]
+            root = np.uint32(faces[f, corner])
             while labels[root] != root:
-                labels[root] = labels[labels[root]]  # halves the way for the next search
-                root = labels[root]
+                labels[root] = labels[np.uint32(labels[root])]  # halves the way for the next search
+                root = np.uint32(labels[root])
             # The lower root becomes the parent, so that the loop below meets parents first.
             low, high = min(root, joined), max(root, joined)
             if corner > 0:
@@ -118,7 +147,7 @@ def label_components(faces, labels):
             labels[v] = count
             count += 1
         else:
-            labels[v] = labels[labels[v]]
+            labels[v] = labels[np.uint32(labels[v])]
     return count
 
 
@@ -127,15 +156,7 @@ def label_components(faces, labels):
 def faces_per_component(faces, labels, sizes):
     """Count the faces of each component, into sizes of zeros."""
     for f in range(faces.shape[0]):
-        sizes[labels[faces[f, 0]]] += 1
-
-
-@kernel
-@no_type_check
-def faces_of_components(faces, labels, stays, out):
-    """Which faces belong to a component that stays."""
-    for f in range(faces.shape[0]):
-        out[f] = stays[labels[faces[f, 0]]]
+        sizes[np.uint32(labels[np.uint32(faces[f, 0])])] += 1
 
 
 @kernel
@@ -152,10 +173,21 @@ def any_near(vertices, labels, stays, centre, reach):
 @kernel
 @no_type_check
 def inside_crop(vertices, radius, depth, keep):
-    """Which vertices lie within `radius` of the origin and at most `depth` behind it."""
+    """Keep only those vertices that also lie within `radius` of the origin and at most `depth` behind it."""
     for v in range(vertices.shape[0]):
         x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
-        keep[v] = np.sqrt(x * x + y * y + z * z) <= radius and z >= -depth
+        keep[v] &= (np.sqrt(x * x + y * y + z * z) <= radius) & (z >= -depth)
+
+
+@kernel
+@no_type_check
+def inside_box(vertices, centre, reach, keep):
+    """Which vertices lie within `reach` (3) of `centre` along every axis."""
+    x, y, z = centre[0], centre[1], centre[2]
+    reach_x, reach_y, reach_z = reach[0], reach[1], reach[2]
+    for v in range(vertices.shape[0]):
+        near_x, near_y = abs(vertices[v, 0] - x) <= reach_x, abs(vertices[v, 1] - y) <= reach_y
+        keep[v] = near_x & near_y & (abs(vertices[v, 2] - z) <= reach_z)
 
 
 @kernel

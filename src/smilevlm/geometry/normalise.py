@@ -6,23 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry.clean import (
-    drop_small_components,
     drop_spikes,
-    drop_stray_points,
     keep_faces,
     keep_points,
+    near_bulk,
+    without_scraps,
 )
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.nose import nose_candidates
 from smilevlm.geometry.template import RigidFit, register, relief_match
-from smilevlm.geometry.units import find_unit
+from smilevlm.geometry.units import find_unit, some_columns
 from smilevlm.typing import Vertices
 
 _IDENTITY = np.eye(3, dtype=np.float32)
+_NOSE_REACH_MM = np.array([12.0, 14.0, 20.0])
 NOSE_TIP_NAMES = ("Nose tip", "nose_tip")
 
 
@@ -111,13 +112,14 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
         mesh = keep_faces(mesh, np.ones(mesh.num_faces, bool))
     mm_per_unit, unit = find_unit(mesh.vertices)
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
-    centre = np.median(np.ascontiguousarray(mesh.vertices.T), axis=1)
+    centre = np.median(some_columns(mesh.vertices), axis=1)
     mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
     if mesh.is_point_cloud:
-        mesh = keep_points(mesh, drop_stray_points(mesh.vertices))
+        mesh = keep_points(mesh, near_bulk(mesh.vertices))
     mesh, num_spikes = drop_spikes(mesh, max_edge_ratio=settings.spike_edge_ratio, min_edge=12.0)
-    mesh, num_scraps = drop_small_components(mesh, min_share=settings.component_min_share, near=12.0)
-    points = _surface_points(mesh, settings.max_points)
+    # Scraps and what lies outside the crop go in one step in the end, for that copies the whole mesh.
+    keep, num_scraps = without_scraps(mesh, min_share=settings.component_min_share, near=12.0)
+    points = _surface_points(mesh, keep, settings.max_points)
     fit = _best_fit(points, mesh.landmarks)
     relief = relief_match(points, fit)
     if fit.fit_share < settings.min_fit_share or relief < settings.min_relief_match:
@@ -128,8 +130,7 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
         )
     rotation = fit.rotation.astype(np.float32) if settings.correct_pose else _IDENTITY
     mesh = mesh.transformed(rotation, (-fit.nose_mm).astype(np.float32))
-    mesh = mesh.transformed(_IDENTITY, -_nose_tip(mesh))
-    keep = np.empty(mesh.num_vertices, bool)
+    mesh = mesh.transformed(_IDENTITY, -_nose_tip(mesh, keep))
     kernels.inside_crop(mesh.vertices, settings.crop_radius_mm, settings.crop_depth_mm, keep)
     return NormalisedFace(
         mesh=keep_points(mesh, keep),
@@ -144,13 +145,14 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     )
 
 
-def _surface_points(mesh: Mesh, max_points: int) -> Vertices:
-    """About `max_points` points spread over the surface, always the same ones for the same mesh."""
+def _surface_points(mesh: Mesh, keep: Bool[np.ndarray, " vert"], max_points: int) -> Vertices:
+    """About `max_points` points spread over the kept surface, always the same ones for the same mesh."""
     points = mesh.vertices
     # What is far outside the bulk is no face, and would only stretch the search.
-    rows = np.flatnonzero(drop_stray_points(points))
+    rows = np.flatnonzero(near_bulk(points) & keep)
     if not mesh.is_point_cloud and len(rows) < max_points:
-        points = np.concatenate([points[rows], mesh.vertices[mesh.faces].mean(axis=1)])
+        faces = mesh.faces[keep[mesh.faces[:, 0]]]
+        points = np.concatenate([points[rows], points[faces].mean(axis=1)])
         rows = np.arange(len(points))
     if len(rows) > max_points:
         rows = rows[np.linspace(0, len(rows) - 1, max_points).astype(np.int64)]
@@ -170,16 +172,18 @@ def _best_fit(points: Vertices, landmarks: Mapping[str, np.ndarray]) -> RigidFit
     return register(points, guesses[0])
 
 
-def _nose_tip(mesh: Mesh) -> Float32[np.ndarray, " 3"]:
-    """The foremost point near the registered template's nose tip, averaged over the few foremost vertices."""
+def _nose_tip(mesh: Mesh, keep: Bool[np.ndarray, " vert"]) -> Float32[np.ndarray, " 3"]:
+    """The foremost kept point near the registered template's nose tip, averaged over the few foremost vertices."""
+    from smilevlm.geometry import kernels
+
     for name in NOSE_TIP_NAMES:
         if name in mesh.landmarks:
             return mesh.landmarks[name].astype(np.float32)
-    x, y, z = mesh.vertices.T
-    near = (np.abs(x) < 12) & (np.abs(y) < 14) & (np.abs(z) < 20)
-    if near.sum() < 3:
+    near = np.empty(mesh.num_vertices, bool)
+    kernels.inside_box(mesh.vertices, np.zeros(3), _NOSE_REACH_MM, near)
+    candidates = mesh.vertices[near & keep]
+    if len(candidates) < 3:
         return np.zeros(3, np.float32)
-    candidates = mesh.vertices[near]
     top = np.partition(candidates[:, 2], -3)[-3:].min()
     tip = candidates[candidates[:, 2] >= top - 1.0].mean(axis=0)
     # Left-right, the template knows better than the few vertices on a flat tip.

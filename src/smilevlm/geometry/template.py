@@ -125,7 +125,7 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
     template = face_template()
     near = np.empty(points_mm.shape, np.float64)
     near = near[: fit_kernels.points_near(points_mm, nose_mm, _REACH_MM, near)]
-    found, cells = np.empty((len(near), fit_kernels.ROW), np.float64), np.empty(len(near), np.int64)
+    found, cells = np.empty((fit_kernels.NUM_ROWS, len(near)), np.float64), np.empty(len(near), np.int32)
     rotation, nose = np.eye(3), nose_mm.astype(np.float64)
     count = fit_kernels.fit_pose(
         near,
@@ -145,5 +145,5 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
         rotation=rotation,
         nose_mm=nose,
         fit_share=fit_kernels.covered_share(found, cells, count, template.weight),
-        residual_mm=float(np.median(np.abs(found[:count, fit_kernels.DISTANCE]))),
+        residual_mm=float(np.median(np.abs(found[fit_kernels.DISTANCE, :count]))),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float32, Float64
 
 from smilevlm.errors import MeshError
 from smilevlm.typing import Vertices
@@ -12,7 +13,20 @@ _SMALLEST_MM = 89.0
 """A face crop is hardly smaller; ten times this, 890 mm, holds a head with neck and shoulders."""
 
 _NUM_POINTS = 5000
-"""About so many, evenly spread over the list of vertices, tell a scan's extent as well as all of them."""
+"""About so many, evenly spread over the list of vertices, tell where a scan lies as well as all of them."""
+
+
+def some_columns(vertices: Vertices) -> Float32[np.ndarray, "3 few"]:
+    """About `_NUM_POINTS` of the vertices, always the same ones, a row per axis."""
+    return np.ascontiguousarray(vertices[:: max(1, len(vertices) // _NUM_POINTS)].T)
+
+
+def at_share(ordered: Float32[np.ndarray, "3 few"], share: float) -> Float64[np.ndarray, " 3"]:
+    """The value that `share` of each sorted row lies below, interpolated between its neighbours."""
+    place = share * (ordered.shape[1] - 1)
+    below, above = int(np.floor(place)), int(np.ceil(place))
+    low, high = ordered[:, below].astype(np.float64), ordered[:, above].astype(np.float64)
+    return low + (high - low) * (place - below)
 
 
 def find_unit(vertices: Vertices) -> tuple[float, str]:
@@ -29,9 +43,9 @@ def find_unit(vertices: Vertices) -> tuple[float, str]:
 
     Assumption A3: the largest extent between the 1st and 99th percentile lies in [89, 890) mm.
     """
-    some = vertices[:: max(1, len(vertices) // _NUM_POINTS)]
-    low, high = np.percentile(some.T.astype(np.float64, order="C"), [1, 99], axis=1)
-    extent = float((high - low).max())
+    ordered = np.sort(some_columns(vertices), axis=1)
+    low, high = at_share(ordered, 0.01), at_share(ordered, 0.99)
+    extent = float((high - low + 0 * ordered[:, -1]).max())  # the last is NaN if any is
     if not np.isfinite(extent) or extent <= 0:
         raise MeshError("all vertices lie in one point: there is no face to find")
     exponent = -int(np.floor(np.log10(extent / _SMALLEST_MM)))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from smilevlm.errors import MeshError
+from smilevlm.geometry.memory import empty_arrays
 from smilevlm.readers._status import DONE, MESSAGES
 from smilevlm.typing import CornerUv, Faces, Vertices
 
@@ -108,12 +109,11 @@ class Source:
         """
         from smilevlm.readers._kernels import scan_indices
 
-        values = np.empty((stop - start) // 2 + 1, np.int32)
+        (values,) = empty_arrays((((stop - start) // 2 + 1,), np.int32))
         count, status, position = scan_indices(self.buffer, start, stop, values)
         if status != DONE:
             raise self.status_error(status, position)
-        values.resize(count, refcheck=False)
-        return values
+        return values[:count]
 
     def table(self, start: int, stop: int) -> Table:
         """All numbers of the lines between two positions, comments left out.
@@ -247,8 +247,7 @@ def _plain_triangles(
     num_faces = len(corners) // 4
     num_textured = 0 if points is None else num_faces
     source.require_memory((num_faces + 2 * num_textured) * 3 * ITEM_BYTES)
-    faces = np.empty((num_faces, 3), np.int32)
-    uv = np.empty((num_textured, 3, 2), np.float32)
+    faces, uv = empty_arrays(((num_faces, 3), np.int32), ((num_textured, 3, 2), np.float32))
     known = np.zeros((0, 2), np.float32) if points is None else points
     if not plain_triangles(corners, num_vertices, known, faces, uv):
         return None

@@ -104,12 +104,18 @@ def _missing(
         if info.settings_digest != settings.digest:
             raise StoreError(f"{parts.parent} was prepared with other settings; choose another folder or delete it")
         if name not in by_folder:
-            raise StoreError(f"{parts.parent} holds {info.name}, which is not in the data set given")
+            raise StoreError(
+                f"{parts.parent} holds {info.name}, which is not in the data set given, or not in its protocol; choose "
+                "another folder"
+            )
         if retry_skipped and (info.skipped or info.bad_frames):
             shutil.rmtree(folder)
             present.discard(name)
         elif info.sources != _sources(by_folder[name]):
-            raise StoreError(f"the scans of {info.name} changed since {folder} was prepared; delete it and try again")
+            raise StoreError(
+                f"the scans of {info.name} changed since {folder} was prepared, in their files, labels or protocol; "
+                f"delete {parts.parent} and try again, or choose another folder"
+            )
     return [job for name, job in by_folder.items() if name not in present]
 
 

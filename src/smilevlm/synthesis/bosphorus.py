@@ -6,7 +6,7 @@ import functools
 import io
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from smilevlm.synthesis.occlusions import OCCLUSIONS, surface_front
 from smilevlm.synthesis.people import TEMPLATE_SEED, Person, draw_person
 from smilevlm.synthesis.range_camera import RangeCameraSettings, RangeImage, scan_from_front
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
+from smilevlm.synthesis.sequences import Slot
 from smilevlm.synthesis.skin import skin_colors
 from smilevlm.synthesis.tubes import Solid, joined
 
@@ -121,12 +122,13 @@ def synthesize_bosphorus(
 def write_subject(root: Path, number: int, settings: BosphorusSettings) -> None:
     """Write one person's folder in one piece."""
     model, places = head_model(), anatomy()
-    rng = np.random.default_rng([settings.seed, number, 0])
+    slot = Slot(layout=_LAYOUT, seed=settings.seed, person=number)
+    rng = slot.stream("person")
     sex = "F" if rng.uniform() < _FEMALE_SHARE else "M"
     person = draw_person(rng, sex=sex, shape_changes=model.shape_changes, facial_actions=model.facial_actions)
     sitter = _Sitter(person=person, colors=skin_colors(rng, person, places))
     plan = plan_subject(number, seed=settings.seed, complete=settings.complete)
-    streams = [np.random.default_rng([settings.seed, number, 1, scan.key]) for scan in plan]
+    streams = [replace(slot, sequence=scan.key).stream("scan") for scan in plan]
     actions = [_actions(stream, person, scan) for stream, scan in zip(streams, plan, strict=True)]
     coarse = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions)
     with folder_in_one_piece(root / plan[0].subject) as folder:

@@ -175,11 +175,13 @@ def _write_vrml(path: Path, scan: Scan, atlas: Atlas, texture_name: str) -> None
 def _photograph(scan: Scan, atlas: Atlas, size: int) -> Image.Image:
     """The 2D face image: the textured scan seen from the front."""
     quads = scan.polygons[:, 3] >= 0
-    corners = np.concatenate([scan.polygons[:, :3], scan.polygons[quads][:, [0, 2, 3]]]).astype(np.int32)
     uv = np.concatenate([atlas.uv_polygons[:, :3], atlas.uv_polygons[quads][:, [0, 2, 3]]])
     centre = scan.landmarks.mean(axis=0)
     mesh = Mesh(
-        vertices=(scan.vertices - centre).astype(np.float32), faces=corners, uv=atlas.uv[uv], texture=atlas.texture
+        vertices=(scan.vertices - centre).astype(np.float32),
+        faces=scan.triangles,
+        uv=atlas.uv[uv],
+        texture=atlas.texture,
     )
     view = ViewSettings(angles_deg=(0.0,), size=size, kind="texture", window_mm=230.0)
     return Image.fromarray(render_normalised(mesh, view)[0])

@@ -27,6 +27,8 @@ _STEEPEST = 3.2
 _PICTURE_WIDTH_MM = 340.0
 _HEIGHT_PER_WIDTH = 3 / 4
 _MARGIN_CELLS = 2
+_SEEN_AREA_MM2 = 19_000.0
+"""About what one view covers of a face, as the scanner sees it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,11 @@ class RangeImage:
         distance = np.linalg.norm(np.where(self.valid[..., None], self.points, np.inf) - place_mm, axis=-1)
         row, column = np.unravel_index(int(np.argmin(distance)), distance.shape)
         return (int(row), int(column)) if distance[row, column] <= within_mm else None
+
+
+def pitch_for(num_vertices: int) -> float:
+    """Distance in mm of the points of a grid that holds about so many of one view of a face."""
+    return float(np.sqrt(_SEEN_AREA_MM2 / num_vertices))
 
 
 def scan_from_front(rng: np.random.Generator, head: Solid, pose: Pose, settings: RangeCameraSettings) -> RangeImage:

@@ -35,7 +35,7 @@ _CHUNK = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """One sequence's place in a data set, on which all that is random about it depends.
+    """One sequence's or scan's place in a data set, on which all that is random about it depends.
 
     The layout is part of it: data sets of the same seed hold different people, so that one can test on one what was
     trained on another.
@@ -44,7 +44,7 @@ class Slot:
         layout: Name of the layout.
         seed: Of the data set.
         person: Number of the person, from 0.
-        sequence: Number of the sequence within the person's.
+        sequence: Number of the sequence, or of the scan, within the person's.
     """
 
     layout: str

@@ -69,14 +69,14 @@ def test_one_person_spelled_in_several_ways_is_one_subject(tmp_path):
     """Folds go by the subject: two spellings of one person must not fall on two sides."""
     rows = [one_row(sub_ID="S02"), one_row(sub_ID="2", fold_name="b"), one_row(sub_ID="002", fold_name="c")]
     root = builders_layouts.fourdme(tmp_path, rows)
-    builders_layouts.write_workbook(root / builders_layouts.WORKBOOK, rows[:2])
+    builders_layouts.write_labels(root / builders_layouts.WORKBOOK, rows[:2])
     assert index_fourdme(root).subjects == ("S02",)
     assert len(index_fourdme(root).recordings) == 3
 
 
 def test_a_clip_without_frames_and_frames_without_a_row(tmp_path):
     root = builders_layouts.fourdme(tmp_path)
-    builders_layouts.write_workbook(root / builders_layouts.WORKBOOK, [*FOURDME_ROWS[:2], one_row(fold_name="9th")])
+    builders_layouts.write_labels(root / builders_layouts.WORKBOOK, [*FOURDME_ROWS[:2], one_row(fold_name="9th")])
     assert problems(root) == [
         ("S13/9th", "the workbook's clip has no frames"),
         ("4D_micro/S02/2nd_001_02_1", "the workbook has no row for this clip; it has no label"),
@@ -114,7 +114,7 @@ def test_other_workbooks_are_not_taken_for_the_labels(tmp_path):
     for name in ("4DME_Labelling_Micro_extras_release v1.xlsx", "~$4DME_Labelling_Micro_release v1.xlsx"):
         (root / name).write_bytes(b"")
     assert problems(root) == []
-    builders_layouts.write_workbook(root / "4DME_Labelling_Micro_release v2.xlsx", FOURDME_ROWS[:1])
+    builders_layouts.write_labels(root / "4DME_Labelling_Micro_release v2.xlsx", FOURDME_ROWS[:1])
     index = index_fourdme(root)
     assert sum(r.expression == UNLABELLED for r in index.recordings) == 2
     assert any("v2.xlsx was read, not 4DME_Labelling_Micro_release v1.xlsx" in remark for remark in index.remarks)

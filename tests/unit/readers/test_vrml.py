@@ -44,10 +44,23 @@ def test_quads_become_fans_and_uv_is_per_corner(tmp_path):
         lambda text: text.replace(",\n", ', # a ] comment } "\n'),
         lambda text: text.replace("-1\n]", "]"),
         lambda text: text.replace("-1\n]", "-1,\n]"),
+        lambda text: text.replace("12.25\n]", "12.25,\n]").replace("0.25 0.75\n]", "0.25 0.75,\n]"),
         lambda text: text.replace("10 0 0,", "1e1 +0.0E-05 -0,").replace("12.25", "1225e-02"),
         lambda text: "\ufeff" + text,
     ],
-    ids=["brace-alone", "one-line", "commas", "crlf", "cr", "comments", "no-last", "last-comma", "exponents", "bom"],
+    ids=[
+        "brace-alone",
+        "one-line",
+        "commas",
+        "crlf",
+        "cr",
+        "comments",
+        "no-last",
+        "last-comma",
+        "last-point-comma",
+        "exponents",
+        "bom",
+    ],
 )
 def test_layout_of_the_text_does_not_matter(tmp_path, change):
     mesh = read(tmp_path, change(vrml().decode()).encode())
