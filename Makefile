@@ -42,6 +42,8 @@ format: $(VENV)/.installed-dev ## Rewrite files in the project's style
 
 bench: $(VENV)/.installed-dev ## Benchmarks, each as a ratio against the obvious alternative
 	$(BIN)/python benchmarks/scan_to_views.py
+	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python benchmarks/sequence_frames.py
+	$(BIN)/python benchmarks/sequence_memory.py
 
 docs: ## The documentation is Markdown in docs/; this checks that its links lead somewhere
 	$(PYTHON) tools/check_links.py README.md CHANGELOG.md CONTRIBUTING.md docs

@@ -49,9 +49,7 @@ BU3DFE = Bu3dfeSettings(num_subjects=2, levels=(2, 4), texture_size=64, scanner=
 BU4DFE = Bu4dfeSettings(num_subjects=2, num_frames=5, texture_width=64, scanner=SCANNER)
 BOSPHORUS = BosphorusSettings(num_subjects=2, scanner=RangeCameraSettings(pitch_mm=3.0, texture_width=64))
 BP4D = Bp4dSettings(num_subjects=2, num_frames=5, texture_width=64, scanner=SCANNER)
-FOURDME = FourdmeSettings(
-    num_subjects=2, clips_per_subject=2, texture_width=48, scanner=ScannerSettings(num_vertices=1000)
-)
+FOURDME = FourdmeSettings(num_subjects=2, clips_per_subject=2, texture_width=64, scanner=SCANNER)
 NO_GRID = "bs000/bs000_E_FEAR_0.bnt"
 """Its header announces another grid than follows, so its points are joined anew."""
 
@@ -271,12 +269,14 @@ def test_prepared_views_are_those_of_the_faces_in_memory(copy, kind, tmp_path):
         normalise=NormaliseSettings(),
         dynamics=DynamicSettings(num_frames=None, scale="minmax"),
     )
-    prepare(copy.index.recordings, tmp_path / "store", settings, layout=copy.layout, synthetic=True)
+    # The colours of some say what there is to say; shapes are compared in all.
+    recordings = copy.index.recordings[:: 4 if kind == "texture" else 1]
+    prepare(recordings, tmp_path / "store", settings, layout=copy.layout, synthetic=True)
     store = PreparedSet(tmp_path / "store")
     assert store.manifest.bad_frames == ()
     samples = {sample.sample_id: sample for sample in store.samples}
     in_memory = {}
-    for r in copy.index.recordings:
+    for r in recordings:
         views = [rendered(copy.written, copy.written.key(frame.path), settings) for frame in r.frames]
         if all(view is not None for view in views):
             in_memory[r.sample_id] = pooled(np.stack(views)) if r.is_sequence else views[0]

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 
 import smilevlm
 from smilevlm.cli import check, evaluate, predict, prepare, report, synthesize, train
@@ -84,6 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         print(f"smilevlm {parsed.command}: error: out of memory; fewer --jobs need less", file=sys.stderr)
         return 1
+    except BrokenExecutor:
+        print(
+            f"smilevlm {parsed.command}: error: a worker process was killed, most often for want of memory; run again "
+            "with fewer --jobs",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(f"\nsmilevlm {parsed.command}: stopped{_AFTER_A_STOP.get(parsed.command, '')}", file=sys.stderr)
         return _INTERRUPTED
@@ -92,5 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _said(error: OSError) -> str:
     """What the system says, the file first."""
-    named = error.filename is not None and error.strerror is not None
-    return f"{error.filename}: {error.strerror.lower()}" if named else str(error)
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror.lower()}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilevlm.cli.arguments import LAYOUT_NAMES, add_jobs, number_list, positive_int
+from smilevlm.errors import SettingsError
 
 if TYPE_CHECKING:
     from smilevlm.datasets import DataIndex
@@ -90,8 +91,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _refuse_store_in_data_set(root: Path, store: Path) -> None:
     """A licensed copy stays as it was bought, and no later run may take the store for a person of it."""
-    from smilevlm.errors import SettingsError
-
     if store.resolve().is_relative_to(root.resolve()):
         raise SettingsError(f"the store {store} lies in the data set {root}; choose a folder outside of it")
 
@@ -100,7 +99,6 @@ def _chosen(index: DataIndex, protocol: str | None) -> tuple[Recording, ...]:
     if protocol is None:
         return index.recordings
     from smilevlm.datasets import find_protocol
-    from smilevlm.errors import SettingsError
     from smilevlm.store import sample_of
 
     wanted = find_protocol(protocol)

@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subjects", type=positive_int, help=f"people (default: {people})")
     parser.add_argument("--seed", type=int, default=0, help="decides everything")
     parser.add_argument(
-        "--vertices", type=positive_int, help="vertices per scan, about (default: 8000; bosphorus 19000)"
+        "--vertices", type=positive_int, help="vertices per scan, about (default: 8000; bosphorus 20000)"
     )
     parser.add_argument(
         "--texture-size", type=positive_int, help="width of the pictures in pixels (default: 240 to 512)"

@@ -77,7 +77,7 @@ def _place(findings: Findings) -> Path:
             if place != findings.root:
                 findings.remark(f"the scans lie in {findings.relative(place)}")
             return place
-    return findings.root
+    return findings.root if together is None else together
 
 
 def _tasks(findings: Findings, folder: Path) -> dict[int, Path]:

@@ -98,10 +98,10 @@ class Findings:
             LayoutError: There is no recording at all.
         """
         if not recordings:
-            raise LayoutError(
-                f"{self.root} holds no {self.name} scan; expected files like {self.example} (does the path end one "
-                "folder too high or too low?)"
-            )
+            why = "does the path end one folder too high or too low?"
+            if self._problems:
+                why = f"first problem: {self._problems[0].path}: {self._problems[0].reason}"
+            raise LayoutError(f"{self.root} holds no {self.name} scan; expected files like {self.example} ({why})")
         expected = complete if self.marker is None else _written(self.marker, complete)
         num_subjects = len({recording.subject for recording in recordings})
         if expected is not None:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from smilevlm.errors import MeshError
 from smilevlm.geometry.memory import empty_arrays
 from smilevlm.geometry.mesh import Mesh
-from smilevlm.geometry.units import at_share, some_columns
+from smilevlm.geometry.units import at_shares, some_columns
 from smilevlm.typing import Faces, Vertices
 
 
@@ -139,8 +139,8 @@ def near_bulk(points: Vertices) -> Bool[np.ndarray, " vert"]:
     from smilevlm.geometry import kernels
 
     some = some_columns(points)
-    middle = at_share(np.sort(some, axis=1), 0.5)
-    away = np.sort(np.abs(some - middle[:, None].astype(np.float32)), axis=1)
+    (middle,) = at_shares(some, 0.5)
+    (spread,) = at_shares(np.abs(some - middle[:, None]), 0.9)
     keep = np.empty(len(points), bool)
-    kernels.inside_box(points, middle, 4 * np.maximum(at_share(away, 0.9), 1e-12), keep)
+    kernels.inside_box(points, middle, 4 * np.maximum(spread, np.float32(1e-12)), keep)
     return keep

@@ -5,7 +5,7 @@ point costs one look-up. `found` holds a column per usable point: the six deriva
 template (by the turn, then by the shift), the distance itself, and its weight.
 """
 
-# ruff: noqa: ANN001, ANN201
+# ruff: noqa: ANN001, ANN201, ANN202
 
 from typing import no_type_check
 
@@ -191,6 +191,47 @@ def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, fo
             update = -sums[DISTANCE, :DISTANCE]
             solve_in_place(sums, update)
             step_pose(update, rotation, nose)
+    return count
+
+
+@kernel
+@no_type_check
+def relief_sums(points, rotation, nose, table, weight, low, cell_mm, sums):
+    """Sums of the products of 1, x, y, x^2, xy, y^2 (x and y in 50 mm), the points' height and the template's.
+
+    Of points within `FIRST_GATE_MM` of the template's height, so weighted that a cell counts once, lower half of sums
+    (8, 8); returns how many points.
+    """
+    rows, columns = weight.shape
+    cells, where = np.empty(points.shape[0], np.int32), np.empty((points.shape[0], 3))
+    per_cell = np.zeros(rows * columns, np.int32)
+    count = 0
+    for p in range(points.shape[0]):
+        dx, dy, dz = points[p, 0] - nose[0], points[p, 1] - nose[1], points[p, 2] - nose[2]
+        x = rotation[0, 0] * dx + rotation[0, 1] * dy + rotation[0, 2] * dz
+        y = rotation[1, 0] * dx + rotation[1, 1] * dy + rotation[1, 2] * dz
+        z = rotation[2, 0] * dx + rotation[2, 1] * dy + rotation[2, 2] * dz
+        column, row = np.rint((x - low[0]) / cell_mm), np.rint((y - low[1]) / cell_mm)
+        if not (0 <= column < columns and 0 <= row < rows):
+            continue
+        cell = np.uint32(row) * np.uint32(columns) + np.uint32(column)
+        if abs(z - table[np.uint32(row), np.uint32(column), 0]) < FIRST_GATE_MM:  # which NaN is not
+            cells[count] = cell
+            where[count, 0], where[count, 1], where[count, 2] = x / 50, y / 50, z
+            per_cell[cell] += 1
+            count += 1
+    row_of_sums = np.empty(8)
+    sums[:] = 0.0
+    for p in range(count):
+        x, y, z = where[p, 0], where[p, 1], where[p, 2]
+        row, column = cells[p] // columns, cells[p] % columns
+        w = weight[row, column] / per_cell[cells[p]]
+        row_of_sums[0], row_of_sums[1], row_of_sums[2] = 1.0, x, y
+        row_of_sums[3], row_of_sums[4], row_of_sums[5] = x * x, x * y, y * y
+        row_of_sums[6], row_of_sums[7] = z, table[row, column, 0]
+        for i in range(8):
+            for j in range(i + 1):
+                sums[i, j] += w * row_of_sums[i] * row_of_sums[j]
     return count
 
 

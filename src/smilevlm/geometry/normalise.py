@@ -19,11 +19,11 @@ from smilevlm.geometry.clean import (
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.nose import nose_candidates
 from smilevlm.geometry.template import RigidFit, register, relief_match
-from smilevlm.geometry.units import find_unit, some_columns
+from smilevlm.geometry.units import at_shares, find_unit, some_columns
 from smilevlm.typing import Vertices
 
 _IDENTITY = np.eye(3, dtype=np.float32)
-_NOSE_REACH_MM = np.array([12.0, 14.0, 20.0])
+_NOSE_REACH_MM = np.array([12.0, 14.0, 20.0], np.float32)
 NOSE_TIP_NAMES = ("Nose tip", "nose_tip")
 
 
@@ -112,7 +112,7 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
         mesh = keep_faces(mesh, np.ones(mesh.num_faces, bool))
     mm_per_unit, unit = find_unit(mesh.vertices)
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
-    centre = np.median(some_columns(mesh.vertices), axis=1)
+    (centre,) = at_shares(some_columns(mesh.vertices), 0.5)
     mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
     if mesh.is_point_cloud:
         mesh = keep_points(mesh, near_bulk(mesh.vertices))
@@ -145,7 +145,7 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     )
 
 
-def _surface_points(mesh: Mesh, keep: Bool[np.ndarray, " vert"], max_points: int) -> Vertices:
+def _surface_points(mesh: Mesh, keep: Bool[np.ndarray, " mesh_vert"], max_points: int) -> Vertices:
     """About `max_points` points spread over the kept surface, always the same ones for the same mesh."""
     points = mesh.vertices
     # What is far outside the bulk is no face, and would only stretch the search.
@@ -180,7 +180,7 @@ def _nose_tip(mesh: Mesh, keep: Bool[np.ndarray, " vert"]) -> Float32[np.ndarray
         if name in mesh.landmarks:
             return mesh.landmarks[name].astype(np.float32)
     near = np.empty(mesh.num_vertices, bool)
-    kernels.inside_box(mesh.vertices, np.zeros(3), _NOSE_REACH_MM, near)
+    kernels.inside_box(mesh.vertices, np.zeros(3, np.float32), _NOSE_REACH_MM, near)
     candidates = mesh.vertices[near & keep]
     if len(candidates) < 3:
         return np.zeros(3, np.float32)

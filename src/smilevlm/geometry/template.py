@@ -71,15 +71,6 @@ class RigidFit:
     residual_mm: float
 
 
-def _cells(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row and column of the template cell of each point, and which points fall inside the template."""
-    template = face_template()
-    rows, columns = template.height_mm.shape
-    column = np.rint((points[:, 0] - template.low_mm[0]) / template.cell_mm).astype(np.int64)
-    row = np.rint((points[:, 1] - template.low_mm[1]) / template.cell_mm).astype(np.int64)
-    return row, column, (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-
-
 def relief_match(points_mm: Vertices, fit: RigidFit) -> float:
     """How much the fitted surface has the relief of a face: nose, eye sockets, lips, beyond any smooth bend.
 
@@ -94,24 +85,22 @@ def relief_match(points_mm: Vertices, fit: RigidFit) -> float:
         Weighted correlation of the two reliefs, in [-1, 1]; faces reach 0.45 and more (flat ones), mostly 0.85, other
         things 0.35 or less.
     """
-    template = face_template()
-    face = (points_mm.astype(np.float64) - fit.nose_mm) @ fit.rotation.T
-    row, column, inside = _cells(face)
-    face, row, column = face[inside], row[inside], column[inside]
-    height = template.height_mm[row, column].astype(np.float64)
-    near = np.isfinite(height) & (np.abs(face[:, 2] - height) < 25)
-    face, row, column, height = face[near], row[near], column[near], height[near]
-    if len(face) < 60:
-        return 0.0
-    key = row * template.height_mm.shape[1] + column
-    weight = template.weight[row, column] / np.bincount(key)[key]
-    x, y, _ = face.T / 50
-    bend = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1) * np.sqrt(weight)[:, None]
+    from smilevlm.geometry import fit_kernels
 
-    both = np.stack([face[:, 2], height], axis=1) * np.sqrt(weight)[:, None]
-    ours, faces = (both - bend @ np.linalg.solve(bend.T @ bend, bend.T @ both)).T
+    template = face_template()
+    sums = np.empty((8, 8), np.float64)
+    count = fit_kernels.relief_sums(
+        points_mm, fit.rotation, fit.nose_mm, template.table, template.weight, template.low_mm, template.cell_mm, sums
+    )
+    if count < fit_kernels.FEWEST_POINTS:
+        return 0.0
+    bend, both, heights = np.tril(sums[:6, :6]), sums[6:, :6], sums[6:, 6:]
+    bend += np.tril(bend, -1).T
+    # Products of what is left of both heights after the quadrics that fit them best.
+    ours, faces = np.diag(heights - both @ np.linalg.solve(bend, both.T))
+    together = heights[1, 0] - both[1] @ np.linalg.solve(bend, both[0])
     # The small constant, about 0.1 mm of relief, keeps a perfectly smooth surface at zero.
-    return float(ours @ faces / np.sqrt((ours @ ours + 0.01 * weight.sum()) * (faces @ faces)))
+    return float(together / np.sqrt((max(ours, 0.0) + 0.01 * sums[0, 0]) * faces))
 
 
 def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterations: int = 14) -> RigidFit:
@@ -125,7 +114,7 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
     template = face_template()
     near = np.empty(points_mm.shape, np.float64)
     near = near[: fit_kernels.points_near(points_mm, nose_mm, _REACH_MM, near)]
-    found, cells = np.empty((fit_kernels.NUM_ROWS, len(near)), np.float64), np.empty(len(near), np.int32)
+    found, cells = np.empty((fit_kernels.NUM_ROWS, len(near)), np.float64), np.empty(len(near), np.uint32)
     rotation, nose = np.eye(3), nose_mm.astype(np.float64)
     count = fit_kernels.fit_pose(
         near,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from smilevlm.errors import MeshError
 from smilevlm.typing import Vertices
@@ -21,12 +21,15 @@ def some_columns(vertices: Vertices) -> Float32[np.ndarray, "3 few"]:
     return np.ascontiguousarray(vertices[:: max(1, len(vertices) // _NUM_POINTS)].T)
 
 
-def at_share(ordered: Float32[np.ndarray, "3 few"], share: float) -> Float64[np.ndarray, " 3"]:
-    """The value that `share` of each sorted row lies below, interpolated between its neighbours."""
-    place = share * (ordered.shape[1] - 1)
-    below, above = int(np.floor(place)), int(np.ceil(place))
-    low, high = ordered[:, below].astype(np.float64), ordered[:, above].astype(np.float64)
-    return low + (high - low) * (place - below)
+def at_shares(columns: Float32[np.ndarray, "3 few"], *shares: float) -> list[Float32[np.ndarray, " 3"]]:
+    """For each share, the value in each row that so much of the row lies below, between two values in proportion."""
+    places = [share * (columns.shape[1] - 1) for share in shares]
+    neighbours = [(int(np.floor(place)), int(np.ceil(place))) for place in places]
+    ordered = np.partition(columns, [place for pair in neighbours for place in pair], axis=1)
+    return [
+        ordered[:, below] + (ordered[:, above] - ordered[:, below]) * np.float32(place - below)
+        for place, (below, above) in zip(places, neighbours, strict=True)
+    ]
 
 
 def find_unit(vertices: Vertices) -> tuple[float, str]:
@@ -43,9 +46,8 @@ def find_unit(vertices: Vertices) -> tuple[float, str]:
 
     Assumption A3: the largest extent between the 1st and 99th percentile lies in [89, 890) mm.
     """
-    ordered = np.sort(some_columns(vertices), axis=1)
-    low, high = at_share(ordered, 0.01), at_share(ordered, 0.99)
-    extent = float((high - low + 0 * ordered[:, -1]).max())  # the last is NaN if any is
+    low, high = at_shares(some_columns(vertices), 0.01, 0.99)
+    extent = float((high - low).max())
     if not np.isfinite(extent) or extent <= 0:
         raise MeshError("all vertices lie in one point: there is no face to find")
     exponent = -int(np.floor(np.log10(extent / _SMALLEST_MM)))

@@ -16,6 +16,8 @@ from smilevlm.readers._status import (
     TOO_SHORT,
 )
 
+ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
+
 
 @kernel
 @no_type_check
@@ -96,18 +98,19 @@ def plain_triangles(corners: Array, num_vertices: int, points: Array, faces: Arr
 
     `points` and `uv` have no rows for a mesh without texture coordinates. False as soon as anything is different.
     """
+    known = min(num_vertices, len(points)) if len(uv) > 0 else num_vertices
     for f in range(len(faces)):
-        a, b, c = corners[4 * f], corners[4 * f + 1], corners[4 * f + 2]
-        proper = (min(a, b, c) >= 0) & (max(a, b, c) < num_vertices) & (a != b) & (b != c) & (c != a)
-        if not (proper & (corners[4 * f + 3] == -1)):
+        # Unsigned, a negative index is a large one, and using it costs no test.
+        at = np.uint64(4 * f)
+        a, b, c = np.uint32(corners[at]), np.uint32(corners[at + ONE]), np.uint32(corners[at + TWO])
+        proper = (max(a, b, c) < known) & (a != b) & (b != c) & (c != a)
+        if not (proper & (corners[at + THREE] == -1)):
             return False
         faces[f, 0], faces[f, 1], faces[f, 2] = a, b, c
-    for f in range(len(uv)):
-        for slot in range(3):
-            point = faces[f, slot]
-            if point >= len(points):
-                return False
-            uv[f, slot, 0], uv[f, slot, 1] = points[point, 0], points[point, 1]
+        if len(uv) > 0:
+            uv[f, 0, 0], uv[f, 0, 1] = points[a, 0], points[a, 1]
+            uv[f, 1, 0], uv[f, 1, 1] = points[b, 0], points[b, 1]
+            uv[f, 2, 0], uv[f, 2, 1] = points[c, 0], points[c, 1]
     return True
 
 

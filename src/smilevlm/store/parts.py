@@ -99,13 +99,17 @@ def part_name(name: str) -> str:
 
 
 def listing_digest(recording: Recording) -> str:
-    """sha256 over names and sizes of a recording's files: notices what was changed, lost or added, without reading it.
+    """sha256 over a recording's labels and the names and sizes of its files.
+
+    It notices what was changed, lost or added without reading a mesh, and a label table that was mended.
 
     Raises:
         MeshError: A file is gone.
     """
-    listing = [(frame.path.name, frame.number, file_size(frame.path)) for frame in recording.frames]
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+    files = [(frame.path.name, frame.number, file_size(frame.path)) for frame in recording.frames]
+    phases = None if recording.phases is None else asdict(recording.phases)
+    labels = [recording.subject, recording.expression, recording.level, recording.labels, recording.condition, phases]
+    return hashlib.sha256(json.dumps([files, labels]).encode()).hexdigest()
 
 
 def pack(sample: Sample, images: ViewImages) -> PackedSample:

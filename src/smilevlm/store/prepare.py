@@ -113,8 +113,8 @@ def _missing(
             present.discard(name)
         elif info.sources != _sources(by_folder[name]):
             raise StoreError(
-                f"the scans of {info.name} changed since {folder} was prepared, in their files, labels or protocol; "
-                f"delete {parts.parent} and try again, or choose another folder"
+                f"the scans of {info.name} changed since {folder} was prepared (their files, labels or protocol); "
+                "delete it and try again, or choose another store"
             )
     return [job for name, job in by_folder.items() if name not in present]
 

@@ -50,10 +50,15 @@ def claim_folder(
     if not isinstance(found, dict):
         raise LayoutError(f"{marker} is damaged: expected an object; choose another folder")
     if found != identity:
-        changed = sorted(k for k in identity.keys() | found.keys() if identity.get(k) != found.get(k))
-        raise LayoutError(
-            f"{root} holds synthetic faces made with other settings ({', '.join(changed)}); choose another folder"
+        if found.get("layout") != layout:
+            raise LayoutError(
+                f"{root} holds synthetic faces in the layout {found.get('layout')}; choose another folder"
+            )
+        changed = sorted(
+            key for key in (identity.keys() | found.keys()) - {"contents"} if identity.get(key) != found.get(key)
         )
+        how = f"with other settings ({', '.join(changed)})" if changed else "by another version of smilevlm"
+        raise LayoutError(f"{root} holds synthetic faces made {how}; choose another folder")
 
 
 def write_parts(

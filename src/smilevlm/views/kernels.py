@@ -216,6 +216,28 @@ def normals(depth_map, pitch_mm, depth_jump, out_x, out_y, out_z):
 
 
 @kernel
+def geometry_image(depth_map, pitch_mm, depth_jump, far, reach, image):
+    """Depth (from `far` over `reach`), z and y of the normal as bytes of image (height, width, 3), row by row.
+
+    The same as `normals` and `to_bytes`; but maps of the normals would take longer to get as memory than to fill.
+    """
+    height, width = depth_map.shape
+    nothing = np.full(width, EMPTY, np.float32)
+    padded = np.full(width + 2, EMPTY, np.float32)
+    x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    for row in range(height):
+        above = depth_map[row - 1] if row > 0 else nothing
+        below = depth_map[row + 1] if row < height - 1 else nothing
+        padded[1 : width + 1] = depth_map[row]
+        _normals_of_row(above, padded, below, pitch_mm, depth_jump, x, y, z)
+        for column in range(width):
+            drawn = depth_map[row, column] != EMPTY
+            image[row, column, 0] = _byte((depth_map[row, column] - far) / reach) if drawn else np.uint8(0)
+            image[row, column, 1] = _byte(z[column]) if drawn else np.uint8(0)
+            image[row, column, 2] = _byte((y[column] + np.float32(1)) / np.float32(2)) if drawn else np.uint8(0)
+
+
+@kernel
 def to_bytes(red, green, blue, depth_map, image):
     """Channels in [0, 1], clipped, as bytes of image (height, width, 3); black where the depth map is empty."""
     for row in range(depth_map.shape[0]):

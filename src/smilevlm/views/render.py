@@ -169,17 +169,18 @@ def _geometry_image(depth_map: np.ndarray, settings: ViewSettings, pitch_mm: flo
         weights = np.exp(-(distance**2) / (2 * sigma_px**2)).astype(np.float32)
         depth_map = kernels.smooth(depth_map, weights, np.float32(settings.depth_jump_mm))
     far, near = settings.depth_range_mm
-    depth = (depth_map - np.float32(far)) / np.float32(near - far)
+    pitch, jump = np.float32(pitch_mm), np.float32(settings.depth_jump_mm)
     image = np.empty((*depth_map.shape, 3), np.uint8)
+    if settings.kind == "geometry":
+        kernels.geometry_image(depth_map, pitch, jump, np.float32(far), np.float32(near - far), image)
+        return image
     if settings.kind == "depth":
+        depth = (depth_map - np.float32(far)) / np.float32(near - far)
         kernels.to_bytes(depth, depth, depth, depth_map, image)
         return image
     x, y, z = np.empty((3, *depth_map.shape), np.float32)
-    kernels.normals(depth_map, np.float32(pitch_mm), np.float32(settings.depth_jump_mm), x, y, z)
-    if settings.kind == "normals":
-        kernels.to_bytes((x + 1) / 2, (y + 1) / 2, (z + 1) / 2, depth_map, image)
-    else:
-        kernels.to_bytes(depth, z, (y + 1) / 2, depth_map, image)
+    kernels.normals(depth_map, pitch, jump, x, y, z)
+    kernels.to_bytes((x + 1) / 2, (y + 1) / 2, (z + 1) / 2, depth_map, image)
     return image
 
 

@@ -58,7 +58,7 @@ def test_what_is_missing_or_broken_ends_with_1(check, faces):
         path.unlink()
     code, out, errors = check("bu4dfe", faces)
     assert code == 1
-    assert errors == [f"smilevlm check: error: {faces}: 1 bad files and 2 problems in this copy"]
+    assert errors == [f"smilevlm check: error: {faces}: 1 bad file and 2 problems in this copy"]
     assert "F001/Happy/001.wrl:" in out
     assert "M001/Sad: the sequence has no frame" in out
     assert "11 recordings found, a complete copy has 12" in out

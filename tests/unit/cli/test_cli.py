@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import pytest
@@ -95,8 +97,14 @@ BAD_INPUT = {
     "store made otherwise": (["train", "demo", "--store", "{store}", "--out", "{tmp}/run"], "size is 48"),
     "fold out of range": (["train", "demo", "--store", "{store}", "--out", "{tmp}/run", "--fold", "9"], "fold 9"),
     "prepare nothing": (["prepare", "bu3dfe", "{tmp}/no", "{tmp}/store"], "{tmp}/no"),
-    "prepare another layout": (["prepare", "bu3dfe", "{tmp}", "{tmp}/store"], "no BU-3DFE scan"),
+    "prepare another layout": (["prepare", "bu3dfe", "{full}", "{tmp}/store"], "no BU-3DFE scan"),
     "prepare one folder too low": (["prepare", "bu3dfe", "{faces}/F0001", "{tmp}/store"], "no BU-3DFE scan"),
+    "prepare into the data set": (["prepare", "bu3dfe", "{faces}", "{faces}/store"], "lies in the data set"),
+    "prepare another data set's protocol": (
+        ["prepare", "bu3dfe", "{faces}", "{tmp}/store", "--protocol", "bosphorus"],
+        "protocol bosphorus is one of bosphorus, the data set is bu3dfe",
+    ),
+    "prepare into a file": (["prepare", "bu3dfe", "{faces}", "{full}/thesis.tex"], "thesis.tex"),
     "prepare into another store": (["prepare", "bu3dfe", "{faces}", "{store}", "--size", "64"], "other settings"),
     "synthesize into a full folder": (["synthesize", "bu3dfe", "{full}", "--subjects", "1"], "not empty"),
     "synthesize no such level": (["synthesize", "bu3dfe", "{tmp}/faces", "--levels", "7"], "levels"),
@@ -129,6 +137,37 @@ def test_what_a_user_can_mend_is_one_line(case, command, tmp_path, trained_run, 
     assert "Traceback" not in out
     assert not out
     assert (tmp_path / "full" / "thesis.tex").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (BrokenExecutor("a stack of hints"), "a worker process was killed"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/locked"), "/data/locked: permission denied"),
+        (OSError("no name"), "no name"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(command, monkeypatch, error, message):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr("smilevlm.cli.check.run", fail)
+    code, _, lines = command("check", "bu3dfe", "faces")
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(f"smilevlm check: error: {message}")
+
+
+@pytest.mark.parametrize(("name", "advice"), [("prepare", "run it again"), ("check", "stopped")])
+def test_a_stopped_command_says_what_is_kept(command, monkeypatch, name, advice):
+    def stop(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"smilevlm.cli.{name}.run", stop)
+    code, _, lines = command(name, "bu3dfe", "faces", *(["store"] if name == "prepare" else []))
+    assert code == 130
+    assert lines[-1].endswith(advice)
 
 
 def test_predict_prints_json_lines(command, trained_run, scans):
@@ -205,7 +244,7 @@ def test_prepare_lists_what_it_skips(command, synthetic_faces, tmp_path):
     code, out, _ = command("prepare", "bu3dfe", root, tmp_path / "store", "--size", "32", "--jobs", "1")
     assert code == 0
     assert "6 synthetic samples of 1 subjects prepared, 1 scans or sequences skipped, 0 bad frames" in out
-    assert f"skipped {broken.name}" in out
+    assert f"skipped {broken.name.removesuffix('_F3D.wrl')}: {broken.name}:" in out, "the file is named once"
 
 
 def test_resume_says_that_nothing_was_left(command, trained_run, prepared_store, tiny_overrides, tmp_path):

@@ -76,7 +76,7 @@ def test_bosphorus_has_a_pitch_for_the_wanted_vertices(tmp_path, capsys, monkeyp
 
     seen = []
     monkeypatch.setattr(bosphorus, "synthesize_bosphorus", lambda root, settings, **_: seen.append(settings) or 0)
-    assert synthesize(capsys, "bosphorus", tmp_path / "faces", "--vertices", 4750, "--texture-size", 99)[0] == 0
+    assert synthesize(capsys, "bosphorus", tmp_path / "faces", "--vertices", 5000, "--texture-size", 99)[0] == 0
     assert seen[0].scanner.pitch_mm == pytest.approx(2.0)
     assert seen[0].scanner.texture_width == 99
     assert seen[0].complete

@@ -146,6 +146,13 @@ def test_subjects_in_archives_are_read_in_place(tmp_path):
     assert mesh.texture is not None
 
 
+def test_nothing_but_a_damaged_archive_is_named(tmp_path):
+    (tmp_path / "2D+3D").mkdir()
+    (tmp_path / "2D+3D" / "F001.zip").write_bytes(b"cut off")
+    with pytest.raises(LayoutError, match=r"first problem: 2D\+3D/F001.zip: not a readable zip archive"):
+        index_bp4d(tmp_path)
+
+
 def test_archives_of_tasks_without_the_subjects_folder(tmp_path):
     plus(tmp_path)
     packed = tmp_path / "2D+3D" / "F001"

@@ -11,6 +11,7 @@ from smilevlm.datasets.tree import Findings, some, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import NEUTRAL
 from smilevlm.store import FrameFile, Recording
+from smilevlm.synthesis import MARKER_NAME
 
 SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)
 
@@ -50,6 +51,19 @@ def test_a_root_that_is_a_file(tmp_path):
     path = builders.write(tmp_path, "F001.wrl", builders.vrml())
     with pytest.raises(LayoutError, match="is not a folder; expected a data set's root"):
         findings(path)
+
+
+@pytest.mark.parametrize("root", ["outer", "outer/set/bs000"])
+def test_a_synthetic_set_stays_synthetic_one_folder_too_high_or_too_low(tmp_path, root):
+    (tmp_path / "outer" / "set" / "bs000").mkdir(parents=True)
+    assert not findings(tmp_path / root).synthetic
+    builders.write(tmp_path / "outer" / "set", MARKER_NAME, '{"synthetic": true}')
+    met = findings(tmp_path / root)
+    assert met.synthetic
+    recording = Recording(sample_id="a", subject="bs000", expression=NEUTRAL, frames=(FrameFile(path=tmp_path / "a"),))
+    index = met.data_index("any", [recording], None)
+    assert index.synthetic
+    assert "the faces are synthetic" in index.remarks[0]
 
 
 def test_a_long_list_is_cut():

@@ -12,14 +12,15 @@ from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.geometry.clean import (
     component_labels,
-    drop_small_components,
     drop_spikes,
-    drop_stray_points,
     keep_faces,
     keep_points,
+    near_bulk,
+    without_scraps,
 )
 
 SPIKES = {"max_edge_ratio": 12.0, "min_edge": 12.0}
+SCRAPS = {"min_share": 0.02, "near": 12.0}
 
 
 def plate() -> Mesh:
@@ -61,6 +62,16 @@ def test_keep_points_drops_every_face_that_used_one():
     np.testing.assert_array_equal(cloud.vertex_colors, mesh.vertex_colors[keep])
 
 
+def test_a_large_mesh_is_cut_as_numpy_cuts_it():
+    mesh = height_map(lambda x, y: 0.1 * x, half=100, step=0.8)  # large enough for memory on large pages
+    mesh = replace(mesh, uv=mesh.vertices[mesh.faces][:, :, :2].copy())
+    keep = np.random.default_rng(9).random(mesh.num_faces) < 0.9
+    part = keep_faces(mesh, keep)
+    np.testing.assert_array_equal(part.vertices[part.faces], mesh.vertices[mesh.faces[keep]])
+    np.testing.assert_array_equal(part.uv, mesh.uv[keep])
+    assert part.vertices.flags.c_contiguous
+
+
 def test_spikes_are_removed_and_counted():
     mesh = plate()
     vertices = mesh.vertices.copy()
@@ -75,10 +86,10 @@ def test_spikes_are_removed_and_counted():
 def test_a_clean_mesh_and_a_cloud_come_back_as_they_are():
     mesh = plate()
     assert drop_spikes(mesh, **SPIKES) == (mesh, 0)
-    assert drop_small_components(mesh, min_share=0.02, near=12.0) == (mesh, 0)
+    assert without_scraps(mesh, **SCRAPS)[0].all()
     cloud = as_points(mesh)
     assert drop_spikes(cloud, **SPIKES) == (cloud, 0)
-    assert drop_small_components(cloud, min_share=0.02, near=12.0) == (cloud, 0)
+    assert without_scraps(cloud, **SCRAPS)[0].all()
 
 
 def test_short_edges_are_never_spikes():
@@ -107,7 +118,8 @@ def test_floating_scraps_go_and_eyeballs_stay():
     triangle = np.array([[0, 0, 0], [2, 0, 0], [0, 2, 0]], np.float32)
     mesh = plate()
     both = add(add(mesh, triangle + (0, 0, 80), [(0, 1, 2)]), triangle + (0, 0, -5), [(0, 1, 2)])
-    clean, count = drop_small_components(both, min_share=0.02, near=12.0)
+    stays, count = without_scraps(both, **SCRAPS)
+    clean = keep_points(both, stays)
     assert count == 1
     assert clean.num_faces == mesh.num_faces + 1
     assert clean.vertices[:, 2].max() < 10
@@ -121,13 +133,15 @@ def test_a_large_second_component_stays_wherever_it_is():
         vertices=np.concatenate([mesh.vertices, far]),
         faces=np.concatenate([mesh.faces, mesh.faces + mesh.num_vertices]),
     )
-    assert drop_small_components(both, min_share=0.02, near=12.0)[1] == 0
+    stays, count = without_scraps(both, **SCRAPS)
+    assert stays.all()
+    assert count == 0
 
 
 def test_stray_points_of_a_cloud():
     points = plate().vertices
     strays = np.array([[900, 0, 0], [0, -900, 0], [0, 0, 900]], np.float32)
-    keep = drop_stray_points(np.concatenate([points, strays]))
+    keep = near_bulk(np.concatenate([points, strays]))
     assert keep[: len(points)].all()
     assert not keep[len(points) :].any()
 

@@ -136,6 +136,12 @@ def test_texture_named_in_another_case_or_by_the_stem(tmp_path, name):
     assert read_mesh(tmp_path / "a.bnt", load_texture=False).texture is None
 
 
+def test_the_header_names_another_file_than_the_scans_own_in_another_case(tmp_path):
+    write(tmp_path, "a.png", image(size=(6, 7)))
+    write(tmp_path, "front.png", image(size=(8, 9)))
+    assert read(tmp_path, bnt(image_name="FRONT.PNG")).texture.shape == (9, 8, 3)
+
+
 def test_texture_that_is_missing_is_no_error(tmp_path):
     mesh = read(tmp_path, bnt())
     assert mesh.texture is None
@@ -158,7 +164,8 @@ def test_texture_that_is_missing_is_no_error(tmp_path):
         (hand(FLAT * [[1], [0], [1], [1], [1]], rows=3), "cannot be triangulated"),
         (hand(np.zeros((5, 300_001)), rows=3), "300001 points that are no grid"),
     ],
-    ids=str,
+    # The data of some would make names of megabytes.
+    ids=range(12),
 )
 def test_truncated_data_and_counts_that_lie(tmp_path, data, message):
     with pytest.raises(MeshError, match=message):

@@ -192,6 +192,14 @@ def test_a_changed_source_is_refused(faces, store, small_store_settings):
         run(faces, store, small_store_settings)
 
 
+@pytest.mark.parametrize("change", [{"expression": "fear"}, {"labels": ("fear", "sad")}, {"level": 7}])
+def test_a_mended_label_is_noticed(synthetic_faces, store, small_store_settings, change):
+    recordings = list(recordings_of(synthetic_faces))
+    recordings[0] = replace(recordings[0], **change)
+    with pytest.raises(StoreError, match=r"the scans of F0001 changed since .*labels"):
+        prepare(recordings, store, small_store_settings, layout="bu3dfe", synthetic=True)
+
+
 def test_a_lost_and_an_added_scan_are_refused(faces, store, small_store_settings):
     scan = next((faces / "M0001").glob("*_SU*.wrl"))
     scan.unlink()

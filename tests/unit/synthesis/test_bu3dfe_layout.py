@@ -281,6 +281,12 @@ def test_a_folder_made_with_other_settings_is_refused(tiny_set, make_small_setti
     assert_same(tiny_set, root)
 
 
+def test_a_folder_of_another_layout_is_refused(tmp_path, tiny_settings):
+    (tmp_path / MARKER_NAME).write_text('{"layout": "bp4d", "synthetic": true}')
+    with pytest.raises(LayoutError, match="holds synthetic faces in the layout bp4d; choose another folder"):
+        synthesize_bu3dfe(tmp_path, tiny_settings)
+
+
 def test_a_damaged_marker_is_named(tmp_path, tiny_settings):
     (tmp_path / MARKER_NAME).write_text("{half")
     with pytest.raises(LayoutError, match=MARKER_NAME):

@@ -172,3 +172,16 @@ def test_averaging_counts_what_is_drawn_and_drops_what_is_mostly_empty():
     np.testing.assert_array_equal(out[0, 1], [15, 20, 30], "half to even")
     np.testing.assert_array_equal(out[1, 0], [0, 0, 0], "a quarter is drawn")
     np.testing.assert_array_equal(out[1, 1], [50, 50, 50], "half is drawn")
+
+
+def test_the_geometry_image_is_depth_and_normals_as_bytes():
+    rng = np.random.default_rng(11)
+    depth_map = np.cumsum(rng.normal(size=(HEIGHT, WIDTH)), axis=1).astype(np.float32) * 2
+    depth_map[rng.random(depth_map.shape) < 0.2] = kernels.EMPTY
+    pitch, jump, far, reach = np.float32(0.8), np.float32(8.0), np.float32(-20.0), np.float32(30.0)
+    x, y, z = np.empty((3, *depth_map.shape), np.float32)
+    kernels.normals(depth_map, pitch, jump, x, y, z)
+    expected, found = np.empty((2, *depth_map.shape, 3), np.uint8)
+    kernels.to_bytes((depth_map - far) / reach, z, (y + 1) / 2, depth_map, expected)
+    kernels.geometry_image(depth_map, pitch, jump, far, reach, found)
+    np.testing.assert_array_equal(found, expected)
