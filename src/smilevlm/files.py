@@ -52,6 +52,11 @@ def folder_in_one_piece(target: Path) -> Iterator[Path]:
             lock.unlink(missing_ok=True)
 
 
+def remove_in_one_piece(folder: Path) -> None:
+    """Remove a folder so that a crash leaves all of it, or what `remove_leftovers` takes away."""
+    shutil.rmtree(folder.replace(_scratch(folder)))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed runs left of `folder_in_one_piece` in a folder; what a living process works on stays."""
     for lock in folder.glob(".*.lock"):

@@ -20,8 +20,9 @@ def test_from_nothing_to_a_report(tmp_path, capsys, monkeypatch, tiny_overrides)
 
     small = ["--levels", "4", "--vertices", "2500", "--texture-size", "64", "--only-cropped"]
     command("synthesize", "bu3dfe", "faces", "--subjects", "4", "--jobs", "1", *small)
-    (said,) = command("prepare", "bu3dfe", "faces", "store", "--size", "48", "--jobs", "1")
-    assert "28 synthetic scans of 4 subjects prepared, 0 skipped" in said
+    *_, said, picture = command("prepare", "bu3dfe", "faces", "store", "--size", "48", "--jobs", "1")
+    assert said.startswith("28 synthetic samples of 4 subjects prepared, 0 scans or sequences skipped")
+    assert (tmp_path / picture).is_file()
     settings = [part for override in tiny_overrides for part in ("--set", override)]
     (said,) = command("train", "demo", "--store", "store", "--out", "run", *settings)
     assert "fold 0, fold 1, control, fold 0" in said

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from smilevlm.files import folder_in_one_piece, write_atomically
+from smilevlm.files import folder_in_one_piece, remove_in_one_piece, remove_leftovers, write_atomically
 
 
 def test_text_and_bytes_are_written_and_parents_made(tmp_path):
@@ -88,3 +88,30 @@ def test_a_full_target_is_not_overwritten(tmp_path):
         overwrite()
     assert (tmp_path / "target" / "precious").read_text() == "x"
     assert [p.name for p in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_folder_goes_in_one_piece(tmp_path, monkeypatch):
+    folder = tmp_path / "target"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("smilevlm.files.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        remove_in_one_piece(folder)
+    assert not folder.exists(), "no half of it is left under its name"
+    monkeypatch.undo()
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_worked_on_stays(tmp_path):
+    (tmp_path / ".gone.part").mkdir()
+    (tmp_path / ".gone.lock").write_text("")
+    with folder_in_one_piece(tmp_path / "busy") as scratch:
+        (scratch / "a").write_text("1")
+        remove_leftovers(tmp_path)
+        assert (scratch / "a").is_file()
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".busy.lock", ".busy.part"]

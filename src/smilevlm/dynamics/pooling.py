@@ -88,7 +88,7 @@ class _Filled:
         self._seen = np.zeros(shape[:-1], bool)
 
     def take(self, images: ViewImages) -> None:
-        covered = images.any(axis=-1)
+        covered = np.asarray(images.any(axis=-1))
         self.images = np.where(covered[..., None], images, self.images)
         self.newly = covered & ~self._seen
         self._seen |= covered
@@ -208,10 +208,10 @@ def to_display(
         dynamic: Finite values, one dynamic image per view.
         noise: A spread up to this is rounding, as in a sequence in which nothing moves: such a view is `MID_GREY` all
             over. The rounding of float32 itself, relative to the largest value, counts as noise always.
-        scale: `minmax` takes the smallest value to 0 and the largest to 255; `symmetric` takes zero to `MID_GREY` and the
-            value furthest from it to 1 or 255.
-        saturated: Share of the values beyond `noise` that `symmetric` leaves out when it looks for the furthest; they are
-            shown as 1 or 255 too.
+        scale: `minmax` takes the smallest value to 0 and the largest to 255; `symmetric` takes zero to `MID_GREY` and
+            the value furthest from it to 1 or 255.
+        saturated: Share of the values beyond `noise` that `symmetric` leaves out when it looks for the furthest; they
+            are shown as 1 or 255 too.
     """
     shown = np.empty(dynamic.shape, np.uint8)
     for view, values in enumerate(dynamic):

@@ -25,10 +25,10 @@ class DynamicSettings:
             so that the apex comes last in each. Assumption A26. The last three need phases, which 4DME has.
         num_frames: Frames per dynamic image, drawn uniformly in time with the first and the last among them; of
             `toward_apex` per phase. A shorter stretch gives fewer. None takes all. Assumption A24.
-        empty: What a pixel without surface shows. `hold`: what it showed last, before its first surface what it will show
-            then, so that rims and holes that flicker do not outshine the movement; `black`: black. Assumption A29.
-        scale: How a dynamic image becomes bytes, per view. `symmetric`: no change is mid-grey and large changes are black
-            or white; `minmax`: the smallest value is black and the largest white. Assumption A30.
+        empty: What a pixel without surface shows. `hold`: what it showed last, before its first surface what it will
+            show then, so that rims and holes that flicker do not outshine the movement; `black`: black. Assumption A29.
+        scale: How a dynamic image becomes bytes, per view. `symmetric`: no change is mid-grey and large changes are
+            black or white; `minmax`: the smallest value is black and the largest white. Assumption A30.
         saturated: Share of the values that change which `symmetric` may show as black or white, so that a few pixels of
             noise do not decide the contrast of a faint movement; in [0, 0.5).
         window: Length of a window, in frame numbers as the data set counts. Assumption A25.
@@ -55,7 +55,7 @@ class DynamicSettings:
             if value not in known:
                 raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(known)}")
         if self.num_frames is not None and self.num_frames < 2:
-            raise SettingsError(f"num_frames is {self.num_frames}; expected 2 or more, or None for all frames")
+            raise SettingsError(f"num_frames is {self.num_frames}; expected 2 or more, or none (--frames 0) for all")
         if self.window < 2 or self.stride < 1:
             raise SettingsError(f"window is {self.window} and stride {self.stride}; expected at least 2 and 1")
         if not 0 < self.regularisation < float("inf"):

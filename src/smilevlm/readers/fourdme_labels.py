@@ -71,8 +71,8 @@ class MicroLabels:
     """The workbook.
 
     Args:
-        clips: In its order; none is left out.
-        remarks: What is odd, one sentence each with `path:row`.
+        clips: In its order.
+        remarks: What is odd, and rows that were left out, one sentence each with `path:row`.
     """
 
     clips: tuple[MicroClip, ...]
@@ -84,15 +84,15 @@ def read_4dme_labels(path: str | os.PathLike[str], *, sheet: str | None = None) 
 
     Rows that contradict themselves are kept and remarked on: classes unlike the text, no class, an action unit that
     cannot be understood, columns of action units unlike the text (the release has two rows that are swapped), phases
-    out of order, a clip that occurs twice.
+    out of order, a clip that occurs twice. A row without a name, or without a number where there must be one, is left
+    out with a remark.
 
     Args:
         path: An `.xlsx` file.
         sheet: Its name, or None for the first.
 
     Raises:
-        TableError: The workbook cannot be read, a column is missing, or a cell has no number where there must be one,
-            at `path:row`.
+        TableError: The workbook cannot be read, a column is missing, or no row can be used, at `path:row`.
     """
     path = Path(path)
     rows = [_Row(path, row) for row in read_workbook(path, sheet=sheet)]
@@ -101,11 +101,31 @@ def read_4dme_labels(path: str | os.PathLike[str], *, sheet: str | None = None) 
     missing = [name for name in REQUIRED if name.lower() not in rows[0].cells]
     if missing:
         raise TableError(f"no column {', '.join(missing)}; there are {', '.join(rows[0].cells)[:400]}", path=path)
-    clips = [_clip(row) for row in rows]
-    remarks = [remark for row, clip in zip(rows, clips, strict=True) for remark in _remarks(row, clip)]
+    rows, clips, remarks = _usable(rows)
+    remarks += [remark for row, clip in zip(rows, clips, strict=True) for remark in _remarks(row, clip)]
     remarks += _remarks_on_action_units(rows, clips)
     remarks += _remarks_on_repeats(rows, clips)
     return MicroLabels(clips=tuple(clips), remarks=tuple(remarks))
+
+
+def _usable(rows: Sequence[_Row]) -> tuple[list[_Row], list[MicroClip], list[str]]:
+    """The rows that can be read, their clips, and a remark on each of the others.
+
+    Raises:
+        TableError: There is none; that of the first row.
+    """
+    good: list[_Row] = []
+    clips: list[MicroClip] = []
+    faults: list[TableError] = []
+    for row in rows:
+        try:
+            clips.append(_clip(row))
+            good.append(row)
+        except TableError as error:
+            faults.append(error)
+    if not clips:
+        raise faults[0]
+    return good, clips, [f"{fault}; the row was left out" for fault in faults]
 
 
 class _Row:

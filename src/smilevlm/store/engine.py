@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from smilevlm.errors import MissingExtraError, StoreError
 
@@ -34,7 +34,8 @@ def run_everywhere(
         return
     numbered = (delayed(_numbered)(index, work, call) for index, call in enumerate(calls))
     with _backend(scheduler), _dead_workers_explained():
-        yield from Parallel(n_jobs=jobs if scheduler is None else -1, return_as="generator_unordered")(numbered)
+        run = Parallel(n_jobs=jobs if scheduler is None else -1, return_as="generator_unordered")
+        yield from cast(Iterator[int], run(numbered))
 
 
 def _numbered(index: int, work: Callable[..., None], call: tuple[Any, ...]) -> int:

@@ -18,6 +18,7 @@ _MOST_CLASSES = 12
 _CELL_PX = 112
 _LABEL_PX = 18
 _GAP_PX = 6
+_FONT_PX = 11
 
 
 def write_overview(prepared: PreparedSet) -> Path:
@@ -33,11 +34,12 @@ def write_overview(prepared: PreparedSet) -> Path:
     sheet = Image.new(
         "RGB", (_SAMPLES_PER_CLASS * block, len(rows) * (_CELL_PX + _LABEL_PX) + _LABEL_PX), (255, 255, 255)
     )
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    draw, font = ImageDraw.Draw(sheet), _font()
     manifest = prepared.manifest
     faces = "synthetic faces" if manifest.synthetic else "faces"
     angles = " ".join(f"{angle:+g}" for angle in manifest.settings.views.angles_deg)
-    title = f"{manifest.layout}: {faces}, {manifest.settings.views.kind} views at {angles} deg"
+    moving = "dynamic images of " if any(sample.last_frame > sample.first_frame for sample in prepared.samples) else ""
+    title = f"{manifest.layout}: {faces}, {moving}{manifest.settings.views.kind} views at {angles} deg"
     draw.text((2, 2), title, fill=(0, 0, 0), font=font)
     for row, name in enumerate(rows):
         top = _LABEL_PX + row * (_CELL_PX + _LABEL_PX)
@@ -53,6 +55,13 @@ def write_overview(prepared: PreparedSet) -> Path:
     path = prepared.path / OVERVIEW_NAME
     write_atomically(path, data.getvalue())
     return path
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    """A font that knows more than ASCII, and is the same on every machine."""
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _FONT_PX)
 
 
 def _choose(samples: tuple[Sample, ...]) -> dict[str, list[int]]:

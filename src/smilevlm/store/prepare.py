@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.errors import MeshError, StoreError
-from smilevlm.files import remove_leftovers
+from smilevlm.files import remove_in_one_piece, remove_leftovers
 from smilevlm.store.engine import run_everywhere
 from smilevlm.store.manifest import MANIFEST_NAME, Manifest, PrepareSettings, content_hash, write_manifest
 from smilevlm.store.parts import PartInfo, read_part_info
@@ -109,7 +108,7 @@ def _missing(
                 "another folder"
             )
         if retry_skipped and (info.skipped or info.bad_frames):
-            shutil.rmtree(folder)
+            remove_in_one_piece(folder)
             present.discard(name)
         elif info.sources != _sources(by_folder[name]):
             raise StoreError(

@@ -271,9 +271,7 @@ def test_a_rim_that_appears_late_counts_as_there_from_the_beginning(pooling):
     late[:3, :, 0] = 0
     early = frames.copy()
     early[:3, :, 0] = frames[3, :, 0]
-    assert_nearly_equal(
-        pool_one(late, pooling=pooling, empty="hold"), pool_one(early, pooling=pooling, empty="hold")
-    )
+    assert_nearly_equal(pool_one(late, pooling=pooling, empty="hold"), pool_one(early, pooling=pooling, empty="hold"))
 
 
 def test_where_nothing_ever_was_there_is_no_change():

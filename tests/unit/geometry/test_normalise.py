@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -227,3 +228,23 @@ def test_the_back_of_a_head_is_refused(frontal_face):
 def test_settings_out_of_range(values):
     with pytest.raises(SettingsError):
         NormaliseSettings(**values)
+
+
+def test_a_nose_that_stands_out_less_than_four_other_places_is_found(frontal_face, monkeypatch):
+    expected = normalise(frontal_face, NormaliseSettings())
+    elsewhere = np.array([[-60, 30, -60], [60, 30, -60], [-50, -70, -60], [50, -70, -60]], np.float32)
+    # In the module's own frame, which is centred but not turned.
+    centre = np.median(frontal_face.vertices.astype(np.float64), axis=0).astype(np.float32)
+    nose = -centre[None]
+    asked = []
+
+    def candidates(points, *, count):
+        asked.append(count)
+        return np.concatenate([elsewhere, nose])[:count]
+
+    # By name the function would be found, which the room exports, not its module.
+    monkeypatch.setattr(sys.modules["smilevlm.geometry.normalise"], "nose_candidates", candidates)
+    found = normalise(frontal_face, NormaliseSettings())
+    assert max(asked) > 4
+    np.testing.assert_allclose(found.rotation, expected.rotation, atol=0.02)
+    assert found.relief_match > 0.7

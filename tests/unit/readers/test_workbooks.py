@@ -268,6 +268,13 @@ def test_rows_that_cannot_be_read_say_where(tmp_path, changes, message):
         micro(tmp_path, with_cells(0, **changes))
 
 
+def test_a_row_that_cannot_be_read_does_not_cost_the_others(tmp_path):
+    labels = micro(tmp_path, MICRO_ROWS[0], with_cells(1, Onset="early"), MICRO_ROWS[2])
+    assert [clip.clip_name for clip in labels.clips] == [row[2] for row in (MICRO_ROWS[0], MICRO_ROWS[2])]
+    said = f"{tmp_path / 'micro.xlsx'}:3: Onset is 'early', expected a frame number; the row was left out"
+    assert said in labels.remarks
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 def test_missing_columns(tmp_path, name):
     headers = tuple("something" if header == name else header for header in MICRO_HEADERS)
