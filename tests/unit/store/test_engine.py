@@ -45,7 +45,6 @@ def test_nothing_to_do(tmp_path):
     assert list(run_everywhere(touch, [], jobs=2, scheduler="tcp://nowhere:1")) == []
 
 
-@pytest.mark.filterwarnings("ignore:A worker stopped while some jobs")
 def test_a_killed_process_is_explained(tmp_path):
     with pytest.raises(StoreError, match="killed, most often for want of memory; run again to go on"):
         list(run_everywhere(die, calls(tmp_path, 2), jobs=2, scheduler=None))
