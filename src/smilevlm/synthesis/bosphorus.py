@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smilevlm.errors import SettingsError
 from smilevlm.files import folder_in_one_piece
 from smilevlm.labels import NEUTRAL
 from smilevlm.readers import BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
@@ -26,11 +25,11 @@ from smilevlm.synthesis.bosphorus_plan import (
     PlannedScan,
     plan_subject,
 )
-from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.data_set import Progress, check_range, check_seed, claim_folder, write_parts
 from smilevlm.synthesis.expressions import by_side, draw_actions, draw_idle
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.occlusions import OCCLUSIONS, surface_front
-from smilevlm.synthesis.people import TEMPLATE_SEED, Person, draw_person
+from smilevlm.synthesis.people import Person, draw_person
 from smilevlm.synthesis.range_camera import RangeCameraSettings, RangeImage, scan_from_front
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
 from smilevlm.synthesis.sequences import Slot
@@ -73,10 +72,8 @@ class BosphorusSettings:
     scanner: RangeCameraSettings = field(default_factory=RangeCameraSettings)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_subjects <= 999:
-            raise SettingsError(f"num_subjects is {self.num_subjects}; expected 1 to 999")
-        if self.seed < 0 or self.seed == TEMPLATE_SEED:
-            raise SettingsError(f"seed is {self.seed}; expected 0 or more, and not the template's {TEMPLATE_SEED}")
+        check_range("num_subjects", self.num_subjects, 1, 999)
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +112,8 @@ def synthesize_bosphorus(
         "missing": [f"{scan.subject}/{scan.name}" for plan in plans for scan in plan if scan.without],
     }
     claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
-    missing = [(root, number, settings) for number, plan in enumerate(plans) if not (root / plan[0].subject).is_dir()]
-    return write_parts(write_subject, missing, num_present=len(plans) - len(missing), jobs=jobs, progress=progress)
+    parts = [(root / plan[0].subject, (root, number, settings)) for number, plan in enumerate(plans)]
+    return write_parts(write_subject, parts, jobs=jobs, progress=progress)
 
 
 def write_subject(root: Path, number: int, settings: BosphorusSettings) -> None:

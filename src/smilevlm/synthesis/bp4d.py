@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from smilevlm.files import folder_in_one_piece, write_atomically
 from smilevlm.readers.au_tables import UNKNOWN, AuTable, write_au_table
 from smilevlm.synthesis.action_units import occurs
-from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, subject_names, write_parts
 from smilevlm.synthesis.motion import Motion
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.sequences import (
@@ -20,11 +20,9 @@ from smilevlm.synthesis.sequences import (
     MIN_FRAMES,
     Film,
     Slot,
-    check_range,
     check_settings,
     portrait_camera,
     prepare_film,
-    subject_names,
     write_textured_obj,
 )
 from smilevlm.synthesis.spontaneous import TASKS, spontaneous_motion
@@ -161,10 +159,8 @@ def synthesize_bp4d(root: Path, settings: Bp4dSettings, *, jobs: int = 1, progre
         "without_material": [f"{s.path}/{s.stem(n)}.mtl" for s in sequences for n in s.without_material],
     }
     claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
-    to_write = [(root, sequence, settings) for sequence in sequences if not (root / sequence.path).is_dir()]
-    return write_parts(
-        write_sequence, to_write, num_present=len(sequences) - len(to_write), jobs=jobs, progress=progress
-    )
+    parts = [(root / sequence.path, (root, sequence, settings)) for sequence in sequences]
+    return write_parts(write_sequence, parts, jobs=jobs, progress=progress)
 
 
 def write_sequence(root: Path, sequence: Bp4dSequence, settings: Bp4dSettings) -> None:

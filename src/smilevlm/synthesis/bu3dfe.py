@@ -15,12 +15,13 @@ from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.readers import write_bnd, write_bu3dfe_vrml, write_pse
 from smilevlm.readers.landmarks import PSE_BND_NUMBERS
+from smilevlm.synthesis import data_set
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.atlas import Atlas, make_atlas
-from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.data_set import Progress, check_range, check_seed, claim_folder, write_parts
 from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.people import TEMPLATE_SEED, Person, draw_person
+from smilevlm.synthesis.people import Person, draw_person
 from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head
 from smilevlm.synthesis.skin import skin_colors
 from smilevlm.views import ViewSettings, render_normalised
@@ -52,20 +53,16 @@ class Bu3dfeSettings:
     scanner: ScannerSettings = field(default_factory=ScannerSettings)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_subjects <= 9999:
-            raise SettingsError(f"num_subjects is {self.num_subjects}; expected 1 to 9999")
-        if self.seed < 0 or self.seed == TEMPLATE_SEED:
-            raise SettingsError(f"seed is {self.seed}; expected 0 or more, and not the template's {TEMPLATE_SEED}")
+        check_range("num_subjects", self.num_subjects, 1, 9999)
+        check_seed(self.seed)
         if len(set(self.levels)) != len(self.levels) or not self.levels or not set(self.levels) <= set(LEVEL_INTENSITY):
             raise SettingsError(f"levels is {self.levels}; expected some of 1, 2, 3, 4, each once")
-        if not 16 <= self.texture_size <= 4096:
-            raise SettingsError(f"texture_size is {self.texture_size}; expected 16 to 4096")
+        check_range("texture_size", self.texture_size, 16, 4096)
 
 
 def subject_names(num_subjects: int) -> list[str]:
     """F0001, F0002, ..., M0001, ... with BU-3DFE's share of women."""
-    num_women = round(_FEMALE_SHARE * num_subjects)
-    return [f"F{n + 1:04d}" for n in range(num_women)] + [f"M{n + 1:04d}" for n in range(num_subjects - num_women)]
+    return data_set.subject_names(num_subjects, _FEMALE_SHARE, num_digits=4)
 
 
 def synthesize_bu3dfe(root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
@@ -85,8 +82,8 @@ def synthesize_bu3dfe(root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, pr
     """
     claim_folder(root, "bu3dfe", asdict(settings))
     names = subject_names(settings.num_subjects)
-    missing = [(root, number, name, settings) for number, name in enumerate(names) if not (root / name).is_dir()]
-    return write_parts(write_subject, missing, num_present=len(names) - len(missing), jobs=jobs, progress=progress)
+    parts = [(root / name, (root, number, name, settings)) for number, name in enumerate(names)]
+    return write_parts(write_subject, parts, jobs=jobs, progress=progress)
 
 
 def write_subject(root: Path, number: int, name: str, settings: Bu3dfeSettings) -> None:

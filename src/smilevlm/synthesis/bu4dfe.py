@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 
 from smilevlm.files import folder_in_one_piece
 from smilevlm.readers import write_bnd, write_bu4dfe_vrml
-from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, subject_names, write_parts
 from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.scan_setup import ScannerSettings
@@ -23,12 +23,10 @@ from smilevlm.synthesis.sequences import (
     MIN_FRAMES,
     Film,
     Slot,
-    check_range,
     check_settings,
     portrait_camera,
     prepare_film,
     save_picture,
-    subject_names,
 )
 
 FRAMES_PER_SECOND = 25.0
@@ -159,10 +157,8 @@ def synthesize_bu4dfe(root: Path, settings: Bu4dfeSettings, *, jobs: int = 1, pr
     claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
     (root / _VIEWER_FOLDER).mkdir(exist_ok=True)
     (root / _VIEWER_FOLDER / "readme.txt").write_text(_VIEWER_TEXT, newline="\n")
-    to_write = [(root, sequence, settings) for sequence in sequences if not (root / sequence.path).is_dir()]
-    return write_parts(
-        write_sequence, to_write, num_present=len(sequences) - len(to_write), jobs=jobs, progress=progress
-    )
+    parts = [(root / sequence.path, (root, sequence, settings)) for sequence in sequences]
+    return write_parts(write_sequence, parts, jobs=jobs, progress=progress)
 
 
 def write_sequence(root: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> None:

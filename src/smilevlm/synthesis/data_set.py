@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smilevlm.errors import LayoutError
+from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.marker import MARKER_NAME
+from smilevlm.synthesis.people import TEMPLATE_SEED
 
 Progress = Callable[[int, int], None]
 """Called with (parts done, parts in all)."""
@@ -63,18 +64,16 @@ def claim_folder(
 
 def write_parts(
     write: Callable[..., None],
-    calls: Sequence[tuple[Any, ...]],
+    parts: Sequence[tuple[Path, tuple[Any, ...]]],
     *,
-    num_present: int,
     jobs: int,
     progress: Progress | None,
 ) -> int:
-    """Call `write(*arguments)` for every missing part, in parallel.
+    """Call `write(*arguments)` for every part whose folder is missing, in parallel.
 
     Args:
         write: Writes one part in one piece; importable, since it crosses processes.
-        calls: Its arguments, per missing part.
-        num_present: Parts that are there already.
+        parts: Folder and arguments of each; a part whose folder is there is complete.
         jobs: Processes.
         progress: Called with (parts done, parts in all).
 
@@ -83,7 +82,8 @@ def write_parts(
     """
     from joblib import Parallel, delayed
 
-    done, total = num_present, num_present + len(calls)
+    calls = [arguments for folder, arguments in parts if not folder.is_dir()]
+    done, total = len(parts) - len(calls), len(parts)
     if progress:
         progress(done, total)
     if not calls:
@@ -94,3 +94,28 @@ def write_parts(
         if progress:
             progress(done, total)
     return len(calls)
+
+
+def subject_names(num_subjects: int, female_share: float, *, num_digits: int = 3) -> list[str]:
+    """F001, F002, ..., M001, ... with a data set's share of women."""
+    num_women = round(female_share * num_subjects)
+    counts = {"F": num_women, "M": num_subjects - num_women}
+    return [f"{sex}{n + 1:0{num_digits}d}" for sex, count in counts.items() for n in range(count)]
+
+
+def check_seed(seed: int) -> None:
+    """Raises:
+    SettingsError: The seed is negative or the template's.
+    """
+    if seed < 0 or seed == TEMPLATE_SEED:
+        raise SettingsError(f"seed is {seed}; expected 0 or more, and not the template's {TEMPLATE_SEED}")
+
+
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Check one whole number.
+
+    Raises:
+        SettingsError: It is out of range.
+    """
+    if not low <= value <= high:
+        raise SettingsError(f"{name} is {value}; expected {low} to {high}")

@@ -16,13 +16,12 @@ from smilevlm.files import folder_in_one_piece
 from smilevlm.readers.fourdme_labels import FOURDME_COLUMNS, ActionUnit
 from smilevlm.readers.workbooks import CellValue, write_workbook
 from smilevlm.synthesis.action_units import ACTION_UNITS
-from smilevlm.synthesis.data_set import Progress, claim_folder, write_parts
+from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, write_parts
 from smilevlm.synthesis.micro import MicroExpression, draw_micro_expression, micro_motion
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.sequences import (
     Film,
     Slot,
-    check_range,
     check_settings,
     portrait_camera,
     prepare_film,
@@ -147,8 +146,8 @@ def synthesize_4dme(root: Path, settings: FourdmeSettings, *, jobs: int = 1, pro
     contents = {"num_subjects": settings.num_subjects, "num_recordings": len(clips), "missing": []}
     claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
     _write_workbooks(root, clips, settings.seed)
-    to_write = [(root, clip, settings) for clip in clips if not (root / clip.path).is_dir()]
-    return write_parts(write_clip, to_write, num_present=len(clips) - len(to_write), jobs=jobs, progress=progress)
+    parts = [(root / clip.path, (root, clip, settings)) for clip in clips]
+    return write_parts(write_clip, parts, jobs=jobs, progress=progress)
 
 
 def write_clip(root: Path, clip: FourdmeClip, settings: FourdmeSettings) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from smilevlm.errors import SettingsError
 from smilevlm.geometry import Mesh
 from smilevlm.readers import write_mtl, write_obj
 from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.data_set import check_range, check_seed
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.motion import Motion, Stage
-from smilevlm.synthesis.people import TEMPLATE_SEED, Person, Tempo, draw_person, draw_tempo
+from smilevlm.synthesis.people import Person, Tempo, draw_person, draw_tempo
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.scan_setup import ScannerSettings, draw_grain
 from smilevlm.synthesis.scanner import Scan, observe
@@ -218,12 +218,6 @@ def write_textured_obj(path: Path, scan: Scan, camera: Portrait, *, material_lib
         write_mtl(file, texture_name=path.with_suffix(".jpg").name)
 
 
-def subject_names(num_subjects: int, female_share: float) -> list[str]:
-    """F001, F002, ..., M001, ... with a data set's share of women."""
-    num_women = round(female_share * num_subjects)
-    return [f"F{n + 1:03d}" for n in range(num_women)] + [f"M{n + 1:03d}" for n in range(num_subjects - num_women)]
-
-
 def check_settings(*, num_subjects: int, seed: int, texture_width: int) -> None:
     """Check what all sequence layouts have in common.
 
@@ -232,15 +226,4 @@ def check_settings(*, num_subjects: int, seed: int, texture_width: int) -> None:
     """
     check_range("num_subjects", num_subjects, 1, 999)
     check_range("texture_width", texture_width, 16, 4096)
-    if seed < 0 or seed == TEMPLATE_SEED:
-        raise SettingsError(f"seed is {seed}; expected 0 or more, and not the template's {TEMPLATE_SEED}")
-
-
-def check_range(name: str, value: int, low: int, high: int) -> None:
-    """Check one whole number.
-
-    Raises:
-        SettingsError: It is out of range.
-    """
-    if not low <= value <= high:
-        raise SettingsError(f"{name} is {value}; expected {low} to {high}")
+    check_seed(seed)
