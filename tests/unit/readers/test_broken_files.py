@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders import TINY, obj, vrml, write
+from mutation import mutated
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.readers import read_mesh
@@ -39,25 +40,6 @@ def read_or_refuse(name: str, data: bytes) -> Mesh | None:
     return mesh
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    result = bytearray(data)
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(result) + 1)
-        match chance.randrange(5):
-            case 0:
-                result[at : at + 1] = bytes([chance.randrange(256)])
-            case 1:
-                result[at:at] = chance.choice(WORDS)
-            case 2:
-                del result[at : at + chance.randint(1, 12)]
-            case 3:
-                start = chance.randrange(len(result) + 1)
-                result[at:at] = result[start : start + chance.randint(1, 40)]
-            case 4:
-                result[at : at + 4] = chance.choice(WORDS)
-    return bytes(result)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_whole_file_reads(name):
     assert read_or_refuse(name, TINY[name]) is not None
@@ -73,7 +55,7 @@ def test_truncation_at_every_byte(name):
 def test_mutations(name):
     chance = random.Random(name)
     for _ in range(300):
-        read_or_refuse(name, mutated(TINY[name], chance))
+        read_or_refuse(name, mutated(TINY[name], chance, WORDS, num_kinds=5))
 
 
 @pytest.mark.slow
@@ -81,7 +63,7 @@ def test_mutations(name):
 def test_many_mutations(name):
     chance = random.Random(name + "slow")
     for _ in range(20_000):
-        read_or_refuse(name, mutated(TINY[name], chance))
+        read_or_refuse(name, mutated(TINY[name], chance, WORDS, num_kinds=5))
 
 
 @pytest.mark.parametrize("suffix", sorted(READERS))

@@ -15,6 +15,7 @@ import pytest
 
 from builders import bnd, image, obj, pse
 from builders_labels import AU_CSV, archive, bndplus, bnt, bnt_by_hand, lm2, lm3, micro_workbook
+from mutation import mutated
 from smilevlm.errors import FileFormatError, LandmarkError, MeshError, TableError
 from smilevlm.readers import (
     is_file,
@@ -40,27 +41,6 @@ XML_WORDS = [b"<", b">", b"/>", b'"', b"&amp;", b"&a;", b"<row>", b'<row r="9999
              b"<v>1e999</v>", b"<v>-1</v>", b'<dimension ref="A1:XFD1048576"/>', b'<mergeCell ref="x"/>', b"<!--",
              b"<![CDATA[", b"<?x?>", b"<!DOCTYPE a>", b"\x00", b"\xff", b"<is><t>x</t></is>",
              b"<v>99999999</v>"]  # fmt: skip
-
-
-def mutated(data: bytes, chance: random.Random, words: list[bytes] = WORDS) -> bytes:
-    result = bytearray(data)
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(result) + 1)
-        match chance.randrange(6):
-            case 0:
-                result[at : at + 1] = bytes([chance.randrange(256)])
-            case 1:
-                result[at:at] = chance.choice(words)
-            case 2:
-                del result[at : at + chance.randint(1, 12)]
-            case 3:
-                start = chance.randrange(len(result) + 1)
-                result[at:at] = result[start : start + chance.randint(1, 40)]
-            case 4:
-                result[at : at + 4] = chance.choice(words)
-            case 5:
-                result[at : at + 1] = bytes([(result[at] if at < len(result) else 0) ^ (1 << chance.randrange(8))])
-    return bytes(result)
 
 
 def workbook_bytes(folder: Path) -> bytes:
@@ -154,14 +134,14 @@ def test_truncation(tmp_path, name):
 def test_mutations(tmp_path, name):
     chance = random.Random(name)
     for _ in range(100):
-        read_or_refuse(tmp_path, name, mutated(FORMATS[name][0], chance))
+        read_or_refuse(tmp_path, name, mutated(FORMATS[name][0], chance, WORDS))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_many_mutations(tmp_path, name):
     chance = random.Random(name + "slow")
-    read = sum(read_or_refuse(tmp_path, name, mutated(FORMATS[name][0], chance)) for _ in range(NUM_SLOW))
+    read = sum(read_or_refuse(tmp_path, name, mutated(FORMATS[name][0], chance, WORDS)) for _ in range(NUM_SLOW))
     assert 0 < read < NUM_SLOW, "some mutations are harmless, others are not"
 
 
@@ -186,7 +166,7 @@ def mutate_workbooks(folder: Path, count: int, seed: str) -> int:
     read = 0
     for number in range(count):
         if number % 4 == 0:
-            data = mutated(whole, chance)
+            data = mutated(whole, chance, WORDS)
         else:
             name = sheet if number % 4 < 3 else chance.choice(sorted(parts))
             data = archive(parts | {name: mutated(parts[name], chance, XML_WORDS)}, method=zipfile.ZIP_STORED)
