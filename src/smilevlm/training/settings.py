@@ -12,6 +12,7 @@ from smilevlm.models import ModelSettings
 from smilevlm.prompts import PairingMode
 from smilevlm.store import PrepareSettings
 from smilevlm.training.distortions import DistortionSettings
+from smilevlm.training.pseudo import PseudoSettings
 from smilevlm.views import ViewSettings
 
 
@@ -20,28 +21,77 @@ class OptimiserSettings:
     """How the weights are found.
 
     Args:
+        name: `adam` adds the weight decay to the gradient, `adamw` takes it from the weights.
         epochs: Passes over the training subjects.
-        batch_size: Samples per step; each has several views and, with the multi-view loss, two distortions of each.
+        batch_size: Samples per step over all processes; each has several views and, with the multi-view loss, two
+            distortions of each. The losses are over this batch, however it is divided.
+        micro_batch_size: Samples that one process takes through the tower at a time; None for its whole share. Where it
+            is smaller the step is the same, to rounding: the tower's features are cached and its gradients follow from
+            theirs. Needs a tower without batch statistics.
         learning_rate: Highest rate; it rises linearly over `warmup_share` of the steps and falls as a cosine.
-        weight_decay: Adam's L2 term, for the matrices of tower and projector. Assumption A17.
+        tower_learning_rate: The same for the image tower; None for `learning_rate`. Towers that come trained want a
+            hundredth or less.
+        weight_decay: For the matrices of tower and projector. Assumption A17.
         warmup_share: Share of all steps, in [0, 1).
+        clip_norm: Largest norm of the gradient over all weights; None leaves it alone.
+        ema_decay: Of the moving average of the weights, which is then the model that is kept; None keeps the last
+            weights.
         precision: `bf16` uses autocast; the correlations stay in float32.
         threads: CPU threads of one training process; part of what fixes the bits.
+        compile: Compile the tower; needs a C++ compiler, or a GPU with Triton.
     """
 
+    name: Literal["adam", "adamw"] = "adam"
     epochs: int = 30
     batch_size: int = 32
+    micro_batch_size: int | None = None
     learning_rate: float = 1e-3
+    tower_learning_rate: float | None = None
     weight_decay: float = 1e-4
     warmup_share: float = 0.05
+    clip_norm: float | None = None
+    ema_decay: float | None = None
     precision: Literal["float32", "bf16"] = "float32"
     threads: int = 1
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.threads < 1:
             raise SettingsError("epochs and threads must be at least 1, batch_size at least 2")
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.warmup_share < 1):
             raise SettingsError("learning_rate must be positive, weight_decay not negative, warmup_share in [0, 1)")
+        if self.tower_learning_rate is not None and not self.tower_learning_rate > 0:
+            raise SettingsError(f"tower_learning_rate is {self.tower_learning_rate}; expected a positive number")
+        if self.micro_batch_size is not None and self.micro_batch_size < 1:
+            raise SettingsError(f"micro_batch_size is {self.micro_batch_size}; expected 1 or more")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise SettingsError(f"clip_norm is {self.clip_norm}; expected a positive number")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise SettingsError(f"ema_decay is {self.ema_decay}; expected a number between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSettings:
+    """Which training subjects are held back to choose an epoch. Test subjects never are.
+
+    Args:
+        share: Of the training subjects, rounded, at least one; 0 trains on all and keeps the last epoch.
+        monitor: `accuracy` of zero-shot recognition, which reads the labels of these subjects; `loss` does not.
+        patience: Epochs without a better value after which training ends; None trains all epochs. The best epoch is
+            kept in either case.
+    """
+
+    share: float = 0.0
+    monitor: Literal["loss", "accuracy"] = "loss"
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise SettingsError(f"validation.share is {self.share}; expected 0 to below 1")
+        if self.patience is not None and self.patience < 1:
+            raise SettingsError(f"validation.patience is {self.patience}; expected 1 or more")
+        if self.patience is not None and not self.share:
+            raise SettingsError("validation.patience needs held-back subjects: set validation.share above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +104,8 @@ class ExperimentConfig:
         num_folds: Subject-independent folds; for leaving one subject out the number of subjects.
         repeat: Which of the protocol's repeats this run is, from zero.
         prompt_set: Name or path of the prompt set.
+        text_tower: `minilm`, or a CLIP model by hub id or local folder; frozen.
+        centre_prompts: Take the mean of the prompts' embeddings out. Assumption A5.
         pairing: Where a sample's prompt comes from.
         num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
             random; zero-shot must fall to chance there.
@@ -63,6 +115,8 @@ class ExperimentConfig:
         model: Architecture.
         loss: Weights of the joint loss.
         optimiser: How the weights are found.
+        validation: Which subjects choose the epoch.
+        pseudo: Where prompts come from in pairing `pseudo`.
         distortions: The two distortions and the jitter of the clean views.
     """
 
@@ -71,6 +125,8 @@ class ExperimentConfig:
     num_folds: int = 10
     repeat: int = 0
     prompt_set: str = "basic_expressions"
+    text_tower: str = "minilm"
+    centre_prompts: bool = True
     pairing: PairingMode = "class"
     num_control_folds: int = 1
     seed: int = 0
@@ -81,6 +137,8 @@ class ExperimentConfig:
     model: ModelSettings = field(default_factory=ModelSettings)
     loss: JointLossSettings = field(default_factory=JointLossSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    pseudo: PseudoSettings = field(default_factory=PseudoSettings)
     distortions: DistortionSettings = field(default_factory=DistortionSettings)
 
     def __post_init__(self) -> None:
