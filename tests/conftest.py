@@ -39,6 +39,16 @@ def synthetic_faces(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def store_of_four(small_store_settings, tmp_path_factory) -> Path:
+    """Four subjects as views of 48 pixels: enough to hold some back from training. Read only."""
+    from smilevlm.synthesis.bu3dfe import synthesize_bu3dfe
+
+    root = tmp_path_factory.mktemp("four")
+    synthesize_bu3dfe(root / "faces", small_bu3dfe_settings(num_subjects=4, seed=3, complete=False))
+    return prepare_bu3dfe(root / "faces", root / "store", small_store_settings)
+
+
+@pytest.fixture(scope="session")
 def small_store_settings():
     from smilevlm.store import PrepareSettings
 
@@ -48,12 +58,14 @@ def small_store_settings():
 @pytest.fixture(scope="session")
 def prepared_store(synthetic_faces, small_store_settings, tmp_path_factory) -> Path:
     """The synthetic faces as views of 48 pixels. Read only: copy it to change it."""
+    return prepare_bu3dfe(synthetic_faces, tmp_path_factory.mktemp("prepared") / "store", small_store_settings)
+
+
+def prepare_bu3dfe(faces: Path, store: Path, settings) -> Path:
     from smilevlm.datasets import index_data_set
     from smilevlm.store import prepare
 
-    store = tmp_path_factory.mktemp("prepared") / "store"
-    recordings = index_data_set("bu3dfe", synthetic_faces).recordings
-    prepare(recordings, store, small_store_settings, layout="bu3dfe", synthetic=True)
+    prepare(index_data_set("bu3dfe", faces).recordings, store, settings, layout="bu3dfe", synthetic=True)
     return store
 
 

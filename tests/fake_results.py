@@ -16,7 +16,14 @@ from smilevlm.evaluation import (
     summarise_folds,
     zero_shot_scores,
 )
-from smilevlm.results import ControlResult, ExperimentResult, FoldResult, honest_pairing_name
+from smilevlm.results import (
+    ControlResult,
+    ExperimentResult,
+    FoldProposals,
+    FoldResult,
+    PairingTeacher,
+    honest_pairing_name,
+)
 
 CLASSES = ("happy", "sad", "surprise", "angry", "disgust", "fear")
 ANGLES = (-30.0, 0.0, 30.0)
@@ -136,6 +143,25 @@ def fake_result(
         controls=controls if control else (),
         examples=examples,
     )
+
+
+def taught(result: ExperimentResult) -> ExperimentResult:
+    """The same result, its prompts proposed by a teacher that is sure of two thirds of the samples."""
+    num_classes = len(result.classes)
+    proposals = tuple(
+        FoldProposals(
+            fold=fold.fold,
+            num_samples=fold.num_train_samples,
+            proposed=dict.fromkeys(result.classes, fold.num_train_samples // num_classes),
+            kept=dict.fromkeys(result.classes, fold.num_train_samples * 2 // (3 * num_classes)),
+        )
+        for fold in result.folds
+    )
+    teacher = PairingTeacher(
+        name="demo/fold_00", digest="0123456789abcdef", manifest_hash="5a11", synthetic=True, proposals=proposals
+    )
+    name = honest_pairing_name("pseudo", teacher.description)
+    return replace(result, pairing_mode="pseudo", pairing_name=name, pairing_teacher=teacher)
 
 
 def write_companions(folder: Path, result: ExperimentResult, *, size: int = 24, num_steps: int = 60) -> None:

@@ -100,3 +100,7 @@ class CheckpointError(SmileVlmError):
 
 class MissingExtraError(SmileVlmError):
     """An optional dependency is needed; the message names the extra to install."""
+
+
+class EndpointError(SmileVlmError):
+    """A language model's server that cannot be reached, refuses, or answers with something else than was asked for."""

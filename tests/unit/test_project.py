@@ -17,7 +17,7 @@ ROOMS = {
     "synthesis", "views", "dynamics", "readers", "geometry", "labels", "results", "reporting",
 }  # fmt: skip
 """Those of the design that exist so far; `web` comes later."""
-MODULES = {"errors", "typing", "distributed", "files", "threads", "version", "__init__", "__main__"}
+MODULES = {"errors", "typing", "distributed", "files", "pretrained", "threads", "version", "__init__", "__main__"}
 # Written in two parts, so that this file does not match itself.
 REGISTRIES = [
     re.compile(first + second)

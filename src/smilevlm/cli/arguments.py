@@ -4,9 +4,55 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
+from typing import Protocol
 
 LAYOUT_NAMES = ("bu3dfe", "bu4dfe", "bosphorus", "bp4d", "4dme", "folder")
 """Those of `smilevlm.datasets.LAYOUTS`, whose import would cost every `--help` a second."""
+
+
+class Command(Protocol):
+    """What a module has that is a command, or a command of a command."""
+
+    @property
+    def HELP(self) -> str: ...
+    @property
+    def DESCRIPTION(self) -> str: ...
+    @property
+    def EXAMPLE(self) -> str: ...
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def run(self, arguments: argparse.Namespace) -> None: ...
+
+
+def add_commands(
+    parser: argparse.ArgumentParser,
+    commands: Mapping[str, Command],
+    *,
+    dest: str,
+    formatter: type[argparse.HelpFormatter],
+    prefix: str = "",
+) -> None:
+    """Add one parser per command. What is parsed has the command under `dest`, and its whole name under `called`."""
+    parsers = parser.add_subparsers(dest=dest, metavar="COMMAND", required=True)
+    for name, module in commands.items():
+        command = parsers.add_parser(
+            name,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=f"Example: {module.EXAMPLE}",
+            formatter_class=formatter,
+        )
+        # Before its arguments, so that a command of a command can say its longer name.
+        command.set_defaults(called=prefix + name)
+        module.add_arguments(command)
+
+
+def word_list(text: str) -> tuple[str, ...]:
+    """Words separated by commas, each of them once."""
+    words = tuple(part.strip() for part in text.split(","))
+    if not all(words) or len(set(words)) != len(words):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of different words like pain,calm")
+    return words
 
 
 def positive_int(text: str) -> int:
@@ -39,4 +85,13 @@ def integer_list(text: str) -> tuple[int, ...]:
 def add_jobs(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--jobs", type=positive_int, default=os.cpu_count() or 1, help=f"{what} worked on at the same time"
+    )
+
+
+def add_text_tower(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--text-tower",
+        default="minilm",
+        metavar="minilm|FOLDER|HUB-ID",
+        help="counts the tokens and compares the prompts: minilm, or a CLIP",
     )

@@ -20,7 +20,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     from smilevlm.cli.progress import table_console
     from smilevlm.results import ExperimentResult, Spread
-    from smilevlm.training.evaluate import RESULTS_NAME, evaluate_run
+    from smilevlm.training.evaluate import evaluate_run
+    from smilevlm.training.names import RESULTS_NAME
 
     result: ExperimentResult = evaluate_run(arguments.run_folder, arguments.store)
     faces = "synthetic" if result.synthetic else "real"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 
 import smilevlm
-from smilevlm.cli import check, evaluate, predict, prepare, report, synthesize, train
+from smilevlm.cli import check, evaluate, predict, prepare, prompts, report, synthesize, train
+from smilevlm.cli.arguments import add_commands
 from smilevlm.errors import SmileVlmError
+from smilevlm.training.parallel import process_rank
 
 _COMMANDS = {
     "synthesize": synthesize,
@@ -20,12 +23,15 @@ _COMMANDS = {
     "evaluate": evaluate,
     "report": report,
     "predict": predict,
+    "prompts": prompts,
 }
 _INTERRUPTED = 130
+_SECONDS_FOR_THE_FIRST_PROCESS = 3
 _AFTER_A_STOP = {
     "synthesize": "; what is complete is kept, run it again",
     "prepare": "; what is complete is kept, run it again",
     "train": "; what is complete is kept, run it with --resume again",
+    "prompts generate": "; the answers that came are kept, run it with --resume again",
 }
 """Other commands keep nothing that a second run could go on with."""
 
@@ -47,17 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Try: smilevlm synthesize bu3dfe faces --subjects 4",
     )
     parser.add_argument("--version", action="version", version=f"smilevlm {smilevlm.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module in _COMMANDS.items():
-        command = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=module.DESCRIPTION,
-            epilog=f"Example: {module.EXAMPLE}",
-            formatter_class=_HelpFormatter,
-        )
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+    add_commands(parser, _COMMANDS, dest="command", formatter=_HelpFormatter)
     return parser
 
 
@@ -68,32 +64,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 after an error that the user can mend, which is printed as one line.
     """
     parsed = build_parser().parse_args(arguments)
+    parsed.command_line = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        parsed.run(parsed)
+        _COMMANDS[parsed.command].run(parsed)
         # Here, not at exit, where a closed pipe could no longer be caught.
         sys.stdout.flush()
     except SmileVlmError as error:
-        print(f"smilevlm {parsed.command}: error: {error}", file=sys.stderr)
+        rank = process_rank()
+        if rank > 0:
+            # Most errors come to all processes alike; the first one tells of it, and the others are ended meanwhile.
+            time.sleep(_SECONDS_FOR_THE_FIRST_PROCESS)
+        print(f"smilevlm {parsed.called}: error: {f'process {rank}: ' if rank else ''}{error}", file=sys.stderr)
         return 1
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             # Whoever read our output has seen enough; nothing may be flushed into the closed pipe.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        print(f"smilevlm {parsed.command}: error: {_said(error)}", file=sys.stderr)
+        print(f"smilevlm {parsed.called}: error: {_said(error)}", file=sys.stderr)
         return 1
     except MemoryError:
-        print(f"smilevlm {parsed.command}: error: out of memory; fewer --jobs need less", file=sys.stderr)
+        print(f"smilevlm {parsed.called}: error: out of memory; fewer --jobs need less", file=sys.stderr)
         return 1
     except BrokenExecutor:
         print(
-            f"smilevlm {parsed.command}: error: a worker process was killed, most often for want of memory; run again "
+            f"smilevlm {parsed.called}: error: a worker process was killed, most often for want of memory; run again "
             "with fewer --jobs",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt:
-        print(f"\nsmilevlm {parsed.command}: stopped{_AFTER_A_STOP.get(parsed.command, '')}", file=sys.stderr)
+        print(f"\nsmilevlm {parsed.called}: stopped{_AFTER_A_STOP.get(parsed.called, '')}", file=sys.stderr)
         return _INTERRUPTED
     return 0
 

@@ -109,6 +109,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subjects", type=positive_int, help=f"people (default: {people})")
     parser.add_argument("--seed", type=int, default=0, help="decides everything")
     parser.add_argument(
+        "--population",
+        choices=("default", "shifted"),
+        default="default",
+        help="shifted: other people before a worse scanner, to test what a model of the default ones is worth there",
+    )
+    parser.add_argument(
         "--vertices", type=positive_int, help="vertices per scan, about (default: 8000; bosphorus 20000)"
     )
     parser.add_argument(
@@ -135,6 +141,10 @@ def run(arguments: argparse.Namespace) -> None:
     plain = {name: value for name, value in chosen.items() if not name.startswith("scanner.")}
     settings = make_settings(num_subjects=arguments.subjects or layout.subjects, seed=arguments.seed, **plain)
     of_scanner = {name.removeprefix("scanner."): value for name, value in chosen.items() if name not in plain}
+    if arguments.population == "shifted":
+        from smilevlm.synthesis.population import SHIFTED, worse_scanner
+
+        settings = replace(settings, population=SHIFTED, scanner=worse_scanner(settings.scanner))
     settings = replace(settings, scanner=replace(settings.scanner, **of_scanner))
     with counting("synthetic faces") as progress:
         num_new = synthesize(arguments.out, settings, jobs=arguments.jobs, progress=progress)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smilevlm.cli.arguments import positive_int
 
+if TYPE_CHECKING:
+    from smilevlm.training.parallel import Machine
+    from smilevlm.training.settings import ExperimentConfig
+
 HELP = "train a recipe's folds"
-DESCRIPTION = "Train the folds of a recipe on prepared views. Folds that are complete stay when a run is resumed."
+DESCRIPTION = (
+    "Train the folds of a recipe on prepared views. Folds that are complete stay when a run is resumed; one that was "
+    "interrupted goes on from its last complete epoch and ends with the same bits."
+)
 EXAMPLE = "smilevlm train demo --store store --out run --fold 0"
 
 
@@ -17,8 +25,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, required=True, help="folder that `smilevlm prepare` wrote")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--fold", type=int, action="append", help="only this fold; may be given several times")
-    parser.add_argument("--jobs", type=positive_int, default=1, help="folds trained at the same time")
+    parser.add_argument("--jobs", type=positive_int, default=1, help="folds trained at the same time, on GPUs in turn")
+    parser.add_argument(
+        "--devices",
+        type=positive_int,
+        default=1,
+        help="processes that train each fold together, one per GPU; for several machines start the command by torchrun",
+    )
+    parser.add_argument(
+        "--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="auto takes a GPU where there is one"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run folder that is there")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=positive_int,
+        default=1,
+        metavar="EPOCHS",
+        help="epochs between two states that a killed run goes on from",
+    )
+    parser.add_argument(
+        "--tracker",
+        choices=("none", "wandb", "mlflow", "comet"),
+        default="none",
+        help="send the log there too, beside CSV and TensorBoard in the run folder; its package must be installed",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -29,14 +59,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.cli.progress import training
+    from smilevlm.errors import SettingsError
     from smilevlm.recipes import find_recipe
     from smilevlm.store import read_manifest
+    from smilevlm.training.parallel import Machine, launch, under_launcher
     from smilevlm.training.resolve import with_overrides
-    from smilevlm.training.run import train_run
 
     config = with_overrides(find_recipe(arguments.recipe), arguments.set)
     read_manifest(arguments.store)
+    machine = Machine(
+        accelerator=arguments.accelerator, checkpoint_every=arguments.checkpoint_every, tracker=arguments.tracker
+    )
+    if arguments.devices > 1 and arguments.jobs > 1:
+        raise SettingsError("--devices and --jobs exclude each other: a fold is trained by all devices, or by one")
+    if arguments.devices > 1 and not under_launcher():
+        code = launch(arguments.command_line, arguments.devices)
+        if code != 0:
+            raise SystemExit(code if code > 0 else 1)
+        return
+    _train(arguments, config, machine)
+
+
+def _train(arguments: argparse.Namespace, config: ExperimentConfig, machine: Machine) -> None:
+    from smilevlm.cli.progress import training
+    from smilevlm.training.parallel import process_rank
+    from smilevlm.training.run import train_run
+
     with training() as progress:
         trained = train_run(
             config,
@@ -45,6 +93,8 @@ def run(arguments: argparse.Namespace) -> None:
             folds=arguments.fold,
             jobs=arguments.jobs,
             resume=arguments.resume,
+            machine=machine,
             progress=progress,
         )
-    print(f"{arguments.out}: trained now: {', '.join(job.name for job in trained) or 'nothing, all was complete'}")
+    if process_rank() == 0:
+        print(f"{arguments.out}: trained now: {', '.join(job.name for job in trained) or 'nothing, all was complete'}")

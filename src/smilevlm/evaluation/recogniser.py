@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION_NAME = "recogniser.json"
 _PROMPTS_NAME = "prompts.safetensors"
+_SHORT_DIGEST = 16
+"""Hexadecimal digits kept of a sample's digest: 64 bits, enough to tell any two scans apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,23 @@ class Embedded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """Whom a model knows: where it proposes prompts for others, none of these may be tested.
+
+    Args:
+        manifest_hash: Of the prepared set.
+        subjects: Its training subjects, and those that an epoch was chosen on.
+        layout: Of the set, empty where that is not known.
+        digests: Of the samples of these subjects, as `Sample.digest` has them; they are kept shortened.
+    """
+
+    manifest_hash: str
+    subjects: tuple[str, ...]
+    layout: str = ""
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recogniser:
     """What `predict` and `evaluate` work with.
 
@@ -48,35 +68,53 @@ class Recogniser:
         model: In evaluation mode.
         prompts: Of the classes it was trained for.
         text_digest: Of the text tower that embedded them; words typed later need the same tower.
+        text_tower: Its name, as `load_text_tower` takes it.
         classes: In the order of the results.
         prepare: How the views it was trained on were made.
         temperature: Of the softmax over cosines.
         synthetic: Whether it was trained on synthetic faces.
+        trained_on: Whom it was trained on; None in folders of versions that did not keep it.
     """
 
     model: SmileVlm
     prompts: PromptEmbeddings
     text_digest: str
+    text_tower: str
     classes: tuple[str, ...]
     prepare: PrepareSettings
     temperature: float
     synthetic: bool
+    trained_on: TrainedOn | None = None
 
     @property
     def prototypes(self) -> Prototypes:
         """The classes as directions, from the mean of each one's prompts. Assumption A6."""
         return class_prototypes(self.prompts.centred, self.prompts.classes, self.classes)
 
-    def embed(self, images: UInt8[np.ndarray, "sample view height width 3"], *, batch_size: int = 64) -> Embedded:
-        """Embed views, `batch_size` samples at a time."""
+    def embed(
+        self,
+        images: UInt8[np.ndarray, "sample view height width 3"],
+        *,
+        batch_size: int = 64,
+        candidates: Float32[np.ndarray, "prompt dim"] | None = None,
+    ) -> Embedded:
+        """Embed views.
+
+        Args:
+            images: RGB views.
+            batch_size: Samples at a time.
+            candidates: Prompts to choose among, centred, which a text-guided fusion looks at; None for those the model
+                was trained with.
+        """
         import torch
 
         self.model.eval()
+        text = torch.from_numpy(self.prompts.centred if candidates is None else candidates)
         pieces = []
         with torch.inference_mode(), one_thread():
             for start in range(0, len(images), batch_size):
                 batch = np.ascontiguousarray(images[start : start + batch_size].transpose(0, 1, 4, 2, 3))
-                pieces.append(self.model(torch.from_numpy(batch)))
+                pieces.append(self.model(torch.from_numpy(batch), text=text))
         if not pieces:
             raise CheckpointError("there are no images to embed")
         z_views, z_fused, weights = (torch.cat([piece[k] for piece in pieces]).numpy() for k in range(3))
@@ -97,9 +135,11 @@ def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
         "prompt_texts": recogniser.prompts.texts,
         "prompt_classes": recogniser.prompts.classes,
         "text_digest": recogniser.text_digest,
+        "text_tower": recogniser.text_tower,
         "prepare": asdict(recogniser.prepare),
         "temperature": recogniser.temperature,
         "synthetic": recogniser.synthetic,
+        "trained_on": None if recogniser.trained_on is None else _described(recogniser.trained_on),
     }
     write_atomically(folder / _DESCRIPTION_NAME, json.dumps(description, indent=2, sort_keys=True) + "\n")
 
@@ -129,12 +169,52 @@ def load_recogniser(folder: Path) -> Recogniser:
             model=load_model(folder),
             prompts=prompts,
             text_digest=values["text_digest"],
+            # Folders of versions that had one tower only do not name it.
+            text_tower=values.get("text_tower", "minilm"),
             classes=tuple(values["classes"]),
             prepare=prepare_settings_from(values["prepare"]),
             temperature=float(values["temperature"]),
             synthetic=bool(values["synthetic"]),
+            trained_on=_trained_on(values.get("trained_on")),
         )
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no trained model: {Path(error.filename).name} is missing") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, SettingsError, PromptError) as error:
         raise CheckpointError(f"{folder}: the trained model is damaged: {error}") from None
+
+
+def recogniser_digest(folder: Path) -> str:
+    """sha256 over the files of a recogniser.
+
+    Raises:
+        CheckpointError: One of them is missing.
+    """
+    from smilevlm.models.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+
+    whole = hashlib.sha256()
+    for name in (_DESCRIPTION_NAME, _PROMPTS_NAME, CONFIG_FILE, WEIGHTS_FILE):
+        try:
+            whole.update(hashlib.sha256((folder / name).read_bytes()).digest())
+        except OSError as error:
+            raise CheckpointError(f"{folder / name} cannot be read: {error.strerror}") from None
+    return whole.hexdigest()
+
+
+def short_digests(digests: Iterable[str]) -> tuple[str, ...]:
+    """Digests of samples as `TrainedOn` keeps them: sorted, shortened, without the empty one of an unknown file."""
+    return tuple(sorted({digest[:_SHORT_DIGEST] for digest in digests if digest}))
+
+
+def _described(trained_on: TrainedOn) -> dict[str, Any]:
+    return {**asdict(trained_on), "digests": short_digests(trained_on.digests)}
+
+
+def _trained_on(values: Mapping[str, Any] | None) -> TrainedOn | None:
+    if values is None:
+        return None
+    return TrainedOn(
+        manifest_hash=values["manifest_hash"],
+        subjects=tuple(values["subjects"]),
+        layout=values["layout"],
+        digests=tuple(values["digests"]),
+    )

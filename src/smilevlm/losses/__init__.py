@@ -1,7 +1,7 @@
 """The paper's three losses, each over the global batch, and their weighted sum."""
 
 from smilevlm.losses.barlow_twins import multi_view_barlow_twins
-from smilevlm.losses.correlation import sampling_noise_floor
+from smilevlm.losses.correlation import expected_if_unrelated, sampling_noise_floor
 from smilevlm.losses.joint import JointLoss, JointLossSettings, LossTerms
 from smilevlm.losses.redundancy import redundancy_minimization
 from smilevlm.losses.vision_language import positives_from_groups, vision_language_alignment
@@ -10,6 +10,7 @@ __all__ = [
     "JointLoss",
     "JointLossSettings",
     "LossTerms",
+    "expected_if_unrelated",
     "multi_view_barlow_twins",
     "positives_from_groups",
     "redundancy_minimization",

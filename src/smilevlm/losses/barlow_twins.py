@@ -5,15 +5,8 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 
-from smilevlm.distributed import all_gather
 from smilevlm.errors import SettingsError
-from smilevlm.losses.correlation import (
-    barlow_objective,
-    check_shape,
-    check_weight,
-    full_precision,
-    standardize_along_batch,
-)
+from smilevlm.losses.correlation import check_shape, check_weight, correlation_loss
 
 
 def multi_view_barlow_twins(
@@ -28,7 +21,9 @@ def multi_view_barlow_twins(
         C_i  = (1/B) Σ_b z_i^{A(b)} z_i^{B(b)T},   C̄ = (1/N) Σ_i C_i
         loss = Σ_k (C̄_kk - 1)² + λ Σ_{k≠l} C̄_kl²
 
-    B is the global batch over all processes. Computed in float32 or better, under autocast too.
+    B is the global batch over all processes, which may hold different numbers of samples. Computed in float32 or
+    better, under autocast too, and without C̄ where N B is smaller than the width; see `correlation`. It can be
+    differentiated once.
 
     Args:
         z_a: Embeddings of the views under the first distortion; any real values.
@@ -49,11 +44,4 @@ def multi_view_barlow_twins(
     check_shape("z_a", z_a, 3, "batch, view, dim")
     if z_a.shape != z_b.shape:
         raise SettingsError(f"the two distortions differ in shape: {tuple(z_a.shape)} and {tuple(z_b.shape)}")
-    with torch.autocast(device_type=z_a.device.type, enabled=False):
-        z_a, z_b = full_precision(all_gather(z_a), all_gather(z_b))
-        if standardize:
-            z_a, z_b = standardize_along_batch(z_a), standardize_along_batch(z_b)
-        num_terms = z_a.shape[0] * z_a.shape[1]
-        # One product over all samples and views is the mean over views, since every view has the same batch.
-        correlation = z_a.flatten(0, 1).T @ z_b.flatten(0, 1) / num_terms
-        return barlow_objective(correlation, lambd)
+    return correlation_loss(z_a, z_b, lambd=lambd, standardize=standardize)

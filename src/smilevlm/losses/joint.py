@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import nn
 
+from smilevlm.distributed import row_counts
 from smilevlm.errors import SettingsError
 from smilevlm.losses.barlow_twins import multi_view_barlow_twins
-from smilevlm.losses.correlation import check_weight
+from smilevlm.losses.correlation import check_weight, expected_if_unrelated, full_precision
 from smilevlm.losses.redundancy import redundancy_minimization
 from smilevlm.losses.vision_language import positives_from_groups, vision_language_alignment
+
+LARGEST_INVERSE_TEMPERATURE = 100.0
+"""The clamp of CLIP: a learned 1/τ stays between 1 and this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,12 @@ class JointLossSettings:
         multi_positive: Samples of one group share their positives, instead of the paper's one-hot targets.
         multi_view_scale: Multiplies the multi-view loss beside `alpha`, above 0.
         redundancy_scale: Multiplies the redundancy loss beside `gamma`, above 0.
+        symmetric: The alignment is the mean of image to text and text to image.
+        learned_temperature: τ is where learning starts, and 1/τ stays between 1 and 100 as in CLIP.
+        comparable: In the sum each term is divided by its value for unrelated embeddings, so that all three start near
+            1 whatever width and batch: D + (D + λ D (D - 1))/n_eff for the correlation losses, and ln B for the
+            alignment, its value where a sample prefers no prompt. Cosines that vary by chance add about 1/(2 D τ²) to
+            that. See `expected_if_unrelated`.
 
     Raises:
         SettingsError: A value is outside its range, or all three weights are 0.
@@ -52,6 +62,9 @@ class JointLossSettings:
     multi_positive: bool = False
     multi_view_scale: float = 1.0
     redundancy_scale: float = 1.0
+    symmetric: bool = False
+    learned_temperature: bool = False
+    comparable: bool = False
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma", "lambd_mv_bt", "lambd_red_min"):
@@ -62,10 +75,12 @@ class JointLossSettings:
                 raise SettingsError(f"{name} must be a finite number above 0, got {value}")
         if self.alpha == self.beta == self.gamma == 0:
             raise SettingsError("alpha, beta and gamma are all 0: there is nothing to train")
+        if self.learned_temperature and not 1 / LARGEST_INVERSE_TEMPERATURE <= self.temperature <= 1:
+            raise SettingsError(f"a learned temperature must start between 0.01 and 1, got {self.temperature}")
 
 
 class LossTerms(NamedTuple):
-    """The joint loss and its terms as the equations give them, before weight and scale; None where the weight is 0."""
+    """The joint loss; its terms as the equations give them, before any weight or scale, None where the weight is 0."""
 
     total: Float[torch.Tensor, ""]
     multi_view: Float[torch.Tensor, ""] | None
@@ -73,8 +88,15 @@ class LossTerms(NamedTuple):
     redundancy: Float[torch.Tensor, ""] | None
 
 
+_WeightedTerm = tuple[torch.Tensor | None, float]
+"""A term, None where it is left out by its weight, and what it is multiplied by in the sum."""
+
+
 class JointLoss(nn.Module):
     """L = α s_mv L_mv-bt + β L_vl-align + γ s_red L_red-min.
+
+    With a learned temperature, and while β is not 0, it has the parameter `log_inverse_temperature`; call `clamp_`
+    after each step.
 
     Source: SMILE-VLM, Eq. 10. Departs from it: the scales s, 1 by default.
     """
@@ -82,6 +104,21 @@ class JointLoss(nn.Module):
     def __init__(self, settings: JointLossSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.log_inverse_temperature: nn.Parameter | None = None
+        if settings.learned_temperature and settings.beta > 0:
+            self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(settings.temperature)))
+
+    @property
+    def temperature(self) -> float | Float[torch.Tensor, ""]:
+        """τ of the alignment loss; a tensor with a gradient where it is learned."""
+        learned = self.log_inverse_temperature
+        return self.settings.temperature if learned is None else (-learned).exp()
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Hold a learned 1/τ between 1 and 100, as CLIP does; otherwise nothing happens."""
+        if self.log_inverse_temperature is not None:
+            self.log_inverse_temperature.clamp_(0.0, math.log(LARGEST_INVERSE_TEMPERATURE))
 
     def forward(
         self,
@@ -92,8 +129,9 @@ class JointLoss(nn.Module):
         z_fused: Float[torch.Tensor, "batch dim"] | None = None,
         z_text: Float[torch.Tensor, "batch dim"] | None = None,
         groups: Int[torch.Tensor, " batch"] | None = None,
+        paired: Bool[torch.Tensor, " batch"] | None = None,
     ) -> LossTerms:
-        """Compute the terms whose weight is not 0, and their sum.
+        """Compute the terms whose weight is not 0, and their sum, over the global batch of all processes.
 
         Args:
             z_a: Views under the first distortion; needed while `alpha` is not 0.
@@ -102,33 +140,101 @@ class JointLoss(nn.Module):
             z_fused: Fused embedding; needed while `beta` or `gamma` is not 0.
             z_text: Prompt embeddings; needed while `beta` or `gamma` is not 0.
             groups: Samples of equal number are each other's positives; needed with `multi_positive`.
+            paired: False where a sample has no prompt: it counts in the multi-view loss alone, and its rows of
+                `z_text` and `groups` may hold anything. A process may have no paired sample. With fewer than two in the
+                global batch the alignment and the redundancy of this step are 0, with gradients of 0 for everything
+                that they depend on. Given on all processes, or on none.
 
         Raises:
             SettingsError: A term that is not left out lacks an input, or an input does not fit.
         """
-        settings = self.settings
-        multi_view = alignment = redundancy = None
-        weighted: list[torch.Tensor] = []
-        if settings.alpha > 0:
-            if z_a is None or z_b is None:
-                raise SettingsError("alpha is not 0, so z_a and z_b are needed")
-            multi_view = multi_view_barlow_twins(z_a, z_b, lambd=settings.lambd_mv_bt, standardize=settings.standardize)
-            weighted.append(settings.alpha * settings.multi_view_scale * multi_view)
-        if settings.beta > 0:
-            if z_views is None or z_fused is None or z_text is None:
-                raise SettingsError("beta is not 0, so z_views, z_fused and z_text are needed")
-            if settings.multi_positive and groups is None:
-                raise SettingsError("multi_positive is set, so groups are needed")
-            positives = positives_from_groups(groups) if settings.multi_positive and groups is not None else None
-            alignment = vision_language_alignment(
-                z_views, z_fused, z_text, temperature=settings.temperature, positives=positives
+        if paired is not None:
+            too_few = sum(row_counts(paired.nonzero())) < 2
+            z_views, z_fused, z_text, groups = (
+                None if rows is None else rows[paired] for rows in (z_views, z_fused, z_text, groups)
             )
-            weighted.append(settings.beta * alignment)
-        if settings.gamma > 0:
-            if z_fused is None or z_text is None:
-                raise SettingsError("gamma is not 0, so z_fused and z_text are needed")
-            redundancy = redundancy_minimization(
-                z_fused, z_text, lambd=settings.lambd_red_min, standardize=settings.standardize
+        else:
+            too_few = False
+        multi_view, multi_view_weight = self._multi_view(z_a, z_b)
+        alignment, alignment_weight = self._alignment(z_views, z_fused, z_text, groups, leave_out=too_few)
+        redundancy, redundancy_weight = self._redundancy(z_fused, z_text, leave_out=too_few)
+        weighted = [
+            weight * term
+            for weight, term in (
+                (multi_view_weight, multi_view),
+                (alignment_weight, alignment),
+                (redundancy_weight, redundancy),
             )
-            weighted.append(settings.gamma * settings.redundancy_scale * redundancy)
+            if term is not None
+        ]
         return LossTerms(torch.stack(weighted).sum(), multi_view, alignment, redundancy)
+
+    def _multi_view(self, z_a: torch.Tensor | None, z_b: torch.Tensor | None) -> _WeightedTerm:
+        settings = self.settings
+        if settings.alpha == 0:
+            return None, 0.0
+        if z_a is None or z_b is None:
+            raise SettingsError("alpha is not 0, so z_a and z_b are needed")
+        term = multi_view_barlow_twins(z_a, z_b, lambd=settings.lambd_mv_bt, standardize=settings.standardize)
+        return term, settings.alpha * settings.multi_view_scale / self._correlation_unit(z_a, settings.lambd_mv_bt)
+
+    def _alignment(
+        self,
+        z_views: torch.Tensor | None,
+        z_fused: torch.Tensor | None,
+        z_text: torch.Tensor | None,
+        groups: torch.Tensor | None,
+        *,
+        leave_out: bool,
+    ) -> _WeightedTerm:
+        settings = self.settings
+        if settings.beta == 0:
+            return None, 0.0
+        if z_views is None or z_fused is None or z_text is None:
+            raise SettingsError("beta is not 0, so z_views, z_fused and z_text are needed")
+        if settings.multi_positive and groups is None:
+            raise SettingsError("multi_positive is set, so groups are needed")
+        if leave_out:
+            learned = () if self.log_inverse_temperature is None else (self.log_inverse_temperature[None],)
+            return _zero_of(z_views, z_fused, z_text, *learned), settings.beta
+        term = vision_language_alignment(
+            z_views,
+            z_fused,
+            z_text,
+            temperature=self.temperature,
+            positives=positives_from_groups(groups) if settings.multi_positive and groups is not None else None,
+            symmetric=settings.symmetric,
+        )
+        # A batch of one has nothing to choose from: the term is 0 whatever it is divided by.
+        unit = math.log(max(sum(row_counts(z_text)), 2)) if settings.comparable else 1.0
+        return term, settings.beta / unit
+
+    def _redundancy(
+        self, z_fused: torch.Tensor | None, z_text: torch.Tensor | None, *, leave_out: bool
+    ) -> _WeightedTerm:
+        settings = self.settings
+        if settings.gamma == 0:
+            return None, 0.0
+        if z_fused is None or z_text is None:
+            raise SettingsError("gamma is not 0, so z_fused and z_text are needed")
+        weight = settings.gamma * settings.redundancy_scale
+        if leave_out:
+            return _zero_of(z_fused, z_text), weight
+        term = redundancy_minimization(z_fused, z_text, lambd=settings.lambd_red_min, standardize=settings.standardize)
+        return term, weight / self._correlation_unit(z_fused[:, None], settings.lambd_red_min)
+
+    def _correlation_unit(self, z: torch.Tensor, lambd: float) -> float:
+        if not self.settings.comparable:
+            return 1.0
+        return expected_if_unrelated(
+            dim=z.shape[2],
+            batch=sum(row_counts(z)),
+            num_views=z.shape[1],
+            lambd=lambd,
+            standardize=self.settings.standardize,
+        )
+
+
+def _zero_of(*rows: torch.Tensor) -> Float[torch.Tensor, ""]:
+    """Zero with a gradient of zero for each tensor, whatever its rows hold."""
+    return torch.cat([tensor[:0].flatten() for tensor in full_precision(*rows)]).sum()

@@ -5,15 +5,8 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 
-from smilevlm.distributed import all_gather
 from smilevlm.errors import SettingsError
-from smilevlm.losses.correlation import (
-    barlow_objective,
-    check_shape,
-    check_weight,
-    full_precision,
-    standardize_along_batch,
-)
+from smilevlm.losses.correlation import check_shape, check_weight, correlation_loss
 
 
 def redundancy_minimization(
@@ -28,9 +21,10 @@ def redundancy_minimization(
         C    = (1/B) Σ_b z^mv_b z^t_b^T
         loss = Σ_k (C_kk - 1)² + λ Σ_{k≠l} C_kl²
 
-    B is the global batch over all processes. Computed in float32 or better, under autocast too. A text of few distinct
-    prompts spans few dimensions, so the loss has a floor above 0; a text feature without variance in the batch counts
-    as uncorrelated with everything.
+    B is the global batch over all processes, which may hold different numbers of samples. Computed in float32 or
+    better, under autocast too, and without C where B is smaller than the width; see `correlation`. It can be
+    differentiated once. A text of few distinct prompts spans few dimensions, so the loss has a floor above 0; a text
+    feature without variance in the batch counts as uncorrelated with everything.
 
     Args:
         z_fused: Fused embeddings; any real values.
@@ -53,9 +47,4 @@ def redundancy_minimization(
         raise SettingsError(
             f"fused and text embeddings differ in shape: {tuple(z_fused.shape)} and {tuple(z_text.shape)}"
         )
-    with torch.autocast(device_type=z_fused.device.type, enabled=False):
-        z_fused, z_text = full_precision(all_gather(z_fused), all_gather(z_text))
-        if standardize:
-            z_fused, z_text = standardize_along_batch(z_fused), standardize_along_batch(z_text)
-        correlation = z_fused.T @ z_text / z_fused.shape[0]
-        return barlow_objective(correlation, lambd)
+    return correlation_loss(z_fused[:, None], z_text[:, None], lambd=lambd, standardize=standardize)

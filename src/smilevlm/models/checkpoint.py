@@ -39,6 +39,8 @@ def save_model(model: SmileVlm, folder: str | os.PathLike[str]) -> None:
         "settings": asdict(model.settings),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
+    if model.tower.architecture is not None:
+        config["architecture"] = dict(model.tower.architecture)
     write_atomically(target / WEIGHTS_FILE, weights)
     write_atomically(target / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
 
@@ -49,6 +51,7 @@ def load_model(folder: str | os.PathLike[str]) -> SmileVlm:
     Raises:
         CheckpointError: A file is missing or damaged, the two do not belong together, or tensors do not fit the
             architecture.
+        MissingExtraError: The tower needs a library that is not installed.
     """
     config_path, weights_path = Path(folder) / CONFIG_FILE, Path(folder) / WEIGHTS_FILE
     config = _read_config(config_path)
@@ -68,8 +71,11 @@ def load_model(folder: str | os.PathLike[str]) -> SmileVlm:
     except SafetensorError as error:
         raise CheckpointError(f"{weights_path}: not a safetensors file: {error}") from error
     # The fresh weights are overwritten, so drawing them must not move the caller's random numbers.
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(settings)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(settings, _architecture_from(config, config_path))
+    except SettingsError as error:
+        raise CheckpointError(f"{config_path}: no model can be built from the settings: {error}") from error
     _check_tensors(model, tensors, weights_path)
     model.load_state_dict(tensors)
     return model.eval()
@@ -99,6 +105,15 @@ def _read_config(path: Path) -> dict[str, Any]:
         given = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise CheckpointError(f"{path}: expected a model of format {_FORMAT}, got {given}")
     return config
+
+
+def _architecture_from(config: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    """What the tower must be built from, so that no checkpoint makes it fetch weights."""
+    architecture = config.get("architecture")
+    needed = config["settings"].get("tower", "conv") != "conv"
+    if isinstance(architecture, dict) != needed or (architecture is not None and not needed):
+        raise CheckpointError(f"{path}: the tower's architecture is missing or no mapping: {architecture!r}")
+    return architecture
 
 
 def _settings_from(values: Any, path: Path) -> ModelSettings:  # noqa: ANN401

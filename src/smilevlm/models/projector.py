@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from smilevlm.distributed import world_size
 from smilevlm.errors import SettingsError
+from smilevlm.models.batch_norm import GlobalBatchNorm1d
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +51,18 @@ class Projector(nn.Module):
         layers: list[nn.Module] = []
         width = in_dim
         for _ in range(settings.num_layers - 1):
-            layers += [nn.Linear(width, settings.hidden_dim, bias=False), nn.BatchNorm1d(settings.hidden_dim)]
+            layers += [nn.Linear(width, settings.hidden_dim, bias=False), GlobalBatchNorm1d(settings.hidden_dim)]
             layers += [nn.ReLU(inplace=True)]
             width = settings.hidden_dim
         layers.append(nn.Linear(width, out_dim, bias=False))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Float[torch.Tensor, "row in_dim"]) -> Float[torch.Tensor, "row out_dim"]:
-        """Project features; in training the statistics are those of all rows, whatever view they come from.
+        """Project features; in training the statistics are those of all rows, whatever view or process they come from.
 
         Raises:
             SettingsError: One row in training, of which batch normalisation would make zeros.
         """
-        if self.training and len(self.layers) > 1 and features.shape[0] < 2:
+        if self.training and len(self.layers) > 1 and features.shape[0] < 2 and world_size() == 1:
             raise SettingsError("batch normalisation needs at least two rows in training, got 1; use a larger batch")
         return self.layers(features)

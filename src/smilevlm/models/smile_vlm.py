@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import nn
 
 from smilevlm.errors import SettingsError
-from smilevlm.models.fusion import FusionSettings, ViewAwareFusion
+from smilevlm.models.clip_tower import ClipTowerSettings
+from smilevlm.models.conv_tower import ConvTowerSettings
+from smilevlm.models.fusion import Fusion, FusionSettings, build_fusion
 from smilevlm.models.projector import Projector, ProjectorSettings
-from smilevlm.models.towers import TOWERS, ConvTowerSettings, ImageTower
+from smilevlm.models.timm_tower import TimmTowerSettings
+from smilevlm.models.towers import TOWERS, ImageTower
+from smilevlm.models.tuning import keep_frozen_in_eval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +27,10 @@ class ModelSettings:
     Args:
         embedding_dim: Width of the embedding; that of the text tower, 384 for MiniLM.
         tower: Kind of image tower, a key of `TOWERS`.
-        tower_settings: Its size.
+        tower_settings: Of that kind.
         projector: Depth and width of the projector.
-        fusion: Size of the view scorer.
-        image_mean: Subtracted per colour channel from images scaled to 0..1.
+        fusion: Kind and size of the fusion.
+        image_mean: Subtracted per colour channel from images scaled to 0..1; pretrained towers want their own.
         image_std: Divided by afterwards; above 0.
 
     Raises:
@@ -34,7 +39,7 @@ class ModelSettings:
 
     embedding_dim: int = 384
     tower: str = "conv"
-    tower_settings: ConvTowerSettings = field(default_factory=ConvTowerSettings)
+    tower_settings: ConvTowerSettings | ClipTowerSettings | TimmTowerSettings = field(default_factory=ConvTowerSettings)
     projector: ProjectorSettings = field(default_factory=ProjectorSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -77,9 +82,7 @@ class SmileVlm(nn.Module):
     image_mean: torch.Tensor
     image_std: torch.Tensor
 
-    def __init__(
-        self, tower: ImageTower, projector: Projector, fusion: ViewAwareFusion, settings: ModelSettings
-    ) -> None:
+    def __init__(self, tower: ImageTower, projector: Projector, fusion: Fusion, settings: ModelSettings) -> None:
         super().__init__()
         if tower.feature_dim != projector.in_dim or projector.out_dim != fusion.dim:
             raise SettingsError(
@@ -91,22 +94,36 @@ class SmileVlm(nn.Module):
         self.tower = tower
         self.projector = projector
         self.fusion = fusion
+        keep_frozen_in_eval(tower)
         self.register_buffer("image_mean", torch.tensor(settings.image_mean).view(1, 3, 1, 1))
         self.register_buffer("image_std", torch.tensor(settings.image_std).view(1, 3, 1, 1))
 
-    def encode_views(
+    def train(self, mode: bool = True) -> SmileVlm:
+        """Training or evaluation mode; frozen parts of the tower stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_in_eval(self.tower)
+        return self
+
+    def tower_parameters(self) -> list[nn.Parameter]:
+        """The tower's weights that train."""
+        return [weight for weight in self.tower.parameters() if weight.requires_grad]
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """The weights that train and come with no tower: projector and fusion."""
+        parts = (self.projector, self.fusion)
+        return [weight for part in parts for weight in part.parameters() if weight.requires_grad]
+
+    def encode_features(
         self,
         images: Float[torch.Tensor, "batch view 3 height width"] | UInt8[torch.Tensor, "batch view 3 height width"],
-    ) -> Float[torch.Tensor, "batch view dim"]:
-        """Embed every view of every sample in one pass of the tower: z = g_v(f_v(x)).
+    ) -> Float[torch.Tensor, "batch view feature"]:
+        """The tower's features of every view of every sample, in one pass: f_v(x).
 
         Args:
             images: RGB, row 0 on top: uint8 from 0 to 255, or floating point from 0 to 1. The model normalises them.
 
         Raises:
             SettingsError: Not images of three channels, or of a size that the tower does not take.
-
-        Source: SMILE-VLM, III-A.
         """
         if images.ndim != 5 or images.shape[2] != 3:
             raise SettingsError(f"images must be (batch, view, 3, height, width), got {tuple(images.shape)}")
@@ -115,38 +132,67 @@ class SmileVlm(nn.Module):
             if flat.dtype != torch.uint8:
                 raise SettingsError(f"images must be uint8 or floating point, got {flat.dtype}")
             flat = flat.to(self.image_mean.dtype) / 255
-        features = self.tower((flat - self.image_mean) / self.image_std)
-        return self.projector(features).unflatten(0, images.shape[:2])
+        return self.tower((flat - self.image_mean) / self.image_std).unflatten(0, images.shape[:2])
+
+    def project(self, features: Float[torch.Tensor, "batch view feature"]) -> Float[torch.Tensor, "batch view dim"]:
+        """Features to embeddings: g_v(h). All rows at once, since in training the statistics are those of all views."""
+        return self.projector(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+
+    def encode_views(
+        self,
+        images: Float[torch.Tensor, "batch view 3 height width"] | UInt8[torch.Tensor, "batch view 3 height width"],
+    ) -> Float[torch.Tensor, "batch view dim"]:
+        """Embed every view of every sample: z = g_v(f_v(x)); takes and raises what `encode_features` does.
+
+        Source: SMILE-VLM, III-A.
+        """
+        return self.project(self.encode_features(images))
 
     def fuse(
-        self, z_views: Float[torch.Tensor, "batch view dim"], mask: Bool[torch.Tensor, "batch view"] | None = None
+        self,
+        z_views: Float[torch.Tensor, "batch view dim"],
+        mask: Bool[torch.Tensor, "batch view"] | None = None,
+        text: Float[torch.Tensor, "prompt dim"] | None = None,
     ) -> tuple[Float[torch.Tensor, "batch dim"], Float[torch.Tensor, "batch view"]]:
-        """Fused embedding and view weights; see `ViewAwareFusion.forward`."""
-        return self.fusion(z_views, mask)
+        """Fused embedding and view weights; see `Fusion.forward`."""
+        return self.fusion(z_views, mask, text)
 
     def forward(
         self,
         images: Float[torch.Tensor, "batch view 3 height width"] | UInt8[torch.Tensor, "batch view 3 height width"],
         mask: Bool[torch.Tensor, "batch view"] | None = None,
+        text: Float[torch.Tensor, "prompt dim"] | None = None,
     ) -> ModelOutput:
         """Embed the views and fuse them.
 
         Args:
-            images: As `encode_views` takes them.
+            images: As `encode_features` takes them.
             mask: True where a view is there; None when all are.
+            text: Embedded candidate prompts, for the text-guided fusion alone.
         """
         z_views = self.encode_views(images)
-        z_fused, view_weights = self.fuse(z_views, mask)
+        z_fused, view_weights = self.fuse(z_views, mask, text)
         return ModelOutput(z_views, z_fused, view_weights)
 
 
-def build_model(settings: ModelSettings | None = None) -> SmileVlm:
-    """A model with fresh weights, drawn from torch's global generator."""
+def build_model(settings: ModelSettings | None = None, architecture: Mapping[str, Any] | None = None) -> SmileVlm:
+    """A model with fresh weights, drawn from torch's global generator, and those that its tower comes with.
+
+    Args:
+        settings: Of the model.
+        architecture: `ImageTower.architecture` from a checkpoint, whose weights will follow: then none are fetched for
+            the tower. None for a new model.
+
+    Raises:
+        SettingsError: The parts cannot be built so.
+        CheckpointError: The tower's weights are missing.
+        MissingExtraError: The tower needs a library that is not installed.
+    """
     settings = settings or ModelSettings()
-    tower = TOWERS[settings.tower].build(settings.tower_settings)
+    tower = TOWERS[settings.tower].build(settings.tower_settings, architecture)
     return SmileVlm(
         tower=tower,
         projector=Projector(tower.feature_dim, settings.embedding_dim, settings.projector),
-        fusion=ViewAwareFusion(settings.embedding_dim, settings.fusion),
+        fusion=build_fusion(settings.embedding_dim, settings.fusion),
         settings=settings,
     )

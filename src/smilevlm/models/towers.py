@@ -1,18 +1,18 @@
-"""Image towers: an image to a feature vector. The small one here is trained from scratch and made for a CPU."""
+"""Image towers, an image to a feature vector: what they have in common, and the list of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import nn
 
-from smilevlm.errors import SettingsError
+from smilevlm.models.clip_tower import ClipTowerSettings, build_clip_tower
+from smilevlm.models.conv_tower import ConvTowerSettings, build_conv_tower
+from smilevlm.models.timm_tower import TimmTowerSettings, build_timm_tower
 
-Normalisation = Literal["batch", "group"]
+TowerSettings = ConvTowerSettings | ClipTowerSettings | TimmTowerSettings
 
 
 @runtime_checkable
@@ -24,101 +24,26 @@ class ImageTower(Protocol):
         """Width of the features."""
         ...
 
+    @property
+    def architecture(self) -> Mapping[str, Any] | None:
+        """What a checkpoint must hold beside the settings to build the tower again; JSON values."""
+        ...
+
     def __call__(
         self, images: Float[torch.Tensor, "image 3 height width"]
     ) -> Float[torch.Tensor, "image feature_dim"]: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConvTowerSettings:
-    """Size of the small convolutional tower.
-
-    Args:
-        width: Channels of the stem, a positive multiple of 8; the features are four times as wide.
-        norm: Batch normalisation, or group normalisation in groups of 8 channels, which does not mix samples.
-
-    Raises:
-        SettingsError: The width is not a positive multiple of 8, or the normalisation is not known.
-    """
-
-    width: int = 32
-    norm: Normalisation = "batch"
-
-    def __post_init__(self) -> None:
-        if self.width < 8 or self.width % 8:
-            raise SettingsError(f"width of the tower must be a positive multiple of 8, got {self.width}")
-        if self.norm not in ("batch", "group"):
-            raise SettingsError(f"norm of the tower must be 'batch' or 'group', got {self.norm!r}")
-
-
-class ConvTower(nn.Module):
-    """A 4 x 4 patch stem, three residual blocks of widths w, 2w and 4w, and the mean over the image.
-
-    Args:
-        settings: Size of the tower.
-    """
-
-    def __init__(self, settings: ConvTowerSettings | None = None) -> None:
-        super().__init__()
-        settings = settings or ConvTowerSettings()
-        width = settings.width
-        self.feature_dim = 4 * width
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, width, kernel_size=4, stride=4, bias=False),
-            _norm(width, settings.norm),
-            nn.ReLU(inplace=True),
-            _ResidualBlock(width, width, stride=1, norm=settings.norm),
-            _ResidualBlock(width, 2 * width, stride=2, norm=settings.norm),
-            _ResidualBlock(2 * width, 4 * width, stride=2, norm=settings.norm),
-        )
-        # On a CPU a training step is about a quarter faster with the channels innermost (96 x 112 x 112 px, two cores).
-        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-    def forward(self, images: Float[torch.Tensor, "image 3 height width"]) -> Float[torch.Tensor, "image feature_dim"]:
-        """Features of normalised images.
-
-        Raises:
-            SettingsError: Height or width is not a positive multiple of 16.
-        """
-        height, width = images.shape[-2:]
-        if height % 16 or width % 16 or not height or not width:
-            raise SettingsError(f"the tower takes images of sides divisible by 16, got {height} x {width} pixels")
-        return self.layers(images.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))
-
-
 class TowerKind(NamedTuple):
-    """How one kind of tower is described and built."""
+    """How one kind of tower is described, and built: from settings, and from `ImageTower.architecture` or None."""
 
-    settings: type[ConvTowerSettings]
-    build: Callable[[ConvTowerSettings], ImageTower]
+    settings: type[TowerSettings]
+    build: Callable[[Any, Mapping[str, Any] | None], ImageTower]
 
 
 TOWERS: dict[str, TowerKind] = {
-    "conv": TowerKind(ConvTowerSettings, ConvTower),
+    "conv": TowerKind(ConvTowerSettings, build_conv_tower),
+    "clip": TowerKind(ClipTowerSettings, build_clip_tower),
+    "timm": TowerKind(TimmTowerSettings, build_timm_tower),
 }
 """Every image tower by the name that settings and checkpoints use."""
-
-
-class _ResidualBlock(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm: Normalisation) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False),
-            _norm(out_channels, norm),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
-            _norm(out_channels, norm),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False),
-                _norm(out_channels, norm),
-            )
-
-    def forward(self, x: Float[torch.Tensor, "image in_c h w"]) -> Float[torch.Tensor, "image out_c h2 w2"]:
-        return torch.relu(self.branch(x) + self.shortcut(x))
-
-
-def _norm(channels: int, norm: Normalisation) -> nn.Module:
-    return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(channels // 8, channels)

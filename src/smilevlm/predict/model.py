@@ -16,7 +16,7 @@ from smilevlm.errors import CheckpointError, MeshError, PromptError
 from smilevlm.evaluation import Prototypes, class_prototypes, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
 from smilevlm.geometry import Mesh, NormalisedFace, normalise
-from smilevlm.prompts import CachedTextTower, MiniLmTextTower
+from smilevlm.prompts import CachedTextTower, load_text_tower
 from smilevlm.prompts.prompt_set import find_fault
 from smilevlm.readers import read_mesh
 from smilevlm.typing import ViewImages
@@ -69,17 +69,19 @@ class Model:
             MeshError: The file cannot be read, or holds no face.
             PromptError: A class has no description.
         """
-        prototypes = self._prototypes(prompts)
+        prototypes, candidates = self._compared(prompts)
         if isinstance(scan, (str, os.PathLike, Mesh)):
-            return self._answers([scan], prototypes)[0]
-        return self._answers(scan, prototypes)
+            return self._answers([scan], prototypes, candidates)[0]
+        return self._answers(scan, prototypes, candidates)
 
-    def _answers(self, scans: Sequence[Scan], prototypes: Prototypes) -> list[Answer]:
+    def _answers(
+        self, scans: Sequence[Scan], prototypes: Prototypes, candidates: Float32[np.ndarray, "prompt dim"]
+    ) -> list[Answer]:
         if not scans:
             return []
         faces = [self._face(scan) for scan in scans]
         views = [render_normalised(face.mesh, self.recogniser.prepare.views) for face in faces]
-        embedded = self.recogniser.embed(np.stack(views))
+        embedded = self.recogniser.embed(np.stack(views), candidates=candidates)
         scores = zero_shot_scores(embedded.z_fused, prototypes)
         shares = probabilities(scores, self.recogniser.temperature)
         angles = self.recogniser.prepare.views.angles_deg
@@ -116,11 +118,12 @@ class Model:
 
     @functools.cached_property
     def _text_tower(self) -> CachedTextTower:
-        return CachedTextTower(MiniLmTextTower())
+        return CachedTextTower(load_text_tower(self.recogniser.text_tower))
 
-    def _prototypes(self, prompts: Prompts | None) -> Prototypes:
+    def _compared(self, prompts: Prompts | None) -> tuple[Prototypes, Float32[np.ndarray, "prompt dim"]]:
+        """The classes as directions, and all their prompts."""
         if prompts is None:
-            return self.recogniser.prototypes
+            return self.recogniser.prototypes, self.recogniser.prompts.centred
         if fault := find_fault(prompts):
             raise PromptError(fault.message)
         tower = self._text_tower
@@ -128,7 +131,8 @@ class Model:
             raise CheckpointError("the model was trained with another text tower than the one installed")
         texts = [text for group in prompts.values() for text in group]
         owners = [name for name, group in prompts.items() for _ in group]
-        return class_prototypes(self.recogniser.prompts.embed(texts, tower), owners, tuple(prompts))
+        embedded = self.recogniser.prompts.embed(texts, tower)
+        return class_prototypes(embedded, owners, tuple(prompts)), embedded
 
 
 def load(source: str | os.PathLike[str]) -> Model:

@@ -1,35 +1,58 @@
 """Words for expressions: prompt sets, the text tower that embeds them, and which prompt a sample is paired with."""
 
 from smilevlm.prompts.cache import CachedTextTower, cache_folder
+from smilevlm.prompts.checking import Finding, PromptReport, check_prompts
+from smilevlm.prompts.clip_text_tower import ClipTextTower
 from smilevlm.prompts.embeddings import PromptEmbeddings, centre_and_normalise, embed_prompts
 from smilevlm.prompts.pairing import (
     GENERIC_PROMPT,
+    NO_PROMPT,
     PAIRING_MODES,
     PairingMode,
     pairing_texts,
     sample_prompts,
     shuffle_classes,
 )
-from smilevlm.prompts.prompt_set import PromptSet, Provenance
-from smilevlm.prompts.text_tower import MiniLmTextTower, TextTower
-from smilevlm.prompts.yaml_file import available_prompt_sets, load_prompt_set
+from smilevlm.prompts.prompt_set import Generation, PromptSet, Provenance
+from smilevlm.prompts.text_tower import MiniLmTextTower, TextTower, load_text_tower
+from smilevlm.prompts.yaml_file import (
+    PromptSource,
+    available_prompt_sets,
+    find_prompt_file,
+    load_prompt_set,
+    parse_prompt_source,
+    read_prompt_source,
+    write_prompt_file,
+)
 
 __all__ = [
     "GENERIC_PROMPT",
+    "NO_PROMPT",
     "PAIRING_MODES",
     "CachedTextTower",
+    "ClipTextTower",
+    "Finding",
+    "Generation",
     "MiniLmTextTower",
     "PairingMode",
     "PromptEmbeddings",
+    "PromptReport",
     "PromptSet",
+    "PromptSource",
     "Provenance",
     "TextTower",
     "available_prompt_sets",
     "cache_folder",
     "centre_and_normalise",
+    "check_prompts",
     "embed_prompts",
+    "find_prompt_file",
     "load_prompt_set",
+    "load_text_tower",
     "pairing_texts",
+    "parse_prompt_source",
+    "read_prompt_source",
     "sample_prompts",
     "shuffle_classes",
+    "write_prompt_file",
 ]

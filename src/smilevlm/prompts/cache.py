@@ -50,6 +50,13 @@ class CachedTextTower:
     def digest(self) -> str:
         return self.tower.digest
 
+    @property
+    def token_limit(self) -> int:
+        return self.tower.token_limit
+
+    def count_tokens(self, text: str) -> int:
+        return self.tower.count_tokens(text)
+
     def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
         """One embedding of unit length per text, bit-equal to the tower's own."""
         found: dict[str, np.ndarray] = {}

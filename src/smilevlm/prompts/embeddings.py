@@ -82,8 +82,15 @@ class PromptEmbeddings:
         return centre_and_normalise(tower.encode(list(texts)), self.mean)
 
 
-def embed_prompts(prompt_set: PromptSet, tower: TextTower) -> PromptEmbeddings:
-    """Embed every prompt of a set and take the mean over all of them, each prompt counting once."""
+def embed_prompts(prompt_set: PromptSet, tower: TextTower, *, centred: bool = True) -> PromptEmbeddings:
+    """Embed every prompt of a set.
+
+    Args:
+        prompt_set: The prompts.
+        tower: Embeds them.
+        centred: Take out the mean over all of them, each prompt counting once; otherwise the mean is kept as zero and
+            the embeddings stay as the tower gives them. Assumption A5.
+    """
     raw = tower.encode(prompt_set.texts)
-    mean = raw.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = raw.mean(axis=0, dtype=np.float64).astype(np.float32) if centred else np.zeros(tower.dim, np.float32)
     return PromptEmbeddings(texts=prompt_set.texts, classes=prompt_set.text_classes, raw=raw, mean=mean)

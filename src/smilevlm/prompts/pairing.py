@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int64
 
 from smilevlm.errors import PromptError, SettingsError
 from smilevlm.prompts.prompt_set import PromptSet
+from smilevlm.results import PAIRING_MODES, PairingMode
 
-PairingMode = Literal["class", "generic"]
-"""`class`: drawn from the sample's own class, the paper's practice. `generic`: one class-free prompt for all."""
-PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
+NO_PROMPT = -1
+"""Stands for a prompt's index where a sample has no prompt."""
 GENERIC_PROMPT = "a photo of a human face"
 
 
@@ -28,18 +27,19 @@ def pairing_texts(prompt_set: PromptSet, mode: PairingMode) -> tuple[str, ...]:
 
 
 def sample_prompts(
-    classes: Sequence[str], prompt_set: PromptSet, *, mode: PairingMode, generator: np.random.Generator
+    classes: Sequence[str | None], prompt_set: PromptSet, *, mode: PairingMode, generator: np.random.Generator
 ) -> Int64[np.ndarray, " sample"]:
     """Draw a prompt for each sample, each prompt of its class being as likely as the others.
 
     Args:
-        classes: The class that each sample's prompt is drawn from; only their number counts in mode `generic`.
+        classes: The class that each sample's prompt is drawn from: its own in mode `class`, the one its teacher
+            proposes in mode `pseudo`; None for a sample without a prompt. Only their number counts in mode `generic`.
         prompt_set: The prompts.
         mode: Where the prompt comes from.
         generator: Source of chance.
 
     Returns:
-        Indices into `pairing_texts(prompt_set, mode)`.
+        Indices into `pairing_texts(prompt_set, mode)`, `NO_PROMPT` where the class is None.
 
     Raises:
         SettingsError: The mode is not known.
@@ -48,7 +48,8 @@ def sample_prompts(
     _check_mode(mode)
     if mode == "generic":
         return np.zeros(len(classes), np.int64)
-    missing = sorted(set(classes) - set(prompt_set.classes))
+    named = [name for name in classes if name is not None]
+    missing = sorted(set(named) - set(prompt_set.classes))
     if missing:
         raise PromptError(
             f"prompt set {prompt_set.name!r} has no prompts for {', '.join(missing)}; "
@@ -56,13 +57,15 @@ def sample_prompts(
         )
     counts = {name: len(texts) for name, texts in prompt_set.prompts.items()}
     starts = dict(zip(counts, np.cumsum([0, *counts.values()])[:-1].tolist(), strict=True))
-    if not len(classes):
-        return np.zeros(0, np.int64)
-    drawn = generator.integers(0, np.array([counts[name] for name in classes], np.int64))
-    return drawn + np.array([starts[name] for name in classes], np.int64)
+    indices = np.full(len(classes), NO_PROMPT, np.int64)
+    if named:
+        drawn = generator.integers(0, np.array([counts[name] for name in named], np.int64))
+        has_prompt = np.array([name is not None for name in classes])
+        indices[has_prompt] = drawn + np.array([starts[name] for name in named], np.int64)
+    return indices
 
 
-def shuffle_classes(classes: Sequence[str], *, seed: int) -> tuple[str, ...]:
+def shuffle_classes(classes: Sequence[str | None], *, seed: int) -> tuple[str | None, ...]:
     """The control: the same classes, dealt out to the samples by a permutation that the seed fixes.
 
     Training on them must bring zero-shot accuracy down to chance; where it does not, something leaks. Every class keeps

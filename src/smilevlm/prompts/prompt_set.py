@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from smilevlm.errors import PromptError
 
 CLASS_SLOT = "[CLS]"
 """What a template has in the place of the class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """How a language model was asked for the prompts of a set.
+
+    Args:
+        model: The name that was asked for.
+        answered_by: The names that the answers give for the model, each once; servers resolve aliases.
+        endpoint: Address of the server, without user, password or query.
+        system: The system message.
+        instruction: The user message, with `[CLS]` in the place of the class.
+        asked_per_class: Prompts asked for.
+        kept: Prompts that stayed, per class.
+        num_duplicates: Prompts dropped because they stood in the set already.
+        num_surplus: Prompts dropped because more came than had been asked for.
+        temperature: None where it was left to the server.
+        seed: None where it was left to the server.
+    """
+
+    model: str
+    answered_by: tuple[str, ...]
+    endpoint: str
+    system: str
+    instruction: str
+    asked_per_class: int
+    kept: Mapping[str, int]
+    num_duplicates: int
+    num_surplus: int
+    temperature: float | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +52,13 @@ class Provenance:
         source: Paper, table or person.
         date: When they were made, as far as it is known.
         generated_by: The language model or the hand that wrote them.
+        generation: How `smilevlm prompts generate` asked for them; None for other sets.
     """
 
     source: str
     date: str
     generated_by: str
+    generation: Generation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +112,13 @@ class PromptSet:
         )
 
 
+FaultKind = Literal["no_class", "class_name", "no_prompt", "empty", "unfilled", "duplicate"]
+
+
 class Fault(NamedTuple):
     """What is wrong with a mapping of prompts, and which prompt it is, for the message to name the line."""
 
+    kind: FaultKind
     message: str
     class_name: str | None = None
     position: int | None = None
@@ -88,21 +126,35 @@ class Fault(NamedTuple):
 
 def find_fault(prompts: Mapping[str, Sequence[str]]) -> Fault | None:
     """The first thing that is wrong with the prompts, or None."""
+    return next(find_faults(prompts), None)
+
+
+def find_faults(prompts: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
+    """Everything that keeps the prompts from being a set."""
     if not prompts:
-        return Fault("no class has prompts")
+        yield Fault("no_class", "no class has prompts")
     seen: dict[str, str] = {}
     for class_name, texts in prompts.items():
         if not class_name.strip():
-            return Fault("a class has an empty name", class_name)
+            yield Fault("class_name", "a class has an empty name", class_name)
         if isinstance(texts, str) or not texts:
-            return Fault(f"class {class_name!r} needs a list of one prompt or more", class_name)
+            yield Fault("no_prompt", f"class {class_name!r} needs a list of one prompt or more", class_name)
+            continue
         for index, text in enumerate(texts):
             key = " ".join(text.lower().split())
             if not key:
-                return Fault(f"class {class_name!r} has an empty prompt", class_name, index)
-            if CLASS_SLOT.lower() in key:
-                return Fault(f"{text!r} has an unfilled {CLASS_SLOT}; put it under 'templates'", class_name, index)
-            if key in seen:
-                return Fault(f"{text!r} of class {class_name!r} stands in {seen[key]!r} already", class_name, index)
-            seen[key] = class_name
-    return None
+                yield Fault("empty", f"class {class_name!r} has an empty prompt", class_name, index)
+            elif CLASS_SLOT.lower() in key:
+                message = f"{text!r} has an unfilled {CLASS_SLOT}; put it under 'templates'"
+                yield Fault("unfilled", message, class_name, index)
+            elif key in seen:
+                message = f"{text!r} of class {class_name!r} stands in {seen[key]!r} already"
+                yield Fault("duplicate", message, class_name, index)
+            else:
+                seen[key] = class_name
+
+
+def wording(text: str) -> str:
+    """What is left of a prompt when case, punctuation and the width of spaces do not count."""
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return " ".join(words) or text.strip()

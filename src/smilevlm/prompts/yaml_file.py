@@ -1,7 +1,7 @@
 """The YAML form of a prompt set, read node by node so that every complaint names its line.
 
 name: my_set
-provenance: {source: ..., date: ..., generated_by: ...}
+provenance: {source: ..., date: ..., generated_by: ...}     # and `generation` where a language model was asked
 prompts:                    # either the prompts of each class
   happy: [a person smiling, a joyful face]
 templates: [a [CLS] face]   # or templates and the classes that fill their slot
@@ -11,33 +11,95 @@ classes: [happy, sad]       # beside `prompts`: the classes that must be there, 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import yaml
 
 from smilevlm.errors import PromptError
-from smilevlm.prompts.prompt_set import CLASS_SLOT, PromptSet, Provenance, find_fault
+from smilevlm.files import write_atomically
+from smilevlm.prompts import yaml_nodes as nodes
+from smilevlm.prompts.prompt_set import CLASS_SLOT, Generation, PromptSet, Provenance, find_fault
+from smilevlm.prompts.yaml_nodes import Entry, Text
 
 _KEYS = ("name", "provenance", "prompts", "templates", "classes")
 _PROVENANCE_KEYS = ("source", "date", "generated_by")
+_GENERATION_KEYS = tuple(field.name for field in fields(Generation))
 _DATA_FOLDER = Path(__file__).parent / "data"
 
 
-class _Text(NamedTuple):
-    value: str
-    line: int
+@dataclass(frozen=True, kw_only=True)
+class PromptSource:
+    """A prompt file as it stands: its parts with their lines, its prompts not yet held against each other.
 
+    Args:
+        path: The file.
+        name: What the file calls the set.
+        provenance: Where the prompts come from.
+        prompts: Per class, templates filled.
+        prompt_lines: 1-based line of each of `prompts`; a template's line stands for each class that fills it.
+        class_lines: Line of each class.
+        line: Line of the key `prompts` or `templates`.
+        declared: The classes that the file says must be there; None where it does not say.
+        declared_line: Line of the key `classes`.
+    """
 
-class _Entry(NamedTuple):
-    node: yaml.Node
+    path: Path
+    name: str
+    provenance: Provenance
+    prompts: Mapping[str, tuple[str, ...]]
+    prompt_lines: Mapping[str, tuple[int, ...]]
+    class_lines: Mapping[str, int]
     line: int
+    declared: tuple[str, ...] | None = None
+    declared_line: int | None = None
+
+    def line_of(self, class_name: str | None, position: int | None = None) -> int:
+        """The line of a class, or of one of its prompts; that of all prompts where no class is given."""
+        if class_name is None:
+            return self.line
+        return self.class_lines[class_name] if position is None else self.prompt_lines[class_name][position]
+
+    def prompt_set(self) -> PromptSet:
+        """The set.
+
+        Raises:
+            PromptError: The prompts do not make a set, or are not of the declared classes.
+        """
+        if self.declared is not None and set(self.declared) != set(self.prompts):
+            missing = [name for name in self.declared if name not in self.prompts]
+            extra = [name for name in self.prompts if name not in self.declared]
+            parts = [f"missing: {', '.join(missing)}"] * bool(missing)
+            parts += [f"not declared: {', '.join(extra)}"] * bool(extra)
+            message = f"'prompts' and 'classes' differ; {'; '.join(parts)}"
+            raise PromptError(message, path=self.path, line=self.declared_line)
+        if fault := find_fault(self.prompts):
+            line = None if fault.class_name is None else self.line_of(fault.class_name, fault.position)
+            raise PromptError(fault.message, path=self.path, line=line)
+        return PromptSet(name=self.name, provenance=self.provenance, prompts=self.prompts)
 
 
 def available_prompt_sets() -> tuple[str, ...]:
     """The names of the prompt sets that come with the package."""
     return tuple(sorted(path.stem for path in _DATA_FOLDER.glob("*.yaml")))
+
+
+def find_prompt_file(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a prompt set.
+
+    Args:
+        name_or_path: One of `available_prompt_sets`, or the path of a YAML file.
+
+    Raises:
+        PromptError: There is no such set or file.
+    """
+    name = os.fspath(name_or_path)
+    path = _DATA_FOLDER / f"{name}.yaml" if name in available_prompt_sets() else Path(name_or_path)
+    if not path.is_file():
+        raise PromptError(f"{name!r} is no file and none of the prompt sets {', '.join(available_prompt_sets())}")
+    return path
 
 
 def load_prompt_set(name_or_path: str | os.PathLike[str], *, classes: Sequence[str] | None = None) -> PromptSet:
@@ -50,11 +112,8 @@ def load_prompt_set(name_or_path: str | os.PathLike[str], *, classes: Sequence[s
     Raises:
         PromptError: There is no such set or file, the file is malformed, or classes are missing.
     """
-    name = os.fspath(name_or_path)
-    path = _DATA_FOLDER / f"{name}.yaml" if name in available_prompt_sets() else Path(name_or_path)
-    if not path.is_file():
-        raise PromptError(f"{name!r} is no file and none of the prompt sets {', '.join(available_prompt_sets())}")
-    prompt_set = read_prompt_file(path)
+    path = find_prompt_file(name_or_path)
+    prompt_set = read_prompt_source(path).prompt_set()
     if classes is None:
         return prompt_set
     try:
@@ -63,118 +122,135 @@ def load_prompt_set(name_or_path: str | os.PathLike[str], *, classes: Sequence[s
         raise PromptError(error.message, path=path) from None
 
 
-def read_prompt_file(path: Path) -> PromptSet:
-    """Read and check one file.
+def read_prompt_source(path: Path) -> PromptSource:
+    """Read one file for `check`, which finds more than the first fault.
 
     Raises:
-        PromptError: Not UTF-8 or not YAML, a key is missing, unknown or twice, or a prompt is at fault.
+        PromptError: Not UTF-8 or not YAML, or a key is missing, unknown or twice.
     """
+    return _source(nodes.read_root(path), path)
+
+
+def parse_prompt_source(text: str, path: Path) -> PromptSource:
+    """The same of text that is at hand, such as a set that is checked before it is written; `path` names it.
+
+    Raises:
+        PromptError: Not YAML, or a key is missing, unknown or twice.
+    """
+    return _source(nodes.parse_root(text, path), path)
+
+
+def render_prompt_set(prompt_set: PromptSet, path: Path) -> str:
+    """A set as the text of a file, which reads back as an equal set.
+
+    Args:
+        prompt_set: The set.
+        path: Where the text is to go, for the messages.
+
+    Raises:
+        PromptError: A text has spaces around it, which reading would take away, or is none that YAML can hold.
+    """
+    text = yaml.safe_dump(_plain(prompt_set), sort_keys=False, allow_unicode=True, width=120)
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise PromptError(f"cannot be read: {error.strerror}", path=path) from error
-    except UnicodeDecodeError as error:
-        raise PromptError("not UTF-8 text", path=path) from error
-    except yaml.MarkedYAMLError as error:
-        line = None if error.problem_mark is None else error.problem_mark.line + 1
-        raise PromptError(f"not YAML: {error.problem}", path=path, line=line) from error
-    except yaml.YAMLError as error:
-        raise PromptError(f"not YAML: {error}", path=path) from error
-    if root is None:
-        raise PromptError("the file is empty", path=path)
-    fields = _mapping(root, path)
-    for key, entry in fields.items():
+        back = parse_prompt_source(text, path).prompt_set()
+    except PromptError as error:
+        raise PromptError(f"prompt set {prompt_set.name!r} cannot be written: {error.message}", path=path) from error
+    if back != prompt_set or back.texts != prompt_set.texts:
+        message = f"prompt set {prompt_set.name!r} cannot be written: a text has spaces around it"
+        raise PromptError(message, path=path)
+    return text
+
+
+def write_prompt_file(prompt_set: PromptSet, path: Path) -> None:
+    """Write a set; the file is there whole or not at all.
+
+    Raises:
+        PromptError: The set would not read back as it is.
+    """
+    write_atomically(path, render_prompt_set(prompt_set, path))
+
+
+def _plain(prompt_set: PromptSet) -> dict[str, Any]:
+    origin = prompt_set.provenance
+    provenance: dict[str, Any] = {key: getattr(origin, key) for key in _PROVENANCE_KEYS}
+    if origin.generation is not None:
+        generation = {key: getattr(origin.generation, key) for key in _GENERATION_KEYS}
+        provenance["generation"] = generation | {
+            "answered_by": list(origin.generation.answered_by),
+            "kept": dict(origin.generation.kept),
+        }
+    prompts = {name: list(texts) for name, texts in prompt_set.prompts.items()}
+    return {"name": prompt_set.name, "provenance": provenance, "prompts": prompts}
+
+
+def _source(entries: dict[str, Entry], path: Path) -> PromptSource:
+    for key, entry in entries.items():
         if key not in _KEYS:
             raise PromptError(f"unknown key {key!r}; known are {', '.join(_KEYS)}", path=path, line=entry.line)
     for key in ("name", "provenance"):
-        if key not in fields:
+        if key not in entries:
             raise PromptError(f"{key!r} is missing", path=path)
-    name = _text(fields["name"].node, path).value
-    return PromptSet(name=name, provenance=_provenance(fields["provenance"], path), prompts=_prompts(fields, path))
+    if ("prompts" in entries) == ("templates" in entries):
+        raise PromptError("exactly one of 'prompts' and 'templates' is needed", path=path)
+    name = nodes.text(entries["name"].node, path).value
+    provenance = _provenance(entries["provenance"], path)
+    given = entries["prompts" if "prompts" in entries else "templates"]
+    classes = nodes.texts(entries["classes"].node, path) if "classes" in entries else None
+    if "templates" in entries:
+        if classes is None:
+            raise PromptError("'templates' needs 'classes'", path=path, line=given.line)
+        by_class = _filled(nodes.texts(given.node, path), classes, path)
+        class_lines = {item.value: item.line for item in classes}
+    else:
+        by_class = {key: nodes.texts(entry.node, path) for key, entry in nodes.mapping(given.node, path).items()}
+        class_lines = {key: entry.line for key, entry in nodes.mapping(given.node, path).items()}
+    return PromptSource(
+        path=path,
+        name=name,
+        provenance=provenance,
+        prompts={key: tuple(item.value for item in items) for key, items in by_class.items()},
+        prompt_lines={key: tuple(item.line for item in items) for key, items in by_class.items()},
+        class_lines=class_lines,
+        line=given.line,
+        declared=None if classes is None else tuple(item.value for item in classes),
+        declared_line=entries["classes"].line if "classes" in entries else None,
+    )
 
 
-def _provenance(entry: _Entry, path: Path) -> Provenance:
-    values = {key: _text(item.node, path).value for key, item in _mapping(entry.node, path).items()}
+def _provenance(entry: Entry, path: Path) -> Provenance:
+    entries = nodes.mapping(entry.node, path)
+    generation = entries.pop("generation", None)
+    values = {key: nodes.text(item.node, path).value for key, item in entries.items()}
     if set(values) != set(_PROVENANCE_KEYS):
         wanted = ", ".join(_PROVENANCE_KEYS)
         raise PromptError(f"'provenance' must have {wanted}, got {', '.join(values)}", path=path, line=entry.line)
-    return Provenance(**values)
+    return Provenance(**values, generation=None if generation is None else _generation(generation, path))
 
 
-def _prompts(fields: dict[str, _Entry], path: Path) -> dict[str, tuple[str, ...]]:
-    if ("prompts" in fields) == ("templates" in fields):
-        raise PromptError("exactly one of 'prompts' and 'templates' is needed", path=path)
-    classes = _texts(fields["classes"].node, path) if "classes" in fields else None
-    if "templates" in fields:
-        if classes is None:
-            raise PromptError("'templates' needs 'classes'", path=path, line=fields["templates"].line)
-        by_class = _filled(_texts(fields["templates"].node, path), classes, path)
-        lines = {item.value: item.line for item in classes}
-    else:
-        entries = _mapping(fields["prompts"].node, path)
-        by_class = {name: _texts(entry.node, path) for name, entry in entries.items()}
-        lines = {name: entry.line for name, entry in entries.items()}
-        if classes is not None:
-            _check_classes(by_class, classes, path, fields["classes"].line)
-    prompts = {name: tuple(item.value for item in items) for name, items in by_class.items()}
-    fault = find_fault(prompts)
-    if fault is not None:
-        line = None
-        if fault.class_name is not None:
-            line = (
-                lines[fault.class_name] if fault.position is None else by_class[fault.class_name][fault.position].line
-            )
-        raise PromptError(fault.message, path=path, line=line)
-    return prompts
+def _generation(entry: Entry, path: Path) -> Generation:
+    entries = nodes.mapping(entry.node, path)
+    if set(entries) != set(_GENERATION_KEYS):
+        wanted, got = ", ".join(_GENERATION_KEYS), ", ".join(entries)
+        raise PromptError(f"'generation' must have {wanted}, got {got}", path=path, line=entry.line)
+    values = {key: item.node for key, item in entries.items()}
+    kept = nodes.mapping(values["kept"], path)
+    return Generation(
+        **{key: nodes.text(values[key], path).value for key in ("model", "endpoint", "system", "instruction")},
+        **{key: nodes.integer(values[key], path) for key in ("asked_per_class", "num_duplicates", "num_surplus")},
+        answered_by=tuple(item.value for item in nodes.texts(values["answered_by"], path)),
+        kept={name: nodes.integer(item.node, path) for name, item in kept.items()},
+        temperature=None if nodes.is_null(values["temperature"]) else nodes.number(values["temperature"], path),
+        seed=None if nodes.is_null(values["seed"]) else nodes.integer(values["seed"], path),
+    )
 
 
-def _filled(templates: list[_Text], classes: list[_Text], path: Path) -> dict[str, list[_Text]]:
+def _filled(templates: list[Text], classes: list[Text], path: Path) -> dict[str, list[Text]]:
     for template in templates:
         if CLASS_SLOT not in template.value:
             raise PromptError(f"template {template.value!r} has no {CLASS_SLOT}", path=path, line=template.line)
-    filled: dict[str, list[_Text]] = {}
+    filled: dict[str, list[Text]] = {}
     for name in classes:
         if name.value in filled:
             raise PromptError(f"class {name.value!r} stands twice", path=path, line=name.line)
-        filled[name.value] = [_Text(t.value.replace(CLASS_SLOT, name.value), t.line) for t in templates]
+        filled[name.value] = [Text(t.value.replace(CLASS_SLOT, name.value), t.line) for t in templates]
     return filled
-
-
-def _check_classes(by_class: dict[str, list[_Text]], classes: list[_Text], path: Path, line: int) -> None:
-    declared = [item.value for item in classes]
-    missing = [name for name in declared if name not in by_class]
-    extra = [name for name in by_class if name not in declared]
-    if missing or extra:
-        parts = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"not declared: {', '.join(extra)}"] * bool(extra)
-        raise PromptError(f"'prompts' and 'classes' differ; {'; '.join(parts)}", path=path, line=line)
-
-
-def _line(node: yaml.Node) -> int:
-    return node.start_mark.line + 1
-
-
-def _mapping(node: yaml.Node, path: Path) -> dict[str, _Entry]:
-    if not isinstance(node, yaml.MappingNode):
-        raise PromptError("expected 'key: value' pairs", path=path, line=_line(node))
-    entries: dict[str, _Entry] = {}
-    for key_node, value_node in node.value:
-        key = _text(key_node, path)
-        # YAML readers keep the last of two equal keys without a word, which would drop a class's prompts.
-        if key.value in entries:
-            raise PromptError(f"{key.value!r} stands twice", path=path, line=key.line)
-        entries[key.value] = _Entry(value_node, key.line)
-    return entries
-
-
-def _texts(node: yaml.Node, path: Path) -> list[_Text]:
-    if not isinstance(node, yaml.SequenceNode):
-        raise PromptError("expected a list", path=path, line=_line(node))
-    return [_text(item, path) for item in node.value]
-
-
-def _text(node: yaml.Node, path: Path) -> _Text:
-    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
-        return _Text("", _line(node))
-    if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:str":
-        raise PromptError("expected text; quote words that YAML takes for something else", path=path, line=_line(node))
-    return _Text(node.value.strip(), _line(node))

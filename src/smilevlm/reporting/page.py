@@ -12,7 +12,7 @@ from smilevlm.reporting.figures import FigureImage, NoFigure
 from smilevlm.reporting.source import Run
 from smilevlm.reporting.table_files import cell_text
 from smilevlm.reporting.tables import Missing, Table, angle_text, fused_interval, interval_method
-from smilevlm.results import Example
+from smilevlm.results import Example, PairingTeacher
 
 _FEWEST_FOLDS_FOR_A_VERDICT = 3
 """Two folds can agree by chance to the last digit, and their interval then has no width."""
@@ -98,6 +98,7 @@ def _provenance(run: Run) -> list[tuple[str, str]]:
         ("Protocol", f"{result.protocol}; one test sample is one {result.level}"),
         ("Folds run", f"{len(result.folds)} of {result.folds[0].num_folds}"),
         ("Pairing", f"{result.pairing_mode}: {result.pairing_name}"),
+        *_teacher_rows(result.pairing_teacher),
         ("Classes", ", ".join(result.classes)),
         ("Views", ", ".join(angle_text(angle) for angle in result.view_angles_deg)),
         ("Seeds", ", ".join(f"{name} {seed}" for name, seed in sorted(result.seeds.items())) or "none recorded"),
@@ -109,6 +110,18 @@ def _provenance(run: Run) -> list[tuple[str, str]]:
         rows.append(("Time", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in run.seconds.items())))
     else:
         rows.append(("Time", "not recorded (no timing.json beside the result file)"))
+    return rows
+
+
+def _teacher_rows(teacher: PairingTeacher | None) -> list[tuple[str, str]]:
+    """Who proposed the prompts, and what became of the proposals."""
+    if teacher is None:
+        return []
+    rows = [("Teacher", f"{teacher.description}, manifest {teacher.manifest_hash}")]
+    for each in teacher.proposals:
+        kept = ", ".join(f"{name} {count} of {each.proposed[name]}" for name, count in each.kept.items())
+        share = sum(each.kept.values()) / each.num_samples
+        rows.append((f"Prompts, fold {each.fold}", f"{100 * share:.0f} % of {each.num_samples} samples have one: {kept}"))
     return rows
 
 

@@ -16,6 +16,7 @@ from smilevlm.results.schema import (
     ExperimentResult,
     FoldResult,
     FoldsSummary,
+    PairingTeacher,
     Spread,
     honest_pairing_name,
 )
@@ -34,12 +35,15 @@ def check_result(result: ExperimentResult, file: str) -> None:
     Raises:
         ResultError: Subjects or samples are in two places, or a number contradicts the counts it is drawn from.
     """
+    teacher = result.pairing_teacher
     try:
-        expected_name = honest_pairing_name(result.pairing_mode, result.pairing_teacher)
+        expected_name = honest_pairing_name(result.pairing_mode, teacher.description if teacher else None)
     except SettingsError as error:
         raise ResultError(f"pairing_teacher: {error}", path=file) from None
     if result.pairing_name != expected_name:
         _fail(file, "pairing_name", f"expected {expected_name!r}, found {result.pairing_name!r}")
+    if teacher:
+        _check_teacher(teacher, result.folds, file)
     _check_folds(result.folds, result.classes, "folds", file)
     _check_summary(result.summary, result.folds, "summary", file)
     tested = {fold.fold: fold.test_subjects for fold in result.folds}
@@ -54,6 +58,22 @@ def check_result(result: ExperimentResult, file: str) -> None:
                 _fail(file, f"{place}.folds[{number}].test_subjects", "a control is tested on the same folds' subjects")
     for index, example in enumerate(result.examples):
         _check_example(example, tested, f"examples[{index}]", file)
+
+
+def _check_teacher(teacher: PairingTeacher, folds: Sequence[FoldResult], file: str) -> None:
+    place = "pairing_teacher.proposals"
+    found, expected = [each.fold for each in teacher.proposals], [fold.fold for fold in folds]
+    if found != expected:
+        _fail(file, place, f"expected one entry per fold, {expected}, found {found}")
+    for index, (each, fold) in enumerate(zip(teacher.proposals, folds, strict=True)):
+        here = f"{place}[{index}]"
+        if each.num_samples != fold.num_train_samples:
+            _fail(file, f"{here}.num_samples", f"{each.num_samples}, but the fold trained on {fold.num_train_samples}")
+        if sum(each.proposed.values()) != each.num_samples:
+            _fail(file, f"{here}.proposed", f"sums to {sum(each.proposed.values())}, expected {each.num_samples}")
+        for name, count in each.kept.items():
+            if count > each.proposed[name]:
+                _fail(file, f"{here}.kept.{name}", f"{count} kept of {each.proposed[name]} proposed")
 
 
 def class_f1(confusion: ConfusionMatrix) -> Float[np.ndarray, " class"]:

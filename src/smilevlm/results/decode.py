@@ -14,9 +14,11 @@ from smilevlm.results.schema import (
     ControlResult,
     Example,
     ExperimentResult,
+    FoldProposals,
     FoldResult,
     FoldsSummary,
     Interval,
+    PairingTeacher,
     Spread,
 )
 
@@ -51,7 +53,7 @@ def decode_result(root: Node) -> ExperimentResult:
         synthetic=f["synthetic"].boolean(),
         pairing_mode=f["pairing_mode"].choice(PAIRING_MODES),
         pairing_name=f["pairing_name"].text(),
-        pairing_teacher=f["pairing_teacher"].optional_text(),
+        pairing_teacher=_teacher(f["pairing_teacher"], classes),
         protocol=f["protocol"].text(),
         level=f["level"].choice(LEVELS),
         classes=classes,
@@ -63,6 +65,29 @@ def decode_result(root: Node) -> ExperimentResult:
         summary=_summary(f["summary"], classes, angles_deg),
         controls=tuple(_control(node, classes, angles_deg) for node in f["controls"].items()),
         examples=tuple(_example(node, classes, angles_deg) for node in examples),
+    )
+
+
+def _teacher(node: Node, classes: tuple[str, ...]) -> PairingTeacher | None:
+    if node.value is None:
+        return None
+    f = node.fields(field.name for field in fields(PairingTeacher))
+    return PairingTeacher(
+        name=f["name"].text(),
+        digest=f["digest"].text(),
+        manifest_hash=f["manifest_hash"].text(),
+        synthetic=f["synthetic"].boolean(),
+        proposals=tuple(_proposals(item, classes) for item in f["proposals"].items()),
+    )
+
+
+def _proposals(node: Node, classes: tuple[str, ...]) -> FoldProposals:
+    f = node.fields(field.name for field in fields(FoldProposals))
+    return FoldProposals(
+        fold=f["fold"].integer(),
+        num_samples=f["num_samples"].integer(1),
+        proposed={name: n.integer() for name, n in f["proposed"].by_class(classes).items()},
+        kept={name: n.integer() for name, n in f["kept"].by_class(classes).items()},
     )
 
 

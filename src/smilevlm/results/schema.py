@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from smilevlm.errors import SettingsError
 
@@ -17,14 +17,15 @@ MAX_EXAMPLES = 24
 Level = Literal["scan", "sequence", "window"]
 """What one test sample is."""
 PairingMode = Literal["class", "pseudo", "generic"]
-"""Where a training sample's prompt comes from."""
+"""Where a training sample's prompt comes from. `class`: drawn from the sample's own class, the paper's practice.
+`pseudo`: from the class that a frozen teacher proposes. `generic`: one class-free prompt for all."""
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % interval."""
 ConfusionMatrix = tuple[tuple[int, ...], ...]
 """Counts; rows are the truth, columns the prediction, both in the order of `ExperimentResult.classes`."""
 
 LEVELS: tuple[Level, ...] = ("scan", "sequence", "window")
-PAIRING_MODES: tuple[PairingMode, ...] = ("class", "pseudo", "generic")
+PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
 
 
 def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
@@ -32,7 +33,7 @@ def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
 
     Args:
         mode: One of `PAIRING_MODES`.
-        teacher: The frozen zero-shot model that gave the pseudo labels; asked for by `pseudo` only.
+        teacher: Description of the frozen zero-shot model that proposed the prompts; asked for by `pseudo` only.
 
     Raises:
         SettingsError: An unknown mode, `pseudo` without a teacher, or a teacher with another mode.
@@ -41,7 +42,7 @@ def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
         raise SettingsError(f"pairing mode {mode!r} is unknown; known are {', '.join(PAIRING_MODES)}")
     if mode == "pseudo":
         if not teacher:
-            raise SettingsError("pairing mode 'pseudo' must name the teacher that gave the pseudo labels")
+            raise SettingsError("pairing mode 'pseudo' must name the teacher that proposed the prompts")
         return f"label-free, teacher {teacher}"
     if teacher is not None:
         raise SettingsError(f"pairing mode {mode!r} has no teacher, {teacher!r} was given")
@@ -166,6 +167,48 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FoldProposals:
+    """What a teacher made of one fold's training samples, whose labels it did not see.
+
+    Attributes:
+        fold: Index from zero; one of the result's folds.
+        num_samples: All training samples of the fold.
+        proposed: Class to how often it was proposed; sums to `num_samples`.
+        kept: Class to how many of these became prompts, the others being too uncertain or too many of their class.
+    """
+
+    fold: int
+    num_samples: int
+    proposed: Mapping[str, int]
+    kept: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairingTeacher:
+    """The frozen model that proposed the prompts.
+
+    Attributes:
+        name: Its folder.
+        digest: sha256 over its weights, prompts and description.
+        manifest_hash: Of the prepared set that it was trained on.
+        synthetic: Whether it was trained on synthetic faces, whose classes are known by construction.
+        proposals: One entry per fold of the result.
+    """
+
+    name: str
+    digest: str
+    manifest_hash: str
+    synthetic: bool
+    proposals: tuple[FoldProposals, ...]
+
+    @property
+    def description(self) -> str:
+        """What `honest_pairing_name` says of it."""
+        faces = "synthetic faces" if self.synthetic else "labelled scans of people"
+        return f"{self.name} ({self.digest[:8]}, trained on {faces})"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExperimentResult:
     """One `results.json`.
 
@@ -174,7 +217,8 @@ class ExperimentResult:
         layout: Name of the data layout that was tested on.
         manifest_hash: Digest of the prepared set's manifest.
         synthetic: Whether the faces were made by a program. Decides what may be said about the numbers.
-        pairing_name: `honest_pairing_name(pairing_mode, pairing_teacher)`, and nothing else.
+        pairing_name: `honest_pairing_name(pairing_mode, pairing_teacher.description)`, and nothing else.
+        pairing_teacher: In pairing `pseudo` only.
         seeds: What the seed is for to the seed, for example `{"folds": 0, "training": 0}`.
         git_commit: None outside a checkout.
     """
@@ -186,7 +230,7 @@ class ExperimentResult:
     synthetic: bool
     pairing_mode: str
     pairing_name: str
-    pairing_teacher: str | None = None
+    pairing_teacher: PairingTeacher | None = None
     protocol: str
     level: str
     classes: tuple[str, ...]

@@ -6,7 +6,7 @@ import functools
 import io
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,9 @@ from smilevlm.synthesis.expressions import by_side, draw_actions, draw_idle
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.occlusions import OCCLUSIONS, surface_front
 from smilevlm.synthesis.people import Person, draw_person
+from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.synthesis.range_camera import RangeCameraSettings, RangeImage, scan_from_front
+from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
 from smilevlm.synthesis.sequences import Slot
 from smilevlm.synthesis.skin import skin_colors
@@ -64,12 +66,14 @@ class BosphorusSettings:
         complete: Also write single facial actions, poses and occlusions, as Bosphorus has them, about 45 scans per
             person; else neutral faces and expressions alone.
         scanner: How the scans differ from the true faces, and how fine they are.
+        population: Which people there are.
     """
 
     num_subjects: int
     seed: int = 0
     complete: bool = True
     scanner: RangeCameraSettings = field(default_factory=RangeCameraSettings)
+    population: Population = field(default=DEFAULT, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_range("num_subjects", self.num_subjects, 1, 999)
@@ -111,7 +115,7 @@ def synthesize_bosphorus(
         "num_recordings": sum(len(plan) for plan in plans),
         "missing": [f"{scan.subject}/{scan.name}" for plan in plans for scan in plan if scan.without],
     }
-    claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
+    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
     parts = [(root / plan[0].subject, (root, number, settings)) for number, plan in enumerate(plans)]
     return write_parts(write_subject, parts, jobs=jobs, progress=progress)
 
@@ -122,7 +126,13 @@ def write_subject(root: Path, number: int, settings: BosphorusSettings) -> None:
     slot = Slot(layout=_LAYOUT, seed=settings.seed, person=number)
     rng = slot.stream("person")
     sex = "F" if rng.uniform() < _FEMALE_SHARE else "M"
-    person = draw_person(rng, sex=sex, shape_changes=model.shape_changes, facial_actions=model.facial_actions)
+    person = draw_person(
+        rng,
+        sex=sex,
+        shape_changes=model.shape_changes,
+        facial_actions=model.facial_actions,
+        population=settings.population,
+    )
     sitter = _Sitter(person=person, colors=skin_colors(rng, person, places))
     plan = plan_subject(number, seed=settings.seed, complete=settings.complete)
     streams = [replace(slot, sequence=scan.key).stream("scan") for scan in plan]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from smilevlm.readers.au_tables import UNKNOWN, AuTable, write_au_table
 from smilevlm.synthesis.action_units import occurs
 from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, subject_names, write_parts
 from smilevlm.synthesis.motion import Motion
+from smilevlm.synthesis.population import DEFAULT, Population
+from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.sequences import (
     MAX_FRAMES,
@@ -48,6 +50,7 @@ class Bp4dSettings:
         num_frames: Frames per task, about: sequences vary by a quarter. BP4D has about a minute at 25 per second.
         texture_width: Of the pictures in pixels; BP4D+ has 1040 x 1392.
         scanner: How the scans differ from the true faces.
+        population: Which people there are.
     """
 
     num_subjects: int
@@ -55,6 +58,7 @@ class Bp4dSettings:
     num_frames: int = 100
     texture_width: int = 260
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=4.0, offset_mm=15.0))
+    population: Population = field(default=DEFAULT, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_settings(
@@ -158,7 +162,7 @@ def synthesize_bp4d(root: Path, settings: Bp4dSettings, *, jobs: int = 1, progre
         "frames_left_out": {s.path: [s.stem(n) for n in s.left_out] for s in sequences if s.left_out},
         "without_material": [f"{s.path}/{s.stem(n)}.mtl" for s in sequences for n in s.without_material],
     }
-    claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
+    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
     parts = [(root / sequence.path, (root, sequence, settings)) for sequence in sequences]
     return write_parts(write_sequence, parts, jobs=jobs, progress=progress)
 
@@ -195,6 +199,7 @@ def _film(sequence: Bp4dSequence, settings: Bp4dSettings) -> Film:
         num_frames=sequence.num_frames,
         frames_per_second=FRAMES_PER_SECOND,
         scanner=settings.scanner,
+        population=settings.population,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from smilevlm.synthesis.data_set import Progress, check_range, check_seed, claim
 from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.people import Person, draw_person
+from smilevlm.synthesis.population import DEFAULT, Population
+from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head
 from smilevlm.synthesis.skin import skin_colors
 from smilevlm.views import ViewSettings, render_normalised
@@ -43,6 +45,7 @@ class Bu3dfeSettings:
         texture_size: Height and width of the texture in pixels.
         complete: Also write the uncropped RAW scan, its pose file and the 2D photograph.
         scanner: How the scans differ from the true faces.
+        population: Which people there are.
     """
 
     num_subjects: int
@@ -51,6 +54,7 @@ class Bu3dfeSettings:
     texture_size: int = 512
     complete: bool = True
     scanner: ScannerSettings = field(default_factory=ScannerSettings)
+    population: Population = field(default=DEFAULT, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_range("num_subjects", self.num_subjects, 1, 9999)
@@ -80,7 +84,7 @@ def synthesize_bu3dfe(root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, pr
     Raises:
         LayoutError: The folder holds faces made with other settings.
     """
-    claim_folder(root, "bu3dfe", asdict(settings))
+    claim_folder(root, "bu3dfe", recorded(settings))
     names = subject_names(settings.num_subjects)
     parts = [(root / name, (root, number, name, settings)) for number, name in enumerate(names)]
     return write_parts(write_subject, parts, jobs=jobs, progress=progress)
@@ -90,7 +94,13 @@ def write_subject(root: Path, number: int, name: str, settings: Bu3dfeSettings) 
     """Write one subject's folder in one piece."""
     model, places = head_model(), anatomy()
     rng = np.random.default_rng([settings.seed, number, 0])
-    person = draw_person(rng, sex=name[0], shape_changes=model.shape_changes, facial_actions=model.facial_actions)
+    person = draw_person(
+        rng,
+        sex=name[0],
+        shape_changes=model.shape_changes,
+        facial_actions=model.facial_actions,
+        population=settings.population,
+    )
     colors = skin_colors(rng, person, places)
     poses = [(NEUTRAL, 0), *((e, level) for e in BASIC_EXPRESSIONS for level in settings.levels)]
     streams = [np.random.default_rng([settings.seed, number, 1, _pose_key(*pose)]) for pose in poses]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from smilevlm.readers import write_bnd, write_bu4dfe_vrml
 from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, subject_names, write_parts
 from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
+from smilevlm.synthesis.population import DEFAULT, Population
+from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.scanner import Scan
 from smilevlm.synthesis.sequences import (
@@ -56,6 +58,7 @@ class Bu4dfeSettings:
         texture_width: Of the pictures in pixels; BU-4DFE has 1040 x 1329.
         landmarks: Also write the tree of landmark files that is distributed beside the data set.
         scanner: How the scans differ from the true faces.
+        population: Which people there are.
     """
 
     num_subjects: int
@@ -64,6 +67,7 @@ class Bu4dfeSettings:
     texture_width: int = 260
     landmarks: bool = True
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=3.0, offset_mm=12.0))
+    population: Population = field(default=DEFAULT, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_settings(
@@ -154,7 +158,7 @@ def synthesize_bu4dfe(root: Path, settings: Bu4dfeSettings, *, jobs: int = 1, pr
         "frames_left_out": {s.path: list(s.left_out) for s in sequences if s.left_out},
         "without_texture": [f"{s.path}/{n:03d}.jpg" for s in sequences for n in s.without_texture],
     }
-    claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
+    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
     (root / _VIEWER_FOLDER).mkdir(exist_ok=True)
     (root / _VIEWER_FOLDER / "readme.txt").write_text(_VIEWER_TEXT, newline="\n")
     parts = [(root / sequence.path, (root, sequence, settings)) for sequence in sequences]
@@ -195,6 +199,7 @@ def _film(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> Film:
         num_frames=sequence.num_frames,
         frames_per_second=FRAMES_PER_SECOND,
         scanner=settings.scanner,
+        population=settings.population,
     )
 
 

@@ -7,7 +7,7 @@ counts onset, apex and offset.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from smilevlm.readers.workbooks import CellValue, write_workbook
 from smilevlm.synthesis.action_units import ACTION_UNITS
 from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, write_parts
 from smilevlm.synthesis.micro import MicroExpression, draw_micro_expression, micro_motion
+from smilevlm.synthesis.population import DEFAULT, Population
+from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.sequences import (
     Film,
@@ -59,6 +61,7 @@ class FourdmeSettings:
         clips_per_subject: Micro-expressions of each; 4DME has 267 in all.
         texture_width: Of the pictures in pixels; 4DME has 1200 x 1600.
         scanner: How the scans differ from the true faces.
+        population: Which people there are.
     """
 
     num_subjects: int
@@ -66,6 +69,7 @@ class FourdmeSettings:
     clips_per_subject: int = 4
     texture_width: int = 240
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=2.0, offset_mm=10.0))
+    population: Population = field(default=DEFAULT, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_settings(num_subjects=self.num_subjects, seed=self.seed, texture_width=self.texture_width)
@@ -144,7 +148,7 @@ def synthesize_4dme(root: Path, settings: FourdmeSettings, *, jobs: int = 1, pro
     """
     clips = plan_4dme(settings)
     contents = {"num_subjects": settings.num_subjects, "num_recordings": len(clips), "missing": []}
-    claim_folder(root, _LAYOUT, asdict(settings), contents=contents)
+    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
     _write_workbooks(root, clips, settings.seed)
     parts = [(root / clip.path, (root, clip, settings)) for clip in clips]
     return write_parts(write_clip, parts, jobs=jobs, progress=progress)
@@ -169,6 +173,7 @@ def _film(clip: FourdmeClip, settings: FourdmeSettings) -> Film:
         num_frames=clip.micro.num_frames,
         frames_per_second=FRAMES_PER_SECOND,
         scanner=settings.scanner,
+        population=settings.population,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smilevlm.synthesis.population import DEFAULT, Population
+
 _ETHNICITY_CODES: tuple[tuple[str, tuple[float, float, float]], ...] = (
     # BU-3DFE's code, then the mean share of anny's african, asian and caucasian shapes
     ("WH", (0.05, 0.05, 0.9)),
@@ -16,7 +18,6 @@ _ETHNICITY_CODES: tuple[tuple[str, tuple[float, float, float]], ...] = (
     ("AM", (0.3, 0.1, 0.6)),
     ("LA", (0.2, 0.4, 0.4)),
 )
-_ETHNICITY_SHARES = (0.51, 0.24, 0.09, 0.06, 0.04, 0.06)
 _SKIN_RGB: Mapping[str, tuple[float, float, float]] = {
     "WH": (225, 184, 162), "AE": (222, 184, 150), "BL": (118, 80, 62),
     "IN": (160, 116, 88), "AM": (196, 152, 122), "LA": (190, 144, 114),
@@ -104,7 +105,12 @@ def draw_tempo(rng: np.random.Generator, facial_actions: tuple[str, ...]) -> Tem
 
 
 def draw_person(
-    rng: np.random.Generator, *, sex: str, shape_changes: tuple[str, ...], facial_actions: tuple[str, ...]
+    rng: np.random.Generator,
+    *,
+    sex: str,
+    shape_changes: tuple[str, ...],
+    facial_actions: tuple[str, ...],
+    population: Population = DEFAULT,
 ) -> Person:
     """Draw one person.
 
@@ -113,13 +119,15 @@ def draw_person(
         sex: `F` or `M`.
         shape_changes: Names of the local changes; `l-` and `r-` pairs move mostly together.
         facial_actions: Names of the actions; `Left` and `Right` pairs share a habit.
+        population: Which people there are.
     """
-    code, mean_shares = _ETHNICITY_CODES[rng.choice(len(_ETHNICITY_CODES), p=_ETHNICITY_SHARES)]
+    rng = population.own_stream(rng)
+    code, mean_shares = _ETHNICITY_CODES[rng.choice(len(_ETHNICITY_CODES), p=population.ethnicity_shares)]
     african, asian, caucasian = rng.dirichlet(np.array(mean_shares) * 8 + 0.05)
     phenotype = {
         "gender": float(np.clip(rng.normal(0.12 if sex == "F" else 0.88, 0.12), 0, 1)),
         # 2/3 is anny's young adult, 1 its oldest; BU-3DFE's people are 18 to 70.
-        "age": float(rng.uniform(0.6, 0.92)),
+        "age": float(rng.uniform(*population.ages)),
         "muscle": float(rng.uniform(0.3, 0.7)),
         "weight": float(rng.beta(2.5, 2.5)),
         "height": float(rng.uniform(0.35, 0.65)),
@@ -130,31 +138,35 @@ def draw_person(
     }
     skin = np.array(_SKIN_RGB[code]) * rng.normal(1, 0.06) + rng.normal(0, 3, 3)
     pair_stems = sorted({action_stem(name) for name in facial_actions})
+    usual = population.habits(pair_stems)
     return Person(
         sex=sex,
         ethnicity=code,
         phenotype=phenotype,
-        shape=_draw_shape(rng, shape_changes),
+        shape=_draw_shape(rng, population, shape_changes),
         size=float(np.clip(rng.normal(1.0, 0.035), 0.9, 1.1)),
         skin_rgb=(float(skin[0]), float(skin[1]), float(skin[2])),
         lip_redness=float(rng.uniform(0.2, 0.9 if sex == "F" else 0.55)),
         brow_darkness=float(rng.uniform(0.3, 0.9)),
         stubble=float(rng.uniform(0, 0.5)) if sex == "M" else 0.0,
-        habits={stem: float(np.exp(rng.normal(0, 0.16))) for stem in pair_stems},
-        lean={stem: float(np.clip(rng.normal(0, 0.25), -0.6, 0.6)) for stem in pair_stems},
+        habits={
+            stem: usual[stem] * float(np.exp(rng.normal(0, 0.16 * population.habit_spread))) for stem in pair_stems
+        },
+        lean={stem: population.asymmetry * float(np.clip(rng.normal(0, 0.25), -0.6, 0.6)) for stem in pair_stems},
         preferences={stem: float(rng.uniform()) for stem in pair_stems},
     )
 
 
-def _draw_shape(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, float]:
+def _draw_shape(rng: np.random.Generator, population: Population, names: tuple[str, ...]) -> dict[str, float]:
     shape: dict[str, float] = {}
     for name in names:
         bare = name[2:] if name[:2] in ("l-", "r-") else name
         spread = _EXPRESSIVE_SHAPE_SPREAD if bare in _EXPRESSIVE_SHAPES else _SHAPE_SPREAD
-        own = float(np.clip(rng.normal(0, spread), -0.9, 0.9))
+        own = float(np.clip(rng.normal(0, spread * population.shape_spread), -0.9, 0.9))
         twin = shape.get(("l-" if name.startswith("r-") else "r-") + bare)
         shape[name] = own if twin is None else float(0.93 * twin + 0.2 * own)
-    return shape
+    mean = population.mean_shape(names)
+    return {name: value + mean[name] for name, value in shape.items()}
 
 
 def action_stem(action: str) -> str:

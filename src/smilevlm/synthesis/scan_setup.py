@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from smilevlm.errors import SettingsError
+from smilevlm.synthesis.record import LATER
 
 HALF_ARC_MM = 160.0
 TOP_MM, BOTTOM_MM = 125.0, -130.0
@@ -29,6 +30,8 @@ class ScannerSettings:
         quad_share: Share of grid cells left as quads.
         pose_deg: Standard deviation of yaw and pitch; roll has half of it.
         offset_mm: Standard deviation of the head's place in front of the scanner.
+        hole_size: Factor on the size of the holes.
+        crop_share: How much of the face is kept, as a factor on the crop's axes.
     """
 
     num_vertices: int = 8000
@@ -38,12 +41,16 @@ class ScannerSettings:
     quad_share: float = 0.04
     pose_deg: float = 5.0
     offset_mm: float = 15.0
+    hole_size: float = field(default=1.0, metadata=LATER)
+    crop_share: float = field(default=1.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         if not 500 <= self.num_vertices <= 200_000:
             raise SettingsError(f"num_vertices is {self.num_vertices}; expected 500 to 200,000")
         if min(self.noise_mm, self.ripple_mm, self.max_holes, self.quad_share, self.pose_deg, self.offset_mm) < 0:
             raise SettingsError("scanner settings cannot be negative")
+        if not (0 < self.hole_size <= 10 and 0.5 <= self.crop_share <= 1.2):
+            raise SettingsError("scanner.hole_size is expected above 0 to 10, scanner.crop_share 0.5 to 1.2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +152,8 @@ def draw_scan(
     pitch = pitch_for(settings.num_vertices) * rng.uniform(0.88, 1.14)
     # Most scanners bridge a few millimetres; some see right into the mouth.
     bridge = rng.uniform(2.5, 8.0) if rng.uniform() < 0.75 else 2.5
-    crop = _draw_crop(rng) if cropped else None
-    holes = tuple(draw_hole(rng) for _ in range(int(rng.integers(0, settings.max_holes + 1))))
+    crop = _draw_crop(rng, settings.crop_share) if cropped else None
+    holes = tuple(draw_hole(rng, settings.hole_size) for _ in range(int(rng.integers(0, settings.max_holes + 1))))
     shape = _grid_shape(pitch)
     jitter = _draw_jitter(rng, shape)
     noise_mm = settings.noise_mm * rng.uniform(0.5, 1.6)
@@ -183,17 +190,17 @@ def _grid_shape(pitch_mm: float) -> tuple[int, int]:
     return int((TOP_MM - BOTTOM_MM) / pitch_mm), int(2 * HALF_ARC_MM / pitch_mm)
 
 
-def _draw_crop(rng: np.random.Generator) -> Crop:
+def _draw_crop(rng: np.random.Generator, share: float) -> Crop:
     centre_y, half_arc, up, down = rng.uniform(-6, 6), rng.uniform(94, 120), rng.uniform(80, 108), rng.uniform(100, 120)
     waves = tuple((rng.normal(0, 0.02), rng.uniform(0, 2 * np.pi)) for _ in range(_FIRST_RIM_WAVE, 12))
-    return Crop(centre_y=centre_y, half_arc=half_arc, up=up, down=down, waves=waves)
+    return Crop(centre_y=centre_y, half_arc=share * half_arc, up=share * up, down=share * down, waves=waves)
 
 
-def draw_hole(rng: np.random.Generator) -> Ellipse:
-    """A small ellipse anywhere on the face: hair, highlights, nostrils."""
+def draw_hole(rng: np.random.Generator, size: float) -> Ellipse:
+    """A small ellipse anywhere on the face: hair, highlights, nostrils; `size` is a factor on its axes."""
     centre = rng.uniform(-70, 70), rng.uniform(-75, 70)
     first, second = rng.uniform(1.0, 5.0, 2).tolist()
-    return Ellipse(centre=centre, radii=(first, second))
+    return Ellipse(centre=centre, radii=(size * first, size * second))
 
 
 def _draw_jitter(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

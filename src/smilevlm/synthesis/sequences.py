@@ -19,6 +19,7 @@ from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.motion import Motion, Stage
 from smilevlm.synthesis.people import Person, Tempo, draw_person, draw_tempo
 from smilevlm.synthesis.photograph import Portrait
+from smilevlm.synthesis.population import Population
 from smilevlm.synthesis.scan_setup import ScannerSettings, draw_grain
 from smilevlm.synthesis.scanner import Scan, observe
 from smilevlm.synthesis.skin import skin_colors
@@ -75,12 +76,18 @@ class Performer:
     nose_mm: Float32[np.ndarray, " 3"]
 
 
-def draw_performer(slot: Slot, sex: str) -> Performer:
-    """Draw one performer; the same in every sequence."""
+def draw_performer(slot: Slot, sex: str, population: Population) -> Performer:
+    """Draw one performer of a population; the same in every sequence."""
     model, places = head_model(), anatomy()
     alone = replace(slot, sequence=0)
     rng = alone.stream("person")
-    person = draw_person(rng, sex=sex, shape_changes=model.shape_changes, facial_actions=model.facial_actions)
+    person = draw_person(
+        rng,
+        sex=sex,
+        shape_changes=model.shape_changes,
+        facial_actions=model.facial_actions,
+        population=population,
+    )
     neutral = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=[{}])[0]
     return Performer(
         person=person,
@@ -153,6 +160,7 @@ def prepare_film(
     num_frames: int,
     frames_per_second: float,
     scanner: ScannerSettings,
+    population: Population,
 ) -> Film:
     """Bring performer, motion and scanner together.
 
@@ -163,8 +171,9 @@ def prepare_film(
         num_frames: Frames of the sequence.
         frames_per_second: Of the sequence.
         scanner: How bad the scanner is.
+        population: Which people there are.
     """
-    performer = draw_performer(slot, sex)
+    performer = draw_performer(slot, sex, population)
     stage = Stage(
         person=performer.person,
         tempo=performer.tempo,

@@ -103,7 +103,7 @@ def draw_take(rng: np.random.Generator, settings: ScannerSettings) -> Take:
     setup, _, _ = draw_scan(rng, settings)
     assert setup.crop is not None
     # More holes than one scan has, since each is closed for part of the time.
-    holes = tuple(draw_hole(rng) for _ in range(int(rng.integers(0, 2 * settings.max_holes + 1))))
+    holes = tuple(draw_hole(rng, settings.hole_size) for _ in range(int(rng.integers(0, 2 * settings.max_holes + 1))))
     yaw, pitch, roll = (np.clip(rng.normal(size=3), -2.5, 2.5) * settings.pose_deg * (1, 1, 0.5)).tolist()
     # Heads sit below and behind the origin of the scanner's frame.
     offset = rng.normal(0, settings.offset_mm, 3) + np.array([10.0, 5.0, -80.0])

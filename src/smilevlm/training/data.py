@@ -1,44 +1,89 @@
-"""Training batches: images in memory, prompts drawn anew for every epoch."""
+"""Training and validation batches: images in memory, prompts drawn anew for every epoch, a share for every process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from torch.utils.data import DataLoader, IterableDataset
 
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import PairingMode, PromptSet, sample_prompts
-from smilevlm.training.task import Batch
+
+_VALIDATION = 1
+"""Apart from the epochs of training, whose streams are numbered by epoch alone."""
+
+
+class Batch(NamedTuple):
+    """This process's rows of a global batch.
+
+    Args:
+        images: uint8 RGB.
+        prompts: Row of the prompt table, -1 for a sample without a prompt.
+        truth: Index of the class, -1 in training, which is not told.
+        total: Rows of the global batch.
+        start: First of its rows that this process has.
+    """
+
+    images: UInt8[torch.Tensor, "batch view 3 height width"]
+    prompts: Int64[torch.Tensor, " batch"]
+    truth: Int64[torch.Tensor, " batch"]
+    total: int
+    start: int
+
+    @property
+    def rows(self) -> slice:
+        """Where this process's rows stand in the global batch."""
+        return slice(self.start, self.start + len(self.images))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Which process this is of how many."""
+
+    rank: int = 0
+    num_processes: int = 1
+
+    def of(self, total: int) -> slice:
+        """This process's rows: neighbours, as many as the other processes have, or one more."""
+        each, more = divmod(total, self.num_processes)
+        start = self.rank * each + min(self.rank, more)
+        return slice(start, start + each + (self.rank < more))
 
 
 class PromptedBatches(IterableDataset[Batch]):
-    """Shuffled batches of (images, prompt rows).
+    """Shuffled batches of images and prompts.
 
-    An epoch's order and prompts follow from the seed and its number alone, so that it can be repeated.
+    An epoch's order and prompts follow from the seed and its number alone, so that it can be repeated, by every process
+    for itself.
 
     Args:
         images: All training samples.
-        classes: Of each sample; only their prompts reach the loss.
+        classes: That each sample's prompt is drawn from, None for no prompt; they reach the loss in no other way.
         prompt_set: Where prompts are drawn from.
         pairing: How a sample gets its prompt.
-        batch_size: Samples per batch; an incomplete last batch is left out, since correlations depend on the size.
+        batch_size: Samples per global batch; an incomplete last batch is left out, since correlations depend on the
+            size.
         seed: Of order and prompts.
         epoch: Tells the number of the epoch about to begin.
+        share: Which rows of each batch are wanted.
     """
 
     def __init__(
         self,
         *,
         images: UInt8[torch.Tensor, "sample view 3 height width"],
-        classes: Sequence[str],
+        classes: Sequence[str | None],
         prompt_set: PromptSet,
         pairing: PairingMode,
         batch_size: int,
         seed: int,
         epoch: Callable[[], int],
+        share: Share | None = None,
     ) -> None:
         if len(images) < batch_size:
             raise SettingsError(f"{len(images)} training samples do not fill one batch of {batch_size}")
@@ -49,6 +94,7 @@ class PromptedBatches(IterableDataset[Batch]):
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = epoch
+        self._share = share or Share()
 
     def __len__(self) -> int:
         return len(self._images) // self._batch_size
@@ -57,14 +103,65 @@ class PromptedBatches(IterableDataset[Batch]):
         generator = np.random.default_rng([self._seed, self._epoch()])
         order = generator.permutation(len(self._images))
         prompts = sample_prompts(self._classes, self._prompt_set, mode=self._pairing, generator=generator)
-        for start in range(0, len(self) * self._batch_size, self._batch_size):
-            chosen = torch.from_numpy(order[start : start + self._batch_size])
-            yield self._images[chosen], torch.from_numpy(prompts)[chosen]
+        rows = self._share.of(self._batch_size)
+        for first in range(0, len(self) * self._batch_size, self._batch_size):
+            chosen = torch.from_numpy(order[first + rows.start : first + rows.stop])
+            unknown = torch.full((len(chosen),), -1)
+            yield Batch(self._images[chosen], torch.from_numpy(prompts)[chosen], unknown, self._batch_size, rows.start)
 
 
-def as_loader(batches: PromptedBatches) -> DataLoader[Batch]:
+class ValidationBatches(IterableDataset[Batch]):
+    """The held-back samples in one fixed order, with one fixed prompt each.
+
+    Args:
+        images: All validation samples.
+        truth: Index of each one's class.
+        classes: That each sample's prompt is drawn from, None for no prompt.
+        prompt_set: Where prompts are drawn from.
+        pairing: How a sample gets its prompt.
+        batch_size: Most samples in a global batch; all batches are of about one size.
+        seed: Of order and prompts.
+        share: Which rows of each batch are wanted.
+
+    Raises:
+        SettingsError: Fewer than two samples.
+    """
+
+    def __init__(
+        self,
+        *,
+        images: UInt8[torch.Tensor, "sample view 3 height width"],
+        truth: Sequence[int],
+        classes: Sequence[str | None],
+        prompt_set: PromptSet,
+        pairing: PairingMode,
+        batch_size: int,
+        seed: int,
+        share: Share | None = None,
+    ) -> None:
+        if len(images) < 2:
+            raise SettingsError(f"{len(images)} validation samples; at least two are needed: raise validation.share")
+        generator = np.random.default_rng([seed, 0, _VALIDATION])
+        num_batches = -(-len(images) // batch_size)
+        self._batches = np.array_split(generator.permutation(len(images)), num_batches)
+        self._prompts = torch.from_numpy(sample_prompts(classes, prompt_set, mode=pairing, generator=generator))
+        self._images = images
+        self._truth = torch.tensor(truth, dtype=torch.int64)
+        self._share = share or Share()
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for chosen in self._batches:
+            rows = self._share.of(len(chosen))
+            own = torch.from_numpy(chosen[rows])
+            yield Batch(self._images[own], self._prompts[own], self._truth[own], len(chosen), rows.start)
+
+
+def as_loader(batches: IterableDataset[Batch], *, pin_memory: bool = False) -> DataLoader[Batch]:
     """The batches as Lightning wants them; they are batches already and lie in memory."""
-    return DataLoader(batches, batch_size=None)
+    return DataLoader(batches, batch_size=None, pin_memory=pin_memory)
 
 
 def to_channels_first(

@@ -23,15 +23,14 @@ from smilevlm.results import (
 )
 from smilevlm.results.schema import Level
 from smilevlm.store import PreparedSet
-from smilevlm.training.fold import METRICS_NAME, check_store, read_split
+from smilevlm.training.fold import check_store, read_split
+from smilevlm.training.names import EXAMPLES_NAME, METRICS_NAME, PROPOSALS_NAME, RESULTS_NAME, TIMING_NAME
+from smilevlm.training.pseudo import read_pairing_teacher
 from smilevlm.training.resolve import config_from
 from smilevlm.training.run import FoldJob, fold_jobs, read_run_config
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import check_folds, refuse_split_leaks, split_fold
 
-RESULTS_NAME = "results.json"
-TIMING_NAME = "timing.json"
-EXAMPLES_NAME = "examples"
 
 
 def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> ExperimentResult:
@@ -63,6 +62,9 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
     trained = {job.fold for job in main}
     control_folds = tuple(_score(config, prepared, run, job) for job in jobs if job.shuffled and job.fold in trained)
     protocol = find_protocol(config.protocol)
+    teacher = None
+    if config.pairing == "pseudo":
+        teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
     result = ExperimentResult(
         recipe=config.name,
         settings=described["settings"],
@@ -70,7 +72,8 @@ def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> Experimen
         manifest_hash=prepared.manifest.content_hash,
         synthetic=prepared.manifest.synthetic,
         pairing_mode=config.pairing,
-        pairing_name=honest_pairing_name(config.pairing),
+        pairing_name=honest_pairing_name(config.pairing, None if teacher is None else teacher.description),
+        pairing_teacher=teacher,
         protocol=protocol.name,
         level=sample_level(config, prepared),
         classes=protocol.classes_of(prepared.samples),
@@ -115,6 +118,7 @@ def _score(config: ExperimentConfig, prepared: PreparedSet, run: Path, job: Fold
         prototypes=recogniser.prototypes,
         view_angles_deg=config.prepare.views.angles_deg,
         train_subjects=split.train_subjects,
+        validation_subjects=split.validation_subjects,
         num_train_samples=len(split.train),
         metrics_csv=(folder / METRICS_NAME).relative_to(run).as_posix(),
         bootstrap_seed=config.seed,

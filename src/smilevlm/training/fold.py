@@ -1,38 +1,30 @@
-"""Train one fold: data, model, Lightning's loop, checkpoint."""
+"""One fold from the store to its folder: split, leak check, training, everything needed to use the model."""
 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
-import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, StoreError
-from smilevlm.evaluation.recogniser import Recogniser, save_recogniser
+from smilevlm.evaluation.recogniser import Recogniser, TrainedOn, save_recogniser
 from smilevlm.files import write_atomically
-from smilevlm.prompts import (
-    CachedTextTower,
-    MiniLmTextTower,
-    embed_prompts,
-    load_prompt_set,
-    pairing_texts,
-    shuffle_classes,
-)
 from smilevlm.store import PreparedSet
+from smilevlm.training.material import Material, load_material
+from smilevlm.training.names import BEST_NAME, FOLD_NAME, PROPOSALS_NAME, STATE_NAME
+from smilevlm.training.parallel import Machine, process_rank, wait_for_all
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import FoldSplit, refuse_split_leaks, split_fold
 
-FOLD_NAME = "fold.json"
-METRICS_NAME = "metrics.csv"
-Report = Callable[[int, int, float], None]
-"""Called after each epoch with (epochs done, epochs in all, loss)."""
+if TYPE_CHECKING:
+    from smilevlm.models import SmileVlm
+    from smilevlm.training.fitting import Report
 
 
 def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
@@ -61,16 +53,20 @@ def train_fold(
     fold: int,
     *,
     shuffled: bool = False,
+    machine: Machine | None = None,
     report: Report | None = None,
 ) -> None:
     """Train one fold and leave its weights, split and logs in `folder`, in one piece.
 
+    Under torchrun every process calls this; the first one writes.
+
     Args:
         config: The recipe.
         store: Prepared views.
-        folder: Made when the fold is complete; logs grow in `<folder>.running` until then.
+        folder: Made when the fold is complete; until then logs and the state to go on from are in `<folder>.running`.
         fold: Index from zero.
         shuffled: The control: samples get the prompts of other samples.
+        machine: Where to train.
         report: Progress.
 
     Raises:
@@ -78,25 +74,110 @@ def train_fold(
         LeakError: A test sample is known from training.
         CheckpointError: The loss became infinite or NaN.
     """
-    import torch
+    from smilevlm.training.fitting import fit
 
-    torch.set_num_threads(config.optimiser.threads)
     prepared = PreparedSet(store)
     check_store(config, prepared)
     split = split_fold(config, prepared, fold)
     refuse_split_leaks(split, prepared)
     running = folder.with_name(f"{folder.name}.running")
-    shutil.rmtree(running, ignore_errors=True)
-    running.mkdir(parents=True)
-    started = time.perf_counter()
-    recogniser = _fit(config, prepared, split, running, shuffled=shuffled, report=report)
-    if not all(bool(p.isfinite().all()) for p in recogniser.model.state_dict().values()):
-        raise CheckpointError(f"fold {fold}: the weights are no longer finite; lower optimiser.learning_rate")
-    save_recogniser(recogniser, running)
-    seconds = time.perf_counter() - started
-    write_atomically(running / FOLD_NAME, json.dumps({**asdict(split), "seconds": seconds}, indent=1) + "\n")
+    if (running / FOLD_NAME).is_file():
+        # Killed between the last file and the new name.
+        _put_in_place(running, folder)
+        return
+    running.mkdir(parents=True, exist_ok=True)
+    clock = _Clock(running)
+    material = load_material(config, prepared, split, shuffled=shuffled)
+    if process_rank() == 0:
+        _keep_proposals(material, running / PROPOSALS_NAME)
+    stream = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
+    model = fit(
+        config, material, running, stream=stream, machine=machine or Machine(), report=clock.before(report)
+    )
+    if process_rank() == 0:
+        _complete(config, prepared, split, material, model, running, clock.seconds())
+        _put_in_place(running, folder)
+    wait_for_all()
+
+
+def _keep_proposals(material: Material, path: Path) -> None:
+    """Write what the teacher proposed, or check that it still proposes what the interrupted training began with.
+
+    Raises:
+        CheckpointError: It proposes other classes.
+    """
+    if material.proposals is None:
+        return
+    proposed = json.dumps(asdict(material.proposals), indent=1) + "\n"
+    if path.is_file() and path.read_text() != proposed:
+        raise CheckpointError(f"{path}: the teacher has changed since this training began; remove {path.parent}")
+    write_atomically(path, proposed)
+
+
+def _put_in_place(running: Path, folder: Path) -> None:
+    leftovers = [running / STATE_NAME, running / BEST_NAME, running / _Clock.NAME, *running.glob(".*.part")]
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     running.replace(folder)
+
+
+def _complete(
+    config: ExperimentConfig,
+    prepared: PreparedSet,
+    split: FoldSplit,
+    material: Material,
+    model: SmileVlm,
+    running: Path,
+    seconds: float,
+) -> None:
+    """Everything that a trained fold has beside its logs."""
+    manifest = prepared.manifest
+    recogniser = Recogniser(
+        model=model,
+        prompts=material.prompts.embeddings,
+        text_digest=material.prompts.text_digest,
+        text_tower=config.text_tower,
+        classes=find_protocol(config.protocol).classes_of(prepared.samples),
+        prepare=config.prepare,
+        temperature=config.score_temperature,
+        synthetic=manifest.synthetic,
+        trained_on=TrainedOn(
+            manifest_hash=manifest.content_hash,
+            subjects=(*split.train_subjects, *split.validation_subjects),
+            layout=manifest.layout,
+            digests=tuple(prepared.samples[i].digest for i in (*split.train, *split.validation)),
+        ),
+    )
+    if not all(bool(p.isfinite().all()) for p in model.state_dict().values()):
+        raise CheckpointError(f"fold {split.fold}: the weights are no longer finite; lower optimiser.learning_rate")
+    save_recogniser(recogniser, running)
+    write_atomically(running / FOLD_NAME, json.dumps({**asdict(split), "seconds": seconds}, indent=1) + "\n")
+
+
+class _Clock:
+    """Seconds spent on a fold, also by runs that were interrupted."""
+
+    NAME = "seconds.txt"
+
+    def __init__(self, running: Path) -> None:
+        self._path = running / self.NAME
+        earlier = self._path.read_text() if self._path.is_file() else "0"
+        self._earlier = float(earlier)
+        self._started = time.perf_counter()
+
+    def seconds(self) -> float:
+        return self._earlier + time.perf_counter() - self._started
+
+    def before(self, report: Report | None) -> Report:
+        """A report that keeps the time as well."""
+
+        def noted(done: int, total: int, loss: float) -> None:
+            write_atomically(self._path, f"{self.seconds()}")
+            if report is not None:
+                report(done, total, loss)
+
+        return noted
 
 
 def read_split(folder: Path) -> tuple[FoldSplit, float]:
@@ -115,102 +196,3 @@ def read_split(folder: Path) -> tuple[FoldSplit, float]:
         raise CheckpointError(f"{folder} is no trained fold; run `smilevlm train` (with --resume) first") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-
-
-def _fit(
-    config: ExperimentConfig,
-    prepared: PreparedSet,
-    split: FoldSplit,
-    folder: Path,
-    *,
-    shuffled: bool,
-    report: Report | None,
-) -> Recogniser:
-    import pytorch_lightning as lightning
-    import torch
-    from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-
-    from smilevlm.losses import JointLoss
-    from smilevlm.models import build_model
-    from smilevlm.training.data import PromptedBatches, as_loader, to_channels_first
-    from smilevlm.training.distortions import Distortions
-    from smilevlm.training.task import SmileVlmTask
-
-    class_names = find_protocol(config.protocol).classes_of(prepared.samples)
-    prompt_set = load_prompt_set(config.prompt_set, classes=class_names)
-    tower = CachedTextTower(MiniLmTextTower())
-    embeddings = embed_prompts(prompt_set, tower)
-    table = embeddings.embed(pairing_texts(prompt_set, config.pairing), tower)
-    classes: Sequence[str] = [prepared.samples[i].expression for i in split.train]
-    if shuffled:
-        classes = shuffle_classes(classes, seed=config.seed)
-    stream = int(np.random.SeedSequence([config.seed, split.fold]).generate_state(1)[0])
-    torch.manual_seed(stream)
-    model = build_model(config.model)
-    views = config.prepare.views
-    task = SmileVlmTask(
-        model=model,
-        loss=JointLoss(config.loss),
-        distortions=Distortions(
-            config.distortions, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
-        ),
-        prompt_table=torch.from_numpy(table),
-        optimiser=config.optimiser,
-        seed=stream,
-    )
-    batches = PromptedBatches(
-        images=to_channels_first(prepared.load_images(split.train)),
-        classes=classes,
-        prompt_set=prompt_set,
-        pairing=config.pairing,
-        batch_size=config.optimiser.batch_size,
-        seed=stream,
-        epoch=lambda: task.current_epoch,
-    )
-    for name in ("pytorch_lightning", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    trainer = lightning.Trainer(
-        max_epochs=config.optimiser.epochs,
-        accelerator="cpu",
-        devices=1,
-        precision="bf16-mixed" if config.optimiser.precision == "bf16" else "32-true",
-        logger=[
-            CSVLogger(folder, name="", version="", flush_logs_every_n_steps=50),
-            TensorBoardLogger(folder, name="", version="tensorboard"),
-        ],
-        log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[_epoch_reporter(report)] if report else [],
-    )
-    with warnings.catch_warnings():
-        # Batches lie in memory: loader workers would only copy them. Lightning advises them all the same.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
-        warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
-        warnings.filterwarnings("ignore", message=".*IterableDataset.*has `__len__`.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-        trainer.fit(task, as_loader(batches))
-    return Recogniser(
-        model=model.eval(),
-        prompts=embeddings,
-        text_digest=tower.digest,
-        classes=class_names,
-        prepare=config.prepare,
-        temperature=config.score_temperature,
-        synthetic=prepared.manifest.synthetic,
-    )
-
-
-def _epoch_reporter(report: Report):  # noqa: ANN202
-    import pytorch_lightning as lightning
-
-    class EpochReporter(lightning.Callback):
-        def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-            del pl_module
-            loss = trainer.callback_metrics.get("loss")
-            value = float("nan") if loss is None else float(loss)
-            report(trainer.current_epoch + 1, trainer.max_epochs or 0, value)
-
-    return EpochReporter()

@@ -2,26 +2,315 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
 
-from smilevlm.errors import SettingsError
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, UInt8
+
+from smilevlm.datasets.folds import first_few
+from smilevlm.errors import CheckpointError, LeakError, PromptError, SettingsError, StoreError
+from smilevlm.evaluation import class_prototypes, predicted_classes, probabilities, zero_shot_scores
+from smilevlm.evaluation.recogniser import Recogniser, load_recogniser, recogniser_digest, short_digests
+from smilevlm.results import FoldProposals, PairingTeacher
+from smilevlm.store import Manifest
+from smilevlm.views import ViewSettings
+
+Balance = Literal["none", "cap", "sinkhorn"]
+_SINKHORN_STEPS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoSettings:
-    """Where prompts come from in pairing `pseudo`.
+    """Where prompts come from in pairing `pseudo`. The defaults are those that did best, see docs/log.md.
 
     Args:
-        teacher: Run folder or fold folder of the model that proposes; needed with pairing `pseudo`.
-        min_confidence: Samples whose most probable class has less than this probability get no prompt; they still take
-            part in the multi-view loss.
-        balance: Let no class have more prompts than its equal share, the most confident samples first.
+        teacher: Run folder (its first fold is used) or fold folder of the model that proposes; needed with pairing
+            `pseudo`.
+        temperature: Of the softmax over the teacher's cosines that confidences come from. Higher than the one it was
+            trained with: on other people's faces it is less often right than it is sure.
+        mirror: Show the teacher each head and its mirror image, and take the mean.
+        balance: `none` takes the teacher's word. `cap` lets no class have more prompts than an equal share of the
+            samples, the most confident first. `sinkhorn` moves the confidences as little as makes all classes equally
+            frequent over the samples, before the most probable one is taken; for sets whose classes are.
+        min_confidence: Samples whose class has less than this probability get no prompt; they still take part in the
+            multi-view loss.
     """
 
     teacher: str | None = None
+    temperature: float = 0.15
+    mirror: bool = True
+    balance: Balance = "sinkhorn"
     min_confidence: float = 0.5
-    balance: bool = True
 
     def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise SettingsError(f"pseudo.temperature is {self.temperature}; expected a positive number")
         if not 0 <= self.min_confidence < 1:
             raise SettingsError(f"pseudo.min_confidence is {self.min_confidence}; expected 0 to below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherIdentity:
+    """Which model proposed.
+
+    Args:
+        name: Run and fold folder.
+        digest: sha256 over its files.
+        manifest_hash: Of the prepared set that it was trained on.
+        synthetic: Whether that set is synthetic.
+    """
+
+    name: str
+    digest: str
+    manifest_hash: str
+    synthetic: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A frozen model that proposes, and which one it is."""
+
+    recogniser: Recogniser
+    identity: TeacherIdentity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedClasses:
+    """What a teacher proposes for samples whose labels it does not see.
+
+    Args:
+        teacher: Which model.
+        classes: Of each sample, None where it gets no prompt.
+        confidence: Probability of each sample's most probable class, after balancing.
+        proposed: How often each class is the most probable.
+        kept: How many of these became prompts.
+    """
+
+    teacher: TeacherIdentity
+    classes: tuple[str | None, ...]
+    confidence: tuple[float, ...]
+    proposed: Mapping[str, int]
+    kept: Mapping[str, int]
+
+
+def load_teacher(
+    settings: PseudoSettings,
+    manifest: Manifest,
+    test_subjects: Sequence[str],
+    *,
+    test_digests: Sequence[str] = (),
+) -> Teacher:
+    """Load the teacher that settings name, and refuse one that does not fit or has seen test subjects.
+
+    Args:
+        settings: Name it.
+        manifest: Of the set that it will see.
+        test_subjects: Of the fold that its proposals are for.
+        test_digests: Of the fold's test samples, so that people are known under other names as well.
+
+    Raises:
+        SettingsError: No teacher is named.
+        CheckpointError: There is no trained model, or it does not say what it was trained on.
+        StoreError: It was trained on views made in another way.
+        LeakError: It was trained on a test subject.
+    """
+    if settings.teacher is None:
+        raise SettingsError("pairing 'pseudo' needs a teacher: set pseudo.teacher to a run folder or a fold folder")
+    given = Path(settings.teacher)
+    if not given.is_dir():
+        raise CheckpointError(f"pseudo.teacher {given} is no folder; expected a run folder or the folder of one fold")
+    trained = sorted(path for path in given.glob("fold_[0-9][0-9]") if path.is_dir())
+    folder = trained[0] if trained else given
+    recogniser = load_recogniser(folder)
+    if recogniser.trained_on is None:
+        raise CheckpointError(
+            f"{folder} does not say whom it was trained on (an older version of smilevlm made it), so it cannot be a "
+            "teacher: test subjects could be among them; train it again"
+        )
+    _refuse_other_views(folder, recogniser, manifest)
+    refuse_known_people(recogniser, manifest, test_subjects, test_digests)
+    resolved = folder.resolve()
+    identity = TeacherIdentity(
+        name=f"{resolved.parent.name}/{resolved.name}",
+        digest=recogniser_digest(folder),
+        manifest_hash=recogniser.trained_on.manifest_hash,
+        synthetic=recogniser.synthetic,
+    )
+    return Teacher(recogniser=recogniser, identity=identity)
+
+
+def refuse_known_people(
+    recogniser: Recogniser, manifest: Manifest, test_subjects: Sequence[str], test_digests: Sequence[str]
+) -> None:
+    """Stop when a model has seen people that are to be tested.
+
+    Looked for are subjects of the same prepared set, subjects of the same name where both sets are scans of people in
+    one data set's layout, and scans of the same bytes under whatever name.
+
+    Raises:
+        LeakError: Lists what was found.
+    """
+    known = recogniser.trained_on
+    assert known is not None
+    same_set = known.manifest_hash == manifest.content_hash
+    of_people = not (recogniser.synthetic or manifest.synthetic)
+    same_data_set = of_people and known.layout == manifest.layout and known.layout != "folder"
+    shared = sorted(set(known.subjects) & set(test_subjects)) if same_set or same_data_set else []
+    if shared:
+        raise LeakError(f"the teacher was trained on test subjects: {first_few(shared)}")
+    if same := set(known.digests) & set(short_digests(test_digests)):
+        raise LeakError(f"the teacher was trained on the scans of {len(same)} test samples, under other names")
+
+
+def propose_classes(
+    teacher: Teacher,
+    images: UInt8[np.ndarray, "sample view height width 3"],
+    class_names: Sequence[str],
+    settings: PseudoSettings,
+) -> ProposedClasses:
+    """Let a teacher propose a class for each sample. Nothing here knows a label.
+
+    Args:
+        teacher: Frozen.
+        images: The samples' views, all of them: balancing looks at the whole set.
+        class_names: The classes of the protocol; the teacher must have prompts of each, and is asked for no other.
+        settings: How its scores become proposals.
+
+    Raises:
+        PromptError: The teacher has no prompt of a class.
+        SettingsError: Mirroring is wanted, but the views have no counterparts.
+    """
+    scores = _scores(teacher.recogniser, images, class_names, settings.mirror)
+    shares = probabilities(scores, settings.temperature)
+    if settings.balance == "sinkhorn":
+        shares = equally_frequent(shares)
+    chosen = predicted_classes(shares)
+    confidence = shares.max(axis=1)
+    kept = confidence >= settings.min_confidence
+    if settings.balance == "cap":
+        kept &= _within_share(chosen, confidence, len(class_names))
+    names = [class_names[int(number)] for number in chosen]
+    return ProposedClasses(
+        teacher=teacher.identity,
+        classes=tuple(name if keep else None for name, keep in zip(names, kept.tolist(), strict=True)),
+        confidence=tuple(confidence.tolist()),
+        proposed=_counts(chosen, class_names),
+        kept=_counts(chosen[kept], class_names),
+    )
+
+
+def equally_frequent(shares: Float64[np.ndarray, "sample class"]) -> Float64[np.ndarray, "sample class"]:
+    """Probabilities, rescaled per class until all classes have the same sum; each row sums to one.
+
+    Source: Sinkhorn and Knopp, Pacific J. Math. 21(2), 1967, in logarithms; as assignment of pseudo labels: Asano et
+    al., Self-labelling via simultaneous clustering and representation learning, ICLR 2020.
+    """
+    from scipy.special import logsumexp
+
+    logs = np.log(np.maximum(shares, np.finfo(np.float64).tiny))
+    for _ in range(_SINKHORN_STEPS):
+        logs -= logsumexp(logs, axis=0, keepdims=True)
+        logs -= logsumexp(logs, axis=1, keepdims=True)
+    return np.exp(logs)
+
+
+def read_pairing_teacher(fold_files: Mapping[int, Path]) -> PairingTeacher:
+    """What result files say of the teacher, from the proposals that each fold was trained on.
+
+    Args:
+        fold_files: The file with a fold's `ProposedClasses` by the fold's number.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or the folds had different teachers.
+    """
+    read = {fold: _read_proposals(path) for fold, path in fold_files.items()}
+    identities = {each.teacher for each in read.values()}
+    if len(identities) != 1:
+        named = ", ".join(sorted(f"{identity.name} {identity.digest[:8]}" for identity in identities))
+        raise CheckpointError(f"the folds of one run had different teachers ({named or 'none'}); train it again")
+    proposals = tuple(
+        FoldProposals(fold=fold, num_samples=len(each.classes), proposed=each.proposed, kept=each.kept)
+        for fold, each in sorted(read.items())
+    )
+    return PairingTeacher(**asdict(identities.pop()), proposals=proposals)
+
+
+def _read_proposals(path: Path) -> ProposedClasses:
+    try:
+        values = json.loads(path.read_text())
+        return ProposedClasses(
+            teacher=TeacherIdentity(**values["teacher"]),
+            classes=tuple(values["classes"]),
+            confidence=tuple(values["confidence"]),
+            proposed=dict(values["proposed"]),
+            kept=dict(values["kept"]),
+        )
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; the fold was not trained with pairing 'pseudo'") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+
+
+def _refuse_other_views(folder: Path, recogniser: Recogniser, manifest: Manifest) -> None:
+    if recogniser.prepare == manifest.settings:
+        return
+    taught, given = asdict(recogniser.prepare), asdict(manifest.settings)
+    differing = [
+        f"{room}.{name} is {given[room][name]!r}, the teacher has {value!r}"
+        for room, values in taught.items()
+        for name, value in values.items()
+        if given[room][name] != value
+    ]
+    raise StoreError(f"teacher {folder} was trained on views made in another way: {'; '.join(differing)}")
+
+
+def _scores(
+    recogniser: Recogniser, images: np.ndarray, class_names: Sequence[str], mirror: bool
+) -> Float64[np.ndarray, "sample class"]:
+    prompts = recogniser.prompts
+    if missing := [name for name in class_names if name not in prompts.classes]:
+        raise PromptError(
+            f"the teacher has no prompts for {', '.join(missing)}; it knows {', '.join(recogniser.classes)}"
+        )
+    rows = [row for row, name in enumerate(prompts.classes) if name in class_names]
+    prototypes = class_prototypes(prompts.centred[rows], [prompts.classes[row] for row in rows], class_names)
+    seen = [images, mirrored(images, recogniser.prepare.views)] if mirror else [images]
+    return np.mean([zero_shot_scores(recogniser.embed(each).z_fused, prototypes) for each in seen], axis=0)
+
+
+def mirrored(
+    images: UInt8[np.ndarray, "sample view height width 3"], views: ViewSettings
+) -> UInt8[np.ndarray, "sample view height width 3"]:
+    """Views of the mirrored heads: each view is the mirror image of the one from the other side.
+
+    Raises:
+        SettingsError: A view has no counterpart.
+    """
+    angles = views.angles_deg
+    if set(angles) != {-angle for angle in angles}:
+        raise SettingsError(f"pseudo.mirror needs view angles symmetric about 0, got {angles}; switch it off")
+    turned = np.ascontiguousarray(images[:, [angles.index(-angle) for angle in angles], :, ::-1])
+    if views.kind == "normals":
+        # The horizontal normal changes its sign; empty pixels are black in every channel and stay so.
+        drawn = turned.any(axis=-1)
+        turned[..., 0] = np.where(drawn, 255 - turned[..., 0], 0)
+    return turned
+
+
+def _within_share(
+    chosen: Int64[np.ndarray, " sample"], confidence: Float64[np.ndarray, " sample"], num_classes: int
+) -> Bool[np.ndarray, " sample"]:
+    limit = -(-len(chosen) // num_classes)
+    within = np.zeros(len(chosen), bool)
+    for number in range(num_classes):
+        of_class = np.flatnonzero(chosen == number)
+        within[of_class[np.argsort(-confidence[of_class], kind="stable")[:limit]]] = True
+    return within
+
+
+def _counts(chosen: Int64[np.ndarray, " sample"], class_names: Sequence[str]) -> dict[str, int]:
+    return dict(zip(class_names, np.bincount(chosen, minlength=len(class_names)).tolist(), strict=True))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 
 from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.models import TOWERS
 from smilevlm.training.settings import ExperimentConfig
 
 _KEY = "experiment"
+_TOWER_KEY = "model.tower_settings."
+_Settings = TypeVar("_Settings")
 
 
 def with_overrides(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
@@ -29,7 +32,7 @@ def with_overrides(config: ExperimentConfig, overrides: Sequence[str]) -> Experi
         if "=" not in item:
             raise SettingsError(f"{item!r} is no override; expected SETTING=VALUE, such as optimiser.epochs=5")
         try:
-            config = _parse(config, f"--{_KEY}.{item}")
+            config = _with_override(config, item)
         except SettingsError as error:
             raise SettingsError(f"override {item!r}: {error}") from None
     return config
@@ -42,7 +45,7 @@ def config_from(values: Mapping[str, Any]) -> ExperimentConfig:
         CheckpointError: A setting is missing, unknown or of the wrong kind.
     """
     try:
-        config = _parse(None, f"--{_KEY}={json.dumps(values)}")
+        config = _parse(ExperimentConfig, None, f"={json.dumps(values)}")
     except SettingsError as error:
         raise CheckpointError(f"the run's settings cannot be read: {error}") from None
     # A setting that is missing must not take today's default: the run may have been trained with another value.
@@ -53,11 +56,25 @@ def config_from(values: Mapping[str, Any]) -> ExperimentConfig:
     return config
 
 
-def _parse(default: ExperimentConfig | None, argument: str) -> ExperimentConfig:
+def _with_override(config: ExperimentConfig, item: str) -> ExperimentConfig:
+    # Each tower has settings of its own kind. Among several kinds jsonargparse would take the first that has the key,
+    # and forget the values that the recipe gives.
+    key, _, value = item.partition("=")
+    model = config.model
+    if key == "model.tower" and value in TOWERS:
+        settings = model.tower_settings if value == model.tower else TOWERS[value].settings()
+        return replace(config, model=replace(model, tower=value, tower_settings=settings))
+    if key.startswith(_TOWER_KEY):
+        settings = _parse(type(model.tower_settings), model.tower_settings, f".{item.removeprefix(_TOWER_KEY)}")
+        return replace(config, model=replace(model, tower_settings=settings))
+    return _parse(ExperimentConfig, config, f".{item}")
+
+
+def _parse(kind: type[_Settings], default: _Settings | None, argument: str) -> _Settings:
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_argument(f"--{_KEY}", type=ExperimentConfig, default=default)
+    parser.add_argument(f"--{_KEY}", type=kind, default=default)
     try:
-        return parser.instantiate(parser.parse_args([argument]))[_KEY]
+        return parser.instantiate(parser.parse_args([f"--{_KEY}{argument}"]))[_KEY]
     except (ArgumentError, TypeError, ValueError) as error:
         raise SettingsError(_last_reason(str(error))) from None
 

@@ -6,21 +6,21 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet
-from smilevlm.training.fold import FOLD_NAME, check_store, train_fold
+from smilevlm.training.fold import check_store, train_fold
+from smilevlm.training.names import CONFIG_NAME, CONTROL_NAME, FOLD_NAME
+from smilevlm.training.parallel import Machine, joined_processes, process_rank, under_launcher
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import check_folds, refuse_split_leaks, split_folds, write_folds
 from smilevlm.version import __version__
 
-CONFIG_NAME = "config.json"
 _KEYS = frozenset({"settings", "manifest_hash", "package_version", "git_commit"})
-CONTROL_NAME = "control_shuffled_prompts"
 Progress = Callable[[str, int, int, float], None]
 """Called with (name of the fold, epochs done, epochs in all, loss)."""
 
@@ -66,17 +66,22 @@ def train_run(
     folds: Sequence[int] | None = None,
     jobs: int = 1,
     resume: bool = False,
+    machine: Machine | None = None,
     progress: Progress | None = None,
 ) -> list[FoldJob]:
     """Train folds that are not trained yet.
+
+    Under torchrun every process calls this, and all of them train each fold together.
 
     Args:
         config: The recipe.
         store: Prepared views.
         run: Folder to write; holds the resolved recipe, versions, and one folder per fold.
         folds: Which; all by default.
-        jobs: Folds trained at the same time, each in a process of its own. Does not change any number.
-        resume: Go on with a run folder that is there; folds that are complete stay.
+        jobs: Folds trained at the same time, each in a process of its own, on GPUs in turn. Does not change any number.
+        resume: Go on with a run folder that is there; folds that are complete stay, one that was interrupted goes on
+            from its last complete epoch, to the same bits.
+        machine: Where to train.
         progress: Called after every epoch.
 
     Returns:
@@ -88,18 +93,21 @@ def train_run(
         LeakError: A test sample of a fold is known from its training samples.
         CheckpointError: The run to go on with is damaged, or its folds are not the recipe's.
     """
-    if (run / CONFIG_NAME).exists() and not resume:
+    if process_rank() == 0 and (run / CONFIG_NAME).exists() and not resume:
         raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
+    machine, progress = machine or Machine(), progress or _silent
     wanted = fold_jobs(config, folds)
     prepared = PreparedSet(store)
     _check_before_claiming(config, prepared, wanted)
-    _claim(config, prepared, run)
+    if process_rank() == 0:
+        _claim(config, prepared, run)
     missing = [job for job in wanted if not job.is_trained(run)]
-    if jobs <= 1 or len(missing) <= 1:
-        for job in missing:
-            _train(config, store, run, job, progress or _silent)
+    if under_launcher() or jobs <= 1 or len(missing) <= 1:
+        with joined_processes(machine):
+            for job in missing:
+                _train(config, store, run, job, machine, progress)
     else:
-        _train_in_parallel(config, store, run, missing, jobs, progress or _silent)
+        _train_in_parallel(config, store, run, missing, jobs, machine, progress)
     return missing
 
 
@@ -121,15 +129,23 @@ def _silent(name: str, done: int, total: int, loss: float) -> None:
     del name, done, total, loss
 
 
-def _train(config: ExperimentConfig, store: Path, run: Path, job: FoldJob, progress: Progress) -> None:
+def _train(
+    config: ExperimentConfig, store: Path, run: Path, job: FoldJob, machine: Machine, progress: Progress
+) -> None:
     def report(done: int, total: int, loss: float) -> None:
         progress(job.name, done, total, loss)
 
-    train_fold(config, store, job.folder(run), job.fold, shuffled=job.shuffled, report=report)
+    train_fold(config, store, job.folder(run), job.fold, shuffled=job.shuffled, machine=machine, report=report)
 
 
 def _train_in_parallel(
-    config: ExperimentConfig, store: Path, run: Path, missing: Sequence[FoldJob], jobs: int, progress: Progress
+    config: ExperimentConfig,
+    store: Path,
+    run: Path,
+    missing: Sequence[FoldJob],
+    jobs: int,
+    machine: Machine,
+    progress: Progress,
 ) -> None:
     import multiprocessing
     import threading
@@ -146,10 +162,22 @@ def _train_in_parallel(
         listener = threading.Thread(target=listen, daemon=True)
         listener.start()
         try:
-            Parallel(n_jobs=jobs)(delayed(_train)(config, store, run, job, _Messenger(messages)) for job in missing)
+            Parallel(n_jobs=jobs)(
+                delayed(_train)(config, store, run, job, _on_device(machine, number), _Messenger(messages))
+                for number, job in enumerate(missing)
+            )
         finally:
             messages.put(None)
             listener.join()
+
+
+def _on_device(machine: Machine, number: int) -> Machine:
+    """The machine with the GPU whose turn it is."""
+    if not machine.on_gpu:
+        return machine
+    import torch
+
+    return replace(machine, device=number % torch.cuda.device_count())
 
 
 class _Messenger:

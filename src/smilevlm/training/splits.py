@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from smilevlm.datasets import find_protocol, protocol_folds, refuse_leaks
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
-from smilevlm.store import PreparedSet
+from smilevlm.store import PreparedSet, Sample
+from smilevlm.training.names import FOLDS_NAME
 from smilevlm.training.settings import ExperimentConfig
 
-FOLDS_NAME = "folds.json"
+_HELD_BACK = 7
+"""Keeps the draw of validation subjects apart from other draws with the same seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +28,17 @@ class FoldSplit:
     Args:
         fold: Index from zero.
         num_folds: Folds of the protocol.
-        train_subjects, test_subjects: Disjoint.
-        train, test: Indices into the prepared set.
+        train_subjects, validation_subjects, test_subjects: Disjoint; there may be no validation subjects.
+        train, validation, test: Indices into the prepared set.
     """
 
     fold: int
     num_folds: int
     train_subjects: tuple[str, ...]
+    validation_subjects: tuple[str, ...]
     test_subjects: tuple[str, ...]
     train: tuple[int, ...]
+    validation: tuple[int, ...]
     test: tuple[int, ...]
 
 
@@ -49,16 +56,42 @@ def split_folds(config: ExperimentConfig, prepared: PreparedSet) -> list[FoldSpl
             f"protocol {config.protocol} has {len(folds)} folds on {prepared.path}; set num_folds={len(folds)}"
         )
     return [
-        FoldSplit(
-            fold=fold,
-            num_folds=len(folds),
-            train_subjects=tuple(sorted({samples[i].subject for i in train})),
-            test_subjects=tuple(sorted({samples[i].subject for i in test})),
-            train=tuple(train.tolist()),
-            test=tuple(test.tolist()),
-        )
+        _fold_split(config, samples, fold, train.tolist(), test.tolist(), len(folds))
         for fold, (train, test) in enumerate(folds)
     ]
+
+
+def _fold_split(
+    config: ExperimentConfig,
+    samples: Sequence[Sample],
+    fold: int,
+    learned_from: list[int],
+    test: list[int],
+    num_folds: int,
+) -> FoldSplit:
+    held_back = _held_back(config, sorted({samples[i].subject for i in learned_from}), fold)
+    train = tuple(i for i in learned_from if samples[i].subject not in held_back)
+    return FoldSplit(
+        fold=fold,
+        num_folds=num_folds,
+        train_subjects=tuple(sorted({samples[i].subject for i in train})),
+        validation_subjects=tuple(sorted(held_back)),
+        test_subjects=tuple(sorted({samples[i].subject for i in test})),
+        train=train,
+        validation=tuple(i for i in learned_from if samples[i].subject in held_back),
+        test=tuple(test),
+    )
+
+
+def _held_back(config: ExperimentConfig, subjects: Sequence[str], fold: int) -> set[str]:
+    """Subjects of the fold's training side that choose the epoch."""
+    if not config.validation.share:
+        return set()
+    count = max(1, round(config.validation.share * len(subjects)))
+    if count >= len(subjects):
+        raise SettingsError(f"validation.share {config.validation.share} leaves none of {len(subjects)} to train on")
+    generator = np.random.default_rng([config.seed, fold, _HELD_BACK])
+    return {subjects[i] for i in generator.choice(len(subjects), count, replace=False)}
 
 
 def split_fold(config: ExperimentConfig, prepared: PreparedSet, fold: int) -> FoldSplit:
@@ -68,10 +101,13 @@ def split_fold(config: ExperimentConfig, prepared: PreparedSet, fold: int) -> Fo
 
 def refuse_split_leaks(split: FoldSplit, prepared: PreparedSet) -> None:
     """Raises:
-    LeakError: A test sample of the split is known from its training samples.
+    LeakError: A test sample of the split is known from its training or validation samples.
     """
-    train, test = ([prepared.samples[i] for i in side] for side in (split.train, split.test))
+    train, validation, test = (
+        [prepared.samples[i] for i in side] for side in (split.train, split.validation, split.test)
+    )
     refuse_leaks(train, test)
+    refuse_leaks(validation, test)
 
 
 def write_folds(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:
@@ -109,8 +145,10 @@ def _described_folds(config: ExperimentConfig, prepared: PreparedSet) -> dict[st
             {
                 "fold": split.fold,
                 "train_subjects": list(split.train_subjects),
+                "validation_subjects": list(split.validation_subjects),
                 "test_subjects": list(split.test_subjects),
                 "train": [samples[index].sample_id for index in split.train],
+                "validation": [samples[index].sample_id for index in split.validation],
                 "test": [samples[index].sample_id for index in split.test],
             }
             for split in splits

@@ -133,10 +133,15 @@ def test_refuses_temperatures(temperature):
         vision_language_alignment(*batch(), temperature=temperature)
 
 
+def test_refuses_a_prompt_without_positives():
+    with pytest.raises(SettingsError, match="a prompt no sample"):
+        vision_language_alignment(*batch(), positives=torch.ones(5, 5, dtype=torch.bool) & (torch.arange(5) > 0))
+
+
 def test_refuses_a_row_without_positives_and_a_mask_of_another_batch():
     with pytest.raises(SettingsError, match="no positive"):
         vision_language_alignment(*batch(), positives=torch.zeros(5, 5, dtype=torch.bool))
-    with pytest.raises(SettingsError, match="global batch"):
+    with pytest.raises(REFUSED):
         vision_language_alignment(*batch(), positives=torch.ones(4, 4, dtype=torch.bool))
 
 

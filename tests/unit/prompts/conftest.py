@@ -15,6 +15,13 @@ class FakeTextTower:
         self.digest = digest
         self.asked: list[str] = []
 
+    @property
+    def token_limit(self) -> int:
+        return 20
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split()) + 2
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         self.asked += texts
         rows = np.zeros((len(texts), self.dim), np.float32)

@@ -7,10 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from smilevlm import results
 from smilevlm.errors import PromptError, SettingsError
 from smilevlm.labels import BASIC_EXPRESSIONS
 from smilevlm.prompts import (
     GENERIC_PROMPT,
+    NO_PROMPT,
     PAIRING_MODES,
     load_prompt_set,
     pairing_texts,
@@ -63,7 +65,27 @@ def test_classes_without_prompts_are_named():
 def test_unknown_mode_is_refused():
     for call in (lambda mode: pairing_texts(NEUTRAL, mode), lambda mode: draw(mode=mode)):
         with pytest.raises((SettingsError, TypeError)):
-            call("pseudo")
+            call("supervised")
+
+
+def test_a_teachers_classes_are_drawn_from_like_the_samples_own():
+    assert pairing_texts(NEUTRAL, "pseudo") == pairing_texts(NEUTRAL, "class")
+    np.testing.assert_array_equal(draw(mode="pseudo"), draw(mode="class"))
+
+
+def test_no_class_no_prompt():
+    gaps = [None if number % 3 == 0 else name for number, name in enumerate(CLASSES)]
+    indices = draw(mode="pseudo", classes=gaps)
+    for index, name in zip(indices.tolist(), gaps, strict=True):
+        assert index == NO_PROMPT if name is None else NEUTRAL.text_classes[index] == name
+    assert NO_PROMPT not in range(len(NEUTRAL.texts))
+    assert draw(mode="pseudo", classes=[None, None]).tolist() == [NO_PROMPT, NO_PROMPT]
+    # One prompt for all needs no class.
+    assert draw(mode="generic", classes=[None, "happy"]).tolist() == [0, 0]
+
+
+def test_the_modes_are_those_of_the_result_file():
+    assert PAIRING_MODES is results.PAIRING_MODES
 
 
 def test_shuffled_control_is_fixed_and_keeps_the_counts():

@@ -5,10 +5,22 @@ from __future__ import annotations
 import pickle
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smilevlm.errors import PromptError
-from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS
-from smilevlm.prompts import PromptSet, Provenance, available_prompt_sets, load_prompt_set
+from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS, SPONTANEOUS_EXPRESSIONS
+from smilevlm.prompts import (
+    Generation,
+    PromptSet,
+    Provenance,
+    available_prompt_sets,
+    find_prompt_file,
+    load_prompt_set,
+    read_prompt_source,
+    write_prompt_file,
+)
 
 TABLE_I = {
     "happy": ("a person smiling happily", "a joyful facial expression", "an expression of delight"),
@@ -51,6 +63,19 @@ def test_set_with_neutral_adds_to_the_table():
     assert prompt_set.prompts["happy"][3:] == ("a joyful smile", "a delighted facial expression")
 
 
+def test_detailed_set_describes_the_six_at_length():
+    prompt_set = load_prompt_set("basic_expressions_detailed")
+    assert prompt_set.classes == BASIC_EXPRESSIONS
+    assert all(8 <= len(texts) <= 10 for texts in prompt_set.prompts.values())
+
+
+def test_spontaneous_set_begins_with_the_table():
+    prompt_set = load_prompt_set("spontaneous_expressions")
+    assert prompt_set.classes == SPONTANEOUS_EXPRESSIONS
+    for name, texts in TABLE_I.items():
+        assert prompt_set.prompts[name][:3] == texts
+
+
 def test_micro_expressions_fill_the_template():
     prompt_set = load_prompt_set("micro_expressions")
     assert prompt_set.classes == MICRO_EXPRESSIONS
@@ -60,11 +85,19 @@ def test_micro_expressions_fill_the_template():
 
 def test_every_set_is_sound_and_named_after_its_file():
     names = available_prompt_sets()
-    assert names == ("basic_expressions", "basic_expressions_neutral", "micro_expressions")
+    assert names == (
+        "basic_expressions",
+        "basic_expressions_detailed",
+        "basic_expressions_neutral",
+        "micro_expressions",
+        "spontaneous_expressions",
+    )
     for name in names:
         prompt_set = load_prompt_set(name)
         assert prompt_set.name == name
-        assert all(vars(prompt_set.provenance).values())
+        origin = prompt_set.provenance
+        assert all((origin.source, origin.date, origin.generated_by))
+        assert origin.generation is None
 
 
 def test_texts_and_their_classes_walk_together():
@@ -169,3 +202,109 @@ def test_no_such_set():
 def test_a_set_made_in_python_is_checked_too(prompts):
     with pytest.raises(PromptError, match="'mine'"):
         PromptSet(name="mine", provenance=PROVENANCE, prompts=prompts)
+
+
+GENERATION = Generation(
+    model="stub",
+    answered_by=("stub-1.2",),
+    endpoint="http://localhost:8000/v1",
+    system="You describe faces: briefly.",
+    instruction='The class is "[CLS]".\nAnswer with JSON: {"[CLS]": ["..."]}',
+    asked_per_class=3,
+    kept={"pain": 2, "no": 1},
+    num_duplicates=1,
+    num_surplus=0,
+    temperature=0.7,
+    seed=5,
+)
+
+
+def generated(**changes) -> PromptSet:
+    generation = Generation(**vars(GENERATION) | changes)
+    provenance = Provenance(source="me", date="2026-11-23", generated_by="stub", generation=generation)
+    prompts = {"pain": ("a face: in pain", "# 'hurt'"), "no": ("yes",)}
+    return PromptSet(name="on", provenance=provenance, prompts=prompts)
+
+
+@pytest.mark.parametrize("changes", [{}, {"temperature": None, "seed": None}, {"temperature": 1.0, "answered_by": ()}])
+def test_a_set_reads_back_as_it_was_written(tmp_path, changes):
+    path = tmp_path / "new" / "folder" / "on.yaml"
+    prompt_set = generated(**changes)
+    write_prompt_file(prompt_set, path)
+    assert load_prompt_set(path) == prompt_set
+    assert yaml.safe_load(path.read_text())["provenance"]["generation"]["seed"] == prompt_set.provenance.generation.seed
+    assert [file.name for file in path.parent.iterdir()] == ["on.yaml"]
+
+
+@pytest.mark.parametrize("name", available_prompt_sets())
+def test_a_set_of_the_package_reads_back_too(tmp_path, name):
+    prompt_set = load_prompt_set(name)
+    write_prompt_file(prompt_set, tmp_path / "copy.yaml")
+    copy = load_prompt_set(tmp_path / "copy.yaml")
+    assert copy == prompt_set
+    assert list(copy.prompts.items()) == list(prompt_set.prompts.items()), "in the same order"
+
+
+WORDS = st.text(min_size=1, max_size=30).filter(lambda text: text == text.strip() and "[cls]" not in text.lower())
+
+
+def without_duplicates(prompts: dict[str, tuple[str, ...]]) -> bool:
+    texts = [" ".join(text.lower().split()) for group in prompts.values() for text in group]
+    return len(set(texts)) == len(texts)
+
+
+@given(
+    prompts=st.dictionaries(WORDS, st.lists(WORDS, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3).filter(
+        without_duplicates
+    )
+)
+def test_any_words_read_back(tmp_path_factory, prompts):
+    path = tmp_path_factory.mktemp("words") / "set.yaml"
+    prompt_set = PromptSet(name="x", provenance=PROVENANCE, prompts=prompts)
+    write_prompt_file(prompt_set, path)
+    assert load_prompt_set(path) == prompt_set
+
+
+@pytest.mark.parametrize("text", [" a face", "a \ud800 face"])
+def test_what_would_not_read_back_is_not_written(tmp_path, text):
+    path = tmp_path / "set.yaml"
+    path.write_text("old")
+    with pytest.raises(PromptError, match="'x' cannot be written"):
+        write_prompt_file(PromptSet(name="x", provenance=PROVENANCE, prompts={"a": (text,)}), path)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["set.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("seed: 5", "seed: five", "whole number"),
+        ("temperature: 0.7", "temperature: warm", "a number"),
+        ("model: stub", "modell: stub", "'generation' must have model, .* got modell"),
+        ("    kept:\n", "    kept: 3\n    x:\n", "must have"),
+        ("pain: 2", "pain: two", "whole number"),
+        ("num_surplus: 0", "num_surplus: 0.5", "whole number"),
+    ],
+)
+def test_a_generation_at_fault_names_the_line(tmp_path, old, new, match):
+    path = tmp_path / "set.yaml"
+    write_prompt_file(generated(), path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(PromptError, match=match) as caught:
+        load_prompt_set(path)
+    assert caught.value.line is not None
+
+
+def test_a_source_knows_the_line_of_every_prompt():
+    for name in available_prompt_sets():
+        source = read_prompt_source(find_prompt_file(name))
+        lines = source.path.read_text().splitlines()
+        assert source.prompt_set() == load_prompt_set(name)
+        for class_name, texts in source.prompts.items():
+            assert class_name in lines[source.line_of(class_name) - 1]
+            for position, text in enumerate(texts):
+                written = lines[source.line_of(class_name, position) - 1].strip()
+                assert written in (f"- {text}", f"- {text}".replace(class_name, "[CLS]"))
+        assert lines[source.line_of(None) - 1] in ("prompts:", "templates:")

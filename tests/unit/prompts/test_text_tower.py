@@ -99,7 +99,7 @@ def test_a_cached_prompt_needs_no_model(minilm, tmp_path):
     expected = CachedTextTower(minilm, tmp_path).encode(["a sad expression"])
     fresh = MiniLmTextTower()
     np.testing.assert_array_equal(CachedTextTower(fresh, tmp_path).encode(["a sad expression"]), expected)
-    assert fresh._loaded is None
+    assert fresh._model is None
 
 
 @pytest.fixture

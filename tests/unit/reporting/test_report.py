@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from fake_results import fake_result, write_companions
+from fake_results import fake_result, taught, write_companions
 from smilevlm.errors import ResultError
 from smilevlm.reporting import write_report
 from smilevlm.reporting.source import load_runs
@@ -108,6 +108,18 @@ def test_pairing_name_beside_each_result(folder):
         rows = list(csv.DictReader((folder / f"out/tables/{table}.csv").read_text().splitlines()))
         assert rows
         assert all(row["pairing"] == "weakly supervised" for row in rows)
+
+
+def test_the_teacher_is_named_beside_each_result(tmp_path):
+    write_results(tmp_path / "results.json", taught(fake_result(control=False, num_examples=0, log=False)))
+    write_report([tmp_path / "results.json"], tmp_path / "out")
+    page = (tmp_path / "out/index.html").read_text()
+    name = "label-free, teacher demo/fold_00 (01234567, trained on synthetic faces)"
+    assert page.count(name) >= 3
+    assert "manifest 5a11" in page
+    assert "67 % of 900 samples have one: happy 100 of 150" in page
+    row = next(csv.DictReader((tmp_path / "out/tables/bu3dfe_subset_1_methods.csv").read_text().splitlines()))
+    assert row["pairing"] == name
 
 
 def test_files_are_there(folder):

@@ -1,11 +1,15 @@
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from fake_results import fake_result
+from fake_results import fake_result, taught
 from smilevlm.errors import ResultError, SettingsError
 from smilevlm.results import honest_pairing_name, read_results, read_timing, write_results, write_timing
+
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,42 @@ def test_one_fold_without_controls_and_examples(tmp_path):
     write_results(tmp_path / "r.json", result)
     assert read_results(tmp_path / "r.json") == result
     assert result.summary.accuracy.interval is None
+
+
+def test_a_teacher_is_kept(result, tmp_path):
+    write_results(tmp_path / "r.json", taught(result))
+    assert read_results(tmp_path / "r.json") == taught(result)
+    found = json.loads((tmp_path / "r.json").read_text())["pairing_teacher"]
+    assert found == json.loads((GOLDEN / "pairing_teacher.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"synthetic": False}, "pairing_name"),
+        ({"digest": ""}, "pairing_teacher.digest"),
+        ({"proposals": []}, "pairing_teacher.proposals"),
+        ({"proposals.0.fold": 1}, "pairing_teacher.proposals"),
+        ({"proposals.0.num_samples": 899}, "pairing_teacher.proposals[0].num_samples"),
+        ({"proposals.1.proposed.happy": 0}, "pairing_teacher.proposals[1].proposed"),
+        ({"proposals.1.kept.happy": 151}, "pairing_teacher.proposals[1].kept.happy"),
+        ({"proposals.1.kept.happy": -1}, "pairing_teacher.proposals[1].kept.happy"),
+        ({"proposals.2.kept": {}}, "pairing_teacher.proposals[2].kept"),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_named(result, tmp_path, change, place):
+    path = tmp_path / "r.json"
+    write_results(path, taught(result))
+    values = json.loads(path.read_text())
+    for where, value in change.items():
+        *way, last = [int(step) if step.isdigit() else step for step in where.split(".")]
+        target = values["pairing_teacher"]
+        for step in way:
+            target = target[step]
+        target[last] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(ResultError, match=rf"r\.json: {re.escape(place)}:"):
+        read_results(path)
 
 
 def test_same_result_same_bytes_and_nothing_left_behind(result, plain, tmp_path):
@@ -67,6 +107,7 @@ TAMPERINGS = [
     ("pairing_mode", "pseudo", "pairing_teacher"),
     ("pairing_name", "label-free", "pairing_name"),
     ("pairing_teacher", "clip", "pairing_teacher"),
+    ("pairing_teacher", {"name": "demo/fold_00"}, "pairing_teacher"),
     ("level", "frame", "level"),
     ("classes", ["happy"], "classes"),
     ("classes.1", "happy", "classes"),
@@ -250,6 +291,11 @@ def test_timing_round_trip(tmp_path):
 def test_honest_names():
     assert honest_pairing_name("class") == "weakly supervised"
     assert honest_pairing_name("pseudo", "clip-vit-b32") == "label-free, teacher clip-vit-b32"
+    assert taught(fake_result()).pairing_name == (
+        "label-free, teacher demo/fold_00 (01234567, trained on synthetic faces)"
+    )
+    of_people = replace(taught(fake_result()).pairing_teacher, synthetic=False)
+    assert of_people.description == "demo/fold_00 (01234567, trained on labelled scans of people)"
     assert honest_pairing_name("generic") == "label-free"
     for mode, teacher in [("supervised", None), ("pseudo", None), ("class", "clip")]:
         with pytest.raises(SettingsError):

@@ -1,0 +1,178 @@
+"""What happens around the steps: the log, the state that a killed run goes on from, the best epoch, progress."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from safetensors.torch import load_file, save
+
+from smilevlm.errors import CheckpointError
+from smilevlm.files import write_atomically
+from smilevlm.training.names import BEST_NAME, STATE_NAME
+from smilevlm.training.task import SmileVlmTask
+
+_ALWAYS = ("epoch", "step", "learning_rate", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy")
+
+
+class StepLog(lightning.Callback):
+    """One line per step in a CSV file, and the same to the loggers; written at the end of every epoch.
+
+    A run that is gone on with drops the lines after the state it goes on from: the file of an interrupted run equals
+    that of an uninterrupted one.
+
+    Args:
+        path: The CSV file.
+        more: Columns beside those that every run has.
+    """
+
+    def __init__(self, path: Path, more: tuple[str, ...] = ()) -> None:
+        self._path = path
+        self._columns = (*_ALWAYS, *more)
+        self._steps: list[tuple[int, int, float, dict[str, torch.Tensor]]] = []
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            kept = [row for row in self._read() if int(row["step"]) < trainer.global_step]
+            write_atomically(self._path, self._as_text(kept, header=True))
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:  # fmt: skip
+        rates = [group["lr"] for group in trainer.optimizers[0].param_groups if group["name"].startswith("new")]
+        self._steps.append((trainer.current_epoch, trainer.global_step - 1, max(rates), outputs))
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Raises:
+        CheckpointError: The loss became infinite or NaN.
+        """
+        rows = [self._row(*step) for step in self._steps]
+        self._steps.clear()
+        for row in rows:
+            loss, step = row["loss_total"], row["step"]
+            if not math.isfinite(loss):
+                raise CheckpointError(
+                    f"the loss is no longer finite at step {step}: {loss}; lower optimiser.learning_rate or set "
+                    "optimiser.clip_norm"
+                )
+        if trainer.is_global_zero:
+            with self._path.open("a", newline="") as file:
+                file.write(self._as_text(rows, header=False))
+            for logger in trainer.loggers:
+                for row in rows:
+                    logger.log_metrics({key: value for key, value in row.items() if key != "step"}, row["step"])
+
+    def _row(self, epoch: int, step: int, rate: float, shown: dict[str, torch.Tensor]) -> dict[str, Any]:
+        return {"epoch": epoch, "step": step, "learning_rate": rate, **{k: float(v) for k, v in shown.items()}}
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self._path.is_file():
+            return []
+        with self._path.open(newline="") as file:
+            # The last line of a killed run may be half a line.
+            return [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+
+    def _as_text(self, rows: list[dict[str, Any]], *, header: bool) -> str:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+
+class KeptState(lightning.Callback):
+    """Everything that a killed run goes on from, at the ends of epochs: weights, optimiser, schedule, counters.
+
+    Args:
+        folder: Where `state.ckpt` lies.
+        every: Epochs between two states.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self._folder = folder
+        self._every = every
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if (trainer.current_epoch + 1) % self._every:
+            return
+        part = self._folder / f".{STATE_NAME}.part"
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(self._folder / STATE_NAME)
+
+
+class BestEpoch(lightning.Callback):
+    """Keeps the weights of the epoch that does best on the validation subjects, and ends training after a while.
+
+    Args:
+        folder: Where `best.safetensors` lies.
+        larger_is_better: For the monitored value.
+        patience: Epochs without a better value after which training ends; None for never.
+    """
+
+    def __init__(self, folder: Path, *, larger_is_better: bool, patience: int | None) -> None:
+        self._path = folder / BEST_NAME
+        self._sign = 1.0 if larger_is_better else -1.0
+        self._patience = patience
+        self.values: list[float] = []
+
+    @property
+    def best_epoch(self) -> int:
+        """Counted from zero; the first of equals."""
+        return max(range(len(self.values)), key=lambda epoch: self._sign * self.values[epoch])
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._end_if_stale(trainer)
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, SmileVlmTask)
+        self.values.append(pl_module.validation_value())
+        latest = len(self.values) - 1
+        if self.best_epoch == latest and trainer.is_global_zero:
+            weights = {name: value.detach().cpu() for name, value in pl_module.kept_model().state_dict().items()}
+            write_atomically(self._path, save({name: value.contiguous() for name, value in weights.items()}))
+        for logger in trainer.loggers:
+            logger.log_metrics({"validation": self.values[-1]}, trainer.global_step)
+        self._end_if_stale(trainer)
+
+    def _end_if_stale(self, trainer: lightning.Trainer) -> None:
+        since = len(self.values) - 1 - self.best_epoch if self.values else 0
+        if self._patience is not None and since >= self._patience:
+            trainer.should_stop = True
+
+    def restore(self, task: SmileVlmTask) -> None:
+        """Give the kept model the weights of the best epoch."""
+        task.kept_model().load_state_dict(load_file(self._path))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"values": self.values}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.values = list(state_dict["values"])
+
+
+class EpochReporter(lightning.Callback):
+    """Tells (epochs done, epochs in all, loss of the last step)."""
+
+    def __init__(self, report: Callable[[int, int, float], None]) -> None:
+        self._report = report
+        self._loss = float("nan")
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:  # fmt: skip
+        if trainer.is_last_batch:
+            self._loss = float(outputs["loss_total"])
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._report(trainer.current_epoch + 1, trainer.max_epochs or 0, self._loss)

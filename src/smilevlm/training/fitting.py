@@ -1,0 +1,222 @@
+"""The training of one fold by Lightning's loop, from its material to the model that is kept."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy
+
+from smilevlm.errors import MissingExtraError
+from smilevlm.evaluation import class_prototypes
+from smilevlm.losses import JointLoss
+from smilevlm.models import SmileVlm, build_model
+from smilevlm.training.callbacks import BestEpoch, EpochReporter, KeptState, StepLog
+from smilevlm.training.data import PromptedBatches, Share, ValidationBatches, as_loader
+from smilevlm.training.distortions import Distortions
+from smilevlm.training.material import Material
+from smilevlm.training.names import METRICS_NAME, STATE_NAME
+from smilevlm.training.parallel import Machine, num_local_processes, num_nodes, process_rank, under_launcher
+from smilevlm.training.settings import ExperimentConfig
+from smilevlm.training.task import SmileVlmTask
+
+Report = Callable[[int, int, float], None]
+"""Called after each epoch with (epochs done, epochs in all, loss)."""
+
+
+def fit(
+    config: ExperimentConfig, material: Material, folder: Path, *, stream: int, machine: Machine, report: Report | None
+) -> SmileVlm:
+    """Train, going on from the state that the folder holds, if any.
+
+    Args:
+        config: The recipe.
+        material: What is trained on.
+        folder: For logs and states.
+        stream: Seed of everything that is drawn in this fold.
+        machine: Where to train.
+        report: Progress; called on the first process alone.
+
+    Returns:
+        The model to keep, in evaluation mode on the CPU: of the last epoch or the best one, its moving average where
+        the recipe has one.
+
+    Raises:
+        CheckpointError: The loss became infinite or NaN.
+        SettingsError: Settings do not fit each other or the machine.
+    """
+    torch.set_num_threads(config.optimiser.threads)
+    task = _task(config, material, stream)
+    share = Share(rank=process_rank(), num_processes=num_local_processes() * num_nodes())
+    batches = PromptedBatches(
+        images=material.training.images,
+        classes=material.training.classes,
+        prompt_set=material.prompts.prompt_set,
+        pairing=config.pairing,
+        batch_size=config.optimiser.batch_size,
+        seed=stream,
+        epoch=lambda: task.current_epoch,
+        share=share,
+    )
+    held_back = _validation_batches(config, material, stream, share)
+    best = BestEpoch(
+        folder,
+        larger_is_better=config.validation.monitor == "accuracy",
+        patience=config.validation.patience,
+    )
+    callbacks: list[lightning.Callback] = [StepLog(folder / METRICS_NAME, _more_columns(config))]
+    callbacks += [best] * (held_back is not None)
+    if report is not None and process_rank() == 0:
+        callbacks.append(EpochReporter(report))
+    callbacks.append(KeptState(folder, machine.checkpoint_every))
+    state = folder / STATE_NAME
+    with _quiet_lightning():
+        trainer = _trainer(config, folder, callbacks, machine)
+        trainer.fit(
+            task,
+            as_loader(batches, pin_memory=machine.on_gpu),
+            None if held_back is None else as_loader(held_back),
+            ckpt_path=state if state.is_file() else None,
+            weights_only=True,
+        )
+    if held_back is not None:
+        best.restore(task)
+    return task.kept_model().cpu().eval()
+
+
+def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlmTask:
+    torch.manual_seed(stream)
+    model = build_model(config.model)
+    if config.optimiser.compile:
+        model.tower.compile()  # pyright: ignore[reportAttributeAccessIssue]
+    views = config.prepare.views
+    embeddings = material.prompts.embeddings
+    prototypes = class_prototypes(embeddings.centred, embeddings.classes, embeddings.class_names)
+    return SmileVlmTask(
+        model=model,
+        loss=JointLoss(config.loss),
+        distortions=Distortions(
+            config.distortions, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
+        ),
+        prompt_table=torch.from_numpy(material.prompts.table),
+        candidates=torch.from_numpy(embeddings.centred),
+        prototypes=torch.from_numpy(prototypes.vectors),
+        optimiser=config.optimiser,
+        validation=config.validation,
+        seed=stream,
+    )
+
+
+def _validation_batches(
+    config: ExperimentConfig, material: Material, stream: int, share: Share
+) -> ValidationBatches | None:
+    if material.validation is None:
+        return None
+    return ValidationBatches(
+        images=material.validation.images,
+        truth=material.validation.truth,
+        classes=material.validation.classes,
+        prompt_set=material.prompts.prompt_set,
+        pairing=config.pairing,
+        batch_size=config.optimiser.batch_size,
+        seed=stream,
+        share=share,
+    )
+
+
+def _more_columns(config: ExperimentConfig) -> tuple[str, ...]:
+    return ("temperature",) * config.loss.learned_temperature + ("gradient_norm",) * (
+        config.optimiser.clip_norm is not None
+    )
+
+
+def _trainer(
+    config: ExperimentConfig, folder: Path, callbacks: list[lightning.Callback], machine: Machine
+) -> lightning.Trainer:
+    together = under_launcher()
+    return lightning.Trainer(
+        max_epochs=config.optimiser.epochs,
+        accelerator="gpu" if machine.on_gpu else "cpu",
+        devices=_devices(machine),
+        num_nodes=num_nodes(),
+        strategy=_GlobalBatchStrategy() if together else "auto",
+        plugins=[TorchElasticEnvironment() if together else LightningEnvironment()],
+        precision="bf16-mixed" if config.optimiser.precision == "bf16" else "32-true",
+        # On a GPU some operations have no form that always gives the same bits; those only warn.
+        deterministic="warn" if machine.on_gpu else False,
+        logger=_loggers(folder, machine) if process_rank() == 0 else False,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+    )
+
+
+def _devices(machine: Machine) -> int | list[int]:
+    if under_launcher():
+        return num_local_processes()
+    return [machine.device] if machine.on_gpu else 1
+
+
+class _GlobalBatchStrategy(DDPStrategy):
+    """Lightning's processes without the wrapper of DistributedDataParallel.
+
+    The task averages the gradients itself after all backward passes of a step: cached gradients have several of them,
+    and those of the projector and of the tower's pieces end at different times.
+    """
+
+    def configure_ddp(self) -> None:
+        module = self.model
+        assert module is not None
+        with torch.no_grad():
+            for tensor in [*module.parameters(), *module.buffers()]:
+                torch.distributed.broadcast(tensor, src=0)
+
+
+def _loggers(folder: Path, machine: Machine) -> list[Logger]:
+    loggers: list[Logger] = [TensorBoardLogger(folder, name="", version="tensorboard")]
+    if machine.tracker != "none":
+        loggers.append(_tracker(machine.tracker, folder))
+    return loggers
+
+
+def _tracker(name: str, folder: Path) -> Logger:
+    from pytorch_lightning import loggers
+
+    run = os.path.join(folder.parent.name, folder.name.removesuffix(".running"))
+    settings: dict[str, tuple[type[Logger], dict[str, Any]]] = {
+        "wandb": (loggers.WandbLogger, {"project": "smilevlm", "name": run, "save_dir": folder}),
+        "mlflow": (loggers.MLFlowLogger, {"experiment_name": "smilevlm", "run_name": run}),
+        "comet": (loggers.CometLogger, {"project": "smilevlm", "name": run}),
+    }
+    kind, options = settings[name]
+    try:
+        return kind(**options)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"tracker {name} is not installed: {error}; install its package, or drop it") from None
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    for name in ("pytorch_lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # Batches lie in memory: loader workers would only copy them. Lightning advises them all the same.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*`validation_step` but have no `val_dataloader`.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+        warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
+        warnings.filterwarnings("ignore", message=".*IterableDataset.*has `__len__`.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+        yield

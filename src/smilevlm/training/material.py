@@ -1,0 +1,149 @@
+"""What one fold is trained on: images, the class that each sample's prompt is drawn from, embedded prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32
+
+from smilevlm.datasets import find_protocol
+from smilevlm.errors import SettingsError
+from smilevlm.prompts import (
+    CachedTextTower,
+    PromptEmbeddings,
+    PromptSet,
+    embed_prompts,
+    load_prompt_set,
+    load_text_tower,
+    pairing_texts,
+    shuffle_classes,
+)
+from smilevlm.store import PreparedSet
+from smilevlm.training.pseudo import ProposedClasses, load_teacher, propose_classes
+from smilevlm.training.settings import ExperimentConfig
+from smilevlm.training.splits import FoldSplit
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import UInt8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Training or validation samples.
+
+    Args:
+        images: All of them, in memory.
+        classes: That each sample's prompt is drawn from; None for a sample without a prompt.
+        truth: Index of each sample's class; empty for training samples, whose loop is not told.
+    """
+
+    images: UInt8[torch.Tensor, "sample view 3 height width"]
+    classes: tuple[str | None, ...]
+    truth: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Everything about words that training needs.
+
+    Args:
+        prompt_set: The protocol's classes of the recipe's prompt set.
+        embeddings: Of all its prompts.
+        table: Embeddings that batches name rows of.
+        text_digest: Of the text tower.
+    """
+
+    prompt_set: PromptSet
+    embeddings: PromptEmbeddings
+    table: Float32[np.ndarray, "prompt dim"]
+    text_digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What one fold is trained on.
+
+    Args:
+        training: The samples that the losses see.
+        validation: Held back to choose the epoch; None where nothing is chosen.
+        prompts: Words.
+        proposals: What the teacher proposed for the training samples, in pairing `pseudo`.
+    """
+
+    training: Samples
+    validation: Samples | None
+    prompts: Prompts
+    proposals: ProposedClasses | None
+
+
+def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompts:
+    """Embed the recipe's prompts for these classes, from the cache where they were embedded before.
+
+    Raises:
+        PromptError: The set lacks a class, or a prompt is too long for the tower.
+        CheckpointError: The text tower cannot be loaded.
+        SettingsError: The model's embedding is of another width than the text tower's.
+    """
+    prompt_set = load_prompt_set(config.prompt_set, classes=class_names)
+    tower = CachedTextTower(load_text_tower(config.text_tower))
+    if tower.dim != config.model.embedding_dim:
+        raise SettingsError(
+            f"model.embedding_dim is {config.model.embedding_dim}, but text tower {config.text_tower} is {tower.dim} "
+            "wide; they must be equal"
+        )
+    embeddings = embed_prompts(prompt_set, tower, centred=config.centre_prompts)
+    table = embeddings.embed(pairing_texts(prompt_set, config.pairing), tower)
+    return Prompts(prompt_set=prompt_set, embeddings=embeddings, table=table, text_digest=tower.digest)
+
+
+def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSplit, *, shuffled: bool) -> Material:
+    """Load what a fold is trained on.
+
+    Args:
+        config: The recipe.
+        prepared: Its store.
+        split: Who is where.
+        shuffled: The control: training samples get the prompts of other samples.
+
+    Raises:
+        LeakError: The teacher of pairing `pseudo` was trained on a test subject.
+        SmileVlmError: As `load_prompts`, and where the teacher does not fit.
+    """
+    class_names = find_protocol(config.protocol).classes_of(prepared.samples)
+    prompts = load_prompts(config, class_names)
+    images, classes, proposals = _paired(config, prepared, split, split.train, class_names)
+    if shuffled:
+        classes = shuffle_classes(classes, seed=config.seed)
+    validation = None
+    if split.validation:
+        held_images, held_classes, _ = _paired(config, prepared, split, split.validation, class_names)
+        truth = tuple(class_names.index(prepared.samples[i].expression) for i in split.validation)
+        validation = Samples(images=held_images, classes=tuple(held_classes), truth=truth)
+    training = Samples(images=images, classes=tuple(classes))
+    return Material(training=training, validation=validation, prompts=prompts, proposals=proposals)
+
+
+def _paired(
+    config: ExperimentConfig,
+    prepared: PreparedSet,
+    split: FoldSplit,
+    chosen: Sequence[int],
+    class_names: Sequence[str],
+) -> tuple[torch.Tensor, Sequence[str | None], ProposedClasses | None]:
+    from smilevlm.training.data import to_channels_first
+
+    images = prepared.load_images(chosen)
+    if config.pairing != "pseudo":
+        return to_channels_first(images), [prepared.samples[i].expression for i in chosen], None
+    teacher = load_teacher(
+        config.pseudo,
+        prepared.manifest,
+        split.test_subjects,
+        test_digests=[prepared.samples[i].digest for i in split.test],
+    )
+    proposals = propose_classes(teacher, images, class_names, config.pseudo)
+    return to_channels_first(images), proposals.classes, proposals

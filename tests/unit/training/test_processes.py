@@ -1,0 +1,74 @@
+"""Folds trained by several processes together: the same weights as by one, up to rounding."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from smilevlm.training.data import Share
+from smilevlm.training.parallel import average_gradients, process_rank, under_launcher
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 5])
+@pytest.mark.parametrize("total", [1, 4, 7, 8])
+def test_shares_are_the_whole_in_order_and_of_about_one_size(num_processes, total):
+    rows = [Share(rank=rank, num_processes=num_processes).of(total) for rank in range(num_processes)]
+    assert [row for part in rows for row in range(total)[part]] == list(range(total))
+    sizes = [part.stop - part.start for part in rows]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_process_alone_is_the_first(monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    # A number that another launcher set is not ours.
+    monkeypatch.setenv("RANK", "3")
+    assert not under_launcher()
+    assert process_rank() == 0
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.tensor([1.0, 2.0])
+    average_gradients([weight])
+    assert weight.grad.tolist() == [1.0, 2.0]
+
+
+def train(store: Path, run: Path, overrides: tuple[str, ...], *options: str) -> subprocess.CompletedProcess[str]:
+    settings = [part for override in overrides for part in ("--set", override)]
+    command = [sys.executable, "-m", "smilevlm", "train", "demo", "--store", str(store), "--out", str(run), "--fold",
+               "0", *settings, *options]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_processes", [2, 4])
+def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, num_processes):
+    overrides = (*tiny_overrides, "optimiser.precision=float32", "optimiser.batch_size=6", "num_control_folds=0",
+                 "validation.share=0.5", "optimiser.ema_decay=0.5")  # fmt: skip
+    alone = train(store_of_four, tmp_path / "alone", overrides)
+    assert alone.returncode == 0, alone.stderr
+    together = train(store_of_four, tmp_path / "together", overrides, "--devices", str(num_processes))
+    assert together.returncode == 0, together.stderr
+    assert together.stdout.count("trained now: fold 0") == 1
+    expected = load_file(tmp_path / "alone/fold_00/model.safetensors")
+    found = load_file(tmp_path / "together/fold_00/model.safetensors")
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        # Adam divides small gradients by their own size, which makes much of their rounding.
+        torch.testing.assert_close(found[name], tensor, rtol=2e-3, atol=2e-4, msg=lambda m, n=name: f"{n}: {m}")
+    log, other = ((tmp_path / run / "fold_00/metrics.csv").read_text().splitlines() for run in ("alone", "together"))
+    assert len(log) == len(other) > 2
+    first, first_together = (dict(zip(lines[0].split(","), lines[1].split(","), strict=True)) for lines in (log, other))
+    assert float(first_together["loss_total"]) == pytest.approx(float(first["loss_total"]), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_an_error_in_several_processes_is_one_line(store_of_four, tiny_overrides, tmp_path):
+    overrides = (*tiny_overrides, "optimiser.learning_rate=1e30", "num_control_folds=0")
+    failed = train(store_of_four, tmp_path / "run", overrides, "--devices", "2")
+    assert failed.returncode == 1
+    assert failed.stderr.count("no longer finite") == 1
+    assert "Traceback" not in failed.stderr

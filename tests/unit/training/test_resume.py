@@ -1,0 +1,129 @@
+"""A training that is interrupted and gone on with ends with the bits of one that was not."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from smilevlm.training.names import STATE_NAME
+from smilevlm.training.run import train_run
+
+# Everything that has a state: dropout-free weights, moving average, best epoch, schedule, learned temperature.
+WITH_STATE = (
+    "optimiser.epochs=4",
+    "optimiser.ema_decay=0.9",
+    "optimiser.clip_norm=1.0",
+    "loss.learned_temperature=true",
+    "validation.share=0.5",
+    "validation.patience=3",
+    "num_control_folds=0",
+)
+
+
+class Killed(Exception):
+    pass
+
+
+def products(run: Path) -> dict[str, bytes]:
+    """Every file of a run that is not a time or an event file of TensorBoard."""
+    return {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and "tensorboard" not in path.parts and path.name != "fold.json"
+    }
+
+
+@pytest.mark.parametrize("more", [(), WITH_STATE], ids=["plain", "everything"])
+@pytest.mark.parametrize("last_epoch", [1, 3])
+def test_interrupted_and_resumed_equals_uninterrupted(store_of_four, make_tiny_config, tmp_path, more, last_epoch):
+    config = make_tiny_config("optimiser.epochs=4", *more)
+    whole, halved = tmp_path / "whole", tmp_path / "halved"
+    train_run(config, store_of_four, whole, folds=[1])
+
+    def interrupt(name: str, done: int, total: int, loss: float) -> None:
+        if done == last_epoch + 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_run(config, store_of_four, halved, folds=[1], progress=interrupt)
+    running = halved / "fold_01.running"
+    assert (running / STATE_NAME).is_file() == (last_epoch > 0)
+    epochs = []
+    train_run(
+        config, store_of_four, halved, folds=[1], resume=True, progress=lambda _n, done, _t, _l: epochs.append(done)
+    )
+    # The interrupted epoch was not yet in the kept state.
+    assert epochs == list(range(last_epoch + 1, 5))[: len(epochs)]
+    assert not running.exists()
+    assert products(halved) == products(whole)
+    assert len(products(whole)) > 4
+
+
+def test_a_state_is_kept_every_so_many_epochs(store_of_four, make_tiny_config, tmp_path):
+    from smilevlm.training.parallel import Machine
+
+    run, seen = tmp_path / "run", {}
+
+    def look(name: str, done: int, total: int, loss: float) -> None:
+        seen[done] = (run / "fold_01.running" / STATE_NAME).is_file()
+
+    config = make_tiny_config("optimiser.epochs=4", "num_control_folds=0")
+    train_run(config, store_of_four, run, folds=[1], machine=Machine(checkpoint_every=2), progress=look)
+    # Progress is told before the state of the same epoch is written.
+    assert seen == {1: False, 2: False, 3: True, 4: True}
+
+
+def test_a_resumed_log_has_each_step_once(store_of_four, make_tiny_config, tmp_path):
+    def interrupt(name: str, done: int, total: int, loss: float) -> None:
+        if done == 2:
+            raise Killed
+
+    config, run = make_tiny_config("optimiser.epochs=3", "num_control_folds=0"), tmp_path / "run"
+    with pytest.raises(Killed):
+        train_run(config, store_of_four, run, folds=[1], progress=interrupt)
+    with (run / "fold_01.running" / "metrics.csv").open("a") as file:
+        file.write("1,7,0.0")
+    train_run(config, store_of_four, run, folds=[1], resume=True)
+    with (run / "fold_01" / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == list(range(len(steps)))
+    assert len(steps) % 3 == 0
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments(store_of_four, make_tiny_config, tiny_overrides, tmp_path):
+    config = make_tiny_config(*WITH_STATE, "optimiser.epochs=12", "validation.patience=12")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train_run(config, store_of_four, whole, folds=[1])
+    overrides = [*tiny_overrides, *WITH_STATE, "optimiser.epochs=12", "validation.patience=12"]
+    settings = [part for override in overrides for part in ("--set", override)]
+    command = [
+        sys.executable, "-m", "smilevlm", "train", "demo", "--store", str(store_of_four), "--out", str(killed),
+        "--fold", "1", "--resume", *settings,
+    ]  # fmt: skip
+    draw = random.Random(5)
+    kills = 0
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        state = killed / "fold_01.running" / STATE_NAME
+        before = state.stat().st_mtime_ns if state.is_file() else 0
+        # Loading takes seconds: wait until training goes on, then strike somewhere inside.
+        while process.poll() is None and (not state.is_file() or state.stat().st_mtime_ns == before):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.4))
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert process.returncode == 0
+    assert kills >= 3
+    assert products(killed) == products(whole)
