@@ -114,7 +114,7 @@ def _fetch(name: str, load: Callable[[], _Loaded]) -> _Loaded:
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    if not Path(name).is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+    if not name or (not Path(name).is_dir() and (name.count("/") != 1 or name[0] in "./~")):
         raise CheckpointError(f"{name}: no such folder, and not a hub id such as openai/clip-vit-base-patch32")
     try:
         with _quiet():

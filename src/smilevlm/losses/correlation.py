@@ -164,9 +164,12 @@ class _Standardize(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
         _refuse_second_derivative()
         (gradient,), (result, inverse) = grad_outputs, ctx.saved_tensors
-        moments = torch.stack([gradient.sum(dim=0), (gradient * result).sum(dim=0)])
+        work = gradient * result
+        moments = torch.stack([gradient.sum(dim=0), work.sum(dim=0)])
         mean, along = sum_over_processes_(moments).div_(ctx.num_samples)
-        return torch.addcmul(gradient, result, along, value=-1).sub_(mean).mul_(inverse), None
+        # gradient - mean - result * along, in the one buffer.
+        torch.mul(result, along, out=work)
+        return torch.sub(gradient, work, out=work).sub_(mean).mul_(inverse), None
 
 
 class _CorrelationObjective(torch.autograd.Function):

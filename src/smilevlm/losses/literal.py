@@ -25,9 +25,11 @@ def literal_multi_view_barlow_twins(
     """
     if standardize:
         z_a, z_b = standardize_along_batch(z_a), standardize_along_batch(z_b)
-    batch, num_views, _ = z_a.shape
-    correlations = [z_a[:, view].T @ z_b[:, view] / batch for view in range(num_views)]
-    return barlow_objective(torch.stack(correlations).mean(dim=0), lambd)
+    batch, num_views, dim = z_a.shape
+    total = z_a.new_zeros(dim, dim)
+    for view in range(num_views):
+        total = total + z_a[:, view].T @ z_b[:, view] / batch
+    return barlow_objective(total / num_views, lambd)
 
 
 def literal_redundancy_minimization(

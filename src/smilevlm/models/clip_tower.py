@@ -22,7 +22,7 @@ CLIP_IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 """`ModelSettings.image_std` of the published CLIPs."""
 _ATTENTION_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
-_ARCHITECTURE_FIELDS = (
+_SIZES = (
     "hidden_size",
     "intermediate_size",
     "projection_dim",
@@ -30,10 +30,8 @@ _ARCHITECTURE_FIELDS = (
     "num_attention_heads",
     "image_size",
     "patch_size",
-    "hidden_act",
-    "layer_norm_eps",
-    "attention_dropout",
 )
+_ARCHITECTURE_FIELDS = (*_SIZES, "hidden_act", "layer_norm_eps", "attention_dropout")
 
 ClipFeatures = Literal["projected", "pooled"]
 
@@ -101,10 +99,11 @@ class ClipTower(nn.Module):
         super().__init__()
         config = model.config
         self.architecture = {field: getattr(config, field) for field in _ARCHITECTURE_FIELDS}
-        if not isinstance(config.image_size, int) or not isinstance(config.patch_size, int):
-            raise SettingsError(f"expected a CLIP of square images, got {config.image_size} pixels")
+        # The annotations allow for more, the constructor of the embeddings does not.
+        assert isinstance(config.image_size, int)
+        assert isinstance(config.patch_size, int)
         self.image_size, self.patch_size = config.image_size, config.patch_size
-                self.vision = model.vision_model
+        self.vision = model.vision_model
         projected = settings.features == "projected"
         self.feature_dim = model.visual_projection.out_features if projected else config.hidden_size
         self.projection = model.visual_projection if projected else nn.Identity()
@@ -173,8 +172,11 @@ def build_clip_tower(settings: ClipTowerSettings, architecture: Mapping[str, Any
     if set(architecture) != set(_ARCHITECTURE_FIELDS):
         wrong = ", ".join(sorted(set(architecture) ^ set(_ARCHITECTURE_FIELDS)))
         raise SettingsError(f"the architecture of the CLIP tower has too many or too few entries: {wrong}")
+    sizes = {field: architecture[field] for field in _SIZES}
+    if bad := [f"{field} is {size!r}" for field, size in sizes.items() if not isinstance(size, int) or size < 1]:
+        raise SettingsError(f"the architecture is none of a CLIP: {', '.join(bad)}")
     try:
         model = CLIPVisionModelWithProjection(CLIPVisionConfig(**architecture))
-    except (TypeError, ValueError, KeyError, RuntimeError, ZeroDivisionError, StrictDataclassError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
         raise SettingsError(f"the architecture is none of a CLIP: {' '.join(str(error).split())}") from error
     return ClipTower(model, settings)

@@ -148,7 +148,7 @@ def render_prompt_set(prompt_set: PromptSet, path: Path) -> str:
         path: Where the text is to go, for the messages.
 
     Raises:
-        PromptError: A text has spaces around it, which reading would take away, or is none that YAML can hold.
+        PromptError: A text has spaces around it or odd line ends in it, which reading would take away.
     """
     text = yaml.safe_dump(_plain(prompt_set), sort_keys=False, allow_unicode=True, width=120)
     try:
@@ -156,7 +156,9 @@ def render_prompt_set(prompt_set: PromptSet, path: Path) -> str:
     except PromptError as error:
         raise PromptError(f"prompt set {prompt_set.name!r} cannot be written: {error.message}", path=path) from error
     if back != prompt_set or back.texts != prompt_set.texts:
-        message = f"prompt set {prompt_set.name!r} cannot be written: a text has spaces around it"
+        message = (
+            f"prompt set {prompt_set.name!r} cannot be written: a text has spaces or line ends that YAML takes away"
+        )
         raise PromptError(message, path=path)
     return text
 

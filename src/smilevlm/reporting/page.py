@@ -121,7 +121,9 @@ def _teacher_rows(teacher: PairingTeacher | None) -> list[tuple[str, str]]:
     for each in teacher.proposals:
         kept = ", ".join(f"{name} {count} of {each.proposed[name]}" for name, count in each.kept.items())
         share = sum(each.kept.values()) / each.num_samples
-        rows.append((f"Prompts, fold {each.fold}", f"{100 * share:.0f} % of {each.num_samples} samples have one: {kept}"))
+        rows.append(
+            (f"Prompts, fold {each.fold}", f"{100 * share:.0f} % of {each.num_samples} samples have one: {kept}")
+        )
     return rows
 
 

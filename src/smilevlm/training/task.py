@@ -98,15 +98,7 @@ class SmileVlmTask(lightning.LightningModule):
         """
         optimiser, schedule = self.optimizers(), self.lr_schedulers()
         optimiser.zero_grad(set_to_none=True)  # pyright: ignore
-        views, mask = self._distorted(batch, self._generator(_DISTORTION, self.global_step))
-        share = self.optimiser_settings.micro_batch_size
-        if share is None or share >= len(batch.images):
-            self._seed_dropout(0)
-            terms = self._terms(self.model.encode_features(views), batch, mask)
-            self.manual_backward(terms.total)
-        else:
-            terms = self._cached_backward(views, batch, mask, share)
-        shown = self._shown(terms)
+        shown = self._shown(self.add_gradients(batch))
         trained = [p for p in self.parameters() if p.requires_grad]
         average_gradients(trained)
         if self.optimiser_settings.clip_norm is not None:
@@ -117,6 +109,17 @@ class SmileVlmTask(lightning.LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.model)
         return shown
+
+    def add_gradients(self, batch: Batch) -> LossTerms:
+        """Distort, embed, and add this process's part of the joint loss's gradients to the weights."""
+        views, mask = self._distorted(batch, self._generator(_DISTORTION, self.global_step))
+        share = self.optimiser_settings.micro_batch_size
+        if share is not None and share < len(batch.images):
+            return self._cached_backward(views, batch, mask, share)
+        self._seed_dropout(0)
+        terms = self._terms(self.model.encode_features(views), batch, mask)
+        terms.total.backward()
+        return terms
 
     def _cached_backward(
         self, views: torch.Tensor, batch: Batch, mask: torch.Tensor | None, micro_batch_size: int
@@ -136,17 +139,15 @@ class SmileVlmTask(lightning.LightningModule):
         cached = torch.cat(features).requires_grad_()
         self._seed_dropout(len(pieces))
         terms = self._terms(cached, batch, mask)
-        self.manual_backward(terms.total)
+        terms.total.backward()
         assert cached.grad is not None
-        if not any(p.requires_grad for p in self.model.tower.parameters()):
+        if not self.model.tower_parameters():
             return terms
         for number, (piece, gradient) in enumerate(
             zip(pieces, cached.grad.split(micro_batch_size * copies), strict=True)
         ):
             self._seed_dropout(number)
-            again = self.model.encode_features(piece)
-            # A product with the gradient, since Lightning's backward takes a scalar.
-            self.manual_backward((again * gradient).sum())
+            self.model.encode_features(piece).backward(gradient)
         return terms
 
     def _terms(self, features: torch.Tensor, batch: Batch, mask: torch.Tensor | None) -> LossTerms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ import pytest
 import torch
 
 from smilevlm.errors import CheckpointError
-from smilevlm.evaluation.recogniser import Recogniser, load_recogniser, save_recogniser
+from smilevlm.evaluation.recogniser import (
+    Recogniser,
+    TrainedOn,
+    load_recogniser,
+    recogniser_digest,
+    save_recogniser,
+)
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
 from smilevlm.prompts import PromptEmbeddings
@@ -49,11 +56,16 @@ def recogniser() -> Recogniser:
             raw=raw,
             mean=raw.mean(axis=0),
         ),
+        text_tower="minilm",
         text_digest="abc",
+        text_tower="minilm",
         classes=CLASSES,
         prepare=PrepareSettings(views=ViewSettings(size=SIZE), normalise=NormaliseSettings(crop_radius_mm=99.5)),
         temperature=0.05,
         synthetic=True,
+        trained_on=TrainedOn(
+            manifest_hash="5a11", subjects=("F0001", "M0002"), layout="bu3dfe", digests=("f" * 64, "")
+        ),
     )
 
 
@@ -183,3 +195,34 @@ def test_weights_of_another_fold_are_refused(folder, tmp_path):
 def test_no_folder_at_all(tmp_path):
     with pytest.raises(CheckpointError, match="no trained model"):
         load_recogniser(tmp_path / "nowhere")
+
+
+def test_whom_it_knows_comes_back_with_short_digests(recogniser, folder):
+    assert load_recogniser(folder).trained_on == replace(recogniser.trained_on, digests=("f" * 16,))
+
+
+def test_a_folder_of_an_older_version_knows_nobody(folder):
+    path = folder / "recogniser.json"
+    values = json.loads(path.read_text())
+    del values["trained_on"]
+    path.write_text(json.dumps(values))
+    assert load_recogniser(folder).trained_on is None
+
+
+@pytest.mark.parametrize("damaged", ["people", {"manifest_hash": "5a11"}, [1]])
+def test_damage_in_whom_it_knows_is_refused(folder, damaged):
+    path = folder / "recogniser.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trained_on": damaged}))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_recogniser(folder)
+
+
+@pytest.mark.parametrize("name", ["recogniser.json", "prompts.safetensors", "model.json", "model.safetensors"])
+def test_the_digest_depends_on_every_file(folder, name):
+    before = recogniser_digest(folder)
+    assert recogniser_digest(folder) == before
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    assert recogniser_digest(folder) != before
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        recogniser_digest(folder)

@@ -7,7 +7,16 @@ import pytest
 
 from builders_prompts import HEAD, WordTower
 from smilevlm.errors import PromptError
-from smilevlm.prompts import MiniLmTextTower, available_prompt_sets, check_prompts, find_prompt_file, read_prompt_source
+from smilevlm.labels import MICRO_EXPRESSIONS
+from smilevlm.prompts import (
+    MiniLmTextTower,
+    available_prompt_sets,
+    check_prompts,
+    embed_prompts,
+    find_prompt_file,
+    read_prompt_source,
+    sample_prompts,
+)
 from smilevlm.prompts.checking import SEVERITIES
 
 TOWER = WordTower(["pain", "calm", "joy"])
@@ -99,10 +108,10 @@ def test_missing_classes(check):
 
 
 def test_declared_classes(check):
-    report = check(SOUND + "classes: [pain, joy]\n")
+    report = check("prompts:\n  pain: [pain, a pain]\n  calm: [calm]\n  joy: [joy]\nclasses: [pain, joy, fear]\n")
     assert [(fault.kind, fault.line, fault.class_name) for fault in report.faults] == [
-        ("undeclared_class", 7, "calm"),
-        ("missing_class", 10, "joy"),
+        ("undeclared_class", 5, "calm"),
+        ("missing_class", 7, "fear"),
     ]
 
 
@@ -148,9 +157,9 @@ def test_a_single_prompt_cannot_be_placed(check):
 
 
 def test_close_classes_are_remarks(check):
-    text = SOUND + "  joy:\n    - joy on this calm face\n    - this joy and calm\n"
+    text = "prompts:\n  pain: [pain, a pain]\n  calm: [calm joy, a calm joy]\n  joy: [joy calm joy, a joy calm joy]\n"
     (remark,) = of_kind(check(text), "close_classes")
-    assert (remark.line, remark.class_name, remark.severity) == (10, "joy", "remark")
+    assert (remark.line, remark.class_name, remark.severity) == (6, "joy", "remark")
     assert "'calm' and 'joy' are close (cosine " in remark.message
 
 
@@ -173,6 +182,18 @@ def test_templates_go_the_whole_way(check):
     assert dict(report.num_prompts) == {"pain": 2, "calm": 2}
     long = of_kind(check(text.replace("this face", "so " * 12)), "too_long")
     assert [(fault.line, fault.class_name) for fault in long] == [(5, "pain"), (5, "calm")]
+
+
+def test_micro_expressions_go_the_whole_way():
+    source = read_prompt_source(find_prompt_file("micro_expressions"))
+    prompt_set, tower = source.prompt_set(), WordTower(MICRO_EXPRESSIONS)
+    drawn = sample_prompts(MICRO_EXPRESSIONS, prompt_set, mode="class", generator=np.random.default_rng(0))
+    assert [prompt_set.texts[index] for index in drawn] == [
+        f"a face with {name} micro expression" for name in MICRO_EXPRESSIONS
+    ]
+    cosines = embed_prompts(prompt_set, tower).centred @ embed_prompts(prompt_set, tower).centred.T
+    np.testing.assert_allclose(check_prompts(source, tower).similarities, cosines, atol=1e-6)
+    assert check_prompts(source, tower, classes=MICRO_EXPRESSIONS).faults == ()
 
 
 def test_every_kind_is_a_fault_or_a_remark():

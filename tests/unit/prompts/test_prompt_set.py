@@ -121,8 +121,8 @@ def test_missing_classes_are_named_with_the_file():
 def test_own_file(file):
     path = file("prompts:\n  calm: [a calm face]\n  pain:\n    - a face in pain\n    - 'a hurt face '\n")
     expected = {"calm": ("a calm face",), "pain": ("a face in pain", "a hurt face")}
-    for given in (path, str(path)):
-        prompt_set = load_prompt_set(given)
+    for place in (path, str(path)):
+        prompt_set = load_prompt_set(place)
         assert dict(prompt_set.prompts) == expected
         assert prompt_set.provenance == PROVENANCE
 
@@ -245,7 +245,9 @@ def test_a_set_of_the_package_reads_back_too(tmp_path, name):
     assert list(copy.prompts.items()) == list(prompt_set.prompts.items()), "in the same order"
 
 
-WORDS = st.text(min_size=1, max_size=30).filter(lambda text: text == text.strip() and "[cls]" not in text.lower())
+WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=30).filter(
+    lambda text: text == text.strip() and "[cls]" not in text.lower()
+)
 
 
 def without_duplicates(prompts: dict[str, tuple[str, ...]]) -> bool:
@@ -265,7 +267,7 @@ def test_any_words_read_back(tmp_path_factory, prompts):
     assert load_prompt_set(path) == prompt_set
 
 
-@pytest.mark.parametrize("text", [" a face", "a \ud800 face"])
+@pytest.mark.parametrize("text", [" a face", "a\x85face"])
 def test_what_would_not_read_back_is_not_written(tmp_path, text):
     path = tmp_path / "set.yaml"
     path.write_text("old")

@@ -8,7 +8,7 @@ import torch
 
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import PromptSet, Provenance
-from smilevlm.training.data import PromptedBatches, as_loader, to_channels_first
+from smilevlm.training.data import PromptedBatches, Share, ValidationBatches, as_loader, to_channels_first
 
 PROMPTS = PromptSet(
     name="test",
@@ -19,7 +19,9 @@ NUM_SAMPLES = 22
 CLASSES = [PROMPTS.classes[i % 3] for i in range(NUM_SAMPLES)]
 
 
-def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="class", num: int = NUM_SAMPLES):
+def batches(
+    *, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="class", num: int = NUM_SAMPLES, share=None
+):
     """Every pixel of a sample's images holds its number."""
     images = torch.arange(num, dtype=torch.uint8)[:, None, None, None, None].expand(-1, 2, 3, 4, 4)
     return PromptedBatches(
@@ -30,21 +32,36 @@ def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="clas
         batch_size=batch_size,
         seed=seed,
         epoch=lambda: epoch,
+        share=share,
+    )
+
+
+def validation_batches(*, num: int, batch_size: int = 4, share=None):
+    images = torch.arange(num, dtype=torch.uint8)[:, None, None, None, None].expand(-1, 2, 3, 4, 4)
+    return ValidationBatches(
+        images=images,
+        truth=[i % 3 for i in range(num)],
+        classes=CLASSES[:num],
+        prompt_set=PROMPTS,
+        pairing="class",
+        batch_size=batch_size,
+        seed=3,
+        share=share,
     )
 
 
 def one_epoch(**changes) -> tuple[list[int], list[int]]:
     pairs = list(batches(**changes))
     return (
-        [int(n) for images, _ in pairs for n in images[:, 0, 0, 0, 0]],
-        [int(row) for _, prompts in pairs for row in prompts],
+        [int(n) for images, *_ in pairs for n in images[:, 0, 0, 0, 0]],
+        [int(row) for _, prompts, *_ in pairs for row in prompts],
     )
 
 
 def test_an_epoch_has_no_repeats_and_drops_the_incomplete_batch():
     loaded = list(batches())
     assert len(loaded) == len(batches()) == 5
-    assert {tuple(images.shape) for images, _ in loaded} == {(4, 2, 3, 4, 4)}
+    assert {tuple(images.shape) for images, *_ in loaded} == {(4, 2, 3, 4, 4)}
     numbers, _ = one_epoch()
     assert len(set(numbers)) == len(numbers) == 20
     complete, _ = one_epoch(batch_size=11)
@@ -71,9 +88,9 @@ def test_the_number_is_asked_for_at_each_epoch():
     data = PromptedBatches(
         images=images, classes=CLASSES, prompt_set=PROMPTS, pairing="class", batch_size=4, seed=0, epoch=lambda: epoch
     )
-    first = torch.cat([prompts for _, prompts in data])
+    first = torch.cat([prompts for _, prompts, *_ in data])
     epoch = 1
-    assert not torch.equal(first, torch.cat([prompts for _, prompts in data]))
+    assert not torch.equal(first, torch.cat([prompts for _, prompts, *_ in data]))
 
 
 def test_prompts_are_of_the_sample_s_class():
@@ -96,9 +113,10 @@ def test_prompt_rows_are_int64():
 
 def test_the_loader_gives_the_batches_as_they_are():
     loaded = list(as_loader(batches()))
-    for (images, prompts), (expected, rows) in zip(loaded, batches(), strict=True):
-        assert torch.equal(images, expected)
-        assert torch.equal(prompts, rows)
+    for batch, expected in zip(loaded, batches(), strict=True):
+        assert torch.equal(batch.images, expected.images)
+        assert torch.equal(batch.prompts, expected.prompts)
+        assert (batch.total, batch.rows) == (4, slice(0, 4))
 
 
 def test_too_few_samples_are_refused():
@@ -114,3 +132,47 @@ def test_channels_first():
     assert tensor.dtype == torch.uint8
     assert tensor.is_contiguous()
     np.testing.assert_array_equal(tensor[1, 2, 0].numpy(), images[1, 2, :, :, 0])
+
+
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_the_shares_of_all_processes_are_the_batches_of_one(num_processes):
+    shares = [Share(rank=rank, num_processes=num_processes) for rank in range(num_processes)]
+    for make in (lambda share: batches(share=share), lambda share: validation_batches(num=11, share=share)):
+        for whole, *parts in zip(make(None), *(make(share) for share in shares), strict=True):
+            for name in ("images", "prompts", "truth"):
+                assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
+            assert [part.start for part in parts] == [share.of(whole.total).start for share in shares]
+            assert {part.total for part in parts} == {len(whole.images)}
+
+
+def test_samples_without_a_class_get_no_prompt():
+    images = torch.zeros(8, 1, 3, 4, 4, dtype=torch.uint8)
+    data = PromptedBatches(
+        images=images, classes=["happy", None] * 4, prompt_set=PROMPTS, pairing="pseudo", batch_size=8, seed=0,
+        epoch=lambda: 0,
+    )  # fmt: skip
+    (batch,) = data
+    assert int((batch.prompts == -1).sum()) == 4
+    assert {PROMPTS.text_classes[row] for row in batch.prompts.tolist() if row >= 0} == {"happy"}
+
+
+@pytest.mark.parametrize(("num", "sizes"), [(8, [4, 4]), (9, [3, 3, 3]), (2, [2]), (5, [3, 2])])
+def test_validation_batches_hold_each_sample_once_and_are_the_same_again(num, sizes):
+    data = validation_batches(num=num)
+    loaded = list(data)
+    assert [len(batch.images) for batch in loaded] == sizes
+    assert len(data) == len(sizes)
+    numbers = [int(n) for batch in loaded for n in batch.images[:, 0, 0, 0, 0]]
+    assert sorted(numbers) == list(range(num))
+    truth = [int(n) for batch in loaded for n in batch.truth]
+    assert truth == [number % 3 for number in numbers]
+    for number, row in zip(numbers, [int(n) for batch in loaded for n in batch.prompts], strict=True):
+        assert PROMPTS.text_classes[row] == CLASSES[number]
+    for batch, again in zip(loaded, data, strict=True):
+        assert torch.equal(batch.images, again.images)
+        assert torch.equal(batch.prompts, again.prompts)
+
+
+def test_a_single_validation_sample_is_refused():
+    with pytest.raises(SettingsError, match=r"validation\.share"):
+        validation_batches(num=1)

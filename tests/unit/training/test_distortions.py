@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ EVERYTHING = DistortionSettings(
 )
 
 
-def only(**changes: float | int) -> DistortionSettings:
+def only(**changes: Any) -> DistortionSettings:
     """Everything off but these."""
     return DistortionSettings(**{**STILL, **changes})
 

@@ -1,36 +1,48 @@
-"""One step of the joint loss: what it logs, and that a single batch can be learned by heart."""
+"""One step of the joint loss: what it learns, that cached gradients are those of the whole batch, groups and averages."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 import torch
 
+from smilevlm.errors import SettingsError
 from smilevlm.losses import JointLoss, JointLossSettings
 from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
+from smilevlm.training.data import Batch
 from smilevlm.training.distortions import Distortions, DistortionSettings
-from smilevlm.training.settings import OptimiserSettings
+from smilevlm.training.settings import OptimiserSettings, ValidationSettings
 from smilevlm.training.task import SmileVlmTask
 
 BATCH, DIM = 8, 16
+SMALL = ModelSettings(
+    embedding_dim=DIM,
+    tower_settings=ConvTowerSettings(width=8),
+    projector=ProjectorSettings(hidden_dim=32),
+    fusion=FusionSettings(hidden_dim=8),
+)
+GROUPED = dataclasses.replace(SMALL, tower_settings=ConvTowerSettings(width=8, norm="group"))
 
 
-def make_task(loss: JointLossSettings | None = None, distortions: DistortionSettings | None = None) -> SmileVlmTask:
+def make_task(
+    loss: JointLossSettings | None = None,
+    distortions: DistortionSettings | None = None,
+    model: ModelSettings = SMALL,
+    **optimiser,
+) -> SmileVlmTask:
     torch.manual_seed(0)
-    model = build_model(
-        ModelSettings(
-            embedding_dim=DIM,
-            tower_settings=ConvTowerSettings(width=8),
-            projector=ProjectorSettings(hidden_dim=32),
-            fusion=FusionSettings(hidden_dim=8),
-        )
-    )
+    built = build_model(model)
     table = torch.nn.functional.normalize(torch.randn(BATCH, DIM), dim=1)
     return SmileVlmTask(
-        model=model,
+        model=built,
         loss=JointLoss(loss or JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024)),
         distortions=Distortions(distortions or DistortionSettings(), (-30.0, 0.0, 30.0)),
         prompt_table=table,
-        optimiser=OptimiserSettings(),
+        candidates=table,
+        prototypes=table,
+        optimiser=OptimiserSettings(**optimiser),
+        validation=ValidationSettings(),
         seed=0,
     )
 
@@ -45,24 +57,29 @@ def _one_thread():
 
 
 @pytest.fixture
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+def batch() -> Batch:
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (BATCH, 3, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    return images, torch.arange(BATCH)
+    return Batch(images, torch.arange(BATCH), torch.full((BATCH,), -1), BATCH, 0)
 
 
-def descend(task: SmileVlmTask, batch: tuple[torch.Tensor, torch.Tensor], steps: int) -> list[tuple[float, float]]:
+def descend(task: SmileVlmTask, batch: Batch, steps: int) -> list[tuple[float, float]]:
     """(joint loss, alignment) before each step."""
     adam = torch.optim.Adam(task.model.parameters(), lr=3e-3)
     losses = []
     for _ in range(steps):
-        terms = task._losses(*batch)
         adam.zero_grad()
-        terms.total.backward()
+        terms = task.add_gradients(batch)
         adam.step()
         assert terms.alignment is not None
         losses.append((float(terms.total.detach()), float(terms.alignment.detach())))
     return losses
+
+
+def gradients(task: SmileVlmTask) -> dict[str, torch.Tensor]:
+    found = {name: p.grad for name, p in task.model.named_parameters() if p.grad is not None}
+    assert len(found) == len(list(task.model.parameters()))
+    return found
 
 
 def test_one_batch_overfits(batch):
@@ -74,7 +91,7 @@ def test_one_batch_overfits(batch):
 
 def test_every_weight_gets_a_gradient(batch):
     task = make_task()
-    task._losses(*batch).total.backward()
+    task.add_gradients(batch)
     without = [name for name, p in task.model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # The fusion's last bias adds the same to every view's score, which the softmax takes away again.
     assert [name for name in without if not name.startswith("fusion.") or not name.endswith("bias")] == []
@@ -86,8 +103,11 @@ def test_same_seed_same_losses(batch):
 
 def test_without_the_multi_view_loss_no_pair_is_distorted(batch, monkeypatch):
     task = make_task(JointLossSettings(alpha=0.0))
-    monkeypatch.setattr(task.distortions, "distort", lambda *_: pytest.fail("nothing to distort for"))
-    terms = task._losses(*batch)
+    seen = []
+    encode = task.model.encode_features
+    monkeypatch.setattr(task.model, "encode_features", lambda views: (seen.append(len(views)), encode(views))[1])
+    terms = task.add_gradients(batch)
+    assert seen == [BATCH]
     assert terms.multi_view is None
     assert torch.isfinite(terms.total)
 
@@ -96,3 +116,89 @@ def test_the_prompt_table_is_no_weight():
     task = make_task()
     assert "prompt_table" not in task.state_dict()
     assert not task.prompt_table.requires_grad
+
+
+# Cached gradients.
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 3, 4, 7])
+@pytest.mark.parametrize("missing_views", [0.0, 0.4])
+def test_cached_gradients_are_those_of_the_whole_batch(batch, micro_batch_size, missing_views):
+    loss = JointLossSettings(
+        multi_view_scale=0.024, redundancy_scale=0.024, symmetric=True, multi_positive=True, learned_temperature=True
+    )
+    tasks = [
+        make_task(loss, DistortionSettings(view_dropout=missing_views), GROUPED, micro_batch_size=size).double()
+        for size in (None, micro_batch_size)
+    ]
+    whole, cached = (task.add_gradients(batch) for task in tasks)
+    torch.testing.assert_close(cached.total, whole.total, rtol=1e-12, atol=0)
+    expected, found = (gradients(task) for task in tasks)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+    temperature, cached_temperature = (task.loss.log_inverse_temperature.grad for task in tasks)
+    torch.testing.assert_close(cached_temperature, temperature, rtol=1e-10, atol=0)
+    # The projector's running statistics moved once, not once per piece.
+    for (name, buffer), other in zip(tasks[0].model.named_buffers(), tasks[1].model.buffers(), strict=True):
+        torch.testing.assert_close(other, buffer, rtol=1e-12, atol=1e-14, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_cached_gradients_need_a_tower_that_does_not_mix_samples():
+    with pytest.raises(SettingsError, match="norm=group"):
+        make_task(micro_batch_size=2)
+
+
+# Samples without a prompt.
+
+
+def test_samples_without_a_prompt_count_in_the_multi_view_loss_alone(batch):
+    unpaired = batch._replace(prompts=torch.where(torch.arange(BATCH) < 5, torch.arange(BATCH), -1))
+    settings = DistortionSettings(mirror=0.0, clean_share=0.0)
+    some, everyone = (make_task(distortions=settings).add_gradients(each) for each in (unpaired, batch))
+    torch.testing.assert_close(some.multi_view, everyone.multi_view)
+    assert not torch.isclose(some.alignment, everyone.alignment)
+    other = batch._replace(prompts=torch.where(torch.arange(BATCH) < 5, torch.arange(BATCH), -1))
+    other.images[5:] = 255 - other.images[5:]
+    shared = make_task(distortions=settings)
+    shared.model.eval()
+    again = shared.add_gradients(other)
+    assert torch.isfinite(again.total)
+
+
+def test_a_batch_without_any_prompt_still_trains(batch):
+    terms = make_task().add_gradients(batch._replace(prompts=torch.full((BATCH,), -1)))
+    assert terms.multi_view is not None
+    assert torch.isfinite(terms.total)
+
+
+# Optimiser.
+
+
+def test_groups_hold_every_weight_once_with_its_rate():
+    task = make_task(
+        JointLossSettings(learned_temperature=True), learning_rate=1e-3, tower_learning_rate=1e-5, weight_decay=0.1
+    )
+    groups = task.parameter_groups()
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in task.parameters())
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {rates[id(p)] for p in task.model.tower.parameters()} == {1e-5}
+    assert {rates[id(p)] for p in [*task.model.projector.parameters(), *task.loss.parameters()]} == {1e-3}
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {
+        id(p) for part in (task.model.tower, task.model.projector) for p in part.parameters() if p.ndim > 1
+    }
+
+
+def test_the_moving_average_is_what_is_kept(batch):
+    task = make_task(ema_decay=0.75)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    assert task.average is not None
+    task.average.update_parameters(task.model)
+    with torch.no_grad():
+        for weight in task.model.parameters():
+            weight += 1
+    task.average.update_parameters(task.model)
+    for name, weight in task.kept_model().named_parameters():
+        torch.testing.assert_close(weight, before[name] + 0.25)
+    assert make_task().kept_model() is not task.kept_model()

@@ -1,0 +1,197 @@
+"""A whole training step (distortions, tower, projector, fusion, losses, backward, Adam) against a plain one.
+
+Command: python benchmarks/training_step.py [--profile tiny|paper] [--threads 1] [--repeats 7] [--batch 8]
+
+`plain_training_step.py` is the yardstick. Loss and gradients of both are compared first; then they take turns. On a GPU
+the step is also shown with the tower compiled, with memory and the share of the bf16 arithmetic of a large product.
+The tiny profile has the group-normalised tower: with batch statistics other passes would be other results.
+"""
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from plain_training_step import plain_distortions, plain_loss
+from torch.nn.functional import interpolate
+from torch.utils.flop_counter import FlopCounterMode
+
+from smilevlm.losses import JointLoss, JointLossSettings
+from smilevlm.models import ModelSettings, SmileVlm, build_model
+from smilevlm.models.clip_tower import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD, ClipTower, ClipTowerSettings
+from smilevlm.models.conv_tower import ConvTowerSettings
+from smilevlm.models.fusion import build_fusion
+from smilevlm.models.projector import Projector
+from smilevlm.training.distortions import Distortions, DistortionSettings
+
+ANGLES_DEG = (-30.0, 0.0, 30.0)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DISTORTIONS = DistortionSettings()
+LOSS = JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024)
+COMPARED = 4
+"""Samples over which the two are compared."""
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    build: Callable[[], SmileVlm]
+    size: int
+    batch: int
+
+
+def tiny_model() -> SmileVlm:
+    return build_model(ModelSettings(tower_settings=ConvTowerSettings(norm="group")))
+
+
+def paper_model() -> SmileVlm:
+    """CLIP ViT-B/32 with random weights."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    settings = ModelSettings(
+        embedding_dim=512,
+        tower="clip",
+        tower_settings=ClipTowerSettings(),
+        image_mean=CLIP_IMAGE_MEAN,
+        image_std=CLIP_IMAGE_STD,
+    )
+    tower = ClipTower(CLIPVisionModelWithProjection(CLIPVisionConfig(projection_dim=512)), ClipTowerSettings())
+    projector = Projector(tower.feature_dim, 512)
+    return SmileVlm(tower=tower, projector=projector, fusion=build_fusion(512), settings=settings)
+
+
+PROFILES = {
+    "tiny": Profile(build=tiny_model, size=64, batch=32),
+    "paper": Profile(build=paper_model, size=224, batch=64 if DEVICE.type == "cuda" else 8),
+}
+
+
+def our_images(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return Distortions(DISTORTIONS, ANGLES_DEG).views_and_pairs(images, generator)[0]
+
+
+def our_loss(model: SmileVlm, views: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """The joint loss from the parts that training uses."""
+    z_views, z_a, z_b = model.encode_views(views).split(len(text))
+    z_fused, _ = model.fuse(z_views)
+    return JointLoss(LOSS)(z_a=z_a, z_b=z_b, z_views=z_views, z_fused=z_fused, z_text=text).total
+
+
+def compare(model: SmileVlm, images: torch.Tensor, text: torch.Tensor) -> None:
+    """Print how far the distorted images are apart, and loss and gradients of the same images in float64.
+
+    Fresh features hardly differ between samples and are standardised, so that rounding in the images would show a
+    thousandfold in the gradients.
+
+    Raises:
+        RuntimeError: Too far.
+    """
+    views = our_images(images, torch.Generator(device=DEVICE).manual_seed(0))
+    passes = plain_distortions(images, torch.Generator(device=DEVICE).manual_seed(0), DISTORTIONS)
+    images_apart = float((views - torch.cat([torch.stack(each, dim=1) for each in passes])).abs().max())
+    same = [list(each.unbind(dim=1)) for each in views.split(len(images))]
+    ours, plain = copy.deepcopy(model).double(), plain_copy(model).double()
+    values = [our_loss(ours, views, text.double()), plain_loss(plain, same, text.double(), LOSS)]
+    for value in values:
+        value.backward()
+    a, b = (torch.cat([p.grad.flatten() for p in side.parameters() if p.grad is not None]) for side in (ours, plain))
+    loss_apart, gradient_apart = abs(values[0].item() / values[1].item() - 1), float((a - b).norm() / b.norm())
+    print(
+        f"apart: images {images_apart:.1e}; in float64 loss {loss_apart:.1e}, gradients {gradient_apart:.1e} relative"
+    )
+    if images_apart > 1e-4 or max(loss_apart, gradient_apart) > 1e-9:
+        raise RuntimeError("the two steps are not the same")
+
+
+def plain_copy(model: SmileVlm) -> SmileVlm:
+    return copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+
+
+def timed(step: Step) -> float:
+    """Seconds."""
+    started = time.perf_counter()
+    step()
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def take_turns(steps: dict[str, Step], repeats: int) -> dict[str, float]:
+    """Median seconds of each step; the first two turns do not count."""
+    seconds = {name: [] for name in steps}
+    for _ in range(repeats + 2):
+        for name, step in steps.items():
+            seconds[name].append(timed(step))
+    return {name: float(torch.tensor(each[2:]).median()) for name, each in seconds.items()}
+
+
+def whole_step(model: SmileVlm, images: torch.Tensor, text: torch.Tensor, precision: str, *, plain: bool) -> Step:
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-5)
+    generator = torch.Generator(device=DEVICE).manual_seed(0)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == "bf16"):
+            if plain:
+                loss = plain_loss(model, plain_distortions(images, generator, DISTORTIONS), text, LOSS)
+            else:
+                loss = our_loss(model, our_images(images, generator), text)
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def print_gpu(steps: dict[str, Step], seconds: dict[str, float], batch: int) -> None:
+    """Memory and share of the arithmetic that a large bf16 product reaches here."""
+    matrix = torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16)
+    product = take_turns({"product": lambda: matrix @ matrix}, 20)["product"]
+    for name, step in steps.items():
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        peak_gb = torch.cuda.max_memory_allocated() / 1e9
+        with FlopCounterMode(display=False) as counter:
+            steps["ours"]()
+        share = counter.get_total_flops() / seconds[name] / (2 * 8192**3 / product)
+        print(f"  {name}: {batch / seconds[name]:.1f} samples/s, {peak_gb:.2f} GB, {share:.0%} of a large product")
+
+
+def measure(name: str, batch: int | None, repeats: int) -> None:
+    profile = PROFILES[name]
+    batch = batch or profile.batch
+    torch.manual_seed(0)
+    images = (255 * interpolate(torch.rand(batch * 3, 3, 8, 8), size=profile.size, mode="bilinear")).to(torch.uint8)
+    images[..., : profile.size // 5] = 0  # a background
+    images = images.unflatten(0, (batch, 3)).to(DEVICE)
+    model = profile.build().to(DEVICE)
+    text = torch.randn(batch, model.settings.embedding_dim, device=DEVICE)
+    print(f"{name}: {profile.size} px, batch {batch}, 3 views, {torch.get_num_threads()} threads, {DEVICE}")
+    compare(model, images[:COMPARED], text[:COMPARED])
+    for precision in ("float32", "bf16"):
+        steps = {
+            "ours": whole_step(copy.deepcopy(model), images, text, precision, plain=False),
+            "plain": whole_step(plain_copy(model), images, text, precision, plain=True),
+        }
+        if DEVICE.type == "cuda":
+            compiled = copy.deepcopy(model)
+            compiled.tower.compile()
+            steps["ours, tower compiled"] = whole_step(compiled, images, text, precision, plain=False)
+        seconds = take_turns(steps, repeats)
+        shown = ", ".join(f"{key} {1000 * each:.0f} ms ({batch / each:.1f} samples/s)" for key, each in seconds.items())
+        print(f"{precision}: {shown}; {seconds['plain'] / seconds['ours']:.2f} times as many samples as plain")
+        if DEVICE.type == "cuda":
+            print_gpu(steps, seconds, batch)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--profile", choices=sorted(PROFILES))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--batch", type=int)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for chosen in [arguments.profile] if arguments.profile else ["tiny", "paper"]:
+        measure(chosen, arguments.batch, arguments.repeats)
