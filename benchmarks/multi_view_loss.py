@@ -29,7 +29,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 BATCH, VIEWS = 64, 3
 SIZES = ((BATCH, 512), (BATCH, 8192))
 SMALL_SIZES = ((32, 384), (8, 64))
-TABLE_BATCHES, TABLE_WIDTHS = (16, 64, 256), (128, 256, 512, 1024, 2048, 4096, 8192)
+TABLE = {16: (128, 256, 512, 1024), 64: (128, 256, 512, 1024, 2048, 4096, 8192), 256: (128, 512, 1024, 2048)}
 
 
 def lightly_summed() -> Loss:
@@ -101,14 +101,14 @@ def differences(batch: int, dim: int) -> tuple[float, float]:
     gradients = torch.stack(torch.autograd.grad(value, pair))
     references = torch.stack(torch.autograd.grad(reference, double))
     of_gradient = (gradients - references).abs().max() / references.abs().max()
-    return float((value - reference).abs() / reference), float(of_gradient)
+    return abs(value.item() - reference.item()) / reference.item(), of_gradient.item()
 
 
 def compare(names: list[str]) -> None:
     losses = {name: find_loss(name) for name in names}
     print("batch  width  loss           ms  times ours  extra MB  times ours")
     for batch, dim in (*SMALL_SIZES, *SIZES):
-        times = median_ms(losses, embeddings(batch, dim), repeats=7 if dim > 1024 else 101)
+        times = median_ms(losses, embeddings(batch, dim), repeats=3 if dim > 1024 else 51)
         memory = {name: extra_peak_elsewhere_mb(name, batch, dim) if dim > 1024 else 0.0 for name in names}
         for name in names:
             row = f"{batch:5d}  {dim:5d}  {name:8s} {times[name]:8.2f}  {times[name] / times['ours']:10.2f}"
@@ -121,14 +121,14 @@ def compare(names: list[str]) -> None:
 def table() -> None:
     """Milliseconds of both forms and of the textbook; the form that is taken in brackets."""
     print("\nbatch  width  samples x views / width     Gram  correlation  textbook")
-    for batch in TABLE_BATCHES:
-        for dim in TABLE_WIDTHS:
+    for batch, widths in TABLE.items():
+        for dim in widths:
             losses: dict[str, Loss] = {
                 "gram": lambda a, b: correlation_loss(a, b, lambd=0.0051, standardize=True, use_gram=True),
                 "correlation": lambda a, b: correlation_loss(a, b, lambd=0.0051, standardize=True, use_gram=False),
                 "textbook": literal_multi_view_barlow_twins,
             }
-            times = median_ms(losses, embeddings(batch, dim), repeats=3 if dim > 2048 else 9)
+            times = median_ms(losses, embeddings(batch, dim), repeats=1 if dim > 2048 else 7)
             taken = "gram" if gram_is_smaller(num_rows=batch * VIEWS, dim=dim) else "correlation"
             cells = [f"[{times[name]:.2f}]" if name == taken else f"{times[name]:.2f} " for name in losses]
             share = batch * VIEWS / dim

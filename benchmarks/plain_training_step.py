@@ -2,11 +2,15 @@
 
 Three passes (clean views, distortion A, distortion B), each view for itself in a loop, the losses term by term. The
 samples are batched, and the tensors' layout is torch's default. Weights are those of a model of this package and random
-numbers are drawn in its order, so that loss and gradients are the same. Only the projector takes the rows of all passes
-at once: its batch normalisation would otherwise see other rows, and the result would be another.
+numbers are drawn in its order, so that loss and gradients are the same.
+
+Where rows of several passes share statistics the result depends on which do. The projector takes the rows of all passes
+at once. A tower with batch normalisation gives each pass its own statistics when it is timed, which is the cheaper and
+the plain way; to compare results, `joined` gives each of its layers the rows of all passes.
 """
 
 import torch
+from torch import nn
 from torch.nn.functional import affine_grid, avg_pool2d, cross_entropy, grid_sample, normalize
 
 from smilevlm.losses import JointLossSettings
@@ -15,14 +19,17 @@ from smilevlm.training.distortions import DistortionSettings
 
 
 def plain_loss(
-    model: SmileVlm, passes: list[list[torch.Tensor]], text: torch.Tensor, settings: JointLossSettings
+    model: SmileVlm,
+    passes: list[list[torch.Tensor]],
+    text: torch.Tensor,
+    settings: JointLossSettings,
+    *,
+    joined: bool = False,
 ) -> torch.Tensor:
     """The joint loss of what `plain_distortions` gives and prompts (batch, dim)."""
     num_views = len(passes[0])
-    features = []
-    for views in passes:
-        for view in views:
-            features.append(plain_tower(model, (view - model.image_mean) / model.image_std))
+    images = [(view - model.image_mean) / model.image_std for views in passes for view in views]
+    features = joined_tower(model, images) if joined else [plain_tower(model, image) for image in images]
     in_rows = torch.stack(features).unflatten(0, (3, num_views)).transpose(1, 2)
     z = model.projector(in_rows.flatten(0, 2)).unflatten(0, in_rows.shape[:3])
     z_views, z_a, z_b = ([passed[:, view] for view in range(num_views)] for passed in z)
@@ -45,6 +52,27 @@ def plain_tower(model: SmileVlm, images: torch.Tensor) -> torch.Tensor:
     """The convolutional tower without its care for the memory format; other towers as they are."""
     layers = getattr(model.tower, "layers", None)
     return model.tower(images) if layers is None else layers(images).mean(dim=(2, 3))
+
+
+def joined_tower(model: SmileVlm, images: list[torch.Tensor]) -> list[torch.Tensor]:
+    layers = getattr(model.tower, "layers", None)
+    if layers is None:
+        return [model.tower(image) for image in images]
+    return [maps.mean(dim=(2, 3)) for maps in joined_layer(layers, images)]
+
+
+def joined_layer(layer: nn.Module, maps: list[torch.Tensor]) -> list[torch.Tensor]:
+    """A layer pass by pass, but batch normalisation over all of them."""
+    if isinstance(layer, nn.BatchNorm2d):
+        return [part.clone() for part in layer(torch.cat(maps)).split(len(maps[0]))]
+    if isinstance(layer, nn.Sequential):
+        for part in layer:
+            maps = joined_layer(part, maps)
+        return maps
+    if hasattr(layer, "branch"):
+        branch, shortcut = joined_layer(layer.branch, maps), joined_layer(layer.shortcut, maps)
+        return [torch.relu(a + b) for a, b in zip(branch, shortcut, strict=True)]
+    return [layer(each) for each in maps]
 
 
 def plain_fusion(model: SmileVlm, z_views: list[torch.Tensor]) -> torch.Tensor:

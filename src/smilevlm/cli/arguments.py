@@ -24,12 +24,20 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> None: ...
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one to speak of."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, []) or action.default == argparse.SUPPRESS:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def add_commands(
     parser: argparse.ArgumentParser,
     commands: Mapping[str, Command],
     *,
     dest: str,
-    formatter: type[argparse.HelpFormatter],
     prefix: str = "",
 ) -> None:
     """Add one parser per command. What is parsed has the command under `dest`, and its whole name under `called`."""
@@ -40,7 +48,7 @@ def add_commands(
             help=module.HELP,
             description=module.DESCRIPTION,
             epilog=f"Example: {module.EXAMPLE}",
-            formatter_class=formatter,
+            formatter_class=HelpFormatter,
         )
         # Before its arguments, so that a command of a command can say its longer name.
         command.set_defaults(called=prefix + name)

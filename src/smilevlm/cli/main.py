@@ -6,16 +6,16 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 
 import smilevlm
 from smilevlm.cli import check, evaluate, predict, prepare, prompts, report, synthesize, train
-from smilevlm.cli.arguments import add_commands
+from smilevlm.cli.arguments import Command, add_commands
 from smilevlm.errors import SmileVlmError
 from smilevlm.training.parallel import process_rank
 
-_COMMANDS = {
+_COMMANDS: Mapping[str, Command] = {
     "synthesize": synthesize,
     "check": check,
     "prepare": prepare,
@@ -36,15 +36,6 @@ _AFTER_A_STOP = {
 """Other commands keep nothing that a second run could go on with."""
 
 
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows a default where there is one to speak of."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []) or action.default == argparse.SUPPRESS:
-            return action.help
-        return super()._get_help_string(action)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -53,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Try: smilevlm synthesize bu3dfe faces --subjects 4",
     )
     parser.add_argument("--version", action="version", version=f"smilevlm {smilevlm.__version__}")
-    add_commands(parser, _COMMANDS, dest="command", formatter=_HelpFormatter)
+    add_commands(parser, _COMMANDS, dest="command")
     return parser
 
 

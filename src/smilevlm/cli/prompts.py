@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from smilevlm.cli import prompts_check, prompts_generate, prompts_list
-from smilevlm.cli.arguments import add_commands
+from smilevlm.cli.arguments import Command, add_commands
 
 HELP = "list, check and generate prompt sets"
 DESCRIPTION = "Prompt sets: what there is, whether it is sound, and new ones from a language model."
 EXAMPLE = "smilevlm prompts check basic_expressions"
 
-_COMMANDS = {"list": prompts_list, "check": prompts_check, "generate": prompts_generate}
+_COMMANDS: Mapping[str, Command] = {"list": prompts_list, "check": prompts_check, "generate": prompts_generate}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_commands(parser, _COMMANDS, dest="prompts_command", formatter=parser.formatter_class, prefix="prompts ")
+    add_commands(parser, _COMMANDS, dest="prompts_command", prefix="prompts ")
 
 
 def run(arguments: argparse.Namespace) -> None:

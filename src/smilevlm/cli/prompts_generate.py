@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilevlm.cli.arguments import add_text_tower, positive_int, word_list
+from smilevlm.cli.prompts_check import counted, print_report
 from smilevlm.errors import PromptError, SettingsError
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting, table_console
-    from smilevlm.cli.prompts_check import counted, print_report
     from smilevlm.prompts import load_text_tower
     from smilevlm.prompts.generating import GenerateSettings, generate_prompts
 
@@ -104,5 +104,5 @@ def _summary(generated: GeneratedSet) -> str:
     kept = ", ".join(f"{name} {number}" for name, number in generation.kept.items())
     return (
         f"{generated.path}: of {generation.asked_per_class} asked for per class by {generation.model}: {kept}; dropped "
-        f"{generation.num_duplicates} duplicates, {generation.num_surplus} beyond what was asked for"
+        f"{counted(generation.num_duplicates, 'duplicate')}, {generation.num_surplus} beyond what was asked for"
     )

@@ -15,7 +15,7 @@ from smilevlm.models.tuning import Tuning, add_lora, train_only
 from smilevlm.pretrained import load_clip_vision
 
 if TYPE_CHECKING:
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 CLIP_IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """`ModelSettings.image_mean` of the published CLIPs."""
@@ -109,7 +109,8 @@ class ClipTower(nn.Module):
         self.projection = model.visual_projection if projected else nn.Identity()
         self._tune(settings)
         if settings.checkpointing:
-            self.vision.gradient_checkpointing_enable({"use_reentrant": False})
+            _checkpoint_blocks(self.vision)
+        self.train()
 
     def _tune(self, settings: ClipTowerSettings) -> None:
         blocks = self.vision.encoder.layers
@@ -180,3 +181,9 @@ def build_clip_tower(settings: ClipTowerSettings, architecture: Mapping[str, Any
     except (TypeError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
         raise SettingsError(f"the architecture is none of a CLIP: {' '.join(str(error).split())}") from error
     return ClipTower(model, settings)
+
+
+def _checkpoint_blocks(vision: CLIPVisionModel) -> None:
+    # Newer versions of transformers have renamed it and warn of the old name.
+    enable = getattr(vision, "activation_checkpointing_enable", None) or vision.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

@@ -51,6 +51,8 @@ class TimmTowerSettings:
 class TimmTower(nn.Module):
     """A network of timm without its classifier.
 
+    Its batch normalisation, where it has one, is timm's own: each process normalises by its own samples.
+
     Args:
         network: Gives (image, feature) from (image, 3, height, width).
         feature_dim: Width of the features.

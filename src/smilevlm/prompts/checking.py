@@ -129,7 +129,7 @@ def check_prompts(source: PromptSource, tower: TextTower, *, classes: Sequence[s
     chosen = [name for name in (source.prompts if wanted is None else wanted) if source.prompts.get(name)]
     prompts = [prompt for prompt in _prompts(source) if prompt.class_name in chosen]
     prompts.sort(key=lambda prompt: chosen.index(prompt.class_name))
-    findings = [*_coverage(source, classes), *_form(source), *_lengths(source, prompts, tower)]
+    findings: list[Finding] = [*_coverage(source, classes), *_form(source), *_lengths(source, prompts, tower)]
     similarities = None
     if len(prompts) > 1:
         try:
@@ -231,7 +231,7 @@ def _near_duplicates(
     source: PromptSource, prompts: Sequence[_Prompt], directions: Float64[np.ndarray, "prompt dim"]
 ) -> Iterator[Finding]:
     cosines = directions @ directions.T
-    for later, earlier in np.argwhere(np.tril(cosines, -1) >= NEAR_DUPLICATE):
+    for later, earlier in np.argwhere(np.tril(cosines, -1) >= NEAR_DUPLICATE).tolist():
         prompt, other = prompts[later], prompts[earlier]
         if wording(prompt.text) == wording(other.text):
             continue
@@ -285,7 +285,7 @@ def _similarities(
 def _close_classes(
     source: PromptSource, classes: Sequence[str], similarities: Float64[np.ndarray, "class class"]
 ) -> Iterator[Finding]:
-    for later, earlier in np.argwhere(np.tril(similarities, -1) >= CLOSE_CLASSES):
+    for later, earlier in np.argwhere(np.tril(similarities, -1) >= CLOSE_CLASSES).tolist():
         name, other = classes[later], classes[earlier]
         message = f"classes {other!r} and {name!r} are close (cosine {similarities[later, earlier]:.2f})"
         line = source.line_of(name)

@@ -128,13 +128,15 @@ def generate_prompts(
         progress: Called with the number of classes that are there and of all.
 
     Raises:
-        PromptError: The file is there already, an earlier call left something and `resume` is not set, or what it left
-            is damaged or was asked for otherwise.
+        PromptError: The file or a faulty one is there already, an earlier call left something and `resume` is not set,
+            or what it left is damaged or was asked for otherwise.
         EndpointError: The server failed, or answered with something else than was asked for; the raw answer then lies
             beside `path`.
     """
-    if path.exists():
-        raise PromptError("is there already; remove it, or choose another name", path=path)
+    # A faulty set may have been mended by hand since.
+    for place in (path, _faulty_path(path)):
+        if place.exists():
+            raise PromptError("is there already; remove it, or choose another name", path=place)
     # A place that cannot be written to shows before anything is paid for.
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part_path(path)
@@ -153,7 +155,7 @@ def _written(prompt_set: PromptSet, path: Path, tower: TextTower) -> GeneratedSe
     text = render_prompt_set(prompt_set, path)
     report = check_prompts(parse_prompt_source(text, path), tower)
     if report.faults:
-        faulty = path.with_suffix(f".faulty{path.suffix}")
+        faulty = _faulty_path(path)
         write_atomically(faulty, text)
         report = check_prompts(parse_prompt_source(text, faulty), tower)
         return GeneratedSet(path=faulty, prompt_set=prompt_set, report=report)
@@ -249,6 +251,10 @@ def _assembled(name: str, settings: GenerateSettings, url: str, answers: Mapping
 
 def _part_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.part.json")
+
+
+def _faulty_path(path: Path) -> Path:
+    return path.with_suffix(f".faulty{path.suffix}")
 
 
 def _asked(settings: GenerateSettings, url: str) -> dict[str, Any]:

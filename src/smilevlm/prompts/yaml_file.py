@@ -156,10 +156,8 @@ def render_prompt_set(prompt_set: PromptSet, path: Path) -> str:
     except PromptError as error:
         raise PromptError(f"prompt set {prompt_set.name!r} cannot be written: {error.message}", path=path) from error
     if back != prompt_set or back.texts != prompt_set.texts:
-        message = (
-            f"prompt set {prompt_set.name!r} cannot be written: a text has spaces or line ends that YAML takes away"
-        )
-        raise PromptError(message, path=path)
+        reason = "a text has spaces or line ends that YAML takes away"
+        raise PromptError(f"prompt set {prompt_set.name!r} cannot be written: {reason}", path=path)
     return text
 
 
@@ -237,10 +235,15 @@ def _generation(entry: Entry, path: Path) -> Generation:
     values = {key: item.node for key, item in entries.items()}
     kept = nodes.mapping(values["kept"], path)
     return Generation(
-        **{key: nodes.text(values[key], path).value for key in ("model", "endpoint", "system", "instruction")},
-        **{key: nodes.integer(values[key], path) for key in ("asked_per_class", "num_duplicates", "num_surplus")},
+        model=nodes.text(values["model"], path).value,
         answered_by=tuple(item.value for item in nodes.texts(values["answered_by"], path)),
+        endpoint=nodes.text(values["endpoint"], path).value,
+        system=nodes.text(values["system"], path).value,
+        instruction=nodes.text(values["instruction"], path).value,
+        asked_per_class=nodes.integer(values["asked_per_class"], path),
         kept={name: nodes.integer(item.node, path) for name, item in kept.items()},
+        num_duplicates=nodes.integer(values["num_duplicates"], path),
+        num_surplus=nodes.integer(values["num_surplus"], path),
         temperature=None if nodes.is_null(values["temperature"]) else nodes.number(values["temperature"], path),
         seed=None if nodes.is_null(values["seed"]) else nodes.integer(values["seed"], path),
     )

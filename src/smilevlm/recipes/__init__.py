@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from smilevlm.errors import SettingsError
@@ -10,16 +10,13 @@ from smilevlm.errors import SettingsError
 if TYPE_CHECKING:
     from smilevlm.training.settings import ExperimentConfig
 
-
-def _demo() -> ExperimentConfig:
-    from smilevlm.recipes.tiny import demo
-
-    return demo()
-
-
-RECIPES: dict[str, Callable[[], ExperimentConfig]] = {
-    "demo": _demo,
+_SETTINGS = ("bu3dfe_subset1", "bu3dfe_subset2", "bosphorus", "bu4dfe", "bp4d", "4dme")
+RECIPES: dict[str, str] = {
+    "demo": "tiny",
+    **{f"tiny_{setting}": "tiny" for setting in _SETTINGS},
+    **{f"paper_{setting}": "paper" for setting in _SETTINGS},
 }
+"""The module of this room that has each recipe as a function; it brings in torch, so it is imported when asked for."""
 
 
 def find_recipe(name: str) -> ExperimentConfig:
@@ -28,4 +25,4 @@ def find_recipe(name: str) -> ExperimentConfig:
     """
     if name not in RECIPES:
         raise SettingsError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    return RECIPES[name]()
+    return getattr(import_module(f"{__name__}.{RECIPES[name]}"), name)()

@@ -17,7 +17,7 @@ from smilevlm.cli import main
 from smilevlm.datasets import index_data_set
 from smilevlm.labels import BASIC_EXPRESSIONS
 
-COMMANDS = ("synthesize", "check", "prepare", "train", "evaluate", "report", "predict")
+COMMANDS = ("synthesize", "check", "prepare", "train", "evaluate", "report", "predict", "prompts")
 
 
 @pytest.fixture(autouse=True)

@@ -99,7 +99,8 @@ def test_list_shows_every_set(prompts):
     for name in available_prompt_sets():
         (row,) = [row for row in rows(out) if row.startswith(f"{name} ")]
         prompt_set = load_prompt_set(name)
-        assert f"{len(prompt_set.classes)}: {', '.join(prompt_set.classes)} {len(prompt_set.texts)} " in row
+        assert row.startswith(f"{name} {len(prompt_set.classes)}: {', '.join(prompt_set.classes[:3])}, ")
+        assert f" {len(prompt_set.texts)} {prompt_set.provenance.source[:7]}" in row
 
 
 def test_list_as_json(prompts):
@@ -160,7 +161,7 @@ def test_check_as_json(prompts, tmp_path):
 
 
 def test_check_for_a_protocol(prompts):
-    code, out, errors = prompts("check", "basic_expressions", "--protocol", "bp4d", "--json")
+    code, out, _ = prompts("check", "basic_expressions", "--protocol", "bp4d", "--json")
     assert code == 1
     report = json.loads(out)
     missing = [finding["class"] for finding in report["findings"] if finding["kind"] == "missing_class"]

@@ -48,6 +48,22 @@ def test_every_layout_can_be_written(layout, tmp_path, capsys):
     assert len(list(root.glob(pattern))) >= min(count, 5)
 
 
+@pytest.mark.slow
+def test_the_shifted_population_is_another_one(tmp_path, capsys):
+    small = ["--subjects", 1, "--vertices", 1500, "--texture-size", 32, "--jobs", 1, *QUICK["bu3dfe"]]
+    for name in ("default", "shifted"):
+        assert synthesize(capsys, "bu3dfe", tmp_path / name, "--population", name, *small)[0] == 0
+    markers = {name: json.loads((tmp_path / name / MARKER_NAME).read_text()) for name in ("default", "shifted")}
+    assert "population" not in markers["default"]
+    assert markers["shifted"]["population"]["dialect"] > 0
+    # The worse scanner is as fine as was asked for.
+    assert markers["shifted"]["scanner"]["num_vertices"] == 1500
+    assert markers["shifted"]["scanner"]["noise_mm"] > markers["default"]["scanner"]["noise_mm"]
+    code, _, error = synthesize(capsys, "bu3dfe", tmp_path / "default", "--population", "shifted", *small)
+    assert code == 1
+    assert "population" in error
+
+
 @pytest.mark.parametrize(
     ("layout", "option"),
     [(layout, option) for layout, offer in LAYOUTS.items() for option in _FLAGS if option not in offer.options],

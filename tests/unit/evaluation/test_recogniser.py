@@ -56,7 +56,6 @@ def recogniser() -> Recogniser:
             raw=raw,
             mean=raw.mean(axis=0),
         ),
-        text_tower="minilm",
         text_digest="abc",
         text_tower="minilm",
         classes=CLASSES,

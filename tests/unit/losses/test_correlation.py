@@ -73,8 +73,9 @@ def embeddings(kind: str, shape: tuple[int, int, int]) -> tuple[torch.Tensor, to
     return pairs[kind]
 
 
-@FORMS
-@pytest.mark.parametrize("shape", [(32, 3, 384), (64, 1, 64)])
+@pytest.mark.parametrize(
+    ("shape", "use_gram"), [((32, 3, 384), True), ((32, 3, 384), False), ((64, 3, 128), False), ((64, 3, 256), True)]
+)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -83,16 +84,18 @@ def embeddings(kind: str, shape: tuple[int, int, int]) -> tuple[torch.Tensor, to
     ],
 )  # fmt: skip
 def test_float32_keeps_five_digits(kind, shape, use_gram):
+    """On one line the gradient all but vanishes beside what it is the difference of, in the literal form as well."""
     z_a, z_b = embeddings(kind, shape)
     options = {"lambd": LAMBD, "standardize": True}
-    if use_gram and not gram_is_smaller(num_rows=shape[0] * shape[1], dim=shape[2]):
-        pytest.skip("this form is not taken at this size")
     value, gradients = value_and_gradients(correlation_loss, z_a, z_b, use_gram=use_gram, **options)
+    literal = value_and_gradients(literal_multi_view_barlow_twins, z_a, z_b, **options)[1]
     expected, references = value_and_gradients(literal_multi_view_barlow_twins, z_a.double(), z_b.double(), **options)
     assert value.dtype == torch.float32
     assert float(value) == pytest.approx(float(expected), rel=1e-6)
-    for gradient, reference in zip(gradients, references, strict=True):
-        assert float((gradient - reference).abs().max()) < 1e-5 * float(reference.abs().max())
+    for gradient, single, reference in zip(gradients, literal, references, strict=True):
+        largest = float(reference.abs().max())
+        allowed = max(1e-5, 3 * float((single - reference).abs().max()) / largest) if "one_line" in kind else 1e-5
+        assert float((gradient - reference).abs().max()) < allowed * largest
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
@@ -185,7 +188,7 @@ def test_redundancy_is_the_literal_one():
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize(("batch", "views", "dim"), [(4, 3, 6), (8, 1, 5), (3, 2, 12)])
 def test_value_for_unrelated_embeddings(batch, views, dim, standardize):
-    lambd, trials = 0.5, 4000
+    lambd, trials = 0.5, 1000
     generator = torch.Generator().manual_seed(0)
     z_a, z_b = torch.randn(2, trials, batch, views, dim, generator=generator, dtype=torch.float64)
     values = torch.stack(
@@ -193,7 +196,7 @@ def test_value_for_unrelated_embeddings(batch, views, dim, standardize):
     )
     expected = expected_if_unrelated(dim=dim, batch=batch, num_views=views, lambd=lambd, standardize=standardize)
     uncertainty = float(values.std()) / math.sqrt(trials)
-    assert uncertainty < 0.02 * expected
+    assert uncertainty < 0.04 * expected
     assert float(values.mean()) == pytest.approx(expected, abs=4 * uncertainty)
 
 
@@ -202,8 +205,8 @@ def test_unrelated_holds_for_texts_of_few_prompts():
     generator = torch.Generator().manual_seed(0)
     prompts = torch.randn(2, 7, generator=generator, dtype=torch.float64)
     values = []
-    for _ in range(4000):
+    for _ in range(1500):
         z_fused = torch.randn(6, 7, generator=generator, dtype=torch.float64)
         values.append(float(redundancy_minimization(z_fused, prompts[[0, 0, 1, 1, 1, 1]], lambd=0.5)))
     expected = expected_if_unrelated(dim=7, batch=6, num_views=1, lambd=0.5, standardize=True)
-    assert sum(values) / len(values) == pytest.approx(expected, rel=0.03)
+    assert sum(values) / len(values) == pytest.approx(expected, rel=0.05)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.losses import (
     JointLoss,
     JointLossSettings,
+    expected_if_unrelated,
     multi_view_barlow_twins,
     positives_from_groups,
     redundancy_minimization,
@@ -92,6 +93,101 @@ def test_settings_outside_their_range(bad):
 def test_settings_are_frozen():
     with pytest.raises(FrozenInstanceError):
         JointLossSettings().alpha = 2.0
+
+
+def test_comparable_terms_start_near_one():
+    generator = torch.Generator().manual_seed(1)
+    z = {name: torch.randn(48, 3, 256, generator=generator) for name in ("z_a", "z_b", "z_views")}
+    z |= {name: torch.randn(48, 256, generator=generator) for name in ("z_fused", "z_text")}
+    for weight in ("alpha", "beta", "gamma"):
+        alone = {"alpha": 0.0, "beta": 0.0, "gamma": 0.0} | {weight: 1.0}
+        total = JointLoss(JointLossSettings(**alone, comparable=True, temperature=0.2))(**z).total
+        assert float(total) == pytest.approx(1.0, abs=0.05)
+
+
+def test_comparable_divides_the_sum_and_not_the_terms(inputs):
+    plain = JointLoss(JointLossSettings())(**inputs)
+    terms = JointLoss(JointLossSettings(comparable=True))(**inputs)
+    torch.testing.assert_close(terms[1:], plain[1:], rtol=0, atol=0)
+    of_views = expected_if_unrelated(dim=5, batch=6, num_views=3, lambd=0.0051, standardize=True)
+    of_text = expected_if_unrelated(dim=5, batch=6, num_views=1, lambd=0.0051, standardize=True)
+    expected = plain.multi_view / of_views + plain.alignment / math.log(6) + plain.redundancy / of_text
+    torch.testing.assert_close(terms.total, expected)
+
+
+def test_comparable_batch_of_one(inputs):
+    one = {name: tensor[:1] for name, tensor in inputs.items()}
+    terms = JointLoss(JointLossSettings(comparable=True, standardize=False))(**one)
+    assert torch.isfinite(terms.total)
+
+
+def test_symmetric_reaches_the_alignment(inputs):
+    terms = JointLoss(JointLossSettings(symmetric=True))(**inputs)
+    expected = vision_language_alignment(inputs["z_views"], inputs["z_fused"], inputs["z_text"], symmetric=True)
+    assert torch.equal(terms.alignment, expected)
+
+
+def test_learned_temperature_starts_at_the_setting_and_is_clamped(inputs):
+    plain = JointLoss(JointLossSettings(temperature=0.3))
+    assert not list(plain.parameters())
+    plain.clamp_()
+    loss = JointLoss(JointLossSettings(temperature=0.3, learned_temperature=True))
+    assert [name for name, _ in loss.named_parameters()] == ["log_inverse_temperature"]
+    torch.testing.assert_close(loss(**inputs).total, plain(**inputs).total)
+    loss(**inputs).total.backward()
+    assert loss.log_inverse_temperature.grad != 0
+    for value, expected in ((9.0, 0.01), (-3.0, 1.0), (1.0, math.exp(-1.0))):
+        torch.nn.init.constant_(loss.log_inverse_temperature, value)
+        loss.clamp_()
+        assert loss.temperature.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_learned_temperature_needs_the_alignment():
+    assert not list(JointLoss(JointLossSettings(beta=0.0, learned_temperature=True)).parameters())
+
+
+@pytest.mark.parametrize("temperature", [0.009, 1.1])
+def test_learned_temperature_starts_within_its_clamp(temperature):
+    JointLossSettings(temperature=temperature)
+    with pytest.raises(SettingsError, match=r"between 0\.01 and 1"):
+        JointLossSettings(temperature=temperature, learned_temperature=True)
+
+
+def test_samples_without_a_prompt_count_in_the_multi_view_loss_alone(inputs):
+    paired = torch.tensor([True, False, True, True, False, True])
+    settings = JointLossSettings(multi_positive=True, symmetric=True, comparable=True, learned_temperature=True)
+    groups = torch.tensor([0, -1, 1, 0, -1, 2])
+    leaves = {name: tensor.clone() for name, tensor in inputs.items()}
+    leaves["z_text"][~paired] = math.nan
+    for tensor in leaves.values():
+        tensor.requires_grad_()
+    terms = JointLoss(settings)(**leaves, groups=groups, paired=paired)
+    rest = {name: inputs[name][paired] for name in ("z_views", "z_fused", "z_text")}
+    of_pairs = JointLoss(replace(settings, alpha=0.0))(**rest, groups=groups[paired])
+    of_all = JointLoss(replace(settings, beta=0.0, gamma=0.0))(z_a=inputs["z_a"], z_b=inputs["z_b"])
+    torch.testing.assert_close(terms[1:], (of_all.multi_view, of_pairs.alignment, of_pairs.redundancy))
+    torch.testing.assert_close(terms.total, of_all.total + of_pairs.total)
+    terms.total.backward()
+    assert all(torch.isfinite(tensor.grad).all() for tensor in leaves.values())
+    assert not leaves["z_fused"].grad[~paired].any()
+
+
+def test_all_paired_is_the_same_as_no_mask(inputs):
+    loss = JointLoss(JointLossSettings())
+    assert torch.equal(loss(**inputs, paired=torch.ones(6, dtype=torch.bool)).total, loss(**inputs).total)
+
+
+@pytest.mark.parametrize("num_pairs", [0, 1])
+def test_fewer_than_two_pairs_leave_zeros_with_a_graph(inputs, num_pairs):
+    loss = JointLoss(JointLossSettings(learned_temperature=True, comparable=True))
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in inputs.items()}
+    terms = loss(**leaves, paired=torch.arange(6) < num_pairs)
+    assert float(terms.alignment) == float(terms.redundancy) == 0
+    terms.total.backward()
+    assert float(loss.log_inverse_temperature.grad) == 0
+    for name in ("z_views", "z_fused", "z_text"):
+        assert not leaves[name].grad.any()
+    assert leaves["z_a"].grad.any()
 
 
 def test_noise_floor():

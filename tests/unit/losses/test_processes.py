@@ -55,7 +55,6 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
     paired = PAIRED[mask]
     joint = JointLoss(JointLossSettings(**SETTINGS[name])).double()
     z_a, z_b, z_views = images @ encoder
-    # Every step has a part without text, so that the text encoder takes part in it wherever a term is left out.
     z_text = texts @ text_encoder
     total = joint(
         z_a=z_a, z_b=z_b + z_a, z_views=z_views, z_fused=z_views.mean(1), z_text=z_text, groups=groups,

@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 
 from smilevlm.errors import SettingsError
 from smilevlm.losses import positives_from_groups, vision_language_alignment
+from smilevlm.losses.literal import literal_vision_language_alignment
 
 REFUSED = (SettingsError, TypeError)
 
@@ -57,6 +58,37 @@ def test_several_positives_equal_the_loops():
     assert positives.sum(1).tolist() == [2, 2, 2, 1, 2]
     ours = vision_language_alignment(*z, temperature=0.2, positives=positives)
     assert float(ours) == pytest.approx(reference(*z, 0.2, positives), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("groups", [None, [0, 1, 0, 2, 1]])
+def test_symmetric_is_the_mean_with_the_roles_exchanged(groups):
+    z_views, z_fused, z_text = batch()
+    positives = None if groups is None else positives_from_groups(torch.tensor(groups))
+    forth = reference(z_views, z_fused, z_text, 0.2, positives)
+    # The prompts in the place of the only view and of the fused embedding, and one view at a time in that of prompts.
+    images = [*z_views.unbind(1), z_fused]
+    back = sum(reference(z_text[:, None], z_text, image, 0.2, positives) for image in images) / len(images)
+    ours = vision_language_alignment(z_views, z_fused, z_text, temperature=0.2, positives=positives, symmetric=True)
+    assert abs(forth - back) > 1e-3
+    assert float(ours) == pytest.approx((forth + back) / 2, rel=1e-9)
+
+
+def test_symmetric_gradcheck_with_a_learned_temperature():
+    z = [tensor.requires_grad_() for tensor in batch(3, 2, 3)]
+    temperature = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    positives = positives_from_groups(torch.tensor([0, 0, 1]))
+    for targets in (None, positives):
+        assert gradcheck(
+            lambda tau, *args, targets=targets: vision_language_alignment(
+                *args, temperature=tau, positives=targets, symmetric=True
+            ),
+            (temperature, *z),
+        )
+
+
+def test_literal_form_is_the_loops():
+    z = batch()
+    assert float(literal_vision_language_alignment(*z, temperature=0.2)) == pytest.approx(reference(*z, 0.2), rel=1e-6)
 
 
 def test_own_prompt_as_the_only_positive_is_the_literal_form():

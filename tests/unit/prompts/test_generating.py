@@ -306,6 +306,8 @@ def test_a_set_with_faults_is_written_beside(generate, server, out):
     (fault,) = [fault for fault in generated.report.faults if fault.kind == "too_long"]
     assert fault.path == generated.path
     assert generated.path.read_text().splitlines()[fault.line - 1].strip().startswith("- calm calm")
+    with pytest.raises(PromptError, match=r"mine\.faulty\.yaml: is there already"):
+        generate(resume=True)
 
 
 def test_the_key_is_nowhere(generate, server, out):

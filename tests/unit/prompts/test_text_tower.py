@@ -155,3 +155,10 @@ def test_prompts_and_tower_import_neither_torch_nor_sentence_transformers():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     assert result.stdout.strip() == "[]"
+
+
+def test_tokens_are_counted_with_their_marks_and_without_the_model():
+    fresh = MiniLmTextTower()
+    assert fresh.count_tokens("a happy face") == 5
+    assert fresh.count_tokens("happy " * 300) == 302 > fresh.token_limit == 256
+    assert fresh._model is None

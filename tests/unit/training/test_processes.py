@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def train(store: Path, run: Path, overrides: tuple[str, ...], *options: str) -> 
 @pytest.mark.parametrize("num_processes", [2, 4])
 def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, num_processes):
     overrides = (*tiny_overrides, "optimiser.precision=float32", "optimiser.batch_size=6", "num_control_folds=0",
-                 "validation.share=0.5", "optimiser.ema_decay=0.5")  # fmt: skip
+                 "validation.share=0.5", "optimiser.ema_decay=0.5", "optimiser.epochs=4")  # fmt: skip
     alone = train(store_of_four, tmp_path / "alone", overrides)
     assert alone.returncode == 0, alone.stderr
     together = train(store_of_four, tmp_path / "together", overrides, "--devices", str(num_processes))
@@ -56,13 +57,19 @@ def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, n
     expected = load_file(tmp_path / "alone/fold_00/model.safetensors")
     found = load_file(tmp_path / "together/fold_00/model.safetensors")
     assert found.keys() == expected.keys()
-    for name, tensor in expected.items():
-        # Adam divides small gradients by their own size, which makes much of their rounding.
-        torch.testing.assert_close(found[name], tensor, rtol=2e-3, atol=2e-4, msg=lambda m, n=name: f"{n}: {m}")
-    log, other = ((tmp_path / run / "fold_00/metrics.csv").read_text().splitlines() for run in ("alone", "together"))
-    assert len(log) == len(other) > 2
-    first, first_together = (dict(zip(lines[0].split(","), lines[1].split(","), strict=True)) for lines in (log, other))
-    assert float(first_together["loss_total"]) == pytest.approx(float(first["loss_total"]), rel=1e-5)
+    # Adam makes a full step of the sign of a gradient that is all but zero: such a weight may go the other way.
+    far = [int((~torch.isclose(found[n], t, rtol=2e-3, atol=2e-4)).sum()) for n, t in expected.items()]
+    assert sum(far) <= 1e-4 * sum(tensor.numel() for tensor in expected.values())
+    log, other = (read_log(tmp_path / run) for run in ("alone", "together"))
+    assert len(log) == len(other) == 4
+    for step, step_together in zip(log, other, strict=True):
+        for name in ("loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy"):
+            assert float(step_together[name]) == pytest.approx(float(step[name]), rel=1e-4)
+
+
+def read_log(run: Path) -> list[dict[str, str]]:
+    with (run / "fold_00" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.models import ClipTowerSettings, TimmTowerSettings
 from smilevlm.recipes import RECIPES, find_recipe
 from smilevlm.training.resolve import config_from, with_overrides
 from smilevlm.training.settings import ExperimentConfig, OptimiserSettings
@@ -53,6 +54,7 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones():
         ("pairing=generic", "pairing", "generic"),
         ("seed=7", "seed", 7),
         ("model.tower_settings.width=16", "model.tower_settings.width", 16),
+        ("model.tower_settings.norm=group", "model.tower_settings.norm", "group"),
         ("model.projector.hidden_dim=64", "model.projector.hidden_dim", 64),
         ("loss.standardize=false", "loss.standardize", False),
         ("prepare.views.size=48", "prepare.views.size", 48),
@@ -107,6 +109,8 @@ def test_several_overrides_and_the_last_one_counts(demo):
         "num_folds=1",
         "distortions.mirror=2",
         "model.tower_settings.width=9",
+        "model.tower_settings.name=resnet18",
+        "model.tower=clap",
         "loss.temperature=0",
         "prepare.views.size=-3",
         "prepare.views.kind=colour",
@@ -120,6 +124,19 @@ def test_a_bad_override_is_refused_by_name_in_one_line(demo, override):
     assert repr(override) in message
     assert "\n" not in message
     assert len(message) < 400
+
+
+def test_a_tower_begins_with_its_own_defaults_and_keeps_what_it_is_given(demo):
+    clip = with_overrides(
+        demo, ["model.tower=clip", "model.tower_settings.tuning=lora", "model.tower_settings.name=/some/folder"]
+    )
+    assert clip.model.tower_settings == ClipTowerSettings(name="/some/folder", tuning="lora")
+    assert with_overrides(clip, ["model.tower=clip", "seed=3"]).model == clip.model
+    timm = with_overrides(clip, ["model.tower=timm", "model.tower_settings.name=resnet50"])
+    assert timm.model.tower_settings == TimmTowerSettings(name="resnet50")
+    for config in (clip, timm):
+        assert config_from(plain(config)) == config
+    assert with_overrides(timm, ["model.tower=conv"]) == demo
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
