@@ -45,7 +45,8 @@ bench: $(VENV)/.installed-dev ## Benchmarks, each as a ratio against the obvious
 	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python benchmarks/sequence_frames.py
 	$(BIN)/python benchmarks/sequence_memory.py
 	$(BIN)/python benchmarks/list_archive.py
-	$(BIN)/python benchmarks/multi_view_loss.py
+	$(BIN)/python benchmarks/training_step.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/multi_view_loss.py
 
 docs: ## The documentation is Markdown in docs/; this checks that its links lead somewhere
 	$(PYTHON) tools/check_links.py README.md CHANGELOG.md CONTRIBUTING.md docs

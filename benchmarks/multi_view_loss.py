@@ -1,12 +1,12 @@
 """The multi-view loss, forward and backward, against the textbook form: time, extra peak memory, values, gradients.
 
-Command: python benchmarks/multi_view_loss.py [--lightly]
+Command: OMP_NUM_THREADS=1 python benchmarks/multi_view_loss.py [--lightly]
 
 The textbook form makes one correlation matrix per view, then their mean. Both get the same embeddings in one process,
-turn by turn, and the medians of their times are compared. Memory is that of a fresh process each, which runs one
-forward and backward pass: its largest resident size during the pass less its size before, gradients of the embeddings
-included. What the libraries keep for themselves has been claimed by a small pass before. Values and gradients are held
-against the textbook form in float64; gradients by the largest entry.
+turn by turn, and the medians of their CPU times are compared, so that other work on the machine counts little. Memory
+is that of a fresh process each, which runs one forward and backward pass: its largest resident size during the pass
+less its size before, gradients of the embeddings included. What the libraries keep for themselves has been claimed by
+a small pass before. Values and gradients are held against the textbook form in float64; gradients by the largest entry.
 
 With `--lightly` the yardstick is also lightly's loss, once per view and summed, which is another loss: it does not take
 the mean of the matrices. It needs lightly and torchvision, in an environment of their own.
@@ -61,9 +61,9 @@ def embeddings(batch: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def seconds(loss: Loss, pair: tuple[torch.Tensor, torch.Tensor]) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     torch.autograd.grad(loss(*pair), pair)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def median_ms(losses: dict[str, Loss], pair: tuple[torch.Tensor, torch.Tensor], repeats: int) -> dict[str, float]:

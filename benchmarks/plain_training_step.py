@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn.functional import affine_grid, avg_pool2d, cross_entropy, grid_sample, normalize
 
 from smilevlm.losses import JointLossSettings
-from smilevlm.models import SmileVlm
+from smilevlm.models import SmileVlm, ViewAwareFusion
+from smilevlm.models.conv_tower import _ResidualBlock
 from smilevlm.training.distortions import DistortionSettings
 
 
@@ -38,7 +39,7 @@ def plain_loss(
         z_views, z_a, z_b = ([view.to(text.dtype) for view in passed] for passed in (z_views, z_a, z_b))
         z_fused = z_fused.to(text.dtype)
         correlations = [correlation(a, b) for a, b in zip(z_a, z_b, strict=True)]
-        multi_view = barlow_twins(sum(correlations) / num_views, settings.lambd_mv_bt)
+        multi_view = barlow_twins(torch.stack(correlations).mean(dim=0), settings.lambd_mv_bt)
         alignment = sum(info_nce(image, text, settings.temperature) for image in [*z_views, z_fused]) / (num_views + 1)
         redundancy = barlow_twins(correlation(z_fused, text), settings.lambd_red_min)
         return (
@@ -69,7 +70,7 @@ def joined_layer(layer: nn.Module, maps: list[torch.Tensor]) -> list[torch.Tenso
         for part in layer:
             maps = joined_layer(part, maps)
         return maps
-    if hasattr(layer, "branch"):
+    if isinstance(layer, _ResidualBlock):
         branch, shortcut = joined_layer(layer.branch, maps), joined_layer(layer.shortcut, maps)
         return [torch.relu(a + b) for a, b in zip(branch, shortcut, strict=True)]
     return [layer(each) for each in maps]
@@ -78,11 +79,13 @@ def joined_layer(layer: nn.Module, maps: list[torch.Tensor]) -> list[torch.Tenso
 def plain_fusion(model: SmileVlm, z_views: list[torch.Tensor]) -> torch.Tensor:
     """Eq. 5 and 7: score, softmax, weighted sum."""
     directions = [normalize(view, dim=-1, eps=1e-6) for view in z_views]
-    mean_direction = sum(directions) / len(directions)
+    mean_direction = torch.stack(directions).mean(dim=0)
+    assert isinstance(model.fusion, ViewAwareFusion)
     scorer = model.fusion.scorer
     scores = [scorer(torch.cat([direction, mean_direction], dim=-1)) for direction in directions]
     weights = torch.softmax(torch.cat(scores, dim=1).to(z_views[0].dtype), dim=1)
-    return sum(weights[:, number, None] * view for number, view in enumerate(z_views))
+    weighted = [weights[:, number, None] * view for number, view in enumerate(z_views)]
+    return torch.stack(weighted).sum(dim=0)
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -39,13 +39,19 @@ def synthetic_faces(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def store_of_four(small_store_settings, tmp_path_factory) -> Path:
-    """Four subjects as views of 48 pixels: enough to hold some back from training. Read only."""
+def faces_of_four(tmp_path_factory) -> Path:
+    """Cropped scans of four subjects. Read only."""
     from smilevlm.synthesis.bu3dfe import synthesize_bu3dfe
 
-    root = tmp_path_factory.mktemp("four")
-    synthesize_bu3dfe(root / "faces", small_bu3dfe_settings(num_subjects=4, seed=3, complete=False))
-    return prepare_bu3dfe(root / "faces", root / "store", small_store_settings)
+    root = tmp_path_factory.mktemp("four") / "faces"
+    synthesize_bu3dfe(root, small_bu3dfe_settings(num_subjects=4, seed=3, complete=False))
+    return root
+
+
+@pytest.fixture(scope="session")
+def store_of_four(faces_of_four, small_store_settings, tmp_path_factory) -> Path:
+    """Four subjects as views of 48 pixels: enough to hold some back from training. Read only."""
+    return prepare_bu3dfe(faces_of_four, tmp_path_factory.mktemp("four") / "store", small_store_settings)
 
 
 @pytest.fixture(scope="session")

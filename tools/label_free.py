@@ -1,7 +1,7 @@
 """The label-free route end to end: a teacher of one synthetic population, a student of another without its labels.
 
 Command: python tools/label_free.py label_free --seeds 0 1 2
-Time: about 3 minutes per training on one free core, three trainings per seed; run again, it goes on.
+Time: about 3 minutes per teacher and 5 per student on one free core; run again, it goes on.
 
 Per seed: a teacher learns from labelled people of the default population; its proposals on the training people of the
 shifted population are all that a student learns from; both are tested on the same other people of the shifted
@@ -117,7 +117,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="for all three trainings")
     parser.add_argument("--teacher-subjects", type=int, default=100, help="four fifths of them teach")
-    parser.add_argument("--student-subjects", type=int, default=120, help="two thirds of them are learnt from")
+    parser.add_argument("--student-subjects", type=int, default=240, help="two thirds of them are learnt from")
     parser.add_argument("--jobs", type=int, default=1, help="processes that make the faces and their views")
     arguments = parser.parse_args(words)
     out = arguments.out

@@ -110,8 +110,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _architecture_from(config: dict[str, Any], path: Path) -> dict[str, Any] | None:
     """What the tower must be built from, so that no checkpoint makes it fetch weights."""
     architecture = config.get("architecture")
-    needed = config["settings"].get("tower", "conv") != "conv"
-    if isinstance(architecture, dict) != needed or (architecture is not None and not needed):
+    if config["settings"].get("tower", "conv") != "conv" and not isinstance(architecture, dict):
         raise CheckpointError(f"{path}: the tower's architecture is missing or no mapping: {architecture!r}")
     return architecture
 

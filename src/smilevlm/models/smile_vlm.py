@@ -132,7 +132,9 @@ class SmileVlm(nn.Module):
             if flat.dtype != torch.uint8:
                 raise SettingsError(f"images must be uint8 or floating point, got {flat.dtype}")
             flat = flat.to(self.image_mean.dtype) / 255
-        return self.tower((flat - self.image_mean) / self.image_std).unflatten(0, images.shape[:2])
+        # (flat - mean) / std in one pass over the images.
+        normalised = torch.addcmul(-self.image_mean / self.image_std, flat, 1 / self.image_std)
+        return self.tower(normalised).unflatten(0, images.shape[:2])
 
     def project(self, features: Float[torch.Tensor, "batch view feature"]) -> Float[torch.Tensor, "batch view dim"]:
         """Features to embeddings: g_v(h). All rows at once, since in training the statistics are those of all views."""

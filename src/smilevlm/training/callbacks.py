@@ -44,8 +44,13 @@ class StepLog(lightning.Callback):
             write_atomically(self._path, self._as_text(kept, header=True))
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:  # fmt: skip
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
         rates = [group["lr"] for group in trainer.optimizers[0].param_groups if group["name"].startswith("new")]
         self._steps.append((trainer.current_epoch, trainer.global_step - 1, max(rates), outputs))
 
@@ -169,8 +174,13 @@ class EpochReporter(lightning.Callback):
         self._loss = float("nan")
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:  # fmt: skip
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
         if trainer.is_last_batch:
             self._loss = float(outputs["loss_total"])
 

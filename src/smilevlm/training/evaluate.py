@@ -32,7 +32,6 @@ from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import check_folds, refuse_split_leaks, split_fold
 
 
-
 def evaluate_run(run: Path, store: Path, *, num_examples: int = 12) -> ExperimentResult:
     """Score the trained folds of a run and write `results.json`, `timing.json` and the examples' pictures.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,6 +95,8 @@ def fit(
 def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlmTask:
     torch.manual_seed(stream)
     model = build_model(config.model)
+    if material.start is not None:
+        model.load_state_dict(material.start.state_dict())
     if config.optimiser.compile:
         model.tower.compile()  # pyright: ignore[reportAttributeAccessIssue]
     views = config.prepare.views
@@ -194,7 +195,7 @@ def _loggers(folder: Path, machine: Machine) -> list[Logger]:
 def _tracker(name: str, folder: Path) -> Logger:
     from pytorch_lightning import loggers
 
-    run = os.path.join(folder.parent.name, folder.name.removesuffix(".running"))
+    run = f"{folder.parent.name}/{folder.name.removesuffix('.running')}"
     settings: dict[str, tuple[type[Logger], dict[str, Any]]] = {
         "wandb": (loggers.WandbLogger, {"project": "smilevlm", "name": run, "save_dir": folder}),
         "mlflow": (loggers.MLFlowLogger, {"experiment_name": "smilevlm", "run_name": run}),
@@ -215,6 +216,8 @@ def _quiet_lightning() -> Iterator[None]:
         # Batches lie in memory: loader workers would only copy them. Lightning advises them all the same.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*`validation_step` but have no `val_dataloader`.*")
+        # Frozen parts of a tower are in evaluation mode on purpose.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
         warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
         warnings.filterwarnings("ignore", message=".*IterableDataset.*has `__len__`.*")

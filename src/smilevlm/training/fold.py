@@ -91,9 +91,7 @@ def train_fold(
     if process_rank() == 0:
         _keep_proposals(material, running / PROPOSALS_NAME)
     stream = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
-    model = fit(
-        config, material, running, stream=stream, machine=machine or Machine(), report=clock.before(report)
-    )
+    model = fit(config, material, running, stream=stream, machine=machine or Machine(), report=clock.before(report))
     if process_rank() == 0:
         _complete(config, prepared, split, material, model, running, clock.seconds())
         _put_in_place(running, folder)
@@ -146,7 +144,10 @@ def _complete(
             manifest_hash=manifest.content_hash,
             subjects=(*split.train_subjects, *split.validation_subjects),
             layout=manifest.layout,
-            digests=tuple(prepared.samples[i].digest for i in (*split.train, *split.validation)),
+            digests=(
+                *(prepared.samples[i].digest for i in (*split.train, *split.validation)),
+                *material.known_digests,
+            ),
         ),
     )
     if not all(bool(p.isfinite().all()) for p in model.state_dict().values()):

@@ -22,13 +22,17 @@ from smilevlm.prompts import (
     shuffle_classes,
 )
 from smilevlm.store import PreparedSet
-from smilevlm.training.pseudo import ProposedClasses, load_teacher, propose_classes
+from smilevlm.training.earlier import load_earlier
+from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import FoldSplit
 
 if TYPE_CHECKING:
     import torch
     from jaxtyping import UInt8
+
+    from smilevlm.evaluation.recogniser import Recogniser
+    from smilevlm.models import SmileVlm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +76,16 @@ class Material:
         validation: Held back to choose the epoch; None where nothing is chosen.
         prompts: Words.
         proposals: What the teacher proposed for the training samples, in pairing `pseudo`.
+        start: The model to begin with, where the recipe names one.
+        known_digests: Of samples that teacher and start were trained on, shortened.
     """
 
     training: Samples
     validation: Samples | None
     prompts: Prompts
     proposals: ProposedClasses | None
+    start: SmileVlm | None
+    known_digests: tuple[str, ...]
 
 
 def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompts:
@@ -115,35 +123,60 @@ def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSp
     """
     class_names = find_protocol(config.protocol).classes_of(prepared.samples)
     prompts = load_prompts(config, class_names)
-    images, classes, proposals = _paired(config, prepared, split, split.train, class_names)
+    teacher, start = load_earlier_models(config, prepared, split)
+    images, classes, proposals = _paired(config, prepared, split.train, class_names, teacher)
     if shuffled:
         classes = shuffle_classes(classes, seed=config.seed)
     validation = None
     if split.validation:
-        held_images, held_classes, _ = _paired(config, prepared, split, split.validation, class_names)
+        held_images, held_classes, _ = _paired(config, prepared, split.validation, class_names, teacher)
         truth = tuple(class_names.index(prepared.samples[i].expression) for i in split.validation)
         validation = Samples(images=held_images, classes=tuple(held_classes), truth=truth)
     training = Samples(images=images, classes=tuple(classes))
-    return Material(training=training, validation=validation, prompts=prompts, proposals=proposals)
+    earlier = [each for each in (None if teacher is None else teacher.recogniser, start) if each is not None]
+    return Material(
+        training=training,
+        validation=validation,
+        prompts=prompts,
+        proposals=proposals,
+        start=None if start is None else start.model,
+        known_digests=tuple(d for each in earlier if each.trained_on is not None for d in each.trained_on.digests),
+    )
+
+
+def load_earlier_models(
+    config: ExperimentConfig, prepared: PreparedSet, split: FoldSplit
+) -> tuple[Teacher | None, Recogniser | None]:
+    """The teacher of pairing `pseudo`, and the model to begin with; None where the recipe has none.
+
+    Raises:
+        SettingsError: Pairing `pseudo` has no teacher, or the model to begin with is of another architecture.
+        SmileVlmError: As `load_earlier`.
+    """
+    digests = [prepared.samples[i].digest for i in split.test]
+    teacher = start = None
+    if config.pairing == "pseudo":
+        teacher = load_teacher(config.pseudo, prepared.manifest, split.test_subjects, test_digests=digests)
+    if config.start_from is not None:
+        folder, start = load_earlier(
+            config.start_from, "start_from", prepared.manifest, split.test_subjects, test_digests=digests
+        )
+        if start.model.settings != config.model:
+            raise SettingsError(f"start_from {folder} is a model with other settings than the recipe's `model`")
+    return teacher, start
 
 
 def _paired(
     config: ExperimentConfig,
     prepared: PreparedSet,
-    split: FoldSplit,
     chosen: Sequence[int],
     class_names: Sequence[str],
+    teacher: Teacher | None,
 ) -> tuple[torch.Tensor, Sequence[str | None], ProposedClasses | None]:
     from smilevlm.training.data import to_channels_first
 
     images = prepared.load_images(chosen)
-    if config.pairing != "pseudo":
+    if teacher is None:
         return to_channels_first(images), [prepared.samples[i].expression for i in chosen], None
-    teacher = load_teacher(
-        config.pseudo,
-        prepared.manifest,
-        split.test_subjects,
-        test_digests=[prepared.samples[i].digest for i in split.test],
-    )
     proposals = propose_classes(teacher, images, class_names, config.pseudo)
     return to_channels_first(images), proposals.classes, proposals

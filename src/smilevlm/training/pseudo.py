@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
-from smilevlm.datasets.folds import first_few
-from smilevlm.errors import CheckpointError, LeakError, PromptError, SettingsError, StoreError
+from smilevlm.errors import CheckpointError, PromptError, SettingsError
 from smilevlm.evaluation import class_prototypes, predicted_classes, probabilities, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser, load_recogniser, recogniser_digest, short_digests
+from smilevlm.evaluation.recogniser import Recogniser, recogniser_digest
 from smilevlm.results import FoldProposals, PairingTeacher
 from smilevlm.store import Manifest
+from smilevlm.training.earlier import load_earlier
 from smilevlm.views import ViewSettings
 
 Balance = Literal["none", "cap", "sinkhorn"]
@@ -25,7 +25,9 @@ _SINKHORN_STEPS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoSettings:
-    """Where prompts come from in pairing `pseudo`. The defaults are those that did best, see docs/log.md.
+    """Where prompts come from in pairing `pseudo`.
+
+    The defaults follow from the accuracy of proposals on a shifted synthetic population, see docs/log.md.
 
     Args:
         teacher: Run folder (its first fold is used) or fold folder of the model that proposes; needed with pairing
@@ -120,50 +122,19 @@ def load_teacher(
     """
     if settings.teacher is None:
         raise SettingsError("pairing 'pseudo' needs a teacher: set pseudo.teacher to a run folder or a fold folder")
-    given = Path(settings.teacher)
-    if not given.is_dir():
-        raise CheckpointError(f"pseudo.teacher {given} is no folder; expected a run folder or the folder of one fold")
-    trained = sorted(path for path in given.glob("fold_[0-9][0-9]") if path.is_dir())
-    folder = trained[0] if trained else given
-    recogniser = load_recogniser(folder)
-    if recogniser.trained_on is None:
-        raise CheckpointError(
-            f"{folder} does not say whom it was trained on (an older version of smilevlm made it), so it cannot be a "
-            "teacher: test subjects could be among them; train it again"
-        )
-    _refuse_other_views(folder, recogniser, manifest)
-    refuse_known_people(recogniser, manifest, test_subjects, test_digests)
+    folder, recogniser = load_earlier(
+        settings.teacher, "pseudo.teacher", manifest, test_subjects, test_digests=test_digests
+    )
+    trained_on = recogniser.trained_on
+    assert trained_on is not None
     resolved = folder.resolve()
     identity = TeacherIdentity(
         name=f"{resolved.parent.name}/{resolved.name}",
         digest=recogniser_digest(folder),
-        manifest_hash=recogniser.trained_on.manifest_hash,
+        manifest_hash=trained_on.manifest_hash,
         synthetic=recogniser.synthetic,
     )
     return Teacher(recogniser=recogniser, identity=identity)
-
-
-def refuse_known_people(
-    recogniser: Recogniser, manifest: Manifest, test_subjects: Sequence[str], test_digests: Sequence[str]
-) -> None:
-    """Stop when a model has seen people that are to be tested.
-
-    Looked for are subjects of the same prepared set, subjects of the same name where both sets are scans of people in
-    one data set's layout, and scans of the same bytes under whatever name.
-
-    Raises:
-        LeakError: Lists what was found.
-    """
-    known = recogniser.trained_on
-    assert known is not None
-    same_set = known.manifest_hash == manifest.content_hash
-    of_people = not (recogniser.synthetic or manifest.synthetic)
-    same_data_set = of_people and known.layout == manifest.layout and known.layout != "folder"
-    shared = sorted(set(known.subjects) & set(test_subjects)) if same_set or same_data_set else []
-    if shared:
-        raise LeakError(f"the teacher was trained on test subjects: {first_few(shared)}")
-    if same := set(known.digests) & set(short_digests(test_digests)):
-        raise LeakError(f"the teacher was trained on the scans of {len(same)} test samples, under other names")
 
 
 def propose_classes(
@@ -182,7 +153,7 @@ def propose_classes(
 
     Raises:
         PromptError: The teacher has no prompt of a class.
-        SettingsError: Mirroring is wanted, but the views have no counterparts.
+        SettingsError: Mirroring is wanted, but the views have no counterparts; or no proposal is confident enough.
     """
     scores = _scores(teacher.recogniser, images, class_names, settings.mirror)
     shares = probabilities(scores, settings.temperature)
@@ -193,6 +164,11 @@ def propose_classes(
     kept = confidence >= settings.min_confidence
     if settings.balance == "cap":
         kept &= _within_share(chosen, confidence, len(class_names))
+    if not kept.any():
+        raise SettingsError(
+            f"the teacher is surer than {settings.min_confidence:g} of none of {len(chosen)} samples "
+            f"(at most {confidence.max():.2f}); lower pseudo.min_confidence, or take a better teacher"
+        )
     names = [class_names[int(number)] for number in chosen]
     return ProposedClasses(
         teacher=teacher.identity,
@@ -253,19 +229,6 @@ def _read_proposals(path: Path) -> ProposedClasses:
         raise CheckpointError(f"{path} is missing; the fold was not trained with pairing 'pseudo'") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-
-
-def _refuse_other_views(folder: Path, recogniser: Recogniser, manifest: Manifest) -> None:
-    if recogniser.prepare == manifest.settings:
-        return
-    taught, given = asdict(recogniser.prepare), asdict(manifest.settings)
-    differing = [
-        f"{room}.{name} is {given[room][name]!r}, the teacher has {value!r}"
-        for room, values in taught.items()
-        for name, value in values.items()
-        if given[room][name] != value
-    ]
-    raise StoreError(f"teacher {folder} was trained on views made in another way: {'; '.join(differing)}")
 
 
 def _scores(

@@ -14,6 +14,7 @@ from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet
 from smilevlm.training.fold import check_store, train_fold
+from smilevlm.training.material import load_earlier_models
 from smilevlm.training.names import CONFIG_NAME, CONTROL_NAME, FOLD_NAME
 from smilevlm.training.parallel import Machine, joined_processes, process_rank, under_launcher
 from smilevlm.training.settings import ExperimentConfig
@@ -118,6 +119,7 @@ def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, want
     for job in wanted:
         split = splits[job.fold]
         refuse_split_leaks(split, prepared)
+        load_earlier_models(config, prepared, split)
         if len(split.train) < config.optimiser.batch_size:
             raise SettingsError(
                 f"{job.name} has {len(split.train)} training samples, which do not fill one batch of "

@@ -115,6 +115,8 @@ class ExperimentConfig:
         model: Architecture.
         loss: Weights of the joint loss.
         optimiser: How the weights are found.
+        start_from: Run folder or fold folder of a model of the same architecture to begin with; None for fresh
+            weights, those of a pretrained tower aside.
         validation: Which subjects choose the epoch.
         pseudo: Where prompts come from in pairing `pseudo`.
         distortions: The two distortions and the jitter of the clean views.
@@ -131,6 +133,7 @@ class ExperimentConfig:
     num_control_folds: int = 1
     seed: int = 0
     score_temperature: float = 0.07
+    start_from: str | None = None
     prepare: PrepareSettings = field(
         default_factory=lambda: PrepareSettings(views=ViewSettings(), normalise=NormaliseSettings())
     )

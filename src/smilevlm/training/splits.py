@@ -91,7 +91,7 @@ def _held_back(config: ExperimentConfig, subjects: Sequence[str], fold: int) -> 
     if count >= len(subjects):
         raise SettingsError(f"validation.share {config.validation.share} leaves none of {len(subjects)} to train on")
     generator = np.random.default_rng([config.seed, fold, _HELD_BACK])
-    return {subjects[i] for i in generator.choice(len(subjects), count, replace=False)}
+    return {subjects[int(i)] for i in generator.choice(len(subjects), count, replace=False)}
 
 
 def split_fold(config: ExperimentConfig, prepared: PreparedSet, fold: int) -> FoldSplit:

@@ -45,7 +45,9 @@ class SmileVlmTask(lightning.LightningModule):
         SettingsError: Cached gradients are asked for with a tower that mixes the samples of a batch.
     """
 
-    automatic_optimization = False
+    prompt_table: torch.Tensor
+    candidates: torch.Tensor
+    prototypes: torch.Tensor
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class SmileVlmTask(lightning.LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         if optimiser.micro_batch_size is not None and uses_batch_statistics(model.tower):
             raise SettingsError(
                 "optimiser.micro_batch_size needs a tower that does not mix the samples of a batch: its batch "
@@ -157,7 +160,7 @@ class SmileVlmTask(lightning.LightningModule):
         z_fused, _ = self.model.fuse(z_views, mask, self.candidates)
         paired = batch.prompts >= 0
         # A sample without prompt gets any row; the losses leave it out.
-        text = self.prompt_table[batch.prompts.clamp(min=0)]  # pyright: ignore[reportIndexIssue]
+        text = self.prompt_table[batch.prompts.clamp(min=0)]
         return self.loss(
             z_a=z_a, z_b=z_b, z_views=z_views, z_fused=z_fused, z_text=text, groups=batch.prompts, paired=paired
         )
@@ -196,7 +199,7 @@ class SmileVlmTask(lightning.LightningModule):
         model, size = self.kept_model(), torch.tensor(float(batch.total), device=self.device)
         if self.validation_settings.monitor == "accuracy":
             z_fused = model(batch.images, text=self.candidates).z_fused
-            right = (z_fused.float() @ self.prototypes.T).argmax(dim=1) == batch.truth  # pyright: ignore
+            right = (z_fused.float() @ self.prototypes.T).argmax(dim=1) == batch.truth
             value = all_reduce_sum(right.sum().float())
         else:
             views, mask = self._distorted(batch, self._generator(_VALIDATION, batch_index))
@@ -223,7 +226,7 @@ class SmileVlmTask(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.optimiser_settings
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        optimiser = kind(self.parameter_groups(), lr=settings.learning_rate)
+        optimiser = kind(self.parameter_groups(), lr=settings.learning_rate, fused=True)
         total = int(self.trainer.estimated_stepping_batches)
         warmup = max(1, round(settings.warmup_share * total))
 

@@ -77,6 +77,17 @@ def test_default_model_is_small_enough_to_ship(tmp_path):
     assert (tmp_path / "model.safetensors").stat().st_size < 10_000_000
 
 
+def test_a_model_of_an_older_version_is_read(saved):
+    """Before there were other towers and fusions, the settings named neither."""
+    model, folder = saved
+    config = json.loads((folder / "model.json").read_text())
+    assert "architecture" not in config
+    config["settings"]["fusion"] = {"hidden_dim": 5}
+    del config["settings"]["tower"]
+    (folder / "model.json").write_text(json.dumps(config))
+    assert load_model(folder).settings == model.settings
+
+
 def test_saves_over_an_older_model(saved):
     model, folder = saved
     with torch.no_grad():
@@ -141,6 +152,7 @@ def test_tensors_that_do_not_fit_are_named(saved):
         (lambda config: config["settings"].update(tower="other"), "do not describe"),
         (lambda config: config["settings"].update(unknown=1), "do not describe"),
         (lambda config: config["settings"]["projector"].update(num_layers=0), "num_layers"),
+        (lambda config: config.update(architecture={"width": 8}), "no architecture beside its settings"),
         (lambda config: config["settings"].update(embedding_dim=13), "another architecture"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from smilevlm.models import (
     TOWERS,
     ConvTower,
     ConvTowerSettings,
+    FusionSettings,
     ModelSettings,
     Projector,
     ProjectorSettings,
@@ -41,6 +44,34 @@ def test_shapes(model):
     assert output.z_fused.shape == (2, 12)
     assert output.view_weights.shape == (2, 3)
     torch.testing.assert_close(output.z_views, model.encode_views(pictures()))
+
+
+def test_views_are_features_projected(model):
+    features = model.encode_features(pictures())
+    assert features.shape == (2, 3, model.tower.feature_dim)
+    torch.testing.assert_close(model.project(features), model.encode_views(pictures()))
+    model.train()
+    # Normalised over all rows of the batch, not view by view.
+    expected = model.projector(features.flatten(0, 1)).unflatten(0, (2, 3))
+    torch.testing.assert_close(model.project(features), expected)
+
+
+def test_prompts_reach_the_text_guided_fusion():
+    torch.manual_seed(0)
+    guided = build_model(replace(SMALL, fusion=FusionSettings(kind="text_guided", num_heads=2))).eval()
+    text = torch.randn(4, 12)
+    output = guided(pictures(), text=text)
+    fused, weights = guided.fuse(output.z_views, text=text)
+    torch.testing.assert_close(output.z_fused, fused)
+    torch.testing.assert_close(output.view_weights, weights)
+    assert not torch.equal(guided(pictures(), text=-text).view_weights, weights)
+
+
+def test_parameter_groups_share_out_the_model(model):
+    model.tower.layers[0].requires_grad_(False)
+    groups = [*model.tower_parameters(), *model.new_parameters()]
+    assert {id(weight) for weight in groups} == {id(w) for w in model.parameters() if w.requires_grad}
+    assert len(groups) == len(list(model.parameters())) - 1
 
 
 def test_default_width_is_that_of_minilm():

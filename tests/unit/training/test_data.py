@@ -19,9 +19,7 @@ NUM_SAMPLES = 22
 CLASSES = [PROMPTS.classes[i % 3] for i in range(NUM_SAMPLES)]
 
 
-def batches(
-    *, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="class", num: int = NUM_SAMPLES, share=None
-):
+def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="class", num: int = NUM_SAMPLES, share=None):
     """Every pixel of a sample's images holds its number."""
     images = torch.arange(num, dtype=torch.uint8)[:, None, None, None, None].expand(-1, 2, 3, 4, 4)
     return PromptedBatches(

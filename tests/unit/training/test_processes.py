@@ -64,7 +64,7 @@ def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, n
     assert len(log) == len(other) == 4
     for step, step_together in zip(log, other, strict=True):
         for name in ("loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy"):
-            assert float(step_together[name]) == pytest.approx(float(step[name]), rel=1e-4)
+            assert float(step_together[name]) == pytest.approx(float(step[name]), rel=2e-3)
 
 
 def read_log(run: Path) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from builders_clip import build_tiny_clip
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.models import ClipTowerSettings, TimmTowerSettings
 from smilevlm.recipes import RECIPES, find_recipe
@@ -19,12 +20,17 @@ def demo() -> ExperimentConfig:
     return find_recipe("demo")
 
 
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory):
+    return build_tiny_clip(tmp_path_factory.mktemp("clip") / "tiny")
+
+
 def plain(config: ExperimentConfig) -> dict:
     return json.loads(json.dumps(asdict(config)))
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_recipe_builds_a_model_under_its_own_name(name):
+def test_every_recipe_builds_a_model_under_its_own_name(name, tiny_clip):
     from smilevlm.datasets import find_protocol
     from smilevlm.losses import JointLoss
     from smilevlm.models import build_model
@@ -33,6 +39,9 @@ def test_every_recipe_builds_a_model_under_its_own_name(name):
 
     config = find_recipe(name)
     assert config.name == name
+    if name.startswith("paper_"):
+        # The hub's CLIP is not here; a small one stands in, by the same path.
+        config = with_overrides(config, [f"model.tower_settings.name={tiny_clip}"])
     build_model(config.model)
     JointLoss(config.loss)
     Distortions(config.distortions, config.prepare.views.angles_deg)

@@ -1,4 +1,4 @@
-"""One step of the joint loss: what it learns, that cached gradients are those of the whole batch, groups and averages."""
+"""One step of the joint loss: what it learns, cached gradients equal to the whole batch's, groups, averages."""
 
 from __future__ import annotations
 

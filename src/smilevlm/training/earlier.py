@@ -1,0 +1,93 @@
+"""Models that were trained before and take part in a training: a teacher, or weights to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from smilevlm.datasets.folds import first_few
+from smilevlm.errors import CheckpointError, LeakError, StoreError
+from smilevlm.evaluation.recogniser import Recogniser, load_recogniser, short_digests
+from smilevlm.store import Manifest
+
+
+def load_earlier(
+    given: str,
+    setting: str,
+    manifest: Manifest,
+    test_subjects: Sequence[str],
+    *,
+    test_digests: Sequence[str] = (),
+) -> tuple[Path, Recogniser]:
+    """Load a trained model that a recipe names, and refuse one that has seen test subjects.
+
+    Args:
+        given: Run folder, whose first trained fold is used, or fold folder.
+        setting: That names it, for messages.
+        manifest: Of the set that is trained on now.
+        test_subjects: Of the fold that is trained now.
+        test_digests: Of its test samples, so that people are known under other names as well.
+
+    Returns:
+        The fold's folder, and the model.
+
+    Raises:
+        CheckpointError: There is no trained model, or it does not say what it was trained on.
+        StoreError: It was trained on views made in another way.
+        LeakError: It was trained on a test subject.
+    """
+    folder = Path(given)
+    if not folder.is_dir():
+        raise CheckpointError(f"{setting} {folder} is no folder; expected a run folder or the folder of one fold")
+    trained = sorted(path for path in folder.glob("fold_[0-9][0-9]") if path.is_dir())
+    folder = trained[0] if trained else folder
+    recogniser = load_recogniser(folder)
+    if recogniser.trained_on is None:
+        raise CheckpointError(
+            f"{folder} does not say whom it was trained on (an older version of smilevlm made it), so it cannot be "
+            f"{setting}: test subjects could be among them; train it again"
+        )
+    _refuse_other_views(folder, setting, recogniser, manifest)
+    _refuse_known_people(recogniser, setting, manifest, test_subjects, test_digests)
+    return folder, recogniser
+
+
+def _refuse_known_people(
+    recogniser: Recogniser,
+    setting: str,
+    manifest: Manifest,
+    test_subjects: Sequence[str],
+    test_digests: Sequence[str],
+) -> None:
+    """Stop when a model has seen people that are to be tested.
+
+    Looked for are subjects of the same prepared set, subjects of the same name where both sets are scans of people in
+    one data set's layout, and scans of the same bytes under whatever name.
+
+    Raises:
+        LeakError: Lists what was found.
+    """
+    known = recogniser.trained_on
+    assert known is not None
+    same_set = known.manifest_hash == manifest.content_hash
+    of_people = not (recogniser.synthetic or manifest.synthetic)
+    same_data_set = of_people and known.layout == manifest.layout and known.layout != "folder"
+    shared = sorted(set(known.subjects) & set(test_subjects)) if same_set or same_data_set else []
+    if shared:
+        raise LeakError(f"{setting} was trained on test subjects: {first_few(shared)}")
+    if same := set(known.digests) & set(short_digests(test_digests)):
+        raise LeakError(f"{setting} was trained on the scans of {len(same)} test samples, under other names")
+
+
+def _refuse_other_views(folder: Path, setting: str, recogniser: Recogniser, manifest: Manifest) -> None:
+    if recogniser.prepare == manifest.settings:
+        return
+    taught, given = asdict(recogniser.prepare), asdict(manifest.settings)
+    differing = [
+        f"{room}.{name} is {given[room][name]!r}, there it was {value!r}"
+        for room, values in taught.items()
+        for name, value in values.items()
+        if given[room][name] != value
+    ]
+    raise StoreError(f"{setting} {folder} was trained on views made in another way: {'; '.join(differing)}")
