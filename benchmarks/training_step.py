@@ -131,7 +131,7 @@ def take_turns(steps: dict[str, Step], repeats: int) -> dict[str, float]:
 
 
 def whole_step(model: SmileVlm, images: torch.Tensor, text: torch.Tensor, precision: str, *, plain: bool) -> Step:
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-5)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-5, fused=not plain)
     generator = torch.Generator(device=DEVICE).manual_seed(0)
 
     def step() -> None:

@@ -77,15 +77,20 @@ def proposals(run: Path, store: PreparedSet) -> tuple[float, float]:
 
 
 def one_seed(
-    folder: Path, seed: int, recipe: str, overrides: Sequence[str], own: PreparedSet, shifted: PreparedSet
+    folder: Path,
+    seed: int,
+    recipe: str,
+    overrides: Sequence[str],
+    student_overrides: Sequence[str],
+    own: PreparedSet,
+    shifted: PreparedSet,
 ) -> dict[str, float]:
     """All numbers of one seed, as fractions."""
     teacher, student, labelled = (folder / f"{name}_{seed}" for name in ("teacher", "student", "labelled"))
     values = {"teacher_own": train(teacher, own, seed, recipe, f"num_folds={OWN_FOLDS}", *overrides)}
     there = (f"num_folds={SHIFTED_FOLDS}", *overrides)
-    values["student"] = train(
-        student, shifted, seed, recipe, *there, "pairing=pseudo", f"pseudo.teacher={teacher / 'fold_00'}"
-    )
+    taught = ("pairing=pseudo", f"pseudo.teacher={teacher / 'fold_00'}", *student_overrides)
+    values["student"] = train(student, shifted, seed, recipe, *there, *taught)
     values["labelled"] = train(labelled, shifted, seed, recipe, *there)
     values["teacher_shifted"] = accuracy_on_test_people(teacher, student, shifted)
     values["proposals"], values["coverage"] = proposals(student, shifted)
@@ -116,6 +121,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="for all three trainings")
+    parser.add_argument("--student-set", action="append", default=[], metavar="SETTING=VALUE", help="for the student")
     parser.add_argument("--teacher-subjects", type=int, default=100, help="four fifths of them teach")
     parser.add_argument("--student-subjects", type=int, default=240, help="two thirds of them are learnt from")
     parser.add_argument("--jobs", type=int, default=1, help="processes that make the faces and their views")
@@ -126,8 +132,9 @@ def main(words: Sequence[str]) -> None:
     shifted = make_population(out / "shifted", arguments.student_subjects, 12, arguments.jobs, *other)
     per_seed = {}
     for seed in arguments.seeds:
-        per_seed[seed] = one_seed(out, seed, arguments.recipe, arguments.set, own, shifted)
-        recipe = " ".join([arguments.recipe, *arguments.set])
+        per_seed[seed] = one_seed(out, seed, arguments.recipe, arguments.set, arguments.student_set, own, shifted)
+        student = [f"student: {setting}" for setting in arguments.student_set]
+        recipe = " ".join([arguments.recipe, *arguments.set, *student])
         heading = f"Recipe {recipe}; populations {own.manifest.content_hash[:12]} and "
         heading += f"{shifted.manifest.content_hash[:12]}; fold 0 of each run."
         write_atomically(out / "label_free.json", json.dumps(per_seed, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """Images to embeddings: towers, projector, view-aware fusion, and the model that joins them."""
 
-from smilevlm.models.batch_norm import uses_batch_statistics
+from smilevlm.models.batch_norm import mixes_local_samples, uses_batch_statistics
 from smilevlm.models.checkpoint import load_model, save_model
 from smilevlm.models.clip_tower import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD, ClipTower, ClipTowerSettings
 from smilevlm.models.conv_tower import ConvTower, ConvTowerSettings
@@ -34,6 +34,7 @@ __all__ = [
     "build_fusion",
     "build_model",
     "load_model",
+    "mixes_local_samples",
     "save_model",
     "uses_batch_statistics",
 ]

@@ -49,6 +49,12 @@ class GlobalBatchNorm2d(_Global, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d` with the statistics of the images of all processes."""
 
 
+def mixes_local_samples(module: nn.Module) -> bool:
+    """Whether a part normalises over the samples of its own process alone, while training."""
+    kind = nn.modules.batchnorm._BatchNorm
+    return any(isinstance(part, kind) and not isinstance(part, _Global) for part in module.modules())
+
+
 def uses_batch_statistics(module: nn.Module) -> bool:
     """Whether a module mixes the samples of a batch while it trains: batch normalisation that is not frozen."""
     frozen = {id(layer) for part in frozen_parts(module) for layer in part.modules()}

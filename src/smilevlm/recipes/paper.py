@@ -1,8 +1,9 @@
 """Recipes at the paper's scale, one per setting of its tables: CLIP, 224 px, ten folds by subject, GPUs.
 
 All of them:
-    Command: smilevlm train NAME --store STORE --out RUN --devices 4 (docs/training.md has one GPU and several machines)
-    Hardware: one GPU of 24 GB or more; with optimiser.micro_batch_size=16 one of 12 GB
+    Command: smilevlm prepare LAYOUT ROOT store --size 224; smilevlm train NAME --store store --out run --devices 4
+        (docs/training.md has one GPU and several machines)
+    Hardware: GPUs; how much memory is not measured (optimiser.micro_batch_size=16 lessens it)
     Time, Expected: not measured, since no GPU and no licensed data were at hand; the paper's figures are in the headers
 
 Where the paper is silent: CLIP ViT-B/32, fine-tuned at a tenth of the paper's rate with the new parts at the paper's
@@ -65,11 +66,7 @@ def _paper(name: str, protocol: str, *, num_folds: int = 10, prompt_set: str = "
 
 
 def paper_bu3dfe_subset1() -> ExperimentConfig:
-    """Table II, BU-3DFE Subset I: 1,200 scans of 100 people.
-
-    Command: smilevlm prepare bu3dfe BU_3DFE store --set views.size=224; smilevlm train paper_bu3dfe_subset1 …
-    Expected: the paper reports 89.51 %.
-    """
+    """Table II, BU-3DFE Subset I: 1,200 scans of 100 people. The paper reports 89.51 %."""
     return _paper("paper_bu3dfe_subset1", "bu3dfe_subset1")
 
 
@@ -100,7 +97,8 @@ def paper_bp4d() -> ExperimentConfig:
 def paper_4dme() -> ExperimentConfig:
     """Table V, 4DME: micro-expression clips with one of five classes. The paper reports F1 0.8023, accuracy 86.61 %.
 
-    The paper fine-tunes; set `start_from` to a run of paper_bu4dfe to do the same.
+    The paper fine-tunes and does not say from what (A41): this begins with CLIP. `--set start_from=RUN`, a run of
+    paper_bu4dfe, begins with BU-4DFE.
     """
     config = _paper("paper_4dme", "fourdme", prompt_set="micro_expressions")
     return replace(config, optimiser=replace(config.optimiser, epochs=150))

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from safetensors.torch import load_file, save
 
 from smilevlm.errors import CheckpointError
 from smilevlm.files import write_atomically
-from smilevlm.training.names import BEST_NAME, STATE_NAME
+from smilevlm.training.names import STATE_NAME
+from smilevlm.training.parallel import as_the_first_sees
 from smilevlm.training.task import SmileVlmTask
 
 _ALWAYS = ("epoch", "step", "learning_rate", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy")
@@ -119,35 +119,41 @@ class KeptState(lightning.Callback):
 class BestEpoch(lightning.Callback):
     """Keeps the weights of the epoch that does best on the validation subjects, and ends training after a while.
 
+    They are part of the state that a killed run goes on from.
+
     Args:
-        folder: Where `best.safetensors` lies.
         larger_is_better: For the monitored value.
         patience: Epochs without a better value after which training ends; None for never.
     """
 
-    def __init__(self, folder: Path, *, larger_is_better: bool, patience: int | None) -> None:
-        self._path = folder / BEST_NAME
+    def __init__(self, *, larger_is_better: bool, patience: int | None) -> None:
         self._sign = 1.0 if larger_is_better else -1.0
         self._patience = patience
+        self._weights: dict[str, torch.Tensor] = {}
         self.values: list[float] = []
 
     @property
     def best_epoch(self) -> int:
-        """Counted from zero; the first of equals."""
-        return max(range(len(self.values)), key=lambda epoch: self._sign * self.values[epoch])
+        """Counted from zero; the first of equals. A value that is not a number is worse than any other."""
+
+        def worth(epoch: int) -> float:
+            value = self._sign * self.values[epoch]
+            return -math.inf if math.isnan(value) else value
+
+        return max(range(len(self.values)), key=worth)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._end_if_stale(trainer)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, SmileVlmTask)
-        self.values.append(pl_module.validation_value())
-        latest = len(self.values) - 1
-        if self.best_epoch == latest and trainer.is_global_zero:
-            weights = {name: value.detach().cpu() for name, value in pl_module.kept_model().state_dict().items()}
-            write_atomically(self._path, save({name: value.contiguous() for name, value in weights.items()}))
+        # Sums of floats may differ in the last digit between machines, and all must stop at the same epoch.
+        self.values.append(as_the_first_sees(pl_module.validation_value()))
+        if self.best_epoch == len(self.values) - 1:
+            weights = pl_module.kept_model().state_dict()
+            self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         for logger in trainer.loggers:
-            logger.log_metrics({"validation": self.values[-1]}, trainer.global_step)
+            logger.log_metrics({"validation": self.values[-1]}, trainer.global_step - 1)
         self._end_if_stale(trainer)
 
     def _end_if_stale(self, trainer: lightning.Trainer) -> None:
@@ -157,13 +163,13 @@ class BestEpoch(lightning.Callback):
 
     def restore(self, task: SmileVlmTask) -> None:
         """Give the kept model the weights of the best epoch."""
-        task.kept_model().load_state_dict(load_file(self._path))
+        task.kept_model().load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"values": self.values}
+        return {"values": self.values, "weights": self._weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.values = list(state_dict["values"])
+        self.values, self._weights = list(state_dict["values"]), dict(state_dict["weights"])
 
 
 class EpochReporter(lightning.Callback):

@@ -119,7 +119,7 @@ class ValidationBatches(IterableDataset[Batch]):
         classes: That each sample's prompt is drawn from, None for no prompt.
         prompt_set: Where prompts are drawn from.
         pairing: How a sample gets its prompt.
-        batch_size: Most samples in a global batch; all batches are of about one size.
+        batch_size: Most samples in a global batch, one more where one would be left over; all are of about one size.
         seed: Of order and prompts.
         share: Which rows of each batch are wanted.
 
@@ -142,7 +142,8 @@ class ValidationBatches(IterableDataset[Batch]):
         if len(images) < 2:
             raise SettingsError(f"{len(images)} validation samples; at least two are needed: raise validation.share")
         generator = np.random.default_rng([seed, 0, _VALIDATION])
-        num_batches = -(-len(images) // batch_size)
+        # No batch of one, which correlations cannot be taken of.
+        num_batches = min(-(-len(images) // batch_size), len(images) // 2)
         self._batches = np.array_split(generator.permutation(len(images)), num_batches)
         self._prompts = torch.from_numpy(sample_prompts(classes, prompt_set, mode=pairing, generator=generator))
         self._images = images

@@ -15,16 +15,24 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from smilevlm.errors import MissingExtraError
+from smilevlm.errors import MissingExtraError, SettingsError
 from smilevlm.evaluation import class_prototypes
 from smilevlm.losses import JointLoss
-from smilevlm.models import SmileVlm, build_model
+from smilevlm.models import SmileVlm, build_model, mixes_local_samples
 from smilevlm.training.callbacks import BestEpoch, EpochReporter, KeptState, StepLog
 from smilevlm.training.data import PromptedBatches, Share, ValidationBatches, as_loader
 from smilevlm.training.distortions import Distortions
 from smilevlm.training.material import Material
 from smilevlm.training.names import METRICS_NAME, STATE_NAME
-from smilevlm.training.parallel import Machine, num_local_processes, num_nodes, process_rank, under_launcher
+from smilevlm.training.parallel import (
+    Machine,
+    as_the_first_sees,
+    num_local_processes,
+    num_nodes,
+    num_processes,
+    process_rank,
+    under_launcher,
+)
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.task import SmileVlmTask
 
@@ -55,7 +63,7 @@ def fit(
     """
     torch.set_num_threads(config.optimiser.threads)
     task = _task(config, material, stream)
-    share = Share(rank=process_rank(), num_processes=num_local_processes() * num_nodes())
+    share = Share(rank=process_rank(), num_processes=num_processes())
     batches = PromptedBatches(
         images=material.training.images,
         classes=material.training.classes,
@@ -68,7 +76,6 @@ def fit(
     )
     held_back = _validation_batches(config, material, stream, share)
     best = BestEpoch(
-        folder,
         larger_is_better=config.validation.monitor == "accuracy",
         patience=config.validation.patience,
     )
@@ -78,13 +85,14 @@ def fit(
         callbacks.append(EpochReporter(report))
     callbacks.append(KeptState(folder, machine.checkpoint_every))
     state = folder / STATE_NAME
+    state = state if as_the_first_sees(state.is_file()) else None
     with _quiet_lightning():
-        trainer = _trainer(config, folder, callbacks, machine)
+        trainer = _trainer(config, folder, callbacks, machine, _steps_done(state))
         trainer.fit(
             task,
             as_loader(batches, pin_memory=machine.on_gpu),
             None if held_back is None else as_loader(held_back),
-            ckpt_path=state if state.is_file() else None,
+            ckpt_path=state,
             weights_only=True,
         )
     if held_back is not None:
@@ -97,6 +105,11 @@ def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlm
     model = build_model(config.model)
     if material.start is not None:
         model.load_state_dict(material.start.state_dict())
+    if num_processes() > 1 and mixes_local_samples(model):
+        raise SettingsError(
+            f"tower {config.model.tower} normalises over the samples of one process; train it with one, or choose a "
+            "tower without batch normalisation"
+        )
     if config.optimiser.compile:
         model.tower.compile()  # pyright: ignore[reportAttributeAccessIssue]
     views = config.prepare.views
@@ -110,10 +123,11 @@ def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlm
         ),
         prompt_table=torch.from_numpy(material.prompts.table),
         candidates=torch.from_numpy(embeddings.centred),
-        prototypes=torch.from_numpy(prototypes.vectors),
+        prototypes=torch.from_numpy(prototypes.vectors).float(),
         optimiser=config.optimiser,
         validation=config.validation,
         seed=stream,
+        all_paired=config.pairing != "pseudo",
     )
 
 
@@ -141,7 +155,11 @@ def _more_columns(config: ExperimentConfig) -> tuple[str, ...]:
 
 
 def _trainer(
-    config: ExperimentConfig, folder: Path, callbacks: list[lightning.Callback], machine: Machine
+    config: ExperimentConfig,
+    folder: Path,
+    callbacks: list[lightning.Callback],
+    machine: Machine,
+    steps_done: int,
 ) -> lightning.Trainer:
     together = under_launcher()
     return lightning.Trainer(
@@ -154,7 +172,7 @@ def _trainer(
         precision="bf16-mixed" if config.optimiser.precision == "bf16" else "32-true",
         # On a GPU some operations have no form that always gives the same bits; those only warn.
         deterministic="warn" if machine.on_gpu else False,
-        logger=_loggers(folder, machine) if process_rank() == 0 else False,
+        logger=_loggers(folder, machine, steps_done) if process_rank() == 0 else False,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
@@ -185,8 +203,15 @@ class _GlobalBatchStrategy(DDPStrategy):
                 torch.distributed.broadcast(tensor, src=0)
 
 
-def _loggers(folder: Path, machine: Machine) -> list[Logger]:
-    loggers: list[Logger] = [TensorBoardLogger(folder, name="", version="tensorboard")]
+def _steps_done(state: Path | None) -> int:
+    if state is None:
+        return 0
+    return int(torch.load(state, map_location="cpu", mmap=True, weights_only=True)["global_step"])
+
+
+def _loggers(folder: Path, machine: Machine, steps_done: int) -> list[Logger]:
+    # TensorBoard drops what an interrupted run wrote of the steps that are done again.
+    loggers: list[Logger] = [TensorBoardLogger(folder, name="", version="tensorboard", purge_step=steps_done)]
     if machine.tracker != "none":
         loggers.append(_tracker(machine.tracker, folder))
     return loggers

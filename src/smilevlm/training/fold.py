@@ -17,8 +17,9 @@ from smilevlm.evaluation.recogniser import Recogniser, TrainedOn, save_recognise
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet
 from smilevlm.training.material import Material, load_material
-from smilevlm.training.names import BEST_NAME, FOLD_NAME, PROPOSALS_NAME, STATE_NAME
-from smilevlm.training.parallel import Machine, process_rank, wait_for_all
+from smilevlm.training.names import FOLD_NAME, PROPOSALS_NAME, STATE_NAME
+from smilevlm.training.parallel import Machine, as_the_first_sees, process_rank, wait_for_all
+from smilevlm.training.pseudo import read_proposals
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import FoldSplit, refuse_split_leaks, split_fold
 
@@ -81,9 +82,11 @@ def train_fold(
     split = split_fold(config, prepared, fold)
     refuse_split_leaks(split, prepared)
     running = folder.with_name(f"{folder.name}.running")
-    if (running / FOLD_NAME).is_file():
+    if as_the_first_sees((running / FOLD_NAME).is_file()):
         # Killed between the last file and the new name.
-        _put_in_place(running, folder)
+        if process_rank() == 0:
+            _put_in_place(running, folder)
+        wait_for_all()
         return
     running.mkdir(parents=True, exist_ok=True)
     clock = _Clock(running)
@@ -106,14 +109,16 @@ def _keep_proposals(material: Material, path: Path) -> None:
     """
     if material.proposals is None:
         return
-    proposed = json.dumps(asdict(material.proposals), indent=1) + "\n"
-    if path.is_file() and path.read_text() != proposed:
+    if not path.is_file():
+        write_atomically(path, json.dumps(asdict(material.proposals), indent=1) + "\n")
+        return
+    begun = read_proposals(path)
+    if (begun.teacher, begun.classes) != (material.proposals.teacher, material.proposals.classes):
         raise CheckpointError(f"{path}: the teacher has changed since this training began; remove {path.parent}")
-    write_atomically(path, proposed)
 
 
 def _put_in_place(running: Path, folder: Path) -> None:
-    leftovers = [running / STATE_NAME, running / BEST_NAME, running / _Clock.NAME, *running.glob(".*.part")]
+    leftovers = [running / STATE_NAME, running / _Clock.NAME, *running.glob(".*.part")]
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -115,7 +115,7 @@ def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSp
         config: The recipe.
         prepared: Its store.
         split: Who is where.
-        shuffled: The control: training samples get the prompts of other samples.
+        shuffled: The control: samples get the prompts and classes of other samples of their side.
 
     Raises:
         LeakError: The teacher of pairing `pseudo` was trained on a test subject.
@@ -130,7 +130,11 @@ def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSp
     validation = None
     if split.validation:
         held_images, held_classes, _ = _paired(config, prepared, split.validation, class_names, teacher)
-        truth = tuple(class_names.index(prepared.samples[i].expression) for i in split.validation)
+        expressions: Sequence[str | None] = [prepared.samples[i].expression for i in split.validation]
+        if shuffled:
+            # The true classes would choose the epoch whose chance mapping is nearest to the truth.
+            held_classes, expressions = (shuffle_classes(c, seed=config.seed) for c in (held_classes, expressions))
+        truth = tuple(class_names.index(name) for name in expressions if name is not None)
         validation = Samples(images=held_images, classes=tuple(held_classes), truth=truth)
     training = Samples(images=images, classes=tuple(classes))
     earlier = [each for each in (None if teacher is None else teacher.recogniser, start) if each is not None]

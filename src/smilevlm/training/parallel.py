@@ -10,13 +10,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from smilevlm.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
 
+_Value = TypeVar("_Value")
 Accelerator = Literal["auto", "cpu", "gpu"]
 _BUCKET_ELEMENTS = 2**23
 """Gradients are averaged in pieces of 32 MB, so that no second copy of all of them is needed."""
@@ -69,8 +70,13 @@ def num_local_processes() -> int:
     return int(os.environ["LOCAL_WORLD_SIZE"]) if under_launcher() else 1
 
 
+def num_processes() -> int:
+    """On all machines together."""
+    return int(os.environ["WORLD_SIZE"]) if under_launcher() else 1
+
+
 def num_nodes() -> int:
-    return int(os.environ["WORLD_SIZE"]) // num_local_processes() if under_launcher() else 1
+    return num_processes() // num_local_processes()
 
 
 @contextmanager
@@ -97,6 +103,21 @@ def wait_for_all() -> None:
 
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
+
+
+def as_the_first_sees(value: _Value) -> _Value:
+    """The first process's value on all of them; the value itself on one.
+
+    For what is looked up on a disk or computed by each for itself, and decides what all of them do next: two that
+    disagreed would wait for each other for ever.
+    """
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
 
 
 def launch(arguments: Sequence[str], num_processes: int) -> int:

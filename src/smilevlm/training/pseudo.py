@@ -203,7 +203,7 @@ def read_pairing_teacher(fold_files: Mapping[int, Path]) -> PairingTeacher:
     Raises:
         CheckpointError: A file is missing or damaged, or the folds had different teachers.
     """
-    read = {fold: _read_proposals(path) for fold, path in fold_files.items()}
+    read = {fold: read_proposals(path) for fold, path in fold_files.items()}
     identities = {each.teacher for each in read.values()}
     if len(identities) != 1:
         named = ", ".join(sorted(f"{identity.name} {identity.digest[:8]}" for identity in identities))
@@ -215,7 +215,12 @@ def read_pairing_teacher(fold_files: Mapping[int, Path]) -> PairingTeacher:
     return PairingTeacher(**asdict(identities.pop()), proposals=proposals)
 
 
-def _read_proposals(path: Path) -> ProposedClasses:
+def read_proposals(path: Path) -> ProposedClasses:
+    """What a teacher proposed for a fold.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
     try:
         values = json.loads(path.read_text())
         return ProposedClasses(

@@ -16,7 +16,14 @@ from smilevlm.store import PreparedSet
 from smilevlm.training.fold import check_store, train_fold
 from smilevlm.training.material import load_earlier_models
 from smilevlm.training.names import CONFIG_NAME, CONTROL_NAME, FOLD_NAME
-from smilevlm.training.parallel import Machine, joined_processes, process_rank, under_launcher
+from smilevlm.training.parallel import (
+    Machine,
+    as_the_first_sees,
+    joined_processes,
+    num_processes,
+    process_rank,
+    under_launcher,
+)
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import check_folds, refuse_split_leaks, split_folds, write_folds
 from smilevlm.version import __version__
@@ -105,6 +112,7 @@ def train_run(
     missing = [job for job in wanted if not job.is_trained(run)]
     if under_launcher() or jobs <= 1 or len(missing) <= 1:
         with joined_processes(machine):
+            missing = as_the_first_sees(missing)
             for job in missing:
                 _train(config, store, run, job, machine, progress)
     else:
@@ -115,6 +123,11 @@ def train_run(
 def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, wanted: Sequence[FoldJob]) -> None:
     """Refuse what cannot be trained before a run folder exists that would then stand in the way."""
     check_store(config, prepared)
+    if config.optimiser.batch_size < num_processes():
+        raise SettingsError(
+            f"a batch of {config.optimiser.batch_size} leaves some of {num_processes()} processes without a sample; "
+            "raise optimiser.batch_size or use fewer processes"
+        )
     splits = split_folds(config, prepared)
     for job in wanted:
         split = splits[job.fold]

@@ -149,6 +149,11 @@ class ExperimentConfig:
             raise SettingsError(f"seed is {self.seed}; expected 0 or more")
         if self.num_folds < 2:
             raise SettingsError(f"num_folds is {self.num_folds}; expected 2 or more")
+        if self.pairing != "class" and self.validation.share and self.validation.monitor == "accuracy":
+            raise SettingsError(
+                f"validation.monitor=accuracy reads labels, but pairing {self.pairing!r} is reported as label-free; "
+                "use validation.monitor=loss"
+            )
         if not 0 <= self.num_control_folds <= self.num_folds:
             raise SettingsError(f"num_control_folds is {self.num_control_folds}; expected 0 to {self.num_folds}")
         if not self.score_temperature > 0:

@@ -40,6 +40,7 @@ class SmileVlmTask(lightning.LightningModule):
         optimiser: Rates and schedule.
         validation: What is measured on validation subjects.
         seed: Of distortions and dropout.
+        all_paired: Whether every sample has a prompt.
 
     Raises:
         SettingsError: Cached gradients are asked for with a tower that mixes the samples of a batch.
@@ -61,6 +62,7 @@ class SmileVlmTask(lightning.LightningModule):
         optimiser: OptimiserSettings,
         validation: ValidationSettings,
         seed: int,
+        all_paired: bool = True,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -83,6 +85,7 @@ class SmileVlmTask(lightning.LightningModule):
         self.register_buffer("candidates", candidates, persistent=False)
         self.register_buffer("prototypes", prototypes, persistent=False)
         self._seed = seed
+        self._all_paired = all_paired
         self._measured: list[torch.Tensor] = []
 
     def kept_model(self) -> SmileVlm:
@@ -121,7 +124,7 @@ class SmileVlmTask(lightning.LightningModule):
             return self._cached_backward(views, batch, mask, share)
         self._seed_dropout(0)
         terms = self._terms(self.model.encode_features(views), batch, mask)
-        terms.total.backward()
+        _backward(terms.total)
         return terms
 
     def _cached_backward(
@@ -142,7 +145,7 @@ class SmileVlmTask(lightning.LightningModule):
         cached = torch.cat(features).requires_grad_()
         self._seed_dropout(len(pieces))
         terms = self._terms(cached, batch, mask)
-        terms.total.backward()
+        _backward(terms.total)
         assert cached.grad is not None
         if not self.model.tower_parameters():
             return terms
@@ -150,15 +153,17 @@ class SmileVlmTask(lightning.LightningModule):
             zip(pieces, cached.grad.split(micro_batch_size * copies), strict=True)
         ):
             self._seed_dropout(number)
-            self.model.encode_features(piece).backward(gradient)
+            _backward(self.model.encode_features(piece), gradient)
         return terms
 
     def _terms(self, features: torch.Tensor, batch: Batch, mask: torch.Tensor | None) -> LossTerms:
-        embedded = self.model.project(features)
-        z_views, *pair = embedded.split(len(batch.images))
+        copies = 3 if self._with_pairs else 1
+        # Not `split`, which cannot tell copies apart on a process that has no row of a small validation batch.
+        z_views, *pair = self.model.project(features).unflatten(0, (copies, len(batch.images)))
         z_a, z_b = pair or (None, None)
         z_fused, _ = self.model.fuse(z_views, mask, self.candidates)
-        paired = batch.prompts >= 0
+        # Without the mask no step waits for a GPU to count it.
+        paired = None if self._all_paired else batch.prompts >= 0
         # A sample without prompt gets any row; the losses leave it out.
         text = self.prompt_table[batch.prompts.clamp(min=0)]
         return self.loss(
@@ -169,8 +174,12 @@ class SmileVlmTask(lightning.LightningModule):
         self, batch: Batch, generator: torch.Generator
     ) -> tuple[Float[torch.Tensor, "copy view 3 height width"], Bool[torch.Tensor, "batch view"] | None]:
         return self.distortions.views_and_pairs(
-            batch.images, generator, with_pairs=self.loss.settings.alpha > 0, rows=batch.rows, total=batch.total
+            batch.images, generator, with_pairs=self._with_pairs, rows=batch.rows, total=batch.total
         )
+
+    @property
+    def _with_pairs(self) -> bool:
+        return self.loss.settings.alpha > 0
 
     def _shown(self, terms: LossTerms) -> dict[str, torch.Tensor]:
         named = {
@@ -199,7 +208,9 @@ class SmileVlmTask(lightning.LightningModule):
         model, size = self.kept_model(), torch.tensor(float(batch.total), device=self.device)
         if self.validation_settings.monitor == "accuracy":
             z_fused = model(batch.images, text=self.candidates).z_fused
-            right = (z_fused.float() @ self.prototypes.T).argmax(dim=1) == batch.truth
+            # In float32: half precision would round the scores of neighbouring classes to ties.
+            with torch.autocast(self.device.type, enabled=False):
+                right = (z_fused.float() @ self.prototypes.T).argmax(dim=1) == batch.truth
             value = all_reduce_sum(right.sum().float())
         else:
             views, mask = self._distorted(batch, self._generator(_VALIDATION, batch_index))
@@ -260,3 +271,9 @@ class SmileVlmTask(lightning.LightningModule):
                 {"name": f"{name}, no decay", "params": others, "lr": rate, "weight_decay": 0.0},
             ]
         return [group for group in groups if group["params"]]
+
+
+def _backward(result: torch.Tensor, gradient: torch.Tensor | None = None) -> None:
+    """Outside autocast, as it should be: inside, what was computed in float32 would go back in half precision."""
+    with torch.autocast(result.device.type, enabled=False):
+        result.backward(gradient)

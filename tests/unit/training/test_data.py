@@ -174,3 +174,10 @@ def test_validation_batches_hold_each_sample_once_and_are_the_same_again(num, si
 def test_a_single_validation_sample_is_refused():
     with pytest.raises(SettingsError, match=r"validation\.share"):
         validation_batches(num=1)
+
+
+@pytest.mark.parametrize("num", [3, 5])
+def test_no_validation_batch_has_one_sample(num):
+    sizes = [len(batch.images) for batch in validation_batches(num=num, batch_size=2)]
+    assert sum(sizes) == num
+    assert min(sizes) >= 2

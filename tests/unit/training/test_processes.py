@@ -12,8 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from smilevlm.errors import SettingsError
 from smilevlm.training.data import Share
+from smilevlm.training.fold import train_fold
+from smilevlm.training.names import FOLD_NAME
 from smilevlm.training.parallel import average_gradients, process_rank, under_launcher
+from smilevlm.training.run import train_run
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 5])
@@ -79,3 +83,25 @@ def test_an_error_in_several_processes_is_one_line(store_of_four, tiny_overrides
     assert failed.returncode == 1
     assert failed.stderr.count("no longer finite") == 1
     assert "Traceback" not in failed.stderr
+
+
+def test_more_processes_than_samples_in_a_batch_are_refused(store_of_four, make_tiny_config, monkeypatch, tmp_path):
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "LOCAL_WORLD_SIZE": "5", "WORLD_SIZE": "5"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="4 leaves some of 5 processes without a sample"):
+        train_run(make_tiny_config(), store_of_four, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_process_alone_puts_a_finished_fold_in_its_place(
+    store_of_four, make_tiny_config, monkeypatch, tmp_path, rank
+):
+    running = tmp_path / "fold_00.running"
+    running.mkdir()
+    (running / FOLD_NAME).write_text("{}")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("RANK", str(rank))
+    train_fold(make_tiny_config(), store_of_four, tmp_path / "fold_00", 0)
+    assert running.is_dir() == (rank == 1)
+    assert (tmp_path / "fold_00" / FOLD_NAME).is_file() == (rank == 0)

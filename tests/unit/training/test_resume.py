@@ -127,3 +127,24 @@ def test_kill_9_at_random_moments(store_of_four, make_tiny_config, tiny_override
     assert process.returncode == 0
     assert kills >= 3
     assert products(killed) == products(whole)
+
+
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(store_of_four, make_tiny_config, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def interrupt(name: str, done: int, total: int, loss: float) -> None:
+        if done == 2:
+            raise Killed
+
+    config, run = (
+        make_tiny_config("optimiser.epochs=3", "validation.share=0.5", "num_control_folds=0"),
+        tmp_path / "run",
+    )
+    with pytest.raises(Killed):
+        train_run(config, store_of_four, run, folds=[1], progress=interrupt)
+    train_run(config, store_of_four, run, folds=[1], resume=True)
+    shown = EventAccumulator(str(run / "fold_01" / "tensorboard")).Reload()
+    with (run / "fold_01" / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert [event.step for event in shown.Scalars("loss_total")] == steps
+    assert len(shown.Scalars("validation")) == 3

@@ -474,3 +474,33 @@ def test_what_a_test_sample_is(last_frame, overrides, level, prepared_store, mak
     prepared = PreparedSet(prepared_store)
     prepared.samples = tuple(replace(sample, last_frame=last_frame) for sample in prepared.samples)
     assert sample_level(make_tiny_config(*overrides), prepared) == level
+
+
+# Who is held back.
+
+
+def test_the_epoch_is_chosen_by_accuracy_where_that_is_asked_for(store_of_four, make_tiny_config, tmp_path):
+    chosen = ("validation.share=0.5", "validation.monitor=accuracy", "num_control_folds=0")
+    train_run(make_tiny_config(*chosen), store_of_four, tmp_path / "run", folds=[1])
+    assert FoldJob(fold=1).is_trained(tmp_path / "run")
+
+
+def test_the_control_s_epoch_is_not_chosen_by_true_classes(store_of_four, make_tiny_config):
+    from smilevlm.training.material import load_material
+
+    config, prepared = make_tiny_config("validation.share=0.5"), PreparedSet(store_of_four)
+    split = split_fold(config, prepared, 1)
+    true, control = (load_material(config, prepared, split, shuffled=s).validation for s in (False, True))
+    assert true is not None
+    assert control is not None
+    assert true.classes == tuple(prepared.samples[i].expression for i in split.validation)
+    assert control.truth != true.truth
+    assert sorted(control.truth) == sorted(true.truth)
+    number = dict(zip(true.classes, true.truth, strict=True))
+    assert control.truth == tuple(number[name] for name in control.classes)
+
+
+@pytest.mark.parametrize("pairing", ["pseudo", "generic"])
+def test_a_label_free_run_is_not_chosen_by_labels(make_tiny_config, pairing):
+    with pytest.raises(SettingsError, match="monitor=accuracy reads labels"):
+        make_tiny_config(f"pairing={pairing}", "validation.share=0.5", "validation.monitor=accuracy")

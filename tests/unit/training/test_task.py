@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 
 from smilevlm.errors import SettingsError
 from smilevlm.losses import JointLoss, JointLossSettings
 from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
-from smilevlm.training.data import Batch
+from smilevlm.training.data import Batch, Share
 from smilevlm.training.distortions import Distortions, DistortionSettings
 from smilevlm.training.settings import OptimiserSettings, ValidationSettings
 from smilevlm.training.task import SmileVlmTask
@@ -44,6 +47,7 @@ def make_task(
         optimiser=OptimiserSettings(**optimiser),
         validation=ValidationSettings(),
         seed=0,
+        all_paired=False,
     )
 
 
@@ -202,3 +206,57 @@ def test_the_moving_average_is_what_is_kept(batch):
     for name, weight in task.kept_model().named_parameters():
         torch.testing.assert_close(weight, before[name] + 0.25)
     assert make_task().kept_model() is not task.kept_model()
+
+
+# Validation.
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_accuracy_is_the_share_of_samples_nearest_to_their_class(batch, half):
+    task = make_task()
+    task.validation_settings = ValidationSettings(share=0.5, monitor="accuracy")
+    task.eval()
+    with torch.no_grad():
+        nearest = (task.model(batch.images).z_fused @ task.prototypes.T).argmax(dim=1)
+        truth = torch.where(torch.arange(BATCH) < 6, nearest, (nearest + 1) % BATCH)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            task.validation_step(batch._replace(truth=truth), 0)
+    assert task.validation_value() == pytest.approx(6 / BATCH, abs=2 / BATCH if half else 0)
+    assert task._measured == []
+
+
+def validation_loss(total: int, rank: int = 0, num_processes: int = 1) -> float:
+    images = torch.randint(0, 256, (total, 3, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    rows, names = Share(rank=rank, num_processes=num_processes).of(total), torch.arange(total)
+    task = make_task().eval()
+    with torch.no_grad():
+        task.validation_step(Batch(images[rows], names[rows], names[rows], total, rows.start), 0)
+    return task.validation_value()
+
+
+def _one_of(rank: int, num_processes: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(f"{folder}/meeting", num_processes)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=num_processes)
+    Path(f"{folder}/{rank}").write_text(str(validation_loss(2, rank, num_processes)))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_a_validation_batch_of_fewer_samples_than_processes(tmp_path):
+    torch.multiprocessing.spawn(_one_of, (3, str(tmp_path)), nprocs=3)
+    expected = pytest.approx(validation_loss(2), rel=1e-5)
+    assert [float((tmp_path / str(rank)).read_text()) for rank in range(3)] == [expected] * 3
+
+
+def test_the_backward_pass_is_outside_autocast(batch):
+    """Inside it the products of the losses, which are float32, would go back in half precision."""
+    inside, outside = (make_task(JointLossSettings(alpha=0.0, gamma=0.0)) for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside.add_gradients(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        views, mask = outside._distorted(batch, outside._generator(0, 0))
+        terms = outside._terms(outside.model.encode_features(views), batch, mask)
+    terms.total.backward()
+    expected, found = gradients(outside), gradients(inside)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
