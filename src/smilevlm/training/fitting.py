@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from smilevlm.errors import MissingExtraError, SettingsError
+from smilevlm.errors import SettingsError
 from smilevlm.evaluation import class_prototypes
 from smilevlm.losses import JointLoss
 from smilevlm.models import SmileVlm, build_model, mixes_local_samples
@@ -95,6 +95,7 @@ def fit(
             ckpt_path=state,
             weights_only=True,
         )
+    _end_trackers(trainer)
     if held_back is not None:
         best.restore(task)
     return task.kept_model().cpu().eval()
@@ -222,15 +223,21 @@ def _tracker(name: str, folder: Path) -> Logger:
 
     run = f"{folder.parent.name}/{folder.name.removesuffix('.running')}"
     settings: dict[str, tuple[type[Logger], dict[str, Any]]] = {
-        "wandb": (loggers.WandbLogger, {"project": "smilevlm", "name": run, "save_dir": folder}),
+        "wandb": (loggers.WandbLogger, {"project": "smilevlm", "name": run, "save_dir": folder.parent}),
         "mlflow": (loggers.MLFlowLogger, {"experiment_name": "smilevlm", "run_name": run}),
         "comet": (loggers.CometLogger, {"project": "smilevlm", "name": run}),
     }
     kind, options = settings[name]
-    try:
-        return kind(**options)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"tracker {name} is not installed: {error}; install its package, or drop it") from None
+    return kind(**options)
+
+
+def _end_trackers(trainer: lightning.Trainer) -> None:
+    """Weights & Biases would take the next fold for more of this one."""
+    from pytorch_lightning.loggers import WandbLogger
+
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 @contextmanager

@@ -6,18 +6,20 @@ of every batch. torch is imported inside the functions, so that the command line
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from smilevlm.errors import SettingsError
+from smilevlm.errors import MissingExtraError, SettingsError
 
 if TYPE_CHECKING:
     import torch
 
 _Value = TypeVar("_Value")
+_TRACKER_PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}
 Accelerator = Literal["auto", "cpu", "gpu"]
 _BUCKET_ELEMENTS = 2**23
 """Gradients are averaged in pieces of 32 MB, so that no second copy of all of them is needed."""
@@ -42,6 +44,9 @@ class Machine:
     def __post_init__(self) -> None:
         if self.device < 0 or self.checkpoint_every < 1:
             raise SettingsError("device must be 0 or more, checkpoint_every 1 or more")
+        package = _TRACKER_PACKAGES.get(self.tracker)
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"tracker {self.tracker} needs the package {package}, which is not installed")
 
     @property
     def on_gpu(self) -> bool:

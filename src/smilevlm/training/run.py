@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet
 from smilevlm.training.fold import check_store, train_fold
-from smilevlm.training.material import load_earlier_models
+from smilevlm.training.material import load_earlier_models, load_prompts
 from smilevlm.training.names import CONFIG_NAME, CONTROL_NAME, FOLD_NAME
 from smilevlm.training.parallel import (
     Machine,
@@ -128,6 +129,8 @@ def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, want
             f"a batch of {config.optimiser.batch_size} leaves some of {num_processes()} processes without a sample; "
             "raise optimiser.batch_size or use fewer processes"
         )
+    load_prompts(config, find_protocol(config.protocol).classes_of(prepared.samples))
+    _build_once(config)
     splits = split_folds(config, prepared)
     for job in wanted:
         split = splits[job.fold]
@@ -138,6 +141,16 @@ def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, want
                 f"{job.name} has {len(split.train)} training samples, which do not fill one batch of "
                 f"{config.optimiser.batch_size}; lower optimiser.batch_size or use more subjects"
             )
+
+
+def _build_once(config: ExperimentConfig) -> None:
+    """Find out that a pretrained tower is missing, or the parts do not fit."""
+    import torch
+
+    from smilevlm.models import build_model
+
+    with torch.random.fork_rng(devices=[]):
+        build_model(config.model)
 
 
 def _silent(name: str, done: int, total: int, loss: float) -> None:

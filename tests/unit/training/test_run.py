@@ -504,3 +504,30 @@ def test_the_control_s_epoch_is_not_chosen_by_true_classes(store_of_four, make_t
 def test_a_label_free_run_is_not_chosen_by_labels(make_tiny_config, pairing):
     with pytest.raises(SettingsError, match="monitor=accuracy reads labels"):
         make_tiny_config(f"pairing={pairing}", "validation.share=0.5", "validation.monitor=accuracy")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("text_tower=/nowhere/clip",), "/nowhere/clip"),
+        (("model.embedding_dim=100",), "model.embedding_dim is 100"),
+        (("model.tower=clip", "model.tower_settings.name=/nowhere/clip"), "/nowhere/clip"),
+        (("pairing=pseudo",), "pseudo.teacher"),
+        (("start_from=/nowhere/run",), "start_from"),
+        (("prompt_set=/nowhere/set.yaml",), "/nowhere/set.yaml"),
+    ],
+)
+def test_what_is_missing_is_told_before_a_run_folder_stands_in_the_way(
+    prepared_store, make_tiny_config, tmp_path, overrides, said
+):
+    with pytest.raises(SmileVlmError, match=said):
+        train_run(make_tiny_config(*overrides), prepared_store, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_that_is_not_installed_is_named():
+    from smilevlm.errors import MissingExtraError
+    from smilevlm.training.parallel import Machine
+
+    with pytest.raises(MissingExtraError, match="comet_ml"):
+        Machine(tracker="comet")
