@@ -5,7 +5,7 @@ Twins of the paper's recipes on synthetic faces. All of them, with the faces of 
         smilevlm train NAME --store store --out run --fold 0 --set num_control_folds=0
         smilevlm evaluate run --store store
     Hardware: one core (AMD EPYC, AVX-512, bfloat16), 4 GB of memory
-    Time: processor time of one training, since other work ran beside it
+    Time: about, of one training, since other work ran beside it
     Expected: zero-shot accuracy on the synthetic people of fold 0 of 5, one seed, and its 95 % interval over people.
         They are few, and the interval knows nothing of the luck of seeds: no figure is good to more than several points
 """
@@ -60,7 +60,8 @@ def tiny_bu3dfe_subset2() -> ExperimentConfig:
     Faces: smilevlm synthesize bu3dfe faces --subjects 70 --vertices 4000 --texture-size 128 --only-cropped --seed 1
     Time: 2.6 minutes per fold; faces 1.1 minutes, views half a minute
     Expected: 68.2 % (60.1 to 75.9; 56 people in training, 336 test scans, the weakest expressions among them);
-        chance 16.7 %. With 40 people and 18 epochs: 54.7 % (43.8 to 65.6). The number of people limits it; more than 70 was not run
+        chance 16.7 %. With 40 people and 18 epochs: 54.7 % (43.8 to 65.6). People are too few; more than 70
+        were not tried
     """
     return _tiny("tiny_bu3dfe_subset2", "bu3dfe_subset2", epochs=15)
 
@@ -68,7 +69,8 @@ def tiny_bu3dfe_subset2() -> ExperimentConfig:
 def tiny_bosphorus() -> ExperimentConfig:
     """Twin of paper_bosphorus. One scan per person and class, so it needs all 105 people.
 
-    Faces: smilevlm synthesize bosphorus faces --vertices 4000 --texture-size 64 --only-expressions --seed 1
+    Faces: smilevlm synthesize bosphorus faces --subjects 105 --vertices 4000 --texture-size 64
+        --only-expressions --seed 1
     Time: about 2 minutes per fold; faces 1 minute, views 10 seconds
     Expected: 84.5 % (78.6 to 89.3; 70 people with all six expressions, 56 in training, 84 test scans); chance 16.7 %.
         With --subjects 40, which leaves 27 people: 72.2 % (58.3 to 86.1; 36 test scans)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import torch
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from smilevlm.errors import SettingsError
 from smilevlm.evaluation import class_prototypes
@@ -86,7 +89,7 @@ def fit(
     callbacks.append(KeptState(folder, machine.checkpoint_every))
     state = folder / STATE_NAME
     state = state if as_the_first_sees(state.is_file()) else None
-    with _quiet_lightning():
+    with _quiet_lightning(), _usual_signals():
         trainer = _trainer(config, folder, callbacks, machine, _steps_done(state))
         trainer.fit(
             task,
@@ -238,6 +241,24 @@ def _end_trackers(trainer: lightning.Trainer) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.finish()
+
+
+@contextmanager
+def _usual_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end training as they end other Python programs.
+
+    Lightning ends the process with code 1 and ignores SIGINT from then on, or with code 0 as if all had been trained.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SIGTERMException:
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
