@@ -48,6 +48,12 @@ class Machine:
         if package is not None and importlib.util.find_spec(package) is None:
             raise MissingExtraError(f"tracker {self.tracker} needs the package {package}, which is not installed")
 
+    def check(self) -> None:
+        """Raises:
+        SettingsError: A GPU is asked for, and there is none.
+        """
+        _ = self.on_gpu
+
     @property
     def on_gpu(self) -> bool:
         """Raises:

@@ -105,6 +105,7 @@ def train_run(
     if process_rank() == 0 and (run / CONFIG_NAME).exists() and not resume:
         raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
     machine, progress = machine or Machine(), progress or _silent
+    machine.check()
     wanted = fold_jobs(config, folds)
     prepared = PreparedSet(store)
     _check_before_claiming(config, prepared, wanted)
@@ -148,9 +149,10 @@ def _build_once(config: ExperimentConfig) -> None:
     import torch
 
     from smilevlm.models import build_model
+    from smilevlm.training.task import check_cached_gradients
 
     with torch.random.fork_rng(devices=[]):
-        build_model(config.model)
+        check_cached_gradients(config.optimiser, build_model(config.model))
 
 
 def _silent(name: str, done: int, total: int, loss: float) -> None:

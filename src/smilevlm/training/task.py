@@ -66,11 +66,7 @@ class SmileVlmTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        if optimiser.micro_batch_size is not None and uses_batch_statistics(model.tower):
-            raise SettingsError(
-                "optimiser.micro_batch_size needs a tower that does not mix the samples of a batch: its batch "
-                "normalisation would see pieces of it. For the tower conv set model.tower_settings.norm=group"
-            )
+        check_cached_gradients(optimiser, model)
         self.model = model
         self.loss = loss
         self.distortions = distortions
@@ -271,6 +267,17 @@ class SmileVlmTask(lightning.LightningModule):
                 {"name": f"{name}, no decay", "params": others, "lr": rate, "weight_decay": 0.0},
             ]
         return [group for group in groups if group["params"]]
+
+
+def check_cached_gradients(optimiser: OptimiserSettings, model: SmileVlm) -> None:
+    """Raises:
+    SettingsError: They are asked for, with a tower that mixes the samples of a batch.
+    """
+    if optimiser.micro_batch_size is not None and uses_batch_statistics(model.tower):
+        raise SettingsError(
+            "optimiser.micro_batch_size needs a tower that does not mix the samples of a batch: its batch "
+            "normalisation would see pieces of it. For the tower conv set model.tower_settings.norm=group"
+        )
 
 
 def _backward(result: torch.Tensor, gradient: torch.Tensor | None = None) -> None:

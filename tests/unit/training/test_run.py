@@ -513,6 +513,7 @@ def test_a_label_free_run_is_not_chosen_by_labels(make_tiny_config, pairing):
         (("model.embedding_dim=100",), "model.embedding_dim is 100"),
         (("model.tower=clip", "model.tower_settings.name=/nowhere/clip"), "/nowhere/clip"),
         (("pairing=pseudo",), "pseudo.teacher"),
+        (("optimiser.micro_batch_size=2",), "norm=group"),
         (("start_from=/nowhere/run",), "start_from"),
         (("prompt_set=/nowhere/set.yaml",), "/nowhere/set.yaml"),
     ],
@@ -531,3 +532,12 @@ def test_a_tracker_that_is_not_installed_is_named():
 
     with pytest.raises(MissingExtraError, match="comet_ml"):
         Machine(tracker="comet")
+
+
+def test_a_gpu_that_is_not_there_is_told_first(prepared_store, make_tiny_config, tmp_path, monkeypatch):
+    from smilevlm.training.parallel import Machine
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SettingsError, match="no GPU"):
+        train_run(make_tiny_config(), prepared_store, tmp_path / "run", machine=Machine(accelerator="gpu"))
+    assert not (tmp_path / "run").exists()
