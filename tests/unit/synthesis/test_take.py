@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 from smilevlm.labels import NEUTRAL
 from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
+from smilevlm.synthesis.population import DEFAULT
 from smilevlm.synthesis.scan_setup import (
     Ellipse,
     ScannerSettings,
@@ -110,6 +111,7 @@ def film() -> Film:
         sex="F",
         num_frames=40,
         frames_per_second=25.0,
+        population=DEFAULT,
         scanner=ScannerSettings(num_vertices=2500),
     )
 
@@ -141,6 +143,7 @@ def test_the_crop_follows_the_head(film, scans):
         sex="F",
         num_frames=5,
         frames_per_second=25.0,
+        population=DEFAULT,
         scanner=ScannerSettings(num_vertices=2500),
     )
     again = next(iter(other.scans()))

@@ -152,17 +152,21 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once(store_of_four, make_t
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_ends_training_as_it_ends_other_programs(store_of_four, make_tiny_config, tmp_path, number, raised):
-    handler = signal.getsignal(signal.SIGINT)
+    # As in a program of its own; a worker of pytest ignores the signal.
+    of_tests = signal.signal(signal.SIGINT, signal.default_int_handler)
     config, run = make_tiny_config("optimiser.epochs=4", "num_control_folds=0"), tmp_path / "run"
 
     def strike(name: str, done: int, total: int, loss: float) -> None:
         if done == 2:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(raised) as ended:
-        train_run(config, store_of_four, run, folds=[1], progress=strike)
+    try:
+        with pytest.raises(raised) as ended:
+            train_run(config, store_of_four, run, folds=[1], progress=strike)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, of_tests)
     if raised is SystemExit:
         assert ended.value.code == 143
-    assert signal.getsignal(signal.SIGINT) is handler
     train_run(config, store_of_four, run, folds=[1], resume=True)
     assert (run / "fold_01" / "fold.json").is_file()
