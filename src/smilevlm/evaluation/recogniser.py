@@ -144,6 +144,12 @@ def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
     write_atomically(folder / _DESCRIPTION_NAME, json.dumps(description, indent=2, sort_keys=True) + "\n")
 
 
+def first_fold(folder: Path) -> Path:
+    """The folder of a run's first trained fold; any other folder is taken for that of a fold itself."""
+    trained = sorted(path for path in folder.glob("fold_[0-9][0-9]") if path.is_dir())
+    return trained[0] if trained else folder
+
+
 def load_recogniser(folder: Path) -> Recogniser:
     """Read what `save_recogniser` wrote.
 

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from smilevlm.errors import CheckpointError, MeshError, PromptError
 from smilevlm.evaluation import Prototypes, class_prototypes, predicted_classes, probabilities, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
+from smilevlm.evaluation.recogniser import Recogniser, first_fold, load_recogniser
 from smilevlm.geometry import Mesh, NormalisedFace, normalise
 from smilevlm.prompts import CachedTextTower, load_text_tower
 from smilevlm.prompts.prompt_set import find_fault
@@ -147,5 +147,4 @@ def load(source: str | os.PathLike[str]) -> Model:
     folder = Path(source)
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is no folder; expected a run folder or the folder of one fold")
-    trained = sorted(path for path in folder.glob("fold_[0-9][0-9]") if path.is_dir())
-    return Model(load_recogniser(trained[0] if trained else folder))
+    return Model(load_recogniser(first_fold(folder)))

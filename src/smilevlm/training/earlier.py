@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smilevlm.datasets.folds import first_few
 from smilevlm.errors import CheckpointError, LeakError, StoreError
-from smilevlm.evaluation.recogniser import Recogniser, load_recogniser, short_digests
+from smilevlm.evaluation.recogniser import Recogniser, first_fold, load_recogniser, short_digests
 from smilevlm.store import Manifest
 
 
@@ -40,8 +40,7 @@ def load_earlier(
     folder = Path(given)
     if not folder.is_dir():
         raise CheckpointError(f"{setting} {folder} is no folder; expected a run folder or the folder of one fold")
-    trained = sorted(path for path in folder.glob("fold_[0-9][0-9]") if path.is_dir())
-    folder = trained[0] if trained else folder
+    folder = first_fold(folder)
     recogniser = load_recogniser(folder)
     if recogniser.trained_on is None:
         raise CheckpointError(
