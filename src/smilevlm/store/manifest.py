@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +156,14 @@ def _plain(value: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def differing_settings(got: PrepareSettings, want: PrepareSettings, said: str) -> str:
+    """Which settings of how views are made differ, each as `views.size is 64, SAID 224`."""
+    return "; ".join(
+        f"{room.name}.{setting.name} is {getattr(mine, setting.name)!r}, {said} {getattr(other, setting.name)!r}"
+        for room in fields(want)
+        for mine, other in [(getattr(got, room.name), getattr(want, room.name))]
+        for setting in fields(other)
+        if getattr(mine, setting.name) != getattr(other, setting.name)
+    )

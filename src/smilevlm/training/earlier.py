@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from smilevlm.datasets.folds import first_few
 from smilevlm.errors import CheckpointError, LeakError, StoreError
 from smilevlm.evaluation.recogniser import Recogniser, first_fold, load_recogniser, short_digests
 from smilevlm.store import Manifest
+from smilevlm.store.manifest import differing_settings
 
 
 def load_earlier(
@@ -82,11 +82,5 @@ def _refuse_known_people(
 def _refuse_other_views(folder: Path, setting: str, recogniser: Recogniser, manifest: Manifest) -> None:
     if recogniser.prepare == manifest.settings:
         return
-    taught, given = asdict(recogniser.prepare), asdict(manifest.settings)
-    differing = [
-        f"{room}.{name} is {given[room][name]!r}, there it was {value!r}"
-        for room, values in taught.items()
-        for name, value in values.items()
-        if given[room][name] != value
-    ]
-    raise StoreError(f"{setting} {folder} was trained on views made in another way: {'; '.join(differing)}")
+    differing = differing_settings(manifest.settings, recogniser.prepare, "there it was")
+    raise StoreError(f"{setting} {folder} was trained on views made in another way: {differing}")

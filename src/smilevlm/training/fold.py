@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from smilevlm.errors import CheckpointError, StoreError
 from smilevlm.evaluation.recogniser import Recogniser, TrainedOn, save_recogniser
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet
+from smilevlm.store.manifest import differing_settings
 from smilevlm.training.material import Material, load_material
 from smilevlm.training.names import FOLD_NAME, PROPOSALS_NAME, STATE_NAME
 from smilevlm.training.parallel import Machine, as_the_first_sees, process_rank, wait_for_all
@@ -33,15 +34,8 @@ def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
     StoreError: The views were made otherwise than the recipe says, or from another data set.
     """
     if prepared.manifest.settings != config.prepare:
-        differing = [
-            f"{room.name}.{setting.name} is {getattr(got, setting.name)!r}, "
-            f"the recipe has {getattr(want, setting.name)!r}"
-            for room in fields(config.prepare)
-            for got, want in [(getattr(prepared.manifest.settings, room.name), getattr(config.prepare, room.name))]
-            for setting in fields(want)
-            if getattr(got, setting.name) != getattr(want, setting.name)
-        ]
-        raise StoreError(f"{prepared.path} was prepared with other settings: {'; '.join(differing)}")
+        differing = differing_settings(prepared.manifest.settings, config.prepare, "the recipe has")
+        raise StoreError(f"{prepared.path} was prepared with other settings: {differing}")
     layout = find_protocol(config.protocol).train_layout
     if prepared.manifest.layout != layout:
         raise StoreError(f"{prepared.path} holds {prepared.manifest.layout}, the recipe's protocol needs {layout}")
