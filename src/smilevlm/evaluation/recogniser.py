@@ -33,11 +33,13 @@ class Embedded:
     """Embeddings of samples in the space of the prompts.
 
     Args:
+        features: The tower's, before the projector.
         z_views: Per view.
         z_fused: Fused over the views.
         view_weights: Share of each view in the fused embedding; rows sum to one.
     """
 
+    features: Float32[np.ndarray, "sample view feature"]
     z_views: Float32[np.ndarray, "sample view dim"]
     z_fused: Float32[np.ndarray, "sample dim"]
     view_weights: Float32[np.ndarray, "sample view"]
@@ -114,11 +116,13 @@ class Recogniser:
         with torch.inference_mode(), one_thread():
             for start in range(0, len(images), batch_size):
                 batch = np.ascontiguousarray(images[start : start + batch_size].transpose(0, 1, 4, 2, 3))
-                pieces.append(self.model(torch.from_numpy(batch), text=text))
+                features = self.model.encode_features(torch.from_numpy(batch))
+                z_views = self.model.project(features)
+                pieces.append((features, z_views, *self.model.fuse(z_views, text=text)))
         if not pieces:
             raise CheckpointError("there are no images to embed")
-        z_views, z_fused, weights = (torch.cat([piece[k] for piece in pieces]).numpy() for k in range(3))
-        return Embedded(z_views=z_views, z_fused=z_fused, view_weights=weights)
+        features, z_views, z_fused, weights = (torch.cat(tensors).numpy() for tensors in zip(*pieces, strict=True))
+        return Embedded(features=features, z_views=z_views, z_fused=z_fused, view_weights=weights)
 
 
 def save_recogniser(recogniser: Recogniser, folder: Path) -> None:

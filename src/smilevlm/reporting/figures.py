@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from smilevlm.reporting.curves import draw_losses
+from smilevlm.reporting.drawing import FigureImage, NoFigure, heat_map, render_figure
 from smilevlm.reporting.source import Run
 from smilevlm.reporting.tables import angle_text, fused_interval
-from smilevlm.reporting.theme import DARK, LIGHT, Theme, bare, settings
+from smilevlm.reporting.theme import Theme, bare
 from smilevlm.results import Interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class FigureImage:
-    """A finished figure.
-
-    Attributes:
-        name: File name without the ending.
-        alt: What a reader who cannot see it should know.
-    """
-
-    name: str
-    title: str
-    caption: str
-    alt: str
-    svg_light: bytes
-    svg_dark: bytes
-    png: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoFigure:
-    """A figure that cannot be drawn, and why."""
-
-    title: str
-    reason: str
 
 
 def run_figures(run: Run) -> list[FigureImage | NoFigure]:
@@ -162,7 +132,7 @@ def draw_confusion(run: Run, theme: Theme) -> Figure:
     cells = [
         [(_percent(shares[i, j]), f"{int(counts[i, j])}") for j in range(len(classes))] for i in range(len(classes))
     ]
-    _heat_map(axes, figure, 100 * shares, cells, "% of the true class", 100.0, theme)
+    heat_map(axes, figure, 100 * shares, cells, "% of the true class", 100.0, theme)
     axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("Predicted")
@@ -219,37 +189,11 @@ def draw_view_weights(run: Run, theme: Theme) -> Figure:
         if found:
             weights[row] = [np.mean([by_angle[angle] for by_angle in found]) for angle in angles]
     cells = [[("not tested" if np.isnan(w) else f"{w:.2f}", "") for w in row] for row in weights]
-    _heat_map(right, figure, weights, cells, "Mean weight", None, theme)
+    heat_map(right, figure, weights, cells, "Mean weight", None, theme)
     right.set_xticks(range(len(angles)), names)
     right.set_yticks(range(len(result.classes)), result.classes)
     right.set_xlabel("View")
     return figure
-
-
-def _heat_map(
-    axes: Axes,
-    figure: Figure,
-    values: np.ndarray,
-    cells: Sequence[Sequence[tuple[str, str]]],
-    label: str,
-    highest: float | None,
-    theme: Theme,
-) -> None:
-    top = float(np.nanmax(values)) if highest is None else highest
-    axes.set_facecolor(theme.empty)
-    image = axes.imshow(np.ma.masked_invalid(values), cmap="cividis", vmin=0.0, vmax=top, aspect="auto")
-    for row, column in np.ndindex(values.shape):
-        first, second = cells[row][column]
-        value = values[row, column]
-        colour = theme.text if np.isnan(value) else "#ffffff" if value < 0.55 * top else "#101010"
-        axes.text(column, row - (0.13 if second else 0), first, ha="center", va="center", color=colour, fontsize=9)
-        if second:
-            axes.text(column, row + 0.22, second, ha="center", va="center", color=colour, fontsize=7)
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.03, label=label)
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]  # a Spine, typed as a plain artist
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _percent(share: float) -> str:
@@ -259,21 +203,4 @@ def _percent(share: float) -> str:
 def _render(
     run: Run, kind: str, title: str, caption: str, alt: str, draw: Callable[[Run, Theme], Figure]
 ) -> FigureImage:
-    def save(theme: Theme, file_format: str) -> bytes:
-        with matplotlib.rc_context(settings(theme)):
-            figure = draw(run, theme)
-            FigureCanvasAgg(figure)
-            buffer = io.BytesIO()
-            metadata = {"Date": None, "Creator": None} if file_format == "svg" else {"Software": None}
-            figure.savefig(buffer, format=file_format, dpi=200, transparent=theme is DARK, metadata=metadata)
-        return buffer.getvalue()
-
-    return FigureImage(
-        name=f"{run.slug}_{kind}",
-        title=title,
-        caption=caption,
-        alt=alt,
-        svg_light=save(LIGHT, "svg"),
-        svg_dark=save(DARK, "svg"),
-        png=save(LIGHT, "png"),
-    )
+    return render_figure(f"{run.slug}_{kind}", title, caption, alt, lambda theme: draw(run, theme))

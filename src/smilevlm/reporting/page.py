@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from smilevlm.reporting.figures import FigureImage, NoFigure
+from smilevlm.reporting.drawing import FigureImage, NoFigure
 from smilevlm.reporting.source import Run
 from smilevlm.reporting.table_files import cell_text
 from smilevlm.reporting.tables import Missing, Table, angle_text, fused_interval, interval_method

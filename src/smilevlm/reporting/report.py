@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smilevlm.reporting.figures import FigureImage, run_figures
+from smilevlm.reporting.drawing import FigureImage
+from smilevlm.reporting.figures import run_figures
 from smilevlm.reporting.page import Section, render_page
 from smilevlm.reporting.source import load_runs
 from smilevlm.reporting.table_files import to_csv, to_latex, to_markdown

@@ -9,7 +9,11 @@ from smilevlm.results.schema import (
     LEVELS,
     MAX_EXAMPLES,
     PAIRING_MODES,
+    READOUT_SUPERVISIONS,
     SCHEMA_VERSION,
+    BinaryCounts,
+    Calibration,
+    CalibrationBin,
     ConfusionMatrix,
     ControlResult,
     Example,
@@ -18,7 +22,10 @@ from smilevlm.results.schema import (
     FoldResult,
     FoldsSummary,
     Interval,
+    MultiLabelScore,
+    OtherTrainingData,
     PairingTeacher,
+    Readout,
     Spread,
 )
 
@@ -47,9 +54,12 @@ def decode_result(root: Node) -> ExperimentResult:
     return ExperimentResult(
         schema_version=SCHEMA_VERSION,
         recipe=f["recipe"].text(),
+        method=f["method"].text(),
+        aligned_with_text=f["aligned_with_text"].boolean(),
         settings=settings,
         layout=f["layout"].text(),
         manifest_hash=f["manifest_hash"].text(),
+        trained_on=_other_training_data(f["trained_on"]),
         synthetic=f["synthetic"].boolean(),
         pairing_mode=f["pairing_mode"].choice(PAIRING_MODES),
         pairing_name=f["pairing_name"].text(),
@@ -65,6 +75,15 @@ def decode_result(root: Node) -> ExperimentResult:
         summary=_summary(f["summary"], classes, angles_deg),
         controls=tuple(_control(node, classes, angles_deg) for node in f["controls"].items()),
         examples=tuple(_example(node, classes, angles_deg) for node in examples),
+    )
+
+
+def _other_training_data(node: Node) -> OtherTrainingData | None:
+    if node.value is None:
+        return None
+    f = node.fields(field.name for field in fields(OtherTrainingData))
+    return OtherTrainingData(
+        layout=f["layout"].text(), manifest_hash=f["manifest_hash"].text(), synthetic=f["synthetic"].boolean()
     )
 
 
@@ -138,8 +157,65 @@ def _fold(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -
             angle: _confusion(n, len(classes)) for angle, n in f["single_view_confusion"].by_angle(angles_deg).items()
         },
         mean_fusion_accuracy=f["mean_fusion_accuracy"].number(0.0, 1.0),
+        readouts={name: _readout(n, classes) for name, n in f["readouts"].members().items()},
+        calibration=_calibration(f["calibration"]),
+        by_level={n.integer_key(name): _count(n) for name, n in f["by_level"].members().items()},
+        multi_label=_multi_label(f["multi_label"], classes, angles_deg),
         metrics_csv=None if log.value is None else log.relative_path(),
     )
+
+
+def _readout(node: Node, classes: tuple[str, ...]) -> Readout:
+    f = node.fields(field.name for field in fields(Readout))
+    return Readout(
+        supervision=f["supervision"].choice(READOUT_SUPERVISIONS),
+        accuracy=f["accuracy"].number(0.0, 1.0),
+        macro_f1=f["macro_f1"].number(0.0, 1.0),
+        unweighted_average_recall=f["unweighted_average_recall"].number(0.0, 1.0),
+        confusion_matrix=_confusion(f["confusion_matrix"], len(classes)),
+        subject_counts={name: _count(n) for name, n in f["subject_counts"].members().items()},
+    )
+
+
+def _calibration(node: Node) -> Calibration:
+    f = node.fields(field.name for field in fields(Calibration))
+    return Calibration(
+        expected_calibration_error=f["expected_calibration_error"].number(0.0, 1.0),
+        temperature=f["temperature"].number(0.0, 1e6),
+        bins=tuple(_bin(item) for item in f["bins"].items()),
+    )
+
+
+def _bin(node: Node) -> CalibrationBin:
+    f = node.fields(field.name for field in fields(CalibrationBin))
+    return CalibrationBin(
+        low=f["low"].number(0.0, 1.0),
+        count=f["count"].integer(),
+        confidence=f["confidence"].number(0.0, 1.0),
+        accuracy=f["accuracy"].number(0.0, 1.0),
+    )
+
+
+def _multi_label(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -> MultiLabelScore | None:
+    if node.value is None:
+        return None
+    f = node.fields(field.name for field in fields(MultiLabelScore))
+    return MultiLabelScore(
+        num_samples=f["num_samples"].integer(1),
+        thresholds={name: n.number(-2.0, 2.0) for name, n in f["thresholds"].by_class(classes).items()},
+        fused=_binary(f["fused"], classes),
+        by_view={angle: _binary(n, classes) for angle, n in f["by_view"].by_angle(angles_deg).items()},
+        always_no=_binary(f["always_no"], classes),
+        num_exact=f["num_exact"].integer(),
+    )
+
+
+def _binary(node: Node, classes: tuple[str, ...]) -> dict[str, BinaryCounts]:
+    names = [field.name for field in fields(BinaryCounts)]
+    return {
+        name: BinaryCounts(**{key: n.integer() for key, n in counts.fields(names).items()})
+        for name, counts in node.by_class(classes).items()
+    }
 
 
 def _interval(node: Node, low: float) -> Interval | None:

@@ -26,7 +26,7 @@ def write_results(path: str | os.PathLike[str], result: ExperimentResult) -> Non
     Raises:
         ResultError: The result breaks the schema. Nothing is written.
     """
-    text = _dump(_plain(result, "", str(path)), "") + "\n"
+    text = dump_plain(result, str(path))
     # What is written must be readable: the reader's own checks are the only definition of valid.
     _parse(text, str(path))
     write_atomically(Path(path), text)
@@ -38,7 +38,7 @@ def read_results(path: str | os.PathLike[str]) -> ExperimentResult:
     Raises:
         ResultError: The file is not there, is not JSON, or breaks the schema; names the file and the field.
     """
-    return _parse(_read_text(Path(path)), str(path))
+    return _parse(read_text(Path(path)), str(path))
 
 
 def write_timing(path: str | os.PathLike[str], seconds: Mapping[str, float]) -> None:
@@ -58,7 +58,16 @@ def read_timing(path: str | os.PathLike[str]) -> dict[str, float]:
     Raises:
         ResultError: The file is not there or breaks the schema.
     """
-    return _parse_timing(_read_text(Path(path)), str(path))
+    return _parse_timing(read_text(Path(path)), str(path))
+
+
+def dump_plain(value: object, file: str) -> str:
+    """A dataclass as JSON text: sorted keys, floats as `repr`, lists of plain values on one line.
+
+    Raises:
+        ResultError: It holds something that has no place in a result file.
+    """
+    return _dump(_plain(value, "", file), "") + "\n"
 
 
 def _parse(text: str, file: str) -> ExperimentResult:
@@ -72,7 +81,12 @@ def _parse_timing(text: str, file: str) -> dict[str, float]:
     return {name: node.number(0.0, 1e12) for name, node in seconds.members().items()}
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A result file's text.
+
+    Raises:
+        ResultError: It is not there, cannot be read, or is not UTF-8.
+    """
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:

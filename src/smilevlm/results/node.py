@@ -13,6 +13,20 @@ from smilevlm.errors import ResultError
 Choice = TypeVar("Choice", bound=str)
 
 
+def as_relative_path(text: str, file: str) -> str:
+    """A POSIX path below the folder of the result file that it stands in.
+
+    Raises:
+        ResultError: It leads elsewhere.
+    """
+    return Node(value=text, place="", file=file).relative_path()
+
+
+def _stays_below(text: str) -> bool:
+    path = PurePosixPath(text)
+    return not (path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or "\0" in text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """One value of a parsed JSON file; every reader either returns a value of the asked type or raises `ResultError`.
@@ -96,6 +110,12 @@ class Node:
             self.fail(f"expected at least {minimum}, found {self.value}")
         return self.value
 
+    def integer_key(self, key: str) -> int:
+        """The key under which this value stands, a whole number of at least 0."""
+        if not key.isdecimal() or str(int(key)) != key:
+            self.fail(f"expected a whole number as key, found {key!r}")
+        return int(key)
+
     def number(self, low: float, high: float) -> float:
         if not isinstance(self.value, int | float) or isinstance(self.value, bool):
             self._wrong_type("a number")
@@ -114,8 +134,7 @@ class Node:
     def relative_path(self) -> str:
         """A POSIX path below the folder of the result file."""
         text = self.text()
-        path = PurePosixPath(text)
-        if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or "\0" in text:
+        if not _stays_below(text):
             self._wrong_type("a relative POSIX path that stays below the result file's folder")
         return text
 

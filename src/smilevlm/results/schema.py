@@ -11,14 +11,17 @@ from typing import Literal, get_args
 
 from smilevlm.errors import SettingsError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_EXAMPLES = 24
 
 Level = Literal["scan", "sequence", "window"]
 """What one test sample is."""
-PairingMode = Literal["class", "pseudo", "generic"]
+PairingMode = Literal["class", "pseudo", "generic", "labels"]
 """Where a training sample's prompt comes from. `class`: drawn from the sample's own class, the paper's practice.
-`pseudo`: from the class that a frozen teacher proposes. `generic`: one class-free prompt for all."""
+`pseudo`: from the class that a frozen teacher proposes. `generic`: one class-free prompt for all. `labels`: there are no
+prompts, the class itself is in the loss; the supervised baseline."""
+ReadoutSupervision = Literal["none", "labels"]
+"""What a readout itself learned from, beside the embeddings it reads."""
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % interval."""
 ConfusionMatrix = tuple[tuple[int, ...], ...]
@@ -26,6 +29,7 @@ ConfusionMatrix = tuple[tuple[int, ...], ...]
 
 LEVELS: tuple[Level, ...] = ("scan", "sequence", "window")
 PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
+READOUT_SUPERVISIONS: tuple[ReadoutSupervision, ...] = get_args(ReadoutSupervision)
 
 
 def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
@@ -46,7 +50,93 @@ def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
         return f"label-free, teacher {teacher}"
     if teacher is not None:
         raise SettingsError(f"pairing mode {mode!r} has no teacher, {teacher!r} was given")
-    return "weakly supervised" if mode == "class" else "label-free"
+    return {"class": "weakly supervised", "generic": "label-free", "labels": "supervised"}[mode]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readout:
+    """Another way to get classes out of the same embeddings, on the same test samples.
+
+    Attributes:
+        supervision: `labels`: it was fitted on the labels of the fold's training subjects. `none`: it was not fitted.
+        subject_counts: Subject to (correct, tested) samples.
+    """
+
+    supervision: ReadoutSupervision
+    accuracy: float
+    macro_f1: float
+    unweighted_average_recall: float
+    confusion_matrix: ConfusionMatrix
+    subject_counts: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin:
+    """Test samples whose highest probability falls into one interval.
+
+    Attributes:
+        low: Lower end of the interval; the upper one is the next bin's lower end, or 1.
+        confidence: Mean highest probability; 0 where the bin is empty, as is `accuracy`.
+    """
+
+    low: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How far probabilities are to be believed.
+
+    Attributes:
+        expected_calibration_error: Mean over the bins, weighted by their counts, of |accuracy - confidence|.
+        temperature: Of the softmax that gave the probabilities.
+    """
+
+    expected_calibration_error: float
+    temperature: float
+    bins: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryCounts:
+    """One class against all others: how often it was there or not, and said or not."""
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelScore:
+    """Scores where a sample may have several classes: each class is a yes-or-no question of its own.
+
+    Attributes:
+        num_samples: Test samples, those with several classes included.
+        thresholds: Class to the cosine from which it is said; chosen on the fold's training subjects.
+        fused: Class to its counts, from the fused embedding.
+        by_view: View angle to the same from that view alone, with thresholds of its own.
+        always_no: Class to its counts when nothing is ever said, the baseline.
+        num_exact: Samples whose set of classes is found exactly.
+    """
+
+    num_samples: int
+    thresholds: Mapping[str, float]
+    fused: Mapping[str, BinaryCounts]
+    by_view: Mapping[float, Mapping[str, BinaryCounts]]
+    always_no: Mapping[str, BinaryCounts]
+    num_exact: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherTrainingData:
+    """The data set that was trained on, where it is not the one that is tested on."""
+
+    layout: str
+    manifest_hash: str
+    synthetic: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +158,11 @@ class FoldResult:
         single_view_accuracy: View angle to the accuracy of that view's embedding alone.
         single_view_confusion: View angle to its confusion matrix.
         mean_fusion_accuracy: Accuracy of the plain mean of the views' embeddings.
+        readouts: Name to another way of reading the same embeddings, such as `linear_probe`.
+        calibration: Of the probabilities of the fused embedding.
+        by_level: Intensity to (correct, tested) samples of the fused embedding; a single level 0 where there are none.
+        multi_label: In protocols with several classes per sample only; the other scores are then those of the test
+            samples with exactly one class.
         metrics_csv: The training log, a POSIX path relative to the result file; None when there is none.
     """
 
@@ -90,6 +185,10 @@ class FoldResult:
     single_view_accuracy: Mapping[float, float]
     single_view_confusion: Mapping[float, ConfusionMatrix]
     mean_fusion_accuracy: float
+    readouts: Mapping[str, Readout]
+    calibration: Calibration
+    by_level: Mapping[int, tuple[int, int]]
+    multi_label: MultiLabelScore | None = None
     metrics_csv: str | None = None
 
 
@@ -213,9 +312,13 @@ class ExperimentResult:
     """One `results.json`.
 
     Attributes:
+        method: What was trained: `full`, one of its ablations, or a baseline.
+        aligned_with_text: Whether a loss saw prompts or labels; if not, comparing with prompts says nothing, and only
+            readouts that are fitted do.
         settings: The resolved configuration as plain nested values.
         layout: Name of the data layout that was tested on.
-        manifest_hash: Digest of the prepared set's manifest.
+        manifest_hash: Digest of the manifest of the prepared set that was tested on.
+        trained_on: The data set that was trained on, where it is another one.
         synthetic: Whether the faces were made by a program. Decides what may be said about the numbers.
         pairing_name: `honest_pairing_name(pairing_mode, pairing_teacher.description)`, and nothing else.
         pairing_teacher: In pairing `pseudo` only.
@@ -224,9 +327,12 @@ class ExperimentResult:
     """
 
     recipe: str
+    method: str
+    aligned_with_text: bool
     settings: Mapping[str, object]
     layout: str
     manifest_hash: str
+    trained_on: OtherTrainingData | None = None
     synthetic: bool
     pairing_mode: str
     pairing_name: str
