@@ -10,9 +10,12 @@ import numpy as np
 from PIL import Image
 
 from smilevlm.evaluation import (
+    Prototypes,
+    TrainSide,
     class_prototypes,
     draw_examples,
     make_example,
+    multi_label_score,
     score_fold,
     summarise_folds,
     zero_shot_scores,
@@ -29,6 +32,9 @@ from smilevlm.results import (
 CLASSES = ("happy", "sad", "surprise", "angry", "disgust", "fear")
 ANGLES = (-30.0, 0.0, 30.0)
 DIM = 24
+TEMPERATURE = 0.2
+METHOD_NOISE = {"full": 1.0, "supervised": 0.9}
+"""How hard the samples are to a method; 1.25 to all others."""
 
 
 class FakeFold:
@@ -50,12 +56,29 @@ class FakeFold:
         raw = np.exp(rng.normal(size=shape[:2], scale=0.25) + np.array([0.0, 0.5, 0.1]))
         self.weights = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
         self.z_fused = np.einsum("nv,nvd->nd", self.weights, self.z_views)
+        self.noise, self.seed = noise, seed
+
+    def train_side(self, train_subjects: list[str]) -> TrainSide:
+        """One sample of every class of each; the tower's features are taken to be the views' embeddings."""
+        rng = np.random.default_rng([self.seed, len(train_subjects), 1])
+        truth = [name for _ in train_subjects for name in CLASSES]
+        centre = self.prototypes.vectors[[CLASSES.index(name) for name in truth]]
+        scatter = self.noise * rng.normal(size=(len(truth), len(ANGLES), DIM))
+        subjects = [subject for subject in train_subjects for _ in CLASSES]
+        return TrainSide(features=(centre[:, None] + scatter).astype(np.float32), truth=truth, subjects=subjects)
+
+
+def prompts_around(prototypes: Prototypes) -> Prototypes:
+    """Three prompts of each class, near its direction."""
+    near = np.random.default_rng(5).normal(size=(3, *prototypes.vectors.shape), scale=0.05) + prototypes.vectors
+    return class_prototypes(near.reshape(-1, DIM), CLASSES * 3, CLASSES, combine="max")
 
 
 def fold_result(data: FakeFold, fold: int, num_folds: int, *, shuffled: bool = False, log: bool = True) -> FoldResult:
     prototypes = data.prototypes
     if shuffled:
         prototypes = class_prototypes(np.random.default_rng(9).normal(size=(len(CLASSES), DIM)), CLASSES, CLASSES)
+    train_subjects = [f"F{other:02d}{i:02d}" for other in range(num_folds) if other != fold for i in range(1, 4)]
     return score_fold(
         fold=fold,
         num_folds=num_folds,
@@ -66,8 +89,13 @@ def fold_result(data: FakeFold, fold: int, num_folds: int, *, shuffled: bool = F
         subjects=data.subjects,
         prototypes=prototypes,
         view_angles_deg=ANGLES,
-        train_subjects=[f"F{other:02d}{i:02d}" for other in range(num_folds) if other != fold for i in range(1, 4)],
+        train_subjects=train_subjects,
         num_train_samples=900,
+        test_features=data.z_views,
+        train=None if shuffled else data.train_side(train_subjects),
+        temperature=TEMPERATURE,
+        levels=[3 + number % 2 for number in range(len(data.truth))],
+        nearest=prompts_around(prototypes),
         validation_subjects=[f"F{other:02d}00" for other in range(num_folds) if other != fold],
         metrics_csv=f"fold_{fold}/metrics.csv" if log and not shuffled else None,
     )
@@ -79,6 +107,7 @@ def fake_result(
     folds_run: int | None = None,
     synthetic: bool = True,
     recipe: str = "bu3dfe_subset_1",
+    method: str = "full",
     noise: float = 0.62,
     subjects_per_fold: int = 4,
     samples_per_class: int = 2,
@@ -87,7 +116,12 @@ def fake_result(
     log: bool = True,
     seed: int = 0,
 ) -> ExperimentResult:
-    """A complete result; its images and logs are written by `write_companions`."""
+    """A complete result; its images and logs are written by `write_companions`.
+
+    Methods of one seed are tested on the same samples, so that they can be compared in pairs.
+    """
+    noise *= METHOD_NOISE.get(method, 1.25)
+    mode = "labels" if method == "supervised" else "class"
     datas = [
         FakeFold(f, subjects_per_fold=subjects_per_fold, samples_per_class=samples_per_class, noise=noise, seed=seed)
         for f in range(folds_run or num_folds)
@@ -103,7 +137,7 @@ def fake_result(
             fold=0,
             truth=first.truth[index],
             scores=scores[index],
-            temperature=0.2,
+            temperature=TEMPERATURE,
             classes=CLASSES,
             view_weights=dict(zip(ANGLES, first.weights[index].tolist(), strict=True)),
             images={angle: f"examples/{number:02d}_{angle:g}.png" for angle in ANGLES},
@@ -120,6 +154,8 @@ def fake_result(
     )
     return ExperimentResult(
         recipe=recipe,
+        method=method,
+        aligned_with_text=method != "multi_view_alone",
         settings={
             "training": {"learning_rate": 1e-4, "weight_decay": 1e-6, "num_epochs": 40, "batch_size": 64},
             "losses": {"lambd": 0.0051, "temperature": 0.07, "standardize": True},
@@ -130,13 +166,13 @@ def fake_result(
         layout="bu3dfe",
         manifest_hash="sha256:9f2c1a7e44b0",
         synthetic=synthetic,
-        pairing_mode="class",
-        pairing_name=honest_pairing_name("class"),
+        pairing_mode=mode,
+        pairing_name=honest_pairing_name(mode),
         protocol="BU-3DFE Subset I, subject-independent folds",
         level="scan",
         classes=CLASSES,
         view_angles_deg=ANGLES,
-        seeds={"folds": 0, "training": 0},
+        seeds={"folds": seed, "training": seed},
         package_version="0.1.0",
         git_commit="7492f2c",
         folds=folds,
@@ -163,6 +199,29 @@ def taught(result: ExperimentResult) -> ExperimentResult:
     )
     name = honest_pairing_name("pseudo", teacher.description)
     return replace(result, pairing_mode="pseudo", pairing_name=name, pairing_teacher=teacher)
+
+
+def with_several_classes(result: ExperimentResult) -> ExperimentResult:
+    """The same result, its test samples with one class joined by as many that have two."""
+
+    def joined(fold: FoldResult, number: int) -> FoldResult:
+        rng = np.random.default_rng(number)
+        single = np.repeat(np.eye(len(CLASSES), dtype=bool), np.sum(fold.confusion_matrix, axis=1), axis=0)
+        truth = np.concatenate([single, single | np.roll(single, 1, axis=1)])
+        scores = {angle: truth * 0.5 + rng.normal(size=truth.shape, scale=0.3).clip(-0.5, 0.5) for angle in ANGLES}
+        fused = np.mean(list(scores.values()), axis=0)
+        score = multi_label_score(
+            classes=CLASSES,
+            train_truth=truth[::2],
+            train_scores=fused[::2],
+            train_view_scores={angle: each[::2] for angle, each in scores.items()},
+            truth=truth,
+            scores=fused,
+            view_scores=scores,
+        )
+        return replace(fold, multi_label=score)
+
+    return replace(result, folds=tuple(joined(fold, number) for number, fold in enumerate(result.folds)))
 
 
 def write_companions(folder: Path, result: ExperimentResult, *, size: int = 24, num_steps: int = 60) -> None:

@@ -12,7 +12,10 @@ EXAMPLE = "smilevlm evaluate run --store store"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder that `smilevlm train` wrote")
-    parser.add_argument("--store", type=Path, required=True, help="folder that `smilevlm prepare` wrote")
+    parser.add_argument("--store", type=Path, required=True, help="prepared set that the run was trained on")
+    parser.add_argument(
+        "--test-store", type=Path, help="prepared set to test on, where the protocol tests on another data set"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -23,7 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.training.evaluate import evaluate_run
     from smilevlm.training.names import RESULTS_NAME
 
-    result: ExperimentResult = evaluate_run(arguments.run_folder, arguments.store)
+    result: ExperimentResult = evaluate_run(
+        arguments.run_folder, arguments.store, test_store=arguments.test_store
+    )
     faces = "synthetic" if result.synthetic else "real"
     table = Table(title=f"{result.protocol}, {result.summary.num_folds_run} folds, {result.pairing_name}")
     for name in ("zero-shot accuracy on unseen people", "faces", "mean over folds", "std"):

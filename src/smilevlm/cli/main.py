@@ -10,7 +10,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 
 import smilevlm
-from smilevlm.cli import check, evaluate, predict, prepare, prompts, report, synthesize, train
+from smilevlm.cli import (
+    check,
+    evaluate,
+    predict,
+    prepare,
+    prompts,
+    report,
+    reproduce,
+    synthesize,
+    tasks,
+    train,
+)
 from smilevlm.cli.arguments import Command, add_commands
 from smilevlm.errors import SmileVlmError
 from smilevlm.training.parallel import process_rank
@@ -21,7 +32,9 @@ _COMMANDS: Mapping[str, Command] = {
     "prepare": prepare,
     "train": train,
     "evaluate": evaluate,
+    "tasks": tasks,
     "report": report,
+    "reproduce": reproduce,
     "predict": predict,
     "prompts": prompts,
 }
@@ -30,6 +43,7 @@ _SECONDS_FOR_THE_FIRST_PROCESS = 3
 _AFTER_A_STOP = {
     "synthesize": "; what is complete is kept, run it again",
     "prepare": "; what is complete is kept, run it again",
+    "reproduce": "; what is complete is kept, run it again",
     "train": "; what is complete is kept, run it with --resume again",
     "prompts generate": "; the answers that came are kept, run it with --resume again",
 }

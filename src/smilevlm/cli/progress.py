@@ -51,13 +51,20 @@ def _bar() -> Iterator[Callable[[], Progress]]:
 @contextmanager
 def counting(description: str) -> Iterator[Callable[[int, int], None]]:
     """One bar; what comes out is called with (done, total)."""
+    with noted_counting(description) as update:
+        yield lambda done, total: update(done, total, "")
+
+
+@contextmanager
+def noted_counting(description: str) -> Iterator[Callable[[int, int, str], None]]:
+    """One bar with a note behind it; what comes out is called with (done, total, note)."""
     with _bar() as shown:
         tasks: list[TaskID] = []
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int, note: str) -> None:
             if not tasks:
                 tasks.append(shown().add_task(description, note=""))
-            shown().update(tasks[0], completed=done, total=total)
+            shown().update(tasks[0], completed=done, total=total, note=note)
 
         yield update
 

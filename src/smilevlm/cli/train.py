@@ -22,6 +22,12 @@ EXAMPLE = "smilevlm train demo --store store --out run --fold 0"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="name of the experiment, such as demo")
+    parser.add_argument(
+        "--method",
+        default="full",
+        help="the whole recipe, an ablation (without_multi_view, without_alignment, without_redundancy), a baseline "
+        "(multi_view_alone, alignment_alone, supervised, untrained, raw_clip) or the control shuffled_prompts",
+    )
     parser.add_argument("--store", type=Path, required=True, help="folder that `smilevlm prepare` wrote")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--fold", type=int, action="append", help="only this fold; may be given several times")
@@ -61,11 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.errors import SettingsError
     from smilevlm.recipes import find_recipe
+    from smilevlm.recipes.methods import with_method
     from smilevlm.store import read_manifest
     from smilevlm.training.parallel import Machine, launch, under_launcher
     from smilevlm.training.resolve import with_overrides
 
-    config = with_overrides(find_recipe(arguments.recipe), arguments.set)
+    config = with_overrides(with_method(find_recipe(arguments.recipe), arguments.method), arguments.set)
     read_manifest(arguments.store)
     machine = Machine(
         accelerator=arguments.accelerator, checkpoint_every=arguments.checkpoint_every, tracker=arguments.tracker

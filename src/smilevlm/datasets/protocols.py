@@ -71,7 +71,12 @@ class EvaluationProtocol:
     @property
     def train_layout(self) -> str:
         """The data set that is trained on."""
-        return self.layout if self.train_on is None else find_protocol(self.train_on).layout
+        return self.training.layout
+
+    @property
+    def training(self) -> EvaluationProtocol:
+        """The protocol that gives the training samples and the classes that are learned: itself, or `train_on`."""
+        return self if self.train_on is None else find_protocol(self.train_on)
 
     def select(self, samples: Sequence[Sample]) -> list[int]:
         """Indices of the samples that take part, before subjects are drawn.
@@ -80,7 +85,7 @@ class EvaluationProtocol:
             LayoutError: A class has no sample at all, or no subject has all of them where that is asked for.
         """
         chosen = [index for index, sample in enumerate(samples) if self._takes(sample)]
-        there = {label for index in chosen for label in _labels(samples[index])}
+        there = {label for index in chosen for label in samples[index].classes}
         absent = [name for name in self.classes if name not in there]
         if absent or not chosen:
             raise LayoutError(f"protocol {self.name}: the store has no sample of {', '.join(absent) or 'any class'}")
@@ -96,10 +101,10 @@ class EvaluationProtocol:
         """The protocol's classes; where it names none, those of the samples that take part, by name."""
         if self.classes:
             return self.classes
-        return tuple(sorted({label for index in self.select(samples) for label in _labels(samples[index])}))
+        return tuple(sorted({label for index in self.select(samples) for label in samples[index].classes}))
 
     def _takes(self, sample: Sample) -> bool:
-        labels = _labels(sample)
+        labels = sample.classes
         if len(labels) > 1 and not self.multi_label:
             return False
         if UNLABELLED in labels or (self.classes and set(labels).isdisjoint(self.classes)):
@@ -107,10 +112,6 @@ class EvaluationProtocol:
         if self.conditions is not None and sample.condition not in self.conditions:
             return False
         return self.levels is None or sample.level in self.levels
-
-
-def _labels(sample: Sample) -> tuple[str, ...]:
-    return sample.labels or (sample.expression,)
 
 
 def _first_of_each_class(samples: Sequence[Sample], chosen: Sequence[int]) -> list[int]:
@@ -128,7 +129,7 @@ def _natural_order(name: str) -> list[tuple[int, str]]:
 def _subjects_with_all(samples: Sequence[Sample], chosen: Sequence[int], classes: Collection[str]) -> list[int]:
     shown: dict[str, set[str]] = defaultdict(set)
     for index in chosen:
-        shown[samples[index].subject].update(_labels(samples[index]))
+        shown[samples[index].subject].update(samples[index].classes)
     return [index for index in chosen if shown[samples[index].subject] >= set(classes)]
 
 
@@ -206,7 +207,7 @@ def train_elsewhere_split(
         LeakError: The stores share samples.
     """
     assert protocol.train_on is not None, f"{protocol.name} trains on its own data set"
-    train = find_protocol(protocol.train_on).select(train_samples)
+    train = protocol.training.select(train_samples)
     test = protocol.select(test_samples)
     refuse_leaks(
         [_qualified(train_samples[index], protocol.train_layout) for index in train],
@@ -313,6 +314,12 @@ _ALL = (
         train_on="bu4dfe",
     ),
     _4DME,
+    replace(
+        _4DME,
+        name="fourdme_multi_label",
+        title="4DME: all micro-expression clips, each with one or more of five classes",
+        multi_label=True,
+    ),
     replace(
         _4DME,
         name="fourdme_loso",

@@ -1,5 +1,8 @@
 """Zero-shot classification and the scores of one fold, on arrays; `recogniser` holds a model and its prompts."""
 
+from smilevlm.evaluation.binary_scores import binary_counts, multi_label_score
+from smilevlm.evaluation.calibration import calibration
+from smilevlm.evaluation.effective_rank import effective_rank
 from smilevlm.evaluation.examples import draw_examples, make_example
 from smilevlm.evaluation.fold_score import predict, score_fold
 from smilevlm.evaluation.metrics import (
@@ -9,6 +12,7 @@ from smilevlm.evaluation.metrics import (
     subject_bootstrap_interval,
     summarise_folds,
 )
+from smilevlm.evaluation.readouts import TrainSide, fitted_readouts, score_readouts
 from smilevlm.evaluation.zero_shot import (
     Prototypes,
     class_prototypes,
@@ -20,14 +24,21 @@ from smilevlm.evaluation.zero_shot import (
 __all__ = [
     "Metrics",
     "Prototypes",
+    "TrainSide",
+    "binary_counts",
+    "calibration",
     "class_prototypes",
     "classification_metrics",
     "draw_examples",
+    "effective_rank",
+    "fitted_readouts",
     "make_example",
+    "multi_label_score",
     "predict",
     "predicted_classes",
     "probabilities",
     "score_fold",
+    "score_readouts",
     "spread",
     "subject_bootstrap_interval",
     "summarise_folds",

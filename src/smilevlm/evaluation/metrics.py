@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 from scipy import stats
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from smilevlm.errors import SettingsError
-from smilevlm.results import ConfusionMatrix, FoldResult, FoldsSummary, Interval, Spread
+from smilevlm.results import ConfusionMatrix, FoldResult, FoldsSummary, Interval, Spread, class_f1, class_recall
 
 LEVEL = 0.95
 
@@ -42,25 +41,42 @@ def classification_metrics(
     """
     if len(truth) == 0:
         raise SettingsError("there are no test samples to score")
-    labels = np.arange(len(classes))
     for name, values in (("truth", truth), ("predicted", predicted)):
         if values.min() < 0 or values.max() >= len(classes):
             raise SettingsError(f"{name} holds class {int(values.min())} to {int(values.max())} of {len(classes)}")
-    _, recall, f1, _ = precision_recall_fscore_support(
-        truth,
-        predicted,
-        labels=labels,
-        zero_division=0.0,  # pyright: ignore[reportArgumentType]  # unannotated; inferred from the default "warn"
-    )
-    recall, f1 = np.asarray(recall), np.asarray(f1)
-    counts = confusion_matrix(truth, predicted, labels=labels)
+    # Counted here and not by scikit-learn, whose checks cost more than a fold's dozen of small matrices.
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(counts, (truth, predicted), 1)
+    matrix: ConfusionMatrix = tuple(tuple(int(count) for count in row) for row in counts)
+    f1 = class_f1(matrix)
     return Metrics(
-        accuracy=float(accuracy_score(truth, predicted)),
+        accuracy=float(np.trace(counts) / counts.sum()),
         macro_f1=float(f1.mean()),
         per_class_f1={name: float(value) for name, value in zip(classes, f1, strict=True)},
-        unweighted_average_recall=float(recall.mean()),
-        confusion_matrix=tuple(tuple(int(count) for count in row) for row in counts),
+        unweighted_average_recall=float(class_recall(matrix).mean()),
+        confusion_matrix=matrix,
     )
+
+
+def class_indices(names: Sequence[str], classes: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """Index into `classes` of each name.
+
+    Raises:
+        SettingsError: A name is none of the classes.
+    """
+    if unknown := sorted(set(names) - set(classes)):
+        raise SettingsError(f"{', '.join(unknown)} are none of the classes {', '.join(classes)}")
+    places = {name: index for index, name in enumerate(classes)}
+    return np.array([places[name] for name in names], dtype=np.int64)
+
+
+def subject_counts(correct: Bool[np.ndarray, " n"], subjects: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Subject to (correct, tested) samples, in the order of the names."""
+    names = np.asarray(subjects)
+    return {
+        subject: (int(correct[names == subject].sum()), int((names == subject).sum()))
+        for subject in sorted(set(subjects))
+    }
 
 
 def subject_bootstrap_interval(

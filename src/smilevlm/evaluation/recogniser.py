@@ -100,7 +100,7 @@ class Recogniser:
         batch_size: int = 64,
         candidates: Float32[np.ndarray, "prompt dim"] | None = None,
     ) -> Embedded:
-        """Embed views.
+        """Embed views, on the device that the model is on.
 
         Args:
             images: RGB views.
@@ -111,17 +111,18 @@ class Recogniser:
         import torch
 
         self.model.eval()
-        text = torch.from_numpy(self.prompts.centred if candidates is None else candidates)
+        device = self.model.image_mean.device
+        text = torch.from_numpy(self.prompts.centred if candidates is None else candidates).to(device)
         pieces = []
         with torch.inference_mode(), one_thread():
             for start in range(0, len(images), batch_size):
                 batch = np.ascontiguousarray(images[start : start + batch_size].transpose(0, 1, 4, 2, 3))
-                features = self.model.encode_features(torch.from_numpy(batch))
+                features = self.model.encode_features(torch.from_numpy(batch).to(device))
                 z_views = self.model.project(features)
                 pieces.append((features, z_views, *self.model.fuse(z_views, text=text)))
         if not pieces:
             raise CheckpointError("there are no images to embed")
-        features, z_views, z_fused, weights = (torch.cat(tensors).numpy() for tensors in zip(*pieces, strict=True))
+        features, z_views, z_fused, weights = (torch.cat(part).cpu().numpy() for part in zip(*pieces, strict=True))
         return Embedded(features=features, z_views=z_views, z_fused=z_fused, view_weights=weights)
 
 

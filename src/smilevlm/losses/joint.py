@@ -109,6 +109,11 @@ class JointLoss(nn.Module):
             self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(settings.temperature)))
 
     @property
+    def uses_pairs(self) -> bool:
+        """Whether two distortions of each view are needed."""
+        return self.settings.alpha > 0
+
+    @property
     def temperature(self) -> float | Float[torch.Tensor, ""]:
         """τ of the alignment loss; a tensor with a gradient where it is learned."""
         learned = self.log_inverse_temperature

@@ -19,19 +19,20 @@ class ProjectorSettings:
 
     Args:
         hidden_dim: Width of the hidden layers, at least 1.
-        num_layers: Linear layers, at least 1; 1 is a linear projection.
+        num_layers: Linear layers; 1 is a linear projection, 0 leaves the features as they are, which must then be as
+            wide as the embedding.
 
     Raises:
-        SettingsError: A value is below 1.
+        SettingsError: A value is below its least.
     """
 
     hidden_dim: int = 512
     num_layers: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dim", "num_layers"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} of the projector must be at least 1, got {getattr(self, name)}")
+        for name, least in (("hidden_dim", 1), ("num_layers", 0)):
+            if getattr(self, name) < least:
+                raise SettingsError(f"{name} of the projector must be at least {least}, got {getattr(self, name)}")
 
 
 class Projector(nn.Module):
@@ -41,6 +42,9 @@ class Projector(nn.Module):
         in_dim: Width of the tower's features.
         out_dim: Width of the embedding.
         settings: Depth and width.
+
+    Raises:
+        SettingsError: Without a layer, and the widths differ.
     """
 
     def __init__(self, in_dim: int, out_dim: int, settings: ProjectorSettings | None = None) -> None:
@@ -50,6 +54,11 @@ class Projector(nn.Module):
         self.out_dim = out_dim
         layers: list[nn.Module] = []
         width = in_dim
+        if settings.num_layers == 0:
+            if in_dim != out_dim:
+                raise SettingsError(f"without a projector the tower's {in_dim} features must be {out_dim}, as the text")
+            self.layers = nn.Sequential()
+            return
         for _ in range(settings.num_layers - 1):
             layers += [nn.Linear(width, settings.hidden_dim, bias=False), GlobalBatchNorm1d(settings.hidden_dim)]
             layers += [nn.ReLU(inplace=True)]

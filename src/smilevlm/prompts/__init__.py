@@ -14,7 +14,7 @@ from smilevlm.prompts.pairing import (
     shuffle_classes,
 )
 from smilevlm.prompts.prompt_set import Generation, PromptSet, Provenance
-from smilevlm.prompts.text_tower import MiniLmTextTower, TextTower, load_text_tower
+from smilevlm.prompts.text_tower import NO_TEXT_TOWER, MiniLmTextTower, TextTower, load_text_tower
 from smilevlm.prompts.yaml_file import (
     PromptSource,
     available_prompt_sets,
@@ -28,6 +28,7 @@ from smilevlm.prompts.yaml_file import (
 __all__ = [
     "GENERIC_PROMPT",
     "NO_PROMPT",
+    "NO_TEXT_TOWER",
     "PAIRING_MODES",
     "CachedTextTower",
     "ClipTextTower",

@@ -53,12 +53,15 @@ class Provenance:
         date: When they were made, as far as it is known.
         generated_by: The language model or the hand that wrote them.
         generation: How `smilevlm prompts generate` asked for them; None for other sets.
+        chosen_on: Subjects on whose scans the prompts were chosen among others, each as `layout/subject`; none of them
+            may be tested with the set.
     """
 
     source: str
     date: str
     generated_by: str
     generation: Generation | None = None
+    chosen_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

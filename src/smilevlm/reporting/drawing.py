@@ -80,8 +80,10 @@ def heat_map(
     label: str,
     highest: float | None,
     theme: Theme,
+    *,
+    around_zero: bool = False,
 ) -> None:
-    """Draw values from 0 up as colours, with one or two lines of text per cell; NaN stays empty.
+    """Draw values as colours, with one or two lines of text per cell; NaN stays empty.
 
     Args:
         axes: Where.
@@ -89,16 +91,19 @@ def heat_map(
         values: (row, column).
         cells: Texts per cell: the second is smaller and may be empty.
         label: Of the colour bar.
-        highest: Value of the lightest colour; None for the largest one.
+        highest: Value of the last colour; None for the largest one.
         theme: Colours.
+        around_zero: Colours from -highest (red) over 0 (white) to highest (blue), instead of from 0 up.
     """
-    top = float(np.nanmax(values)) if highest is None else highest
+    top = float(np.nanmax(np.abs(values))) if highest is None else highest
     axes.set_facecolor(theme.empty)
-    image = axes.imshow(np.ma.masked_invalid(values), cmap="cividis", vmin=0.0, vmax=top, aspect="auto")
+    cmap, low = ("RdBu", -top) if around_zero else ("cividis", 0.0)
+    image = axes.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=top, aspect="auto")
     for row, column in np.ndindex(values.shape):
         first, second = cells[row][column]
         value = values[row, column]
-        colour = theme.text if np.isnan(value) else "#ffffff" if value < 0.55 * top else "#101010"
+        dark = abs(value) > 0.6 * top if around_zero else value < 0.55 * top
+        colour = theme.text if np.isnan(value) else "#ffffff" if dark else "#101010"
         axes.text(column, row - (0.13 if second else 0), first, ha="center", va="center", color=colour, fontsize=9)
         if second:
             axes.text(column, row + 0.22, second, ha="center", va="center", color=colour, fontsize=7)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Int
 from matplotlib.figure import Figure
 
 from smilevlm.reporting.curves import draw_losses
@@ -122,8 +123,22 @@ def draw_methods(run: Run, theme: Theme) -> Figure:
 
 def draw_confusion(run: Run, theme: Theme) -> Figure:
     """Row-normalised, with counts in the cells."""
-    classes = run.result.classes
-    counts = np.asarray(run.result.summary.confusion_matrix, dtype=np.float64)
+    counts = np.asarray(run.result.summary.confusion_matrix)
+    return confusion_drawing(run.result.classes, counts, synthetic=run.result.synthetic, theme=theme)
+
+
+def confusion_drawing(
+    classes: Sequence[str], confusion: Int[np.ndarray, "class class"], *, synthetic: bool, theme: Theme
+) -> Figure:
+    """A confusion matrix, row-normalised, with counts in the cells.
+
+    Args:
+        classes: In the order of the matrix.
+        confusion: Counts; rows are the truth.
+        synthetic: Whether the faces are.
+        theme: Colours.
+    """
+    counts = confusion.astype(np.float64)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     side = 2.0 + 0.68 * len(classes)
@@ -136,7 +151,7 @@ def draw_confusion(run: Run, theme: Theme) -> Figure:
     axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("Predicted")
-    axes.set_ylabel("True" + (" (synthetic faces)" if run.result.synthetic else ""))
+    axes.set_ylabel("True" + (" (synthetic faces)" if synthetic else ""))
     return figure
 
 

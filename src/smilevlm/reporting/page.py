@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from smilevlm.reporting.drawing import FigureImage, NoFigure
+from smilevlm.reporting.html import page_environment
 from smilevlm.reporting.source import Run
 from smilevlm.reporting.table_files import cell_text
-from smilevlm.reporting.tables import Missing, Table, angle_text, fused_interval, interval_method
+from smilevlm.reporting.tables import Table, angle_text, fused_interval, interval_method
 from smilevlm.results import Example, PairingTeacher
 
 _FEWEST_FOLDS_FOR_A_VERDICT = 3
@@ -31,24 +29,16 @@ class Section:
 
 def render_page(sections: Sequence[Section], overview: Table) -> str:
     """The whole page."""
-    environment = Environment(
-        loader=PackageLoader("smilevlm.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"cell_text": cell_text, "angle": angle_text, "percent": _percent, "data_uri": _data_uri}
-    environment.tests |= {
-        "missing": lambda cell: isinstance(cell, Missing),
-        "drawn": lambda figure: isinstance(figure, FigureImage),
-    }
-    return environment.get_template("report.html.j2").render(
-        sections=[_section(section) for section in sections],
-        overview=overview,
-        any_synthetic=any(section.run.result.synthetic for section in sections),
-        all_synthetic=all(section.run.result.synthetic for section in sections),
-        modes=sorted({section.run.result.pairing_mode for section in sections}),
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            sections=[_section(section) for section in sections],
+            overview=overview,
+            any_synthetic=any(section.run.result.synthetic for section in sections),
+            all_synthetic=all(section.run.result.synthetic for section in sections),
+            modes=sorted({section.run.result.pairing_mode for section in sections}),
+        )
     )
 
 
@@ -139,11 +129,3 @@ def _example(run: Run, example: Example) -> dict[str, object]:
         ],
         "probabilities": list(example.probabilities.items()),
     }
-
-
-def _percent(share: float) -> str:
-    return f"{100.0 * share:.1f}"
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -29,10 +29,16 @@ def cell_text(cell: Cell, kind: Kind) -> str:
         return cell
     if kind == "percent":
         return f"{100.0 * cell:.1f}"
+    if kind == "percent_fine":
+        return f"{100.0 * cell:.2f}"
     if kind == "points":
         # Rounding first keeps a minus away from zero.
         points = round(100.0 * cell, 1) + 0.0
         return f"{points:+.1f}".replace("-", "−") if points else "0.0"
+    if kind == "fraction":
+        return f"{cell:.4f}"
+    if kind == "p_value":
+        return "< 0.001" if cell < 0.001 else f"{cell:.3f}"
     if kind == "count":
         return f"{cell:d}" if isinstance(cell, int) else f"{cell:g}"
     raise AssertionError(f"a number in a {kind} column: {cell!r}")

@@ -11,7 +11,10 @@ import numpy as np
 from smilevlm.reporting.source import Run
 from smilevlm.results import ExperimentResult, FoldsSummary, Interval, Spread, class_f1
 
-Kind = Literal["text", "count", "percent", "points", "percent_interval", "points_interval"]
+Kind = Literal[
+    "text", "count", "percent", "percent_fine", "points", "percent_interval", "points_interval", "fraction", "p_value"
+]
+"""How a column's numbers are written for people; `percent_fine` has two decimals, as the paper prints them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class Missing:
 
 
 Cell = str | int | float | Interval | Missing
-"""Shares as fractions of one; they become per cent when written for people."""
+"""Shares as fractions of one; they become per cent when written for people, except in columns of kind `fraction`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +308,7 @@ def classes_table(run: Run) -> Table:
 
 def settings_table(run: Run) -> Table:
     """The resolved settings, one row per leaf."""
-    rows = tuple((name, value) for name, value in _leaves(run.result.settings, ""))
+    rows = tuple(setting_leaves(run.result.settings))
     return Table(
         name=f"{run.slug}_settings",
         title="Settings",
@@ -313,6 +316,11 @@ def settings_table(run: Run) -> Table:
         columns=(Column(key="setting", title="Setting"), Column(key="value", title="Value")),
         rows=rows,
     )
+
+
+def setting_leaves(settings: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Dotted name and text of every leaf of a resolved configuration."""
+    return list(_leaves(settings, ""))
 
 
 def _leaves(value: object, place: str) -> Iterator[tuple[str, str]]:

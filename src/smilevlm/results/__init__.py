@@ -1,6 +1,15 @@
 """The result file: its schema, and how it is written and read."""
 
-from smilevlm.results.check import class_f1, class_recall
+from smilevlm.results.binary import (
+    add_counts,
+    binary_accuracy,
+    binary_f1,
+    class_f1,
+    class_recall,
+    counts_from_confusion,
+    unweighted_average_recall,
+    unweighted_f1,
+)
 from smilevlm.results.files import read_results, read_timing, write_results, write_timing
 from smilevlm.results.schema import (
     LEVELS,
@@ -51,11 +60,17 @@ __all__ = [
     "Readout",
     "ReadoutSupervision",
     "Spread",
+    "add_counts",
+    "binary_accuracy",
+    "binary_f1",
     "class_f1",
     "class_recall",
+    "counts_from_confusion",
     "honest_pairing_name",
     "read_results",
     "read_timing",
+    "unweighted_average_recall",
+    "unweighted_f1",
     "write_results",
     "write_timing",
 ]

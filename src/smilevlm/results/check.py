@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Float
 
 from smilevlm.errors import ResultError, SettingsError
+from smilevlm.results.binary import class_f1, class_recall
 from smilevlm.results.schema import (
-    ConfusionMatrix,
+    Calibration,
     Example,
     ExperimentResult,
     FoldResult,
     FoldsSummary,
+    MultiLabelScore,
     PairingTeacher,
+    Readout,
     Spread,
     honest_pairing_name,
 )
@@ -76,21 +78,6 @@ def _check_teacher(teacher: PairingTeacher, folds: Sequence[FoldResult], file: s
                 _fail(file, f"{here}.kept.{name}", f"{count} kept of {each.proposed[name]} proposed")
 
 
-def class_f1(confusion: ConfusionMatrix) -> Float[np.ndarray, " class"]:
-    """F1 of every class; zero where a class is neither there nor predicted."""
-    counts = np.asarray(confusion, dtype=np.float64)
-    hits = np.diag(counts)
-    support = counts.sum(axis=0) + counts.sum(axis=1)
-    return np.divide(2.0 * hits, support, out=np.zeros_like(hits), where=support > 0)
-
-
-def class_recall(confusion: ConfusionMatrix) -> Float[np.ndarray, " class"]:
-    """Recall of every class; zero where a class is not there."""
-    counts = np.asarray(confusion, dtype=np.float64)
-    support = counts.sum(axis=1)
-    return np.divide(np.diag(counts), support, out=np.zeros_like(support), where=support > 0)
-
-
 def _check_folds(folds: Sequence[FoldResult], classes: tuple[str, ...], place: str, file: str) -> None:
     for index, fold in enumerate(folds):
         here = f"{place}[{index}]"
@@ -142,6 +129,15 @@ def _check_fold(fold: FoldResult, classes: tuple[str, ...], here: str, file: str
     if abs(hits - round(hits)) > 1e-6:
         _fail(file, f"{here}.mean_fusion_accuracy", f"{fold.mean_fusion_accuracy!r} is no share of {total} samples")
 
+    for name, readout in fold.readouts.items():
+        _check_readout(readout, fold, f"{here}.readouts.{name}", file)
+    _check_calibration(fold.calibration, total, int(np.trace(counts)), f"{here}.calibration", file)
+    by_level = tuple(sum(pair) for pair in zip(*fold.by_level.values(), strict=True))
+    if by_level != (correct, tested):
+        _fail(file, f"{here}.by_level", f"sums to {list(by_level)}, expected {correct} of {tested} correct")
+    if fold.multi_label:
+        _check_multi_label(fold.multi_label, counts.sum(axis=1), classes, f"{here}.multi_label", file)
+
     present = {name for name, row in zip(classes, counts, strict=True) if row.sum()}
     if set(fold.view_weights_by_class) != present:
         _fail(file, f"{here}.view_weights_by_class", f"expected the classes tested: {_some(present)}")
@@ -153,6 +149,69 @@ def _check_fold(fold: FoldResult, classes: tuple[str, ...], here: str, file: str
         )
         place = f"{here}.view_weights.{angle:g}"
         _same(weight, weighted / total, place, file, _WEIGHT_TOLERANCE)
+
+
+def _check_readout(readout: Readout, fold: FoldResult, here: str, file: str) -> None:
+    counts = np.asarray(readout.confusion_matrix, dtype=np.int64)
+    if not np.array_equal(counts.sum(axis=1), np.sum(fold.confusion_matrix, axis=1)):
+        _fail(file, f"{here}.confusion_matrix", "its rows do not sum to the fold's samples per class")
+    _same(readout.accuracy, np.trace(counts) / counts.sum(), f"{here}.accuracy", file)
+    _same(readout.macro_f1, class_f1(readout.confusion_matrix).mean(), f"{here}.macro_f1", file)
+    recall = class_recall(readout.confusion_matrix).mean()
+    _same(readout.unweighted_average_recall, recall, f"{here}.unweighted_average_recall", file)
+    tested = {subject: number for subject, (_, number) in fold.subject_counts.items()}
+    if {subject: number for subject, (_, number) in readout.subject_counts.items()} != tested:
+        _fail(file, f"{here}.subject_counts", "is not over the fold's test subjects and their samples")
+    correct = sum(hit for hit, _ in readout.subject_counts.values())
+    if correct != np.trace(counts):
+        _fail(file, f"{here}.subject_counts", f"{correct} correct, the confusion matrix says {int(np.trace(counts))}")
+
+
+def _check_calibration(found: Calibration, total: int, correct: int, here: str, file: str) -> None:
+    if found.temperature <= 0:
+        _fail(file, f"{here}.temperature", f"expected more than 0, found {found.temperature!r}")
+    lows = [each.low for each in found.bins]
+    if not lows or lows[0] != 0 or any(low >= high for low, high in pairwise([*lows, 1.0])):
+        _fail(file, f"{here}.bins", "expected bins that ascend from 0 and stay below 1")
+    if (counted := sum(each.count for each in found.bins)) != total:
+        _fail(file, f"{here}.bins", f"{counted} samples, but num_test_samples is {total}")
+    for index, (each, high) in enumerate(zip(found.bins, [*lows[1:], 1.0], strict=True)):
+        place = f"{here}.bins[{index}]"
+        if each.count == 0 and (each.confidence or each.accuracy):
+            _fail(file, place, "an empty bin has confidence and accuracy 0")
+        if each.count and not each.low - _TOLERANCE <= each.confidence <= high + _TOLERANCE:
+            _fail(file, f"{place}.confidence", f"{each.confidence!r} is not from {each.low!r} to {high!r}")
+        hits = each.accuracy * each.count
+        if abs(hits - round(hits)) > 1e-6:
+            _fail(file, f"{place}.accuracy", f"{each.accuracy!r} is no share of {each.count} samples")
+    hits = round(sum(each.accuracy * each.count for each in found.bins))
+    if hits != correct:
+        _fail(file, f"{here}.bins", f"{hits} samples correct, the confusion matrix says {correct}")
+    error = sum(each.count * abs(each.accuracy - each.confidence) for each in found.bins) / total
+    _same(found.expected_calibration_error, error, f"{here}.expected_calibration_error", file)
+
+
+def _check_multi_label(
+    found: MultiLabelScore, support: np.ndarray, classes: tuple[str, ...], here: str, file: str
+) -> None:
+    ways = {"fused": found.fused, "always_no": found.always_no}
+    ways |= {f"by_view.{angle:g}": counts for angle, counts in found.by_view.items()}
+    for way, by_class in ways.items():
+        for name, single in zip(classes, support.tolist(), strict=True):
+            counts, place = by_class[name], f"{here}.{way}.{name}"
+            there, said = counts.true_positive + counts.false_negative, counts.true_positive + counts.false_positive
+            absent = counts.false_positive + counts.true_negative
+            if there + absent != found.num_samples:
+                _fail(file, place, f"sums to {there + absent}, but num_samples is {found.num_samples}")
+            if there != (expected := found.always_no[name].false_negative):
+                _fail(file, place, f"{name} is there {there} times, but {expected} times in always_no")
+            if way == "always_no" and said:
+                _fail(file, place, f"says {name} {said} times, expected never")
+            if there < single:
+                _fail(file, place, f"{name} is there {there} times, but the only class of {single} test samples")
+    right = min(found.fused[name].true_positive + found.fused[name].true_negative for name in classes)
+    if found.num_exact > right:
+        _fail(file, f"{here}.num_exact", f"{found.num_exact}, but one class is right in {right} samples only")
 
 
 def _check_summary(summary: FoldsSummary, folds: Sequence[FoldResult], place: str, file: str) -> None:

@@ -55,6 +55,11 @@ class Sample:
     last_frame: int = 0
     digest: str = ""
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Every class that applies, one at least."""
+        return self.labels or (self.expression,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PackedSample:

@@ -20,7 +20,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from smilevlm.errors import SettingsError
 from smilevlm.evaluation import class_prototypes
-from smilevlm.losses import JointLoss
+from smilevlm.losses import JointLoss, SupervisedLoss
 from smilevlm.models import SmileVlm, build_model, mixes_local_samples
 from smilevlm.training.callbacks import BestEpoch, EpochReporter, KeptState, StepLog
 from smilevlm.training.data import PromptedBatches, Share, ValidationBatches, as_loader
@@ -66,6 +66,8 @@ def fit(
     """
     torch.set_num_threads(config.optimiser.threads)
     task = _task(config, material, stream)
+    if config.optimiser.epochs == 0:
+        return task.kept_model().eval()
     share = Share(rank=process_rank(), num_processes=num_processes())
     batches = PromptedBatches(
         images=material.training.images,
@@ -121,7 +123,7 @@ def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlm
     prototypes = class_prototypes(embeddings.centred, embeddings.classes, embeddings.class_names)
     return SmileVlmTask(
         model=model,
-        loss=JointLoss(config.loss),
+        loss=_loss(config, material),
         distortions=Distortions(
             config.distortions, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
         ),
@@ -133,6 +135,12 @@ def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlm
         seed=stream,
         all_paired=config.pairing != "pseudo",
     )
+
+
+def _loss(config: ExperimentConfig, material: Material) -> JointLoss | SupervisedLoss:
+    if config.pairing == "labels":
+        return SupervisedLoss(torch.from_numpy(material.prompts.table), config.loss.temperature)
+    return JointLoss(config.loss)
 
 
 def _validation_batches(

@@ -15,6 +15,7 @@ from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, StoreError
 from smilevlm.evaluation.recogniser import Recogniser, TrainedOn, save_recogniser
 from smilevlm.files import write_atomically
+from smilevlm.prompts import NO_TEXT_TOWER
 from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
 from smilevlm.training.material import Material, load_material
@@ -84,7 +85,7 @@ def train_fold(
         return
     running.mkdir(parents=True, exist_ok=True)
     clock = _Clock(running)
-    material = load_material(config, prepared, split, shuffled=shuffled)
+    material = load_material(config, prepared, split, shuffled=shuffled or config.shuffle_prompts)
     if process_rank() == 0:
         _keep_proposals(material, running / PROPOSALS_NAME)
     stream = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
@@ -134,8 +135,8 @@ def _complete(
         model=model,
         prompts=material.prompts.embeddings,
         text_digest=material.prompts.text_digest,
-        text_tower=config.text_tower,
-        classes=find_protocol(config.protocol).classes_of(prepared.samples),
+        text_tower=NO_TEXT_TOWER if config.pairing == "labels" else config.text_tower,
+        classes=find_protocol(config.protocol).training.classes_of(prepared.samples),
         prepare=config.prepare,
         temperature=config.score_temperature,
         synthetic=manifest.synthetic,

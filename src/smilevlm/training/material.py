@@ -13,8 +13,10 @@ from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import (
     CachedTextTower,
+    NO_TEXT_TOWER,
     PromptEmbeddings,
     PromptSet,
+    Provenance,
     embed_prompts,
     load_prompt_set,
     load_text_tower,
@@ -96,6 +98,8 @@ def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompt
         CheckpointError: The text tower cannot be loaded.
         SettingsError: The model's embedding is of another width than the text tower's.
     """
+    if config.pairing == "labels":
+        return _class_vectors(config, class_names)
     prompt_set = load_prompt_set(config.prompt_set, classes=class_names)
     tower = CachedTextTower(load_text_tower(config.text_tower))
     if tower.dim != config.model.embedding_dim:
@@ -106,6 +110,30 @@ def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompt
     embeddings = embed_prompts(prompt_set, tower, centred=config.centre_prompts)
     table = embeddings.embed(pairing_texts(prompt_set, config.pairing), tower)
     return Prompts(prompt_set=prompt_set, embeddings=embeddings, table=table, text_digest=tower.digest)
+
+
+def _class_vectors(config: ExperimentConfig, class_names: Sequence[str]) -> Prompts:
+    """Fixed orthonormal directions, one per class, in the place of embedded prompts.
+
+    A linear classifier after the projector would add nothing: the projector's last layer is linear and learns to turn
+    its output toward them.
+    """
+    dim = config.model.embedding_dim
+    if len(class_names) > dim:
+        raise SettingsError(f"{len(class_names)} classes need an embedding at least as wide, model.embedding_dim is {dim}")
+    random = np.random.default_rng(config.seed).standard_normal((dim, len(class_names)))
+    vectors = np.linalg.qr(random)[0].T.astype(np.float32)
+    names = tuple(class_names)
+    return Prompts(
+        prompt_set=PromptSet(
+            name="class labels",
+            provenance=Provenance(source="the labels themselves", date="", generated_by="smilevlm"),
+            prompts={name: (name,) for name in names},
+        ),
+        embeddings=PromptEmbeddings(texts=names, classes=names, raw=vectors, mean=np.zeros(dim, np.float32)),
+        table=vectors,
+        text_digest=NO_TEXT_TOWER,
+    )
 
 
 def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSplit, *, shuffled: bool) -> Material:
@@ -121,7 +149,7 @@ def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSp
         LeakError: The teacher of pairing `pseudo` was trained on a test subject.
         SmileVlmError: As `load_prompts`, and where the teacher does not fit.
     """
-    class_names = find_protocol(config.protocol).classes_of(prepared.samples)
+    class_names = find_protocol(config.protocol).training.classes_of(prepared.samples)
     prompts = load_prompts(config, class_names)
     teacher, start = load_earlier_models(config, prepared, split)
     images, classes, proposals = _paired(config, prepared, split.train, class_names, teacher)
@@ -130,7 +158,9 @@ def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSp
     validation = None
     if split.validation:
         held_images, held_classes, _ = _paired(config, prepared, split.validation, class_names, teacher)
-        expressions: Sequence[str | None] = [prepared.samples[i].expression for i in split.validation]
+        expressions: Sequence[str | None] = held_classes
+        if teacher is not None:
+            expressions = [prepared.samples[i].expression for i in split.validation]
         if shuffled:
             # The true classes would choose the epoch whose chance mapping is nearest to the truth.
             held_classes, expressions = (shuffle_classes(c, seed=config.seed) for c in (held_classes, expressions))
@@ -179,8 +209,11 @@ def _paired(
 ) -> tuple[torch.Tensor, Sequence[str | None], ProposedClasses | None]:
     from smilevlm.training.data import to_channels_first
 
-    images = prepared.load_images(chosen)
     if teacher is None:
-        return to_channels_first(images), [prepared.samples[i].expression for i in chosen], None
+        # A clip with several classes stands there once for each of them.
+        named = [(index, name) for index in chosen for name in prepared.samples[index].classes if name in class_names]
+        images = prepared.load_images([index for index, _ in named])
+        return to_channels_first(images), [name for _, name in named], None
+    images = prepared.load_images(chosen)
     proposals = propose_classes(teacher, images, class_names, config.pseudo)
     return to_channels_first(images), proposals.classes, proposals

@@ -25,6 +25,7 @@ from smilevlm.training.parallel import (
     process_rank,
     under_launcher,
 )
+from smilevlm.training.refusals import refuse_chosen_prompts
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import check_folds, refuse_split_leaks, split_folds, write_folds
 from smilevlm.version import __version__
@@ -130,12 +131,13 @@ def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, want
             f"a batch of {config.optimiser.batch_size} leaves some of {num_processes()} processes without a sample; "
             "raise optimiser.batch_size or use fewer processes"
         )
-    load_prompts(config, find_protocol(config.protocol).classes_of(prepared.samples))
+    load_prompts(config, find_protocol(config.protocol).training.classes_of(prepared.samples))
     _build_once(config)
     splits = split_folds(config, prepared)
     for job in wanted:
         split = splits[job.fold]
         refuse_split_leaks(split, prepared)
+        refuse_chosen_prompts(config, split.test_subjects, prepared.manifest.layout)
         load_earlier_models(config, prepared, split)
         if len(split.train) < config.optimiser.batch_size:
             raise SettingsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.losses import JointLossSettings
@@ -22,7 +23,7 @@ class OptimiserSettings:
 
     Args:
         name: `adam` adds the weight decay to the gradient, `adamw` takes it from the weights.
-        epochs: Passes over the training subjects.
+        epochs: Passes over the training subjects; 0 leaves the weights as they come, as a baseline.
         batch_size: Samples per step over all processes; each has several views and, with the multi-view loss, two
             distortions of each. The losses are over this batch, however it is divided.
         micro_batch_size: Samples that one process takes through the tower at a time; None for its whole share. Where it
@@ -56,8 +57,8 @@ class OptimiserSettings:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.threads < 1:
-            raise SettingsError("epochs and threads must be at least 1, batch_size at least 2")
+        if self.epochs < 0 or self.batch_size < 2 or self.threads < 1:
+            raise SettingsError("epochs must not be negative, threads at least 1, batch_size at least 2")
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.warmup_share < 1):
             raise SettingsError("learning_rate must be positive, weight_decay not negative, warmup_share in [0, 1)")
         if self.tower_learning_rate is not None and not self.tower_learning_rate > 0:
@@ -100,15 +101,18 @@ class ExperimentConfig:
 
     Args:
         name: Of the recipe.
+        method: What is trained: `full`, or the ablation or baseline that the recipe was changed to.
         protocol: Which samples are used, see `smilevlm.datasets.PROTOCOLS`.
-        num_folds: Subject-independent folds; for leaving one subject out the number of subjects.
+        num_folds: Subject-independent folds; for leaving one subject out the number of subjects, 1 where the protocol
+            tests on another data set than it trains on.
         repeat: Which of the protocol's repeats this run is, from zero.
         prompt_set: Name or path of the prompt set.
         text_tower: `minilm`, or a CLIP model by hub id or local folder; frozen.
         centre_prompts: Take the mean of the prompts' embeddings out. Assumption A5.
-        pairing: Where a sample's prompt comes from.
+        pairing: Where a sample's prompt comes from; `labels` trains the supervised baseline instead, without prompts.
         num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
             random; zero-shot must fall to chance there.
+        shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
         seed: Decides folds, weights, batches, distortions and prompts.
         score_temperature: Of the softmax that turns cosines into the probabilities shown to people.
         prepare: How the views are made; a store made otherwise is refused.
@@ -124,6 +128,7 @@ class ExperimentConfig:
 
     name: str
     protocol: str
+    method: str = "full"
     num_folds: int = 10
     repeat: int = 0
     prompt_set: str = "basic_expressions"
@@ -131,6 +136,7 @@ class ExperimentConfig:
     centre_prompts: bool = True
     pairing: PairingMode = "class"
     num_control_folds: int = 1
+    shuffle_prompts: bool = False
     seed: int = 0
     score_temperature: float = 0.07
     start_from: str | None = None
@@ -147,9 +153,12 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise SettingsError(f"seed is {self.seed}; expected 0 or more")
-        if self.num_folds < 2:
+        elsewhere = find_protocol(self.protocol).train_on is not None
+        if elsewhere and self.num_folds != 1:
+            raise SettingsError(f"protocol {self.protocol} tests on another data set: it has one fold; set num_folds=1")
+        if self.num_folds < 2 and not elsewhere:
             raise SettingsError(f"num_folds is {self.num_folds}; expected 2 or more")
-        if self.pairing != "class" and self.validation.share and self.validation.monitor == "accuracy":
+        if self.pairing not in ("class", "labels") and self.validation.share and self.validation.monitor == "accuracy":
             raise SettingsError(
                 f"validation.monitor=accuracy reads labels, but pairing {self.pairing!r} is reported as label-free; "
                 "use validation.monitor=loss"

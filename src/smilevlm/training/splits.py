@@ -29,7 +29,7 @@ class FoldSplit:
         fold: Index from zero.
         num_folds: Folds of the protocol.
         train_subjects, validation_subjects, test_subjects: Disjoint; there may be no validation subjects.
-        train, validation, test: Indices into the prepared set.
+        train, validation, test: Indices into the prepared set; `test` is empty where another set is tested on.
     """
 
     fold: int
@@ -50,13 +50,17 @@ def split_folds(config: ExperimentConfig, prepared: PreparedSet) -> list[FoldSpl
         SettingsError: The number of folds does not fit the protocol or the subjects.
     """
     samples = prepared.samples
-    folds = protocol_folds(find_protocol(config.protocol), samples, config.num_folds, config.seed, repeat=config.repeat)
+    protocol = find_protocol(config.protocol)
+    if protocol.train_on is not None:
+        # The test samples lie in a store of their own, which training never opens.
+        return [_fold_split(config, samples, 0, protocol.training.select(samples), [], num_folds=1)]
+    folds = protocol_folds(protocol, samples, config.num_folds, config.seed, repeat=config.repeat)
     if len(folds) != config.num_folds:
         raise SettingsError(
             f"protocol {config.protocol} has {len(folds)} folds on {prepared.path}; set num_folds={len(folds)}"
         )
     return [
-        _fold_split(config, samples, fold, train.tolist(), test.tolist(), len(folds))
+        _fold_split(config, samples, fold, train.tolist(), test.tolist(), num_folds=len(folds))
         for fold, (train, test) in enumerate(folds)
     ]
 
@@ -67,6 +71,7 @@ def _fold_split(
     fold: int,
     learned_from: list[int],
     test: list[int],
+    *,
     num_folds: int,
 ) -> FoldSplit:
     held_back = _held_back(config, sorted({samples[i].subject for i in learned_from}), fold)
@@ -133,7 +138,7 @@ def check_folds(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> N
 def _described_folds(config: ExperimentConfig, prepared: PreparedSet) -> dict[str, Any]:
     samples = prepared.samples
     splits = split_folds(config, prepared)
-    used = {index for split in splits for index in split.test}
+    used = {index for split in splits for side in (split.train, split.validation, split.test) for index in side}
     return {
         "protocol": config.protocol,
         "scheme": find_protocol(config.protocol).scheme,

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from smilevlm.distributed import all_reduce_sum
 from smilevlm.errors import SettingsError
-from smilevlm.losses import JointLoss, LossTerms
+from smilevlm.losses import JointLoss, LossTerms, SupervisedLoss
 from smilevlm.models import SmileVlm, uses_batch_statistics
 from smilevlm.training.data import Batch
 from smilevlm.training.distortions import Distortions
@@ -32,7 +32,7 @@ class SmileVlmTask(lightning.LightningModule):
 
     Args:
         model: What is trained.
-        loss: The joint loss.
+        loss: The joint loss, or that of the supervised baseline.
         distortions: Makes the two distortions and the clean views.
         prompt_table: Embedded prompts; batches name rows of it.
         candidates: Prompts of all classes, which a text-guided fusion looks at.
@@ -54,7 +54,7 @@ class SmileVlmTask(lightning.LightningModule):
         self,
         *,
         model: SmileVlm,
-        loss: JointLoss,
+        loss: JointLoss | SupervisedLoss,
         distortions: Distortions,
         prompt_table: Float[torch.Tensor, "prompt dim"],
         candidates: Float[torch.Tensor, "candidate dim"],
@@ -175,7 +175,7 @@ class SmileVlmTask(lightning.LightningModule):
 
     @property
     def _with_pairs(self) -> bool:
-        return self.loss.settings.alpha > 0
+        return self.loss.uses_pairs
 
     def _shown(self, terms: LossTerms) -> dict[str, torch.Tensor]:
         named = {

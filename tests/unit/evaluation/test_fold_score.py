@@ -5,7 +5,14 @@ import pytest
 
 from fake_results import CLASSES, FakeFold, fake_result, fold_result
 from smilevlm.errors import LeakError, SettingsError
-from smilevlm.evaluation import class_prototypes, draw_examples, make_example, score_fold, summarise_folds
+from smilevlm.evaluation import (
+    TrainSide,
+    class_prototypes,
+    draw_examples,
+    make_example,
+    score_fold,
+    summarise_folds,
+)
 from smilevlm.results import write_results
 
 ANGLES = (-30.0, 0.0)
@@ -26,6 +33,10 @@ def arguments(**changes):
         "view_angles_deg": ANGLES,
         "train_subjects": ["d", "c", "c"],
         "num_train_samples": 3,
+        "test_features": np.stack([side, front], axis=1),
+        "train": None,
+        "temperature": 0.1,
+        "levels": [3, 4, 4, 4],
         "validation_subjects": ["v"],
     } | changes
 
@@ -41,6 +52,50 @@ def test_by_hand():
     assert (found.train_subjects, found.validation_subjects, found.test_subjects) == (("c", "d"), ("v",), ("a", "b"))
     assert found.view_weights == pytest.approx({-30.0: 0.25, 0.0: 0.75})
     assert found.view_weights_by_class["happy"] == pytest.approx({-30.0: 0.15, 0.0: 0.85})
+
+
+def train_side(*subjects):
+    """The first sample of each is happy, the second sad, the third afraid, along an axis each."""
+    count = len(subjects)
+    features = np.repeat(np.eye(3, dtype=np.float32)[np.arange(count) % 3, None], 2, axis=1)
+    truth = [("happy", "sad", "fear")[number % 3] for number in range(count)]
+    return TrainSide(features=features, truth=truth, subjects=list(subjects))
+
+
+def test_the_rest_by_hand():
+    found = score_fold(**arguments(multi_label=None))
+    assert found.by_level == {3: (1, 1), 4: (2, 3)}
+    # Every fused embedding has cosine 1 with one class and 0 with the two others.
+    confidence = 1 / (1 + 2 * np.exp(-10))
+    assert found.calibration.expected_calibration_error == pytest.approx(confidence - 0.75)
+    assert found.calibration.temperature == 0.1
+    assert [each.count for each in found.calibration.bins] == [0] * 14 + [4]
+    assert set(found.readouts) == {"late_fusion"}
+    assert found.multi_label is None
+
+
+def test_fitted_readouts_come_with_a_training_side():
+    found = score_fold(**arguments(train=train_side(*"cccddd")))
+    assert set(found.readouts) == {"late_fusion", "linear_probe", "knn", "majority"}
+    # Happy comes first among equally frequent classes.
+    assert found.readouts["majority"].confusion_matrix == ((2, 0, 0), (1, 0, 0), (1, 0, 0))
+    assert found.readouts["majority"].subject_counts == {"a": (1, 2), "b": (1, 2)}
+    assert {name: each.supervision for name, each in found.readouts.items()} == {
+        "late_fusion": "none", "linear_probe": "labels", "knn": "labels", "majority": "labels"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("subjects", "message"),
+    [
+        ("cda", "both in the readouts' training and in test: a"),
+        ("cdv", "fitted on v, no training subjects"),
+        ("cde", "fitted on e, no training subjects"),
+    ],
+)
+def test_readouts_learn_from_training_subjects_only(subjects, message):
+    with pytest.raises(LeakError, match=message):
+        score_fold(**arguments(train=train_side(*subjects)))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +116,9 @@ def test_shared_subjects_are_a_leak(changes, message):
     [
         ({"truth": ["happy"] * 3}, "same number of samples"),
         ({"subjects": ["a"] * 5}, "same number of samples"),
+        ({"levels": [0] * 5}, "same number of samples"),
+        ({"levels": [0, 0, 0, -1]}, "level -1 is negative"),
+        ({"temperature": 0.0}, "temperature"),
         ({"view_angles_deg": (0.0,)}, "same number of views"),
         ({"view_angles_deg": (0.0, 0.0)}, "there twice"),
         ({"truth": ["happy", "sad", "pain", "happy"]}, "pain are none of the classes"),
@@ -77,12 +135,13 @@ def test_unsound_input(changes, message):
 def test_order_of_samples_does_not_matter():
     order = [2, 0, 3, 1]
     given = arguments()
-    moved = {name: given[name][order] for name in ("z_views", "z_fused", "view_weights")}
-    moved |= {name: [given[name][i] for i in order] for name in ("truth", "subjects")}
+    moved = {name: given[name][order] for name in ("z_views", "z_fused", "view_weights", "test_features")}
+    moved |= {name: [given[name][i] for i in order] for name in ("truth", "subjects", "levels")}
     first, second = score_fold(**given), score_fold(**arguments(**moved))
     assert first.view_weights == pytest.approx(second.view_weights)
     assert first.confusion_matrix == second.confusion_matrix
     assert first.accuracy_interval == second.accuracy_interval
+    assert (first.readouts, first.by_level) == (second.readouts, second.by_level)
 
 
 def test_half_precision_weights_and_a_missing_class_pass_the_schema(tmp_path):

@@ -1,0 +1,100 @@
+"""`smilevlm reproduce`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from smilevlm.cli.arguments import add_jobs, integer_list
+
+HELP = "every table and figure of the paper, run or resumed, then reported"
+DESCRIPTION = (
+    "Run what a table or figure of the paper needs, or what is missing of it, and write one report. Profile tiny makes "
+    "synthetic faces for every data set that is not given and runs on two cores; profile paper needs prepared sets at "
+    "224 px, CLIP and GPUs. Run again after an interruption to go on."
+)
+EXAMPLE = "smilevlm reproduce all --profile tiny --out study"
+_TARGETS = ("table2", "table3", "table4", "table5", "fig2", "fig3", "all")
+_LISTED = 12
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", choices=_TARGETS, help="which table or figure")
+    parser.add_argument("--profile", choices=("tiny", "paper"), default="tiny", help="how much is run")
+    parser.add_argument("--out", type=Path, default=Path("study"), help="folder to write; an earlier study goes on")
+    parser.add_argument(
+        "--store",
+        action="append",
+        default=[],
+        metavar="NAME=STORE",
+        help="a prepared set: bu3dfe, bu4dfe, bosphorus, bp4d or 4dme; may be given several times",
+    )
+    parser.add_argument("--clip", metavar="FOLDER|HUB-ID", help="CLIP for the raw zero-shot baseline")
+    parser.add_argument("--seeds", type=integer_list, help="such as 0,1,2 (default: tiny 0,1,2; paper 0)")
+    parser.add_argument(
+        "--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="auto takes a GPU where there is one"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SETTING=VALUE", help="change a setting of every recipe"
+    )
+    add_jobs(parser, "trainings, faces or scans")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from smilevlm.recipes.studies import targets_of
+    from smilevlm.reporting import write_study_report
+    from smilevlm.reproduction.plan import StudyRequest
+    from smilevlm.reproduction.study import run_study
+    from smilevlm.training.parallel import Machine
+
+    request = StudyRequest(
+        targets=targets_of(arguments.target),
+        profile=arguments.profile,
+        out=arguments.out,
+        stores=_stores(arguments.store),
+        clip=arguments.clip,
+        seeds=arguments.seeds,
+        overrides=tuple(arguments.set),
+    )
+    machine = Machine(accelerator=arguments.accelerator)
+    study, missing = run_study(request, jobs=arguments.jobs, machine=machine, display=_Display())
+    page = write_study_report(study, arguments.out / "report")
+    for line in missing[:_LISTED]:
+        print(f"missing: {line}")
+    if len(missing) > _LISTED:
+        print(f"... and {len(missing) - _LISTED} more; the report names all of them")
+    print(page)
+
+
+def _stores(options: list[str]) -> dict[str, Path]:
+    from smilevlm.errors import SettingsError
+
+    stores = {}
+    for option in options:
+        name, separator, folder = option.partition("=")
+        if not separator or not folder:
+            raise SettingsError(f"--store {option!r}: expected NAME=STORE, such as bu3dfe=stores/bu3dfe")
+        stores[name] = Path(folder)
+    return stores
+
+
+class _Display:
+    """Bars on stderr."""
+
+    def counting(self, description: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        from smilevlm.cli.progress import counting
+
+        return counting(description)
+
+    @contextmanager
+    def runs(self) -> Iterator[Callable[[str, int, int, float | None], None]]:
+        from smilevlm.cli.progress import noted_counting
+
+        with noted_counting("trainings") as update:
+
+            def told(name: str, done: int, total: int, accuracy: float | None) -> None:
+                update(done, total, f"{name}: {'no result' if accuracy is None else f'{accuracy:.1%}'}")
+
+            yield told

@@ -1,0 +1,104 @@
+"""Named changes of a recipe: the paper's ablations, and the baselines that its numbers are held against. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from smilevlm.errors import SettingsError
+
+if TYPE_CHECKING:
+    from smilevlm.training.settings import ExperimentConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way of training.
+
+    Args:
+        title: For people.
+        supervision: What training is told of classes.
+        change: Makes a recipe train this way.
+        needs_clip: Whether it needs CLIP weights.
+    """
+
+    title: str
+    supervision: str
+    change: Callable[[ExperimentConfig], ExperimentConfig]
+    needs_clip: bool = False
+
+
+def _weights(**values: float) -> Callable[[ExperimentConfig], ExperimentConfig]:
+    return lambda config: replace(config, loss=replace(config.loss, **values))
+
+
+def _epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
+    return replace(config, optimiser=replace(config.optimiser, epochs=epochs))
+
+
+def _raw_clip(config: ExperimentConfig) -> ExperimentConfig:
+    """CLIP as it comes: its own joint space, the plain mean of the views, prompts as its text tower gives them."""
+    from smilevlm.models import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD, ClipTowerSettings
+    from smilevlm.recipes.paper import CLIP
+
+    name = CLIP if config.text_tower == "minilm" else config.text_tower
+    model = replace(
+        config.model,
+        tower="clip",
+        tower_settings=ClipTowerSettings(name=name, tuning="frozen"),
+        embedding_dim=512 if config.model.tower != "clip" else config.model.embedding_dim,
+        projector=replace(config.model.projector, num_layers=0),
+        fusion=replace(config.model.fusion, kind="mean"),
+        image_mean=CLIP_IMAGE_MEAN,
+        image_std=CLIP_IMAGE_STD,
+    )
+    return _epochs(replace(config, model=model, text_tower=name, centre_prompts=False), 0)
+
+
+_WEAK = "prompts of the sample's own class"
+METHODS: dict[str, Method] = {
+    "full": Method(title="SMILE-VLM", supervision=_WEAK, change=lambda config: config),
+    "without_multi_view": Method(
+        title="without multi-view Barlow Twins", supervision=_WEAK, change=_weights(alpha=0.0)
+    ),
+    "without_alignment": Method(
+        title="without vision-language alignment", supervision=_WEAK, change=_weights(beta=0.0)
+    ),
+    "without_redundancy": Method(
+        title="without redundancy minimisation", supervision=_WEAK, change=_weights(gamma=0.0)
+    ),
+    "multi_view_alone": Method(
+        title="multi-view Barlow Twins alone", supervision="none", change=_weights(beta=0.0, gamma=0.0)
+    ),
+    "alignment_alone": Method(
+        title="vision-language alignment alone", supervision=_WEAK, change=_weights(alpha=0.0, gamma=0.0)
+    ),
+    "supervised": Method(
+        title="supervised cross-entropy, same tower",
+        supervision="class labels in the loss",
+        change=lambda config: replace(config, pairing="labels"),
+    ),
+    "shuffled_prompts": Method(
+        title="control: prompts dealt out at random",
+        supervision="prompts of other samples' classes",
+        change=lambda config: replace(config, shuffle_prompts=True),
+    ),
+    "untrained": Method(
+        title="the tower with fresh weights", supervision="none", change=lambda config: _epochs(config, 0)
+    ),
+    "raw_clip": Method(
+        title="CLIP zero-shot on the renderings", supervision="none", change=_raw_clip, needs_clip=True
+    ),
+}
+
+
+def with_method(config: ExperimentConfig, name: str) -> ExperimentConfig:
+    """The recipe changed to train this way.
+
+    Raises:
+        SettingsError: No method has this name.
+    """
+    if name not in METHODS:
+        raise SettingsError(f"no method {name!r}; there are {', '.join(METHODS)}")
+    return replace(METHODS[name].change(config), method=name)

@@ -1,0 +1,37 @@
+"""What a report leaves on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from smilevlm.files import write_atomically
+from smilevlm.reporting.drawing import FigureImage, NoFigure
+from smilevlm.reporting.table_files import to_csv, to_latex, to_markdown
+from smilevlm.reporting.tables import Table
+
+
+def report_files(tables: Sequence[Table], figures: Sequence[FigureImage | NoFigure], page: str) -> dict[str, bytes]:
+    """`tables/*.{csv,md,tex}`, `figures/*.{svg,png}` and `index.html`, by name."""
+    files: dict[str, bytes] = {}
+
+    def add(name: str, data: bytes) -> None:
+        assert name not in files, f"two tables or figures are called {name}"
+        files[name] = data
+
+    for table in tables:
+        for ending, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
+            add(f"tables/{table.name}.{ending}", write(table).encode("utf-8"))
+    for figure in figures:
+        if isinstance(figure, FigureImage):
+            add(f"figures/{figure.name}.svg", figure.svg_light)
+            add(f"figures/{figure.name}.png", figure.png)
+    # The page last: whoever sees it finds the files it speaks of.
+    add("index.html", page.encode("utf-8"))
+    return files
+
+
+def write_files(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write each file in one step, in the order given; other files of the folder are left alone."""
+    for name, data in files.items():
+        write_atomically(out / name, data)

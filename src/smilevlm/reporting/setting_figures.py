@@ -1,0 +1,193 @@
+"""Figures of the full method, setting by setting: confusion, calibration, intensity, view weights."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from textwrap import fill
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from smilevlm.reporting.drawing import FigureImage, NoFigure, heat_map, render_figure
+from smilevlm.reporting.figures import confusion_drawing
+from smilevlm.reporting.study_source import LoadedStudy, RunGroup
+from smilevlm.reporting.tables import angle_text
+from smilevlm.reporting.theme import Theme, bare
+from smilevlm.results import CalibrationBin, FoldResult
+
+_COLUMNS = 3
+_LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def setting_figures(study: LoadedStudy) -> list[FigureImage | NoFigure]:
+    """Calibration, intensity and view weights over all settings, then a confusion matrix for each."""
+    groups = [study.group(each.name, "full") for each in study.study.settings]
+    groups = [group for group in groups if group.runs]
+    if not groups:
+        return [NoFigure(title="Figures by setting", reason="The study has no run of the full method.")]
+    faces = ", synthetic faces" if study.study.synthetic else ""
+    return [
+        render_figure(
+            "reliability",
+            f"Confidence and accuracy{faces}",
+            "Test samples of all units of the full method by their highest probability; the area of a mark is the "
+            "number of samples. Dashed: as sure as right. Below it: too sure.",
+            f"Reliability diagrams of {len(groups)} settings{faces}; the errors are in the table of calibration.",
+            lambda theme: _draw_reliability(study, groups, faces, theme),
+        ),
+        _levels_figure(study, groups, faces),
+        render_figure(
+            "view_weights",
+            f"What the fusion looks at{faces}",
+            "Mean fusion weight of each view by true class, mean over units of the full method.",
+            f"Fusion weights by class in {len(groups)} settings{faces}.",
+            lambda theme: _draw_weights(study, groups, faces, theme),
+        ),
+        *(_confusion_figure(study, group) for group in groups),
+    ]
+
+
+def pooled_bins(folds: Sequence[FoldResult]) -> list[CalibrationBin]:
+    """Bins of several units put together, weighted by their counts; empty ones are left out."""
+    by_low: dict[float, list[CalibrationBin]] = defaultdict(list)
+    for fold in folds:
+        for each in fold.calibration.bins:
+            by_low[each.low].append(each)
+    pooled = []
+    for low in sorted(by_low):
+        count = sum(each.count for each in by_low[low])
+        if count:
+            confidence = sum(each.count * each.confidence for each in by_low[low]) / count
+            accuracy = sum(each.count * each.accuracy for each in by_low[low]) / count
+            pooled.append(CalibrationBin(low=low, count=count, confidence=confidence, accuracy=accuracy))
+    return pooled
+
+
+def pooled_levels(folds: Sequence[FoldResult]) -> dict[int, tuple[int, int]]:
+    """Intensity to (correct, tested) over units, by intensity."""
+    counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for fold in folds:
+        for level, (correct, tested) in fold.by_level.items():
+            counts[level][0] += correct
+            counts[level][1] += tested
+    return {level: (counts[level][0], counts[level][1]) for level in sorted(counts)}
+
+
+def _folds(group: RunGroup) -> list[FoldResult]:
+    return [fold for result in group.results for fold in result.folds]
+
+
+def _draw_reliability(study: LoadedStudy, groups: Sequence[RunGroup], faces: str, theme: Theme) -> Figure:
+    num_rows = -(-len(groups) // _COLUMNS)
+    figure = Figure(figsize=(9.0, 0.3 + 2.75 * num_rows), layout="constrained")
+    grid = figure.subplots(num_rows, _COLUMNS, squeeze=False)
+    for axes, group in zip(grid.flat, groups, strict=False):
+        bins = pooled_bins(_folds(group))
+        counts = np.array([each.count for each in bins], dtype=np.float64)
+        x, y = ([100 * getattr(each, name) for each in bins] for name in ("confidence", "accuracy"))
+        axes.plot([0, 100], [0, 100], "--", color=theme.muted, linewidth=1)
+        axes.plot(x, y, color=theme.blue, linewidth=1.0)
+        axes.scatter(x, y, s=8 + 130 * counts / max(1.0, counts.max(initial=0.0)), color=theme.blue, alpha=0.75)
+        axes.set_title(study.title(group.setting), loc="left", color=theme.text)
+        axes.set_xlim(0, 103)
+        axes.set_ylim(-3, 105)
+        axes.set_xticks(range(0, 101, 25))
+        axes.set_yticks(range(0, 101, 25))
+        axes.grid(color=theme.grid)
+        bare(axes, "bottom")
+    for axes in list(grid.flat)[len(groups) :]:
+        axes.set_axis_off()
+    figure.supxlabel("Highest probability (%)" + faces, color=theme.text, fontsize=9)
+    figure.supylabel("Accuracy (%)", color=theme.text, fontsize=9)
+    return figure
+
+
+def _levels_figure(study: LoadedStudy, groups: Sequence[RunGroup], faces: str) -> FigureImage | NoFigure:
+    title = f"Accuracy by intensity of the expression{faces}"
+    levels = {group.setting: pooled_levels(_folds(group)) for group in groups}
+    levels = {name: counts for name, counts in levels.items() if len(counts) > 1}
+    if not levels:
+        return NoFigure(title=title, reason="No setting of the study has more than one intensity.")
+    texts = [
+        f"{study.title(name)} "
+        + ", ".join(f"level {level} {100 * hit / tested:.1f}" for level, (hit, tested) in counts.items())
+        for name, counts in levels.items()
+    ]
+    return render_figure(
+        "intensity",
+        title,
+        "Zero-shot accuracy of the full method over all test samples of an intensity, all units together; the numbers "
+        "are test samples.",
+        f"Accuracy in per cent by intensity{faces}: {'; '.join(texts)}.",
+        lambda theme: _draw_levels(study, levels, theme),
+    )
+
+
+def _draw_levels(study: LoadedStudy, levels: dict[str, dict[int, tuple[int, int]]], theme: Theme) -> Figure:
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (setting, counts) in enumerate(levels.items()):
+        shares = [100 * hit / tested for hit, tested in counts.values()]
+        marker, colour = _LINE_MARKERS[number % len(_LINE_MARKERS)], theme.lines[number % len(theme.lines)]
+        axes.plot(list(counts), shares, marker=marker, color=colour, label=study.title(setting))
+        for (level, (_, tested)), share in zip(counts.items(), shares, strict=True):
+            away = (0, 6) if number % 2 == 0 else (0, -13)
+            axes.annotate(f"{tested}", (level, share), away, textcoords="offset points", ha="center", fontsize=7)
+    axes.set_xticks(sorted({level for counts in levels.values() for level in counts}))
+    axes.margins(x=0.08)
+    axes.set_ylim(0, 108)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_xlabel("Intensity")
+    axes.set_ylabel("Accuracy (%)" + (", synthetic faces" if study.study.synthetic else ""))
+    axes.grid(axis="y", color=theme.grid)
+    bare(axes, "bottom")
+    axes.legend(frameon=False, labelcolor=theme.text, loc="lower right")
+    return figure
+
+
+def _draw_weights(study: LoadedStudy, groups: Sequence[RunGroup], faces: str, theme: Theme) -> Figure:
+    num_rows = -(-len(groups) // _COLUMNS)
+    most = max(len(group.results[0].classes) for group in groups)
+    figure = Figure(figsize=(10.2, (0.9 + 0.3 * most) * num_rows), layout="constrained")
+    grid = figure.subplots(num_rows, _COLUMNS, squeeze=False)
+    tables = [_weights(group) for group in groups]
+    highest = float(np.nanmax([np.nanmax(weights) for weights in tables]))
+    for axes, group, weights in zip(grid.flat, groups, tables, strict=False):
+        cells = [[("not tested" if np.isnan(w) else f"{w:.2f}", "") for w in row] for row in weights]
+        heat_map(axes, figure, weights, cells, "Mean weight", highest, theme)
+        result = group.results[0]
+        axes.set_title(fill(study.title(group.setting), 30), loc="left", color=theme.text)
+        axes.set_xticks(range(weights.shape[1]), [angle_text(angle) for angle in result.view_angles_deg])
+        axes.set_yticks(range(weights.shape[0]), result.classes)
+    for axes in list(grid.flat)[len(groups) :]:
+        axes.set_axis_off()
+    figure.supxlabel("View" + faces, color=theme.text, fontsize=9)
+    return figure
+
+
+def _weights(group: RunGroup) -> np.ndarray:
+    """(class, view); NaN where a class was never tested."""
+    classes, angles = group.results[0].classes, group.results[0].view_angles_deg
+    weights = np.full((len(classes), len(angles)), np.nan)
+    for row, name in enumerate(classes):
+        found = [fold.view_weights_by_class[name] for fold in _folds(group) if name in fold.view_weights_by_class]
+        if found:
+            weights[row] = [np.mean([by_angle[angle] for by_angle in found]) for angle in angles]
+    return weights
+
+
+def _confusion_figure(study: LoadedStudy, group: RunGroup) -> FigureImage:
+    faces = ", synthetic faces" if study.synthetic(group.setting) else ""
+    return render_figure(
+        f"confusion_{group.setting}",
+        f"Confusion matrix: {study.title(group.setting)}{faces}",
+        "Full method, zero-shot, all units together. Colour and upper number: per cent of the row; lower: samples.",
+        f"Confusion matrix of {len(group.results[0].classes)} classes{faces}.",
+        lambda theme: _draw_confusion(group, bool(faces), theme),
+    )
+
+
+def _draw_confusion(group: RunGroup, synthetic: bool, theme: Theme) -> Figure:
+    counts = np.sum([fold.confusion_matrix for fold in _folds(group)], axis=0)
+    return confusion_drawing(group.results[0].classes, counts, synthetic=synthetic, theme=theme)

@@ -1,0 +1,203 @@
+"""Differences between methods, paired by unit: the numbers of Figs. 2 and 3, and all views against each one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smilevlm.reporting.significance import PairedDifference, holm, paired_subject_interval
+from smilevlm.reporting.study_rows import pooled_cells
+from smilevlm.reporting.study_scores import (
+    FUSED,
+    MEAN_FUSION,
+    NO_DIFFERENCE,
+    NOT_BY_SUBJECT,
+    ONE_PERSON,
+    ONE_UNIT,
+    Reading,
+    difference,
+    pooled_or_missing,
+    reading_title,
+    unit_scores,
+)
+from smilevlm.reporting.study_source import ABLATIONS, LoadedStudy
+from smilevlm.reporting.tables import Cell, Column, Missing, Table
+
+SIGNIFICANCE_LEVEL = 0.05
+_ITSELF = Missing(reason="itself")
+_TEST_NOTE = (
+    "p: two-sided corrected resampled t-test over units (Nadeau and Bengio 2003), and its 95 % interval; a second "
+    "interval redraws the test people. Holm: corrected for all tests of this table. Few units make a weak test: a "
+    "large p does not say that there is no difference."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One method, read one way, against another in one setting.
+
+    Attributes:
+        gain: First minus second; or why there is none.
+        subject_interval: Of the pooled difference, over people.
+        holm_p: The p-value corrected within its family; None where there is no p-value.
+    """
+
+    setting: str
+    first: tuple[str, Reading]
+    second: tuple[str, Reading]
+    gain: PairedDifference | Missing
+    subject_interval: tuple[float, float] | None
+    holm_p: float | None = None
+
+    @property
+    def told_from_zero(self) -> bool:
+        """Whether the corrected test tells the difference from zero."""
+        return self.holm_p is not None and self.holm_p < SIGNIFICANCE_LEVEL
+
+
+def ablation_comparisons(study: LoadedStudy, reading: Reading) -> list[Comparison]:
+    """The full method minus each ablation in every setting that has ablations; one family of tests."""
+    pairs = [(setting, ("full", reading), (method, reading)) for setting in _ablated(study) for method in ABLATIONS]
+    return compare(study, pairs)
+
+
+def _ablated(study: LoadedStudy) -> list[str]:
+    return [setting.name for setting in study.study.settings if study.planned(setting.name, ABLATIONS)]
+
+
+def view_comparisons(study: LoadedStudy) -> list[Comparison]:
+    """All views fused minus each view alone, and minus their plain mean, in every setting; one family of tests."""
+    pairs = []
+    for setting in study.study.settings:
+        results = study.group(setting.name, "full").results
+        readings: list[Reading] = [*results[0].view_angles_deg, MEAN_FUSION] if results else [MEAN_FUSION]
+        pairs += [(setting.name, ("full", FUSED), ("full", reading)) for reading in readings]
+    return compare(study, pairs)
+
+
+def compare(
+    study: LoadedStudy, pairs: Sequence[tuple[str, tuple[str, Reading], tuple[str, Reading]]]
+) -> list[Comparison]:
+    """Test pairs as one family.
+
+    Args:
+        study: The study.
+        pairs: Setting, and two of method and reading: first minus second.
+    """
+    found = []
+    for setting, first, second in pairs:
+        groups = study.group(setting, first[0]), study.group(setting, second[0])
+        gain = difference(groups[0], first[1], groups[1], second[1])
+        interval = None
+        if not isinstance(gain, Missing):
+            ours, theirs = unit_scores(groups[0], first[1]), unit_scores(groups[1], second[1])
+            assert not isinstance(ours, Missing)
+            assert not isinstance(theirs, Missing)
+            interval = paired_subject_interval(ours, theirs)
+        found.append((setting, first, second, gain, interval))
+    corrected = holm([None if isinstance(each[3], Missing) else each[3].p_value for each in found])
+    return [
+        Comparison(setting=s, first=a, second=b, gain=gain, subject_interval=interval, holm_p=p)
+        for (s, a, b, gain, interval), p in zip(found, corrected, strict=True)
+    ]
+
+
+def ablation_table(study: LoadedStudy, comparisons: Sequence[Comparison], reading: Reading, name: str) -> Table:
+    """The numbers of Fig. 2: every ablation in every setting, and the full method minus it.
+
+    Args:
+        study: The study.
+        comparisons: `ablation_comparisons` of the same reading.
+        reading: How classes are read.
+        name: Of the table.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for setting in _ablated(study):
+        rows.append(_ablation_row(study, setting, "full", reading, (_ITSELF,) * 6))
+        for each in comparisons:
+            if each.setting == setting:
+                rows.append(_ablation_row(study, setting, each.second[0], reading, difference_cells(each)))
+    return Table(
+        name=name,
+        title=f"Ablation, {reading_title(reading)}",
+        note=f"Accuracy in per cent, mean over units; full minus the row in percentage points. {_TEST_NOTE}",
+        columns=(
+            Column(key="setting", title="Setting"),
+            Column(key="method", title="Method"),
+            Column(key="data", title="Data"),
+            Column(key="accuracy", title="Accuracy", kind="percent"),
+            Column(key="std", title="Std over units", kind="percent"),
+            Column(key="interval", title="95 % interval, units", kind="percent_interval"),
+            Column(key="subject_interval", title="95 % interval, people", kind="percent_interval"),
+            *_difference_columns("Full minus this"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _ablation_row(
+    study: LoadedStudy, setting: str, method: str, reading: Reading, more: tuple[Cell, ...]
+) -> tuple[Cell, ...]:
+    scores = pooled_or_missing(study.group(setting, method), reading)
+    cells = (scores,) * 4 if isinstance(scores, Missing) else pooled_cells(scores)
+    return (study.title(setting), study.method(method).title, study.data(setting), *cells, *more)
+
+
+def views_table(study: LoadedStudy, comparisons: Sequence[Comparison]) -> Table:
+    """All views against each single view.
+
+    Args:
+        study: The study.
+        comparisons: `view_comparisons`.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for each in comparisons:
+        group = study.group(each.setting, "full")
+        scores = [pooled_or_missing(group, reading) for reading in (FUSED, each.second[1])]
+        means = [score if isinstance(score, Missing) else score.mean for score in scores]
+        head = (study.title(each.setting), reading_title(each.second[1]), study.data(each.setting))
+        rows.append((*head, *means, *difference_cells(each)))
+    return Table(
+        name="single_views",
+        title="All views together against each one alone",
+        note=f"Accuracy in per cent, mean over units; differences in percentage points. {_TEST_NOTE}",
+        columns=(
+            Column(key="setting", title="Setting"),
+            Column(key="reading", title="Against"),
+            Column(key="data", title="Data"),
+            Column(key="fused", title="All views fused", kind="percent"),
+            Column(key="accuracy", title="This", kind="percent"),
+            *_difference_columns("Fused minus this"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _difference_columns(title: str) -> tuple[Column, ...]:
+    return (
+        Column(key="difference", title=title, kind="points"),
+        Column(key="difference_interval", title="95 % interval, units", kind="points_interval"),
+        Column(key="difference_subject_interval", title="95 % interval, people", kind="points_interval"),
+        Column(key="p_value", title="p", kind="p_value"),
+        Column(key="holm_p_value", title="p, Holm", kind="p_value"),
+        Column(key="units", title="Units", kind="count"),
+    )
+
+
+def difference_cells(comparison: Comparison) -> tuple[Cell, ...]:
+    """The cells of `_difference_columns`; each that is empty says why."""
+    gain = comparison.gain
+    if isinstance(gain, Missing):
+        return (gain,) * 6
+    none = ONE_UNIT if gain.num_units == 1 else NO_DIFFERENCE
+    by_subject = not {comparison.first[1], comparison.second[1]} & {MEAN_FUSION} and all(
+        isinstance(reading, str) for _, reading in (comparison.first, comparison.second)
+    )
+    return (
+        gain.mean,
+        gain.interval or none,
+        comparison.subject_interval or (ONE_PERSON if by_subject else NOT_BY_SUBJECT),
+        none if gain.p_value is None else gain.p_value,
+        none if comparison.holm_p is None else comparison.holm_p,
+        gain.num_units,
+    )

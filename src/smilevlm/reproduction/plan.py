@@ -1,0 +1,148 @@
+"""Which trainings a study consists of, and in which order they can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from smilevlm.errors import SettingsError
+from smilevlm.recipes import find_recipe
+from smilevlm.recipes.methods import METHODS, with_method
+from smilevlm.recipes.studies import NEEDED, PROFILES, SETTINGS, Profile, ProfileName, Setting
+from smilevlm.results.study import Target
+from smilevlm.training.resolve import with_overrides
+from smilevlm.training.settings import ExperimentConfig
+
+RUNS_NAME = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRequest:
+    """What was asked for.
+
+    Args:
+        targets: Tables and figures.
+        profile: How much of each is run.
+        out: The study's folder.
+        stores: Prepared sets that are at hand, by name.
+        clip: Hub id or folder of the CLIP for the raw zero-shot baseline; None leaves it out, unless the recipe names
+            one itself.
+        seeds: In the place of the profile's.
+        overrides: Changes of every recipe, as `smilevlm train --set` takes them.
+    """
+
+    targets: tuple[Target, ...]
+    profile: ProfileName
+    out: Path
+    stores: Mapping[str, Path] = field(default_factory=dict)
+    clip: str | None = None
+    seeds: tuple[int, ...] | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> Profile:
+        """The profile, with the seeds that were asked for."""
+        profile = PROFILES[self.profile]
+        return profile if self.seeds is None else replace(profile, seeds=self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One training of the study.
+
+    Args:
+        setting: Name of the setting.
+        method: Name of the method.
+        seed: Of everything.
+        folder: Its run folder.
+        config: The resolved recipe; None where it cannot be run.
+        folds: Those that are trained.
+        reason: Why it cannot be run.
+    """
+
+    setting: str
+    method: str
+    seed: int
+    folder: Path
+    config: ExperimentConfig | None
+    folds: tuple[int, ...]
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.setting}, {self.method}, seed {self.seed}"
+
+    @property
+    def values(self) -> Setting:
+        return SETTINGS[self.setting]
+
+
+def plan_runs(request: StudyRequest) -> list[PlannedRun]:
+    """Every training that the asked tables and figures show, each once.
+
+    Trainings that begin with another one's weights come after it. Recipes are built here, so a mistake in an override
+    is told before anything runs.
+
+    Raises:
+        SettingsError: An override does not fit.
+    """
+    wanted: dict[str, list[str]] = {}
+    for target in request.targets:
+        for setting, methods in NEEDED[target].items():
+            known = wanted.setdefault(setting, [])
+            known.extend(method for method in methods if method not in known)
+    return [
+        _planned(request, setting, method, seed)
+        for setting in SETTINGS
+        for method in wanted.get(setting, ())
+        for seed in _seeds(request.values, SETTINGS[setting], method)
+    ]
+
+
+def needed_data(runs: Sequence[PlannedRun]) -> tuple[str, ...]:
+    """The prepared sets that the trainings read."""
+    pairs = [(run.values.data, run.values.test_data) for run in runs]
+    return tuple(dict.fromkeys(name for pair in pairs for name in pair if name is not None))
+
+
+def run_folder(out: Path, setting: str, method: str, seed: int) -> Path:
+    """Where a training of a study lies."""
+    return out / RUNS_NAME / setting / method / f"seed_{seed}"
+
+
+def _seeds(profile: Profile, setting: Setting, method: str) -> tuple[int, ...]:
+    # Leaving one subject out is a training per subject already.
+    return profile.seeds[:1] if method in profile.one_seed or setting.all_folds else profile.seeds
+
+
+def _planned(request: StudyRequest, setting: str, method: str, seed: int) -> PlannedRun:
+    values, profile = SETTINGS[setting], request.values
+    folder = run_folder(request.out, setting, method, seed)
+    config, reason = _config(request, setting, method, seed)
+    folds: tuple[int, ...] = ()
+    if config is not None:
+        every = profile.folds is None or values.all_folds
+        folds = tuple(range(config.num_folds)) if every else tuple(f for f in profile.folds or () if f < config.num_folds)
+    return PlannedRun(
+        setting=setting, method=method, seed=seed, folder=folder, config=config, folds=folds, reason=reason
+    )
+
+
+def _config(
+    request: StudyRequest, setting: str, method: str, seed: int
+) -> tuple[ExperimentConfig | None, str | None]:
+    values = SETTINGS[setting]
+    recipe = find_recipe(f"{request.values.prefix}{values.recipe}")
+    if METHODS[method].needs_clip:
+        name = request.clip or (recipe.text_tower if recipe.model.tower == "clip" else None)
+        if name is None:
+            return None, "no CLIP was given (--clip)"
+        recipe = replace(recipe, text_tower=name)
+    config = replace(with_method(recipe, method), seed=seed, num_control_folds=0)
+    if values.start_from is not None and method != "supervised":
+        config = replace(config, start_from=str(run_folder(request.out, values.start_from, "full", seed)))
+    try:
+        return with_overrides(config, request.overrides), None
+    except SettingsError as error:
+        raise SettingsError(f"{setting}, {method}: {error}") from None

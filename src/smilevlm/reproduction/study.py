@@ -1,0 +1,193 @@
+"""A whole study: data, runs, the closer looks at some of them, and the file that says what belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from smilevlm.datasets import find_protocol
+from smilevlm.errors import SettingsError, SmileVlmError
+from smilevlm.recipes.methods import METHODS
+from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
+from smilevlm.reproduction.data import TWINS, StudyData, given_data, make_twin, make_yaw_store
+from smilevlm.reproduction.jobs import Outcome, Told, execute
+from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs, run_folder
+from smilevlm.results.records import write_record
+from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting
+from smilevlm.store import PreparedSet
+from smilevlm.training.names import RESULTS_NAME
+from smilevlm.training.parallel import Machine
+from smilevlm.training.run import git_commit
+from smilevlm.version import __version__
+
+STUDY_NAME = "study.json"
+
+
+class Display(Protocol):
+    """How a study shows its progress."""
+
+    def counting(self, description: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A bar that is told (done, total)."""
+        ...
+
+    def runs(self) -> AbstractContextManager[Told]:
+        """A bar over runs."""
+        ...
+
+
+def run_study(request: StudyRequest, *, jobs: int, machine: Machine, display: Display) -> tuple[Path, list[str]]:
+    """Make or resume a study.
+
+    Args:
+        request: What is asked for.
+        jobs: Processes.
+        machine: Where training runs.
+        display: Progress.
+
+    Returns:
+        The study file, and what is missing from it, one line each.
+
+    Raises:
+        SettingsError: A given set has an unknown name, an override does not fit, or there is no data at all.
+        SmileVlmError: A given set is damaged, or faces cannot be written.
+    """
+    runs = plan_runs(request)
+    data = _data(request, needed_data(runs), jobs, display)
+    stores = {name: each.store for name, each in data.items()}
+    with display.runs() as told:
+        outcomes = execute(runs, stores, jobs=jobs, machine=machine, told=told)
+    files = _closer_looks(request, outcomes, data, jobs, display)
+    study = _study(request, outcomes, files, data)
+    path = request.out / STUDY_NAME
+    write_record(path, study)
+    missing = [f"{outcome.run.name}: {outcome.reason}" for outcome in outcomes if outcome.reason is not None]
+    missing += [f"{each.kind} of {each.setting}: {each.reason}" for each in files if each.reason is not None]
+    return path, missing
+
+
+def _data(request: StudyRequest, names: Sequence[str], jobs: int, display: Display) -> dict[str, StudyData]:
+    if unknown := sorted(set(request.stores) - set(TWINS)):
+        raise SettingsError(f"no prepared set is called {', '.join(unknown)}; a study knows {', '.join(TWINS)}")
+    data: dict[str, StudyData] = {}
+    for name in names:
+        if name in request.stores:
+            data[name] = given_data(request.stores[name])
+        elif request.values.makes_data:
+            with display.counting(f"synthetic {name}") as progress:
+                data[name] = make_twin(name, request.out, jobs, progress)
+    if not data:
+        raise SettingsError(
+            f"profile {request.profile} makes no faces: give prepared sets, such as --store {names[0]}=STORE"
+        )
+    return data
+
+
+def _closer_looks(
+    request: StudyRequest,
+    outcomes: Sequence[Outcome],
+    data: Mapping[str, StudyData],
+    jobs: int,
+    display: Display,
+) -> list[StudyFile]:
+    """Analysis and other tasks of full models, in a complete study alone."""
+    if set(request.targets) != set(TARGETS):
+        return []
+    seed = request.values.seeds[0]
+    full = {o.run.setting: o.run for o in outcomes if o.run.method == "full" and o.run.seed == seed and not o.reason}
+    files = []
+    for setting in ANALYSED:
+        with display.counting(f"analysis of {setting}") as progress:
+            files.append(_analysis(request, setting, full.get(setting), data, jobs, progress))
+    with display.counting("other tasks") as progress:
+        files.append(_tasks(request, full.get(OTHER_TASKS), data, progress))
+    return files
+
+
+def _analysis(
+    request: StudyRequest,
+    setting: str,
+    run: PlannedRun | None,
+    data: Mapping[str, StudyData],
+    jobs: int,
+    progress: Callable[[int, int], None],
+) -> StudyFile:
+    from smilevlm.training.analysis import ANALYSIS_NAME, analyse_run
+
+    if run is None:
+        return StudyFile(kind="analysis", setting=setting, path=None, reason="its full model was not trained")
+    source = data[SETTINGS[setting].data]
+    try:
+        yaw_store = make_yaw_store(source, request.out, jobs, progress) if setting == OTHER_TASKS else None
+        if not (run.folder / ANALYSIS_NAME).is_file():
+            analyse_run(run.folder, source.store, yaw_store=yaw_store, progress=progress)
+    except SmileVlmError as error:
+        return StudyFile(kind="analysis", setting=setting, path=None, reason=str(error))
+    return StudyFile(kind="analysis", setting=setting, path=_inside(request.out, run.folder / ANALYSIS_NAME))
+
+
+def _tasks(
+    request: StudyRequest,
+    run: PlannedRun | None,
+    data: Mapping[str, StudyData],
+    progress: Callable[[int, int], None],
+) -> StudyFile:
+    from smilevlm.training.tasks import TASKS_NAME, run_tasks
+
+    if run is None:
+        return StudyFile(kind="tasks", setting=OTHER_TASKS, path=None, reason="its full model was not trained")
+    source = data[SETTINGS[OTHER_TASKS].data]
+    try:
+        if not (run.folder / TASKS_NAME).is_file():
+            run_tasks(run.folder, source.store, faces=source.faces, progress=progress)
+    except SmileVlmError as error:
+        return StudyFile(kind="tasks", setting=OTHER_TASKS, path=None, reason=str(error))
+    return StudyFile(kind="tasks", setting=OTHER_TASKS, path=_inside(request.out, run.folder / TASKS_NAME))
+
+
+def _study(
+    request: StudyRequest,
+    outcomes: Sequence[Outcome],
+    files: Sequence[StudyFile],
+    data: Mapping[str, StudyData],
+) -> Study:
+    settings = dict.fromkeys(outcome.run.setting for outcome in outcomes)
+    methods = dict.fromkeys(outcome.run.method for outcome in outcomes)
+    return Study(
+        profile=request.profile,
+        targets=request.targets,
+        synthetic=any(PreparedSet(each.store).manifest.synthetic for each in data.values()),
+        data={name: each.description for name, each in data.items()},
+        settings=tuple(
+            StudySetting(name=name, title=SETTINGS[name].title, protocol=_protocol_title(request, name))
+            for name in settings
+        ),
+        methods=tuple(
+            StudyMethod(name=name, title=METHODS[name].title, supervision=METHODS[name].supervision)
+            for name in methods
+        ),
+        runs=tuple(_study_run(request.out, outcome) for outcome in outcomes),
+        files=tuple(files),
+        package_version=__version__,
+        git_commit=git_commit(),
+    )
+
+
+def _protocol_title(request: StudyRequest, setting: str) -> str:
+    from smilevlm.recipes import find_recipe
+
+    return find_protocol(find_recipe(f"{request.values.prefix}{SETTINGS[setting].recipe}").protocol).title
+
+
+def _study_run(out: Path, outcome: Outcome) -> StudyRun:
+    run = outcome.run
+    results = None if outcome.reason is not None else _inside(out, run.folder / RESULTS_NAME)
+    return StudyRun(setting=run.setting, method=run.method, seed=run.seed, results=results, reason=outcome.reason)
+
+
+def _inside(out: Path, path: Path) -> str:
+    return path.relative_to(out).as_posix()
+
+
+__all__ = ["STUDY_NAME", "Display", "StudyRequest", "run_folder", "run_study"]
