@@ -133,7 +133,9 @@ def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
     from smilevlm.models import save_model
 
     save_model(recogniser.model, folder)
-    tensors = {"raw": recogniser.prompts.raw, "mean": recogniser.prompts.mean}
+    # safetensors writes the bytes as they lie in memory, whatever their order.
+    kept = {"raw": recogniser.prompts.raw, "mean": recogniser.prompts.mean}
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in kept.items()}
     write_atomically(folder / _PROMPTS_NAME, save(tensors))
     description = {
         "classes": recogniser.classes,

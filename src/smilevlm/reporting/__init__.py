@@ -1,5 +1,6 @@
 """Result files to tables, figures and one HTML page."""
 
 from smilevlm.reporting.report import write_report
+from smilevlm.reporting.study import write_study_report
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_study_report"]

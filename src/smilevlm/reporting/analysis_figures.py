@@ -145,8 +145,22 @@ def _correlations(analysis: AnalysisResult, slug: str) -> FigureImage | NoFigure
 
 def _draw_correlations(matrices: Sequence[CorrelationMatrix], theme: Theme) -> Figure:
     names = [name for name in MATRICES if any(matrix.name == name for matrix in matrices)]
-    figure = Figure(figsize=(7.2, 3.5 * len(names)), layout="constrained")
-    grid = figure.subplots(len(names), len(STAGES), squeeze=False)
+    # Placed by hand, as the faces of the relevance are.
+    height = 3.55 * len(names)
+    figure = Figure(figsize=(7.2, height))
+    grid = figure.subplots(
+        len(names),
+        len(STAGES),
+        squeeze=False,
+        gridspec_kw={
+            "left": 0.01,
+            "right": 0.89,
+            "top": 1 - 0.42 / height,
+            "bottom": 0.25 / height,
+            "wspace": 0.04,
+            "hspace": 0.22,
+        },
+    )
     for row, name in zip(grid, names, strict=True):
         top = max(max(max(line) for line in matrix.block) for matrix in matrices if matrix.name == name)
         image = None
@@ -169,7 +183,9 @@ def _draw_correlations(matrices: Sequence[CorrelationMatrix], theme: Theme) -> F
             )
             axes.set_xlabel(f"{matrix.width} dimensions")
         if image is not None:
-            bar = figure.colorbar(image, ax=list(row), fraction=0.04, pad=0.02, label="Correlation, rms of a block")
+            place = row[-1].get_position()
+            beside = figure.add_axes((0.905, place.y0, 0.02, place.height))
+            bar = figure.colorbar(image, cax=beside, label="Correlation, rms of a block")
             bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]  # a Spine, typed as a plain artist
     return figure
 
@@ -317,9 +333,23 @@ def _relevance(analysis: AnalysisResult, folder: Path, slug: str) -> FigureImage
 
 def _draw_relevance(analysis: AnalysisResult, pictures: dict[str, np.ndarray], theme: Theme) -> Figure:
     angles, rows = analysis.view_angles_deg, analysis.relevance
-    widths = (0.95, *(1.0 for _ in angles))
-    figure = Figure(figsize=(1.55 * sum(widths), 0.3 + 1.72 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), 1 + len(angles), squeeze=False, width_ratios=widths)
+    # Placed by hand: the solver of the constrained layout rounds large grids anew each time, and bytes would differ.
+    side, between, head = 1.5, 0.26, 0.3
+    width, height = (side + 0.08) * (len(angles) + 1), head + (side + between) * len(rows)
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(
+        len(rows),
+        1 + len(angles),
+        squeeze=False,
+        gridspec_kw={
+            "left": 0.02,
+            "right": 1.0,
+            "top": 1 - head / height,
+            "bottom": between / height,
+            "wspace": 0.05,
+            "hspace": between / side,
+        },
+    )
     for number, (line, each) in enumerate(zip(grid, rows, strict=True)):
         line[0].set_axis_off()
         line[0].text(0.0, 0.5, _label(each), va="center", ha="left", fontsize=8, transform=line[0].transAxes)

@@ -130,10 +130,8 @@ def _draw_levels(study: LoadedStudy, levels: dict[str, dict[int, tuple[int, int]
     for number, (setting, counts) in enumerate(levels.items()):
         shares = [100 * hit / tested for hit, tested in counts.values()]
         marker, colour = _LINE_MARKERS[number % len(_LINE_MARKERS)], theme.lines[number % len(theme.lines)]
-        axes.plot(list(counts), shares, marker=marker, color=colour, label=study.title(setting))
-        for (level, (_, tested)), share in zip(counts.items(), shares, strict=True):
-            away = (0, 6) if number % 2 == 0 else (0, -13)
-            axes.annotate(f"{tested}", (level, share), away, textcoords="offset points", ha="center", fontsize=7)
+        label = f"{study.title(setting)} (n = {', '.join(str(tested) for _, tested in counts.values())})"
+        axes.plot(list(counts), shares, marker=marker, color=colour, label=label)
     axes.set_xticks(sorted({level for counts in levels.values() for level in counts}))
     axes.margins(x=0.08)
     axes.set_ylim(0, 108)

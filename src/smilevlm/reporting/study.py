@@ -63,10 +63,10 @@ def write_study_report(study_path: Path, out: Path) -> Path:
         StudySection(
             anchor="ablation",
             title="Ablation and gains (Figs. 2 and 3)",
-            notes=_statements(published),
+            notes=[*_statements(published), *([] if ablations else ["The study was not asked for any ablation."])],
             figures=over_settings[:-1],
-            tables=[ablation_table(study, ablations, FUSED, "ablation")],
-            folded_tables=[ablation_table(study, probes, PROBE, "ablation_linear_probe")],
+            tables=[ablation_table(study, ablations, FUSED, "ablation")] if ablations else [],
+            folded_tables=[ablation_table(study, probes, PROBE, "ablation_linear_probe")] if probes else [],
         ),
         StudySection(
             anchor="views",

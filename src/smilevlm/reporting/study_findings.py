@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smilevlm.reporting.study_comparisons import Comparison
-from smilevlm.reporting.study_scores import FUSED, Pooled, chance, pooled_or_missing
+from smilevlm.reporting.study_scores import FUSED, Pooled, chance, difference, pooled_or_missing
 from smilevlm.reporting.study_source import LoadedStudy
 from smilevlm.reporting.table_files import cell_text
 from smilevlm.reporting.tables import Missing
@@ -147,21 +147,20 @@ def _ablation_sentences(study: LoadedStudy, comparisons: Sequence[Comparison], w
 
 
 def _against(study: LoadedStudy, method: str, reading: str, what: str) -> str:
-    """The full method's zero-shot accuracy against another row of the tables, without a test."""
+    """The full method's zero-shot accuracy against another row of the tables, over the units that both have."""
     lower, compared = [], 0
     for setting in study.study.settings:
-        ours = pooled_or_missing(study.group(setting.name, "full"), FUSED)
-        theirs = pooled_or_missing(study.group(setting.name, method), reading)
-        if isinstance(ours, Missing) or isinstance(theirs, Missing):
+        gain = difference(study.group(setting.name, "full"), FUSED, study.group(setting.name, method), reading)
+        if isinstance(gain, Missing):
             continue
         compared += 1
-        if ours.mean < theirs.mean:
-            gap = cell_text(ours.mean - theirs.mean, "points")
-            lower.append(f"{setting.title}, {gap} points")
+        if gain.mean < 0:
+            lower.append(f"{setting.title}, {cell_text(gain.mean, 'points')} points")
     if not compared:
         return ""
     where = f" ({'; '.join(lower)})" if lower else ""
-    return f"Zero-shot is below {what} in {len(lower)} of {_count(compared, 'setting')}{where}, by means over units."
+    count = f"{len(lower)} of {_count(compared, 'setting')}"
+    return f"Zero-shot is below {what} in {count}{where}, by means over common units."
 
 
 def _percent(share: float) -> str:

@@ -57,8 +57,7 @@ def render_study_page(study: LoadedStudy, findings: Sequence[str], sections: Seq
 
 
 def run_again(study: LoadedStudy) -> str:
-    """The command that makes the study, or what is missing of it."""
-    targets = " ".join(study.study.targets)
-    if set(study.study.targets) == set(TARGETS):
-        targets = "all"
-    return f"smilevlm reproduce {targets} --profile {study.study.profile} --out {study.path.parent.name}"
+    """The commands that make the study, or what is missing of it."""
+    targets = ["all"] if set(study.study.targets) == set(TARGETS) else study.study.targets
+    rest = f"--profile {study.study.profile} --out {study.path.resolve().parent.name}"
+    return "\n".join(f"smilevlm reproduce {target} {rest}" for target in targets)

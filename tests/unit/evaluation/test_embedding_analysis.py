@@ -23,7 +23,7 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def reference(z_a: np.ndarray, z_b: np.ndarray) -> np.ndarray:
-    num, num_views, dim = z_a.shape
+    _, num_views, dim = z_a.shape
     found = np.zeros((dim, dim))
     for k in range(dim):
         for m in range(dim):

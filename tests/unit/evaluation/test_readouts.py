@@ -155,6 +155,16 @@ def test_late_fusion_by_hand():
     assert cold.confusion_matrix == ((0, 0, 0), (1, 0, 0), (0, 0, 0))
 
 
+def test_late_fusion_is_a_mean_and_no_maximum():
+    """One view gives happy 0.68, two give sad 0.66."""
+    prototypes = class_prototypes(np.eye(3), CLASSES, CLASSES)
+    z_views = np.array([[[1.0, 0.9, 0.0], [0.91, 1.0, 0.0], [0.91, 1.0, 0.0]]])
+    found = score_readouts(
+        z_views=z_views, z_fused=z_views[:, 0], prototypes=prototypes, truth=["sad"], subjects=["a"], temperature=0.1
+    )
+    assert found["late_fusion"].accuracy == 1.0
+
+
 def test_nearest_prompt_beside_the_mean_of_prompts():
     """Sad has one prompt far from its other: its mean is away from the sample, that one prompt is not."""
     prompts = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
-from smilevlm.losses import JointLoss, JointLossSettings
+from smilevlm.losses import JointLoss, JointLossSettings, SupervisedLoss
 
 MULTI_VIEW, ALIGNMENT, REDUNDANCY = (
     {"beta": 0.0, "gamma": 0.0}, {"alpha": 0.0, "gamma": 0.0}, {"alpha": 0.0, "beta": 0.0},
@@ -38,9 +38,13 @@ PAIRED = {
 }
 CASES = [(name, width, "all") for name in SETTINGS for width in WIDTHS]
 CASES += [(name, width, mask) for name in ("joint", "everything") for width in WIDTHS for mask in ("some", "one")]
-CASES += [("everything", 40, "none")]
+CASES += [("everything", 40, "none"), ("supervised", 4, "all")]
 # Uneven on purpose; with `some` the last process of each has no paired sample, and one of four has no sample at all.
 SHARES = {2: (5, 3), 4: (3, 0, 4, 1)}
+
+
+def _joint(name: str) -> JointLoss:
+    return JointLoss(JointLossSettings(**SETTINGS[name])).double()
 
 
 def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
@@ -53,7 +57,7 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
     text_encoder = torch.randn(5, width, generator=generator, dtype=torch.float64).requires_grad_()
     groups = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])[rows]
     paired = PAIRED[mask]
-    joint = JointLoss(JointLossSettings(**SETTINGS[name])).double()
+    joint = SupervisedLoss(torch.eye(3, width).double(), 0.2) if name == "supervised" else _joint(name)
     z_a, z_b, z_views = images @ encoder
     z_text = texts @ text_encoder
     total = joint(
@@ -61,7 +65,7 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
         paired=None if paired is None else paired[rows],
     ).total  # fmt: skip
     parameters = [encoder, *joint.parameters()]
-    if name not in ("multi_view", "multi_view_raw"):
+    if name not in ("multi_view", "multi_view_raw", "supervised"):
         parameters.append(text_encoder)
     # Without `allow_unused`, so that a parameter outside the graph is an error on every process.
     return [total.detach(), *torch.autograd.grad(total, parameters)]

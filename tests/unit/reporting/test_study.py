@@ -12,13 +12,15 @@ from smilevlm.reporting.setting_figures import pooled_bins, pooled_levels
 from smilevlm.reporting.study import write_study_report
 from smilevlm.reporting.study_comparisons import ablation_comparisons, view_comparisons
 from smilevlm.reporting.study_findings import findings
-from smilevlm.reporting.study_scores import FUSED, NOT_ALIGNED, chance, pooled, unit_scores
+from smilevlm.reporting.study_scores import FUSED, NOT_ALIGNED, chance, difference, pooled, unit_scores
 from smilevlm.reporting.study_source import load_study
 from smilevlm.reporting.study_tables import comparison_table
 from smilevlm.reporting.table_files import cell_text, to_csv
 from smilevlm.results import read_results
+from smilevlm.results.analysis import AnalysisResult, EffectiveRank
 from smilevlm.results.records import read_record, write_record
 from smilevlm.results.study import Study, StudyFile
+from smilevlm.results.tasks import TasksResult
 
 SETTINGS = ("bu3dfe_subset1", "bp4d_cross", "4dme_multi_label")
 MISSING = (
@@ -62,7 +64,8 @@ def test_every_table_and_figure_is_there(out):
     ):  # fmt: skip
         assert all((out / f"tables/{table}.{ending}").stat().st_size for ending in ("csv", "md", "tex")), table
     for figure in (
-        "fig2_ablation", "fig3_gains", "single_views", "reliability", "intensity", "view_weights", "confusion_bp4d_cross"
+        "fig2_ablation", "fig3_gains", "single_views", "reliability", "intensity", "view_weights",
+        "confusion_bp4d_cross",
     ):  # fmt: skip
         assert "<svg" in (out / f"figures/{figure}.svg").read_text()
         with Image.open(out / f"figures/{figure}.png") as image:
@@ -231,13 +234,17 @@ def test_real_faces_are_not_called_synthetic(fake_study):
 
 
 def test_only_what_was_asked_for(fake_study):
-    path = fake_study.write(("bp4d_cross",), methods=("full",), seeds=(0,), targets=("table4",))
+    elsewhere = (StudyFile(kind="tasks", setting="bu3dfe_subset1", path=None, reason="its model was not trained"),)
+    path = fake_study.write(("bp4d_cross",), methods=("full",), seeds=(0,), targets=("table4",), files=elsewhere)
     page = write_study_report(path, path.parent / "out").read_text()
     names = {file.stem for file in (path.parent / "out").rglob("*") if file.is_file()}
     assert "table4_cross_dataset" in names
     assert not {"table2_subset1", "table3", "table5_f1", "fig2_ablation", "fig3_gains"} & names
     assert "The study was not asked for table2, table3, table5, fig2, fig3." in page
     assert "smilevlm reproduce table4 --profile tiny" in page
+    assert "its model was not trained" in page
+    assert "The study was not asked for any ablation." in page
+    assert "ablation" not in names
 
 
 def test_a_study_without_a_single_run_is_still_reported(fake_study):
@@ -286,8 +293,8 @@ def test_a_study_that_contradicts_itself_is_refused(fake_study):
     write_record(path, replace(study, settings=(*study.settings, *study.settings)))
     with pytest.raises(ResultError, match="setting 'bu3dfe_subset1' is there twice"):
         load_study(path)
-    write_record(path, replace(study, files=(StudyFile(kind="tasks", setting="other", path=None, reason="no"),)))
-    with pytest.raises(ResultError, match="'other' is none of the study's settings"):
+    write_record(path, replace(study, files=(StudyFile(kind="tasks", setting="bu3dfe_subset1", path=None),)))
+    with pytest.raises(ResultError, match=r"files\[0\]: expected either a path or a reason"):
         load_study(path)
 
 
@@ -320,3 +327,45 @@ def test_numbers_of_studies_for_people():
     assert cell_text(0.8951, "percent_fine") == "89.51"
     assert cell_text(0.57, "fraction") == "0.5700"
     assert [cell_text(p, "p_value") for p in (0.0004, 0.04321, 1.0)] == ["< 0.001", "0.043", "1.000"]
+
+
+def test_tasks_and_analysis_are_shown_in_their_sections(fake_study):
+    common = {
+        "recipe": "tiny_bp4d_cross", "fold": 0, "layout": "bp4d", "manifest_hash": "sha256:bp4d", "synthetic": True,
+        "test_subjects": ("P01", "P02"), "seed": 0, "package_version": "0.1.0", "git_commit": None,
+    }  # fmt: skip
+    tasks = TasksResult(
+        **common, train_subjects=("P03",), verification=(), identification=(), anti_spoofing=(), notes=("No neutral.",)
+    )
+    rank = EffectiveRank(what="fused", stage="after", width=64, num_samples=40, effective_rank=17.25)
+    analysis = AnalysisResult(
+        **common, protocol="bp4d_cross", classes=("happy", "disgust"), view_angles_deg=(0.0,), maps=(),
+        correlations=(), effective_ranks=(rank,), yaw=(), relevance=(),
+    )  # fmt: skip
+    write_record(fake_study.folder / "tasks.json", tasks)
+    write_record(fake_study.folder / "analysis.json", analysis)
+    files = (
+        StudyFile(kind="tasks", setting="bp4d_cross", path="tasks.json"),
+        StudyFile(kind="analysis", setting="bp4d_cross", path="analysis.json"),
+    )
+    path = fake_study.write(("bp4d_cross",), methods=("full",), seeds=(0,), targets=("table4",), files=files)
+    page = write_study_report(path, path.parent / "out").read_text()
+    assert "Title of bp4d_cross: No neutral." in page
+    assert any(
+        "17.2" in table.read_text() or "17.3" in table.read_text()
+        for table in (path.parent / "out/tables").glob("analysis_bp4d_cross*.md")
+    )
+    (path.parent / "tasks.json").write_text("{}")
+    with pytest.raises(ResultError, match=r"tasks\.json"):
+        write_study_report(path, path.parent / "other")
+    assert not (path.parent / "other").exists()
+
+
+def test_methods_with_fewer_seeds_are_compared_on_common_units(fake_study):
+    few = [("bosphorus", "untrained", 1), ("bosphorus", "untrained", 2)]
+    path = fake_study.write(("bosphorus",), methods=("full", "untrained"), missing=few)
+    study = load_study(path)
+    full, fresh = (study.group("bosphorus", name).results[0].folds[0] for name in ("full", "untrained"))
+    gain = difference(study.group("bosphorus", "full"), FUSED, study.group("bosphorus", "untrained"), "linear_probe")
+    assert gain.num_units == 1
+    assert gain.mean == pytest.approx(full.accuracy - fresh.readouts["linear_probe"].accuracy)

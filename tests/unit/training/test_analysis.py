@@ -22,7 +22,6 @@ from smilevlm.results.records import read_record
 from smilevlm.store import PreparedSet, prepare
 from smilevlm.training.analysed_fold import fold_stream, open_fold, untrained_model
 from smilevlm.training.analysis import ANALYSIS_NAME, analyse_run
-from smilevlm.training.splits import split_fold
 
 ANGLES = (-60.0, -30.0, 0.0, 30.0, 60.0)
 
@@ -55,7 +54,11 @@ def analysed(trained_run, prepared_store, yaw_store, tmp_path_factory):
     shutil.copytree(trained_run, run)
     steps = []
     result = analyse_run(
-        run, prepared_store, yaw_store=yaw_store, num_relevance=2, progress=lambda done, total: steps.append((done, total))
+        run,
+        prepared_store,
+        yaw_store=yaw_store,
+        num_relevance=2,
+        progress=lambda done, total: steps.append((done, total)),
     )
     assert steps == [(done, 7) for done in range(1, 8)]
     return run, result
@@ -109,9 +112,7 @@ def test_a_turned_head_is_scored_on_the_views_beside(analysed, yaw_store):
     truth = [result.classes.index(prepared.samples[i].expression) for i in chosen]
     assert result.yaw[2].num_samples == len(chosen)
     assert result.yaw[2].accuracy == pytest.approx(np.mean(scores.argmax(axis=1) == truth))
-    np.testing.assert_allclose(
-        list(result.yaw[2].view_weights.values()), turned.view_weights.mean(axis=0), atol=1e-4
-    )
+    np.testing.assert_allclose(list(result.yaw[2].view_weights.values()), turned.view_weights.mean(axis=0), atol=1e-4)
 
 
 def test_relevance_is_of_drawn_samples_for_truth_and_prediction(analysed):
@@ -142,6 +143,7 @@ def test_before_training_are_the_weights_that_training_began_with(
     prepared_store, trained_run, make_tiny_config, tmp_path, monkeypatch
 ):
     from smilevlm.training import fitting
+    from smilevlm.training.run import train_run
 
     begun = []
 
@@ -149,8 +151,6 @@ def test_before_training_are_the_weights_that_training_began_with(
         model = build_model(settings)
         begun.append({name: value.clone() for name, value in model.state_dict().items()})
         return model
-
-    from smilevlm.training.run import train_run
 
     monkeypatch.setattr(fitting, "build_model", spied)
     train_run(make_tiny_config("num_control_folds=0"), prepared_store, tmp_path / "run", folds=[1])
@@ -177,24 +177,19 @@ def test_a_store_of_too_few_angles_is_noted(run, prepared_store):
     assert "too few angles" in result.notes[0]
 
 
-def test_samples_without_more_angles_are_counted(run, prepared_store, yaw_store, tmp_path):
-    # Without its part's first test sample the store is the same otherwise.
-    shutil.copytree(yaw_store, tmp_path / "less")
-    split = split_fold(open_fold(run, prepared_store, 0).config, PreparedSet(prepared_store), 0)
-    from smilevlm.training.turned_heads import open_yaw_set, score_turned_heads
-
-    fold, notes = open_fold(run, prepared_store, 0), []
-    opened = open_yaw_set(fold, tmp_path / "less")
+def test_samples_without_more_angles_are_counted(run, prepared_store, synthetic_faces, small_store_settings, tmp_path):
+    fold = open_fold(run, prepared_store, 0)
     missing = fold.samples[0].sample_id
-    del opened.places[missing]
-    points = score_turned_heads(fold, opened, notes)
-    assert {point.num_samples for point in points} == {len(split.test) - 1}
-    assert f"1 of {len(split.test)} test samples" in notes[0]
-    assert missing in notes[0]
+    kept = [each for each in index_data_set("bu3dfe", synthetic_faces).recordings if each.sample_id != missing]
+    settings = replace(small_store_settings, views=replace(small_store_settings.views, angles_deg=ANGLES))
+    prepare(kept, tmp_path / "less", settings, layout="bu3dfe", synthetic=True)
+    result = analyse_run(run, prepared_store, yaw_store=tmp_path / "less", num_relevance=0)
+    assert {point.num_samples for point in result.yaw} == {len(fold.samples) - 1}
+    assert f"1 of {len(fold.samples)} test samples" in result.notes[0]
+    assert missing in result.notes[0]
 
 
-def test_yaw_stores_that_are_refused(run, prepared_store, yaw_store, synthetic_faces, faces_of_four,
-                                     small_store_settings, tmp_path):  # fmt: skip
+def test_yaw_stores_that_are_refused(run, prepared_store, synthetic_faces, small_store_settings, tmp_path):
     smaller = prepared_with(
         synthetic_faces, tmp_path / "smaller", small_store_settings, angles_deg=ANGLES, size=32, subjects={"F0001"}
     )
@@ -207,11 +202,14 @@ def test_yaw_stores_that_are_refused(run, prepared_store, yaw_store, synthetic_f
     )
     with pytest.raises(StoreError, match="holds none of the"):
         analyse_run(run, prepared_store, yaw_store=others)
-    strangers = prepared_with(
-        faces_of_four, tmp_path / "strangers", small_store_settings, angles_deg=ANGLES, subjects=set(test)
+    shutil.copytree(synthetic_faces, tmp_path / "faces")
+    for scan in [each.path for each in index_data_set("bu3dfe", tmp_path / "faces").recordings if each.subject in test]:
+        scan.write_bytes(scan.read_bytes() + b"# the same face\n")
+    changed = prepared_with(
+        tmp_path / "faces", tmp_path / "changed", small_store_settings, angles_deg=ANGLES, subjects=set(test)
     )
     with pytest.raises(StoreError, match="made from other files"):
-        analyse_run(run, prepared_store, yaw_store=strangers)
+        analyse_run(run, prepared_store, yaw_store=changed)
     assert not (run / ANALYSIS_NAME).exists()
 
 
@@ -245,7 +243,7 @@ def test_a_model_that_knows_test_subjects_is_refused(run, prepared_store):
 def test_runs_that_test_elsewhere_are_refused(run, prepared_store, monkeypatch):
     from smilevlm.training import analysed_fold
 
-    elsewhere = analysed_fold.find_protocol("bp4d_cross_data_set")
+    elsewhere = analysed_fold.find_protocol("bp4d_cross")
     monkeypatch.setattr(analysed_fold, "find_protocol", lambda name: elsewhere)
     with pytest.raises(SettingsError, match="tests on another data set than it trains on"):
         analyse_run(run, prepared_store)

@@ -1,0 +1,153 @@
+"""Training on one data set and testing on another, and clips with several classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import builders_layouts as layouts
+from smilevlm.datasets import index_data_set
+from smilevlm.errors import LeakError, SettingsError, StoreError
+from smilevlm.geometry import NormaliseSettings
+from smilevlm.recipes import find_recipe
+from smilevlm.store import PreparedSet, PrepareSettings, prepare
+from smilevlm.training.evaluate import evaluate_run
+from smilevlm.training.resolve import with_overrides
+from smilevlm.training.run import train_run
+from smilevlm.views import ViewSettings
+
+OVERRIDES = (
+    "prepare.views.size=32",
+    "optimiser.epochs=1",
+    "optimiser.batch_size=4",
+    "model.tower_settings.width=8",
+    "model.projector.hidden_dim=16",
+    "model.fusion.hidden_dim=8",
+)
+
+
+def prepared(layout: str, root: Path, store: Path) -> Path:
+    settings = PrepareSettings(views=ViewSettings(size=32), normalise=NormaliseSettings())
+    prepare(index_data_set(layout, root).recordings, store, settings, layout=layout, synthetic=True)
+    return store
+
+
+@pytest.fixture(scope="module")
+def bu4dfe_store(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("bu4dfe")
+    for number, subject in enumerate(("F001", "F002")):
+        layouts.bu4dfe(root / "faces", (subject,), numbers=range(10 * number, 10 * number + 3))
+    return prepared("bu4dfe", root / "faces", root / "store")
+
+
+@pytest.fixture(scope="module")
+def bp4d_store(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("bp4d")
+    layouts.bp4d(root / "faces", ("F001", "M001"), tasks=(1, 2, 8))
+    return prepared("bp4d", root / "faces", root / "store")
+
+
+@pytest.fixture(scope="module")
+def cross_run(bu4dfe_store, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("cross") / "run"
+    train_run(with_overrides(find_recipe("tiny_bp4d_cross"), OVERRIDES), bu4dfe_store, run)
+    return run
+
+
+def test_trained_on_everybody_there_and_tested_here(cross_run, bu4dfe_store, bp4d_store):
+    result = evaluate_run(cross_run, bu4dfe_store, test_store=bp4d_store, num_examples=2)
+    assert (result.layout, result.protocol, result.classes) == ("bp4d", "bp4d_cross", ("happy", "disgust"))
+    assert result.trained_on is not None
+    assert result.trained_on.layout == "bu4dfe"
+    assert result.manifest_hash == PreparedSet(bp4d_store).manifest.content_hash
+    (fold,) = result.folds
+    # The data sets call different people F001.
+    assert fold.train_subjects == ("bu4dfe/F001", "bu4dfe/F002")
+    assert fold.test_subjects == ("bp4d/F001", "bp4d/M001")
+    assert (fold.num_train_samples, fold.num_test_samples) == (12, 4)
+
+
+def test_the_recogniser_keeps_all_six_classes(cross_run):
+    kept = json.loads((cross_run / "fold_00/recogniser.json").read_text())
+    assert len(kept["classes"]) == 6
+
+
+def test_the_test_store_is_asked_for(cross_run, bu4dfe_store):
+    with pytest.raises(SettingsError, match="--test-store"):
+        evaluate_run(cross_run, bu4dfe_store)
+
+
+def test_a_test_store_of_another_data_set(cross_run, bu4dfe_store):
+    with pytest.raises(StoreError, match="holds bu4dfe, protocol bp4d_cross tests on bp4d"):
+        evaluate_run(cross_run, bu4dfe_store, test_store=bu4dfe_store)
+
+
+def test_a_test_store_that_nobody_asked_for(trained_run, prepared_store):
+    with pytest.raises(SettingsError, match="leave the test store out"):
+        evaluate_run(trained_run, prepared_store, test_store=prepared_store)
+
+
+def test_the_same_scans_in_both_sets(cross_run, bu4dfe_store, bp4d_store, monkeypatch):
+    from smilevlm.store import reader
+
+    known = PreparedSet(bu4dfe_store).samples[0].digest
+    made = reader.sample_from_row
+    monkeypatch.setattr(
+        reader,
+        "sample_from_row",
+        lambda row: made(row | {"digest": known} if row["sample_id"].startswith("F001_T1") else row),
+    )
+    with pytest.raises(LeakError, match="files of training samples"):
+        evaluate_run(cross_run, bu4dfe_store, test_store=bp4d_store)
+
+
+def test_two_folds_make_no_sense_there():
+    with pytest.raises(SettingsError, match="num_folds=1"):
+        with_overrides(find_recipe("tiny_bp4d_cross"), ["num_folds=5"])
+
+
+@pytest.fixture(scope="module")
+def clips_store(tmp_path_factory) -> Path:
+    """Four people with six clips each: one of every class, and one of two classes."""
+    root = tmp_path_factory.mktemp("4dme")
+    emotions = ("Positive", "Negative", "Surprise", "Repression", "Others", "Surprise+Positive")
+    rows = [
+        {
+            "sub_ID": f"S{person:02d}", "fold_name": f"{number:03d}", "Emotion": emotion,
+            "Onset": 3 * person, "Apex": 3 * person + 1, "Offset": 3 * person + 2,
+            "numbers": range(3 * person, 3 * person + 3),
+        }
+        for person in range(1, 5)
+        for number, emotion in enumerate(emotions)
+    ]  # fmt: skip
+    layouts.fourdme(root / "faces", rows)
+    return prepared("4dme", root / "faces", root / "store")
+
+
+def test_clips_with_several_classes(clips_store, tmp_path):
+    config = with_overrides(find_recipe("tiny_4dme_multi_label"), [*OVERRIDES, "num_folds=2", "num_control_folds=0"])
+    run = tmp_path / "run"
+    train_run(config, clips_store, run, folds=[0])
+    (fold,) = evaluate_run(run, clips_store, num_examples=0).folds
+    assert fold.num_train_samples == 12
+    # The clips of two classes are scored among the yes-or-no questions alone.
+    assert fold.num_test_samples == 10
+    assert fold.multi_label is not None
+    assert fold.multi_label.num_samples == 12
+    counts = fold.multi_label.fused["positive"]
+    assert counts.true_positive + counts.false_negative == 4
+    assert set(fold.multi_label.by_view) == {-30.0, 0.0, 30.0}
+    steps = (run / "fold_00/metrics.csv").read_text().splitlines()[1:]
+    # Twelve clips, two of which stand there once for each of their classes: 14 in batches of four.
+    assert len(steps) == 3
+
+
+def test_clips_of_one_class_have_no_multi_label_score(clips_store, tmp_path):
+    config = with_overrides(find_recipe("tiny_4dme"), [*OVERRIDES, "num_folds=2", "num_control_folds=0"])
+    run = tmp_path / "run"
+    train_run(config, clips_store, run, folds=[0])
+    (fold,) = evaluate_run(run, clips_store, num_examples=0).folds
+    assert fold.num_test_samples == 10
+    assert fold.multi_label is None
