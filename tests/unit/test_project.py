@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "smilevlm"
 MAX_LINES = 500
 ROOMS = {
-    "cli", "recipes", "training", "predict", "evaluation", "models", "losses", "prompts", "datasets", "store",
-    "synthesis", "views", "dynamics", "readers", "geometry", "labels", "results", "reporting",
+    "cli", "reproduction", "recipes", "training", "predict", "evaluation", "models", "losses", "prompts", "datasets",
+    "store", "synthesis", "views", "dynamics", "readers", "geometry", "labels", "results", "reporting",
 }  # fmt: skip
-"""Those of the design that exist so far; `web` comes later."""
+"""Those of the design that exist so far, and `reproduction` (ADR 6); `web` comes later."""
 MODULES = {"errors", "typing", "distributed", "files", "pretrained", "threads", "version", "__init__", "__main__"}
 # Written in two parts, so that this file does not match itself.
 REGISTRIES = [
@@ -83,8 +83,11 @@ def test_data_files_are_inside_the_package():
         "prompts/data/basic_expressions.yaml",
         "prompts/data/basic_expressions_neutral.yaml",
         "prompts/data/micro_expressions.yaml",
+        "reporting/data/published.yaml",
+        "reporting/templates/macros.html.j2",
         "reporting/templates/report.html.j2",
         "reporting/templates/report.css",
+        "reporting/templates/study.html.j2",
     }
 
 

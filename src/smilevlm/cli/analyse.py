@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting, table_console
-    from smilevlm.training.analysis import ANALYSIS_NAME, analyse_run
+    from smilevlm.training.analysis import analyse_run
+    from smilevlm.training.names import ANALYSIS_NAME
 
     with counting("analysing") as progress:
         analysis = analyse_run(

@@ -26,9 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.training.evaluate import evaluate_run
     from smilevlm.training.names import RESULTS_NAME
 
-    result: ExperimentResult = evaluate_run(
-        arguments.run_folder, arguments.store, test_store=arguments.test_store
-    )
+    result: ExperimentResult = evaluate_run(arguments.run_folder, arguments.store, test_store=arguments.test_store)
     faces = "synthetic" if result.synthetic else "real"
     table = Table(title=f"{result.protocol}, {result.summary.num_folds_run} folds, {result.pairing_name}")
     for name in ("zero-shot accuracy on unseen people", "faces", "mean over folds", "std"):

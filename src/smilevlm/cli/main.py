@@ -11,6 +11,7 @@ from concurrent.futures import BrokenExecutor
 
 import smilevlm
 from smilevlm.cli import (
+    analyse,
     check,
     evaluate,
     predict,
@@ -32,6 +33,7 @@ _COMMANDS: Mapping[str, Command] = {
     "prepare": prepare,
     "train": train,
     "evaluate": evaluate,
+    "analyse": analyse,
     "tasks": tasks,
     "report": report,
     "reproduce": reproduce,

@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=STORE",
         help="a prepared set: bu3dfe, bu4dfe, bosphorus, bp4d or 4dme; may be given several times",
     )
+    parser.add_argument(
+        "--only-given", action="store_true", help="make no synthetic faces; what their sets are needed for is left out"
+    )
     parser.add_argument("--clip", metavar="FOLDER|HUB-ID", help="CLIP for the raw zero-shot baseline")
     parser.add_argument("--seeds", type=integer_list, help="such as 0,1,2 (default: tiny 0,1,2; paper 0)")
     parser.add_argument(
@@ -54,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         profile=arguments.profile,
         out=arguments.out,
         stores=_stores(arguments.store),
+        only_given=arguments.only_given,
         clip=arguments.clip,
         seeds=arguments.seeds,
         overrides=tuple(arguments.set),

@@ -1,4 +1,4 @@
-"""The supervised baseline: cross-entropy with class labels. No part of SMILE-VLM; the yardstick that it is held against."""
+"""The supervised baseline, cross-entropy with class labels: no part of SMILE-VLM, but what it is held against."""
 
 from __future__ import annotations
 

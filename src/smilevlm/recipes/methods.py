@@ -1,4 +1,4 @@
-"""Named changes of a recipe: the paper's ablations, and the baselines that its numbers are held against. Values only."""
+"""Named changes of a recipe: the paper's ablations, and baselines to hold its numbers against. Values only."""
 
 from __future__ import annotations
 
@@ -87,9 +87,7 @@ METHODS: dict[str, Method] = {
     "untrained": Method(
         title="the tower with fresh weights", supervision="none", change=lambda config: _epochs(config, 0)
     ),
-    "raw_clip": Method(
-        title="CLIP zero-shot on the renderings", supervision="none", change=_raw_clip, needs_clip=True
-    ),
+    "raw_clip": Method(title="CLIP zero-shot on the renderings", supervision="none", change=_raw_clip, needs_clip=True),
 }
 
 

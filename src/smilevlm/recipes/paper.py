@@ -116,7 +116,5 @@ def paper_4dme_multi_label() -> ExperimentConfig:
 
 
 def paper_4dme_loso() -> ExperimentConfig:
-    """Table V, one subject left out at a time. `num_folds` is the number of subjects with a clip of one class: set it."""
-    return replace(
-        paper_4dme(), name="paper_4dme_loso", protocol="fourdme_loso", num_folds=41, num_control_folds=0
-    )
+    """Table V, one subject left out at a time; set `num_folds` to the number of subjects with a clip of one class."""
+    return replace(paper_4dme(), name="paper_4dme_loso", protocol="fourdme_loso", num_folds=41, num_control_folds=0)

@@ -1,7 +1,7 @@
 """Recipes of the tiny profile: a small tower trained from scratch, MiniLM as the frozen text tower, two CPU cores.
 
-Twins of the paper's recipes on synthetic faces. `smilevlm reproduce` makes their faces, trains and reports them all; one
-alone, with the prepared set of a study:
+Twins of the paper's recipes on synthetic faces. `smilevlm reproduce` makes their faces, trains and reports them all;
+one alone, with the prepared set of a study:
     Command: smilevlm train NAME --store study/data/DATA/store --out run --fold 0 --set num_control_folds=0
         smilevlm evaluate run --store study/data/DATA/store
     Hardware: one core, 4 GB of memory; float32, since processors differ in whether bfloat16 is fast or very slow

@@ -176,6 +176,4 @@ def _prepare(
         chosen = find_protocol(protocol).select([sample_of(recording) for recording in recordings])
         recordings = [recordings[i] for i in chosen]
     settings = PrepareSettings(views=ViewSettings(size=64, angles_deg=angles_deg), normalise=NormaliseSettings())
-    prepare(
-        recordings, store, settings, layout=index.layout, synthetic=index.synthetic, jobs=jobs, progress=progress
-    )
+    prepare(recordings, store, settings, layout=index.layout, synthetic=index.synthetic, jobs=jobs, progress=progress)

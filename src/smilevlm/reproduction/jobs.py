@@ -89,15 +89,18 @@ def _already(run: PlannedRun, stores: Mapping[str, Path]) -> Outcome | None:
 
 
 def _waves(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
-    """Runs with fresh weights, those that begin with one of these, and those of many folds, one at a time."""
-    many = [run for run in runs if len(run.folds) > 1]
-    few = [run for run in runs if len(run.folds) <= 1]
-    fresh = [run for run in few if run.config is not None and run.config.start_from is None]
-    going_on = [run for run in few if run.config is not None and run.config.start_from is not None]
-    many_fresh = [run for run in many if run.config is not None and run.config.start_from is None]
-    many_going_on = [run for run in many if run.config is not None and run.config.start_from is not None]
-    alone = [[run] for run in (*many_fresh, *many_going_on)]
-    return [wave for wave in (fresh, *alone[: len(many_fresh)], going_on, *alone[len(many_fresh) :]) if wave]
+    """Those with fresh weights before those that begin with them; runs of many folds by themselves."""
+    fresh = [run for run in runs if not _goes_on(run)]
+    later = [run for run in runs if _goes_on(run)]
+    waves: list[list[PlannedRun]] = []
+    for group in (fresh, later):
+        waves.append([run for run in group if len(run.folds) <= 1])
+        waves += [[run] for run in group if len(run.folds) > 1]
+    return [wave for wave in waves if wave]
+
+
+def _goes_on(run: PlannedRun) -> bool:
+    return run.config is not None and run.config.start_from is not None
 
 
 def _side_by_side(
@@ -109,7 +112,9 @@ def _side_by_side(
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(_run_one)(run, stores, machine, 1) for run in wave)
+    for outcome in parallel(delayed(_run_one)(run, stores, machine, 1) for run in wave):
+        assert isinstance(outcome, Outcome)
+        yield outcome
 
 
 def _run_one(run: PlannedRun, stores: Mapping[str, Path], machine: Machine, jobs: int) -> Outcome:

@@ -26,6 +26,7 @@ class StudyRequest:
         profile: How much of each is run.
         out: The study's folder.
         stores: Prepared sets that are at hand, by name.
+        only_given: Make no faces, whatever the profile.
         clip: Hub id or folder of the CLIP for the raw zero-shot baseline; None leaves it out, unless the recipe names
             one itself.
         seeds: In the place of the profile's.
@@ -36,6 +37,7 @@ class StudyRequest:
     profile: ProfileName
     out: Path
     stores: Mapping[str, Path] = field(default_factory=dict)
+    only_given: bool = False
     clip: str | None = None
     seeds: tuple[int, ...] | None = None
     overrides: tuple[str, ...] = ()
@@ -122,16 +124,14 @@ def _planned(request: StudyRequest, setting: str, method: str, seed: int) -> Pla
     config, reason = _config(request, setting, method, seed)
     folds: tuple[int, ...] = ()
     if config is not None:
-        every = profile.folds is None or values.all_folds
-        folds = tuple(range(config.num_folds)) if every else tuple(f for f in profile.folds or () if f < config.num_folds)
+        every, some = tuple(range(config.num_folds)), profile.folds
+        folds = every if some is None or values.all_folds else tuple(fold for fold in every if fold in some)
     return PlannedRun(
         setting=setting, method=method, seed=seed, folder=folder, config=config, folds=folds, reason=reason
     )
 
 
-def _config(
-    request: StudyRequest, setting: str, method: str, seed: int
-) -> tuple[ExperimentConfig | None, str | None]:
+def _config(request: StudyRequest, setting: str, method: str, seed: int) -> tuple[ExperimentConfig | None, str | None]:
     values = SETTINGS[setting]
     recipe = find_recipe(f"{request.values.prefix}{values.recipe}")
     if METHODS[method].needs_clip:
@@ -142,7 +142,9 @@ def _config(
     config = replace(with_method(recipe, method), seed=seed, num_control_folds=0)
     if values.start_from is not None and method != "supervised":
         config = replace(config, start_from=str(run_folder(request.out, values.start_from, "full", seed)))
+    # Where another data set is tested on there is nothing to divide, and the setting for the others would not fit.
+    overrides = [item for item in request.overrides if values.test_data is None or not item.startswith("num_folds=")]
     try:
-        return with_overrides(config, request.overrides), None
+        return with_overrides(config, overrides), None
     except SettingsError as error:
         raise SettingsError(f"{setting}, {method}: {error}") from None

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Protocol
 
 from smilevlm.datasets import find_protocol
-from smilevlm.errors import SettingsError, SmileVlmError
+from smilevlm.errors import ResultError, SettingsError, SmileVlmError
 from smilevlm.recipes.methods import METHODS
 from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
 from smilevlm.reproduction.data import TWINS, StudyData, given_data, make_twin, make_yaw_store
 from smilevlm.reproduction.jobs import Outcome, Told, execute
-from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs, run_folder
-from smilevlm.results.records import write_record
+from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
+from smilevlm.results.analysis import AnalysisResult
+from smilevlm.results.record import ResultFile
+from smilevlm.results.records import read_record, write_record
 from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting
+from smilevlm.results.tasks import TasksResult
 from smilevlm.store import PreparedSet
-from smilevlm.training.names import RESULTS_NAME
+from smilevlm.training.names import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME
 from smilevlm.training.parallel import Machine
 from smilevlm.training.run import git_commit
 from smilevlm.version import __version__
@@ -74,12 +77,13 @@ def _data(request: StudyRequest, names: Sequence[str], jobs: int, display: Displ
     for name in names:
         if name in request.stores:
             data[name] = given_data(request.stores[name])
-        elif request.values.makes_data:
+        elif request.values.makes_data and not request.only_given:
             with display.counting(f"synthetic {name}") as progress:
                 data[name] = make_twin(name, request.out, jobs, progress)
     if not data:
         raise SettingsError(
-            f"profile {request.profile} makes no faces: give prepared sets, such as --store {names[0]}=STORE"
+            f"there is nothing to train on, and no faces are to be made: give prepared sets, such as --store "
+            f"{names[0]}=STORE"
         )
     return data
 
@@ -113,14 +117,14 @@ def _analysis(
     jobs: int,
     progress: Callable[[int, int], None],
 ) -> StudyFile:
-    from smilevlm.training.analysis import ANALYSIS_NAME, analyse_run
+    from smilevlm.training.analysis import analyse_run
 
     if run is None:
         return StudyFile(kind="analysis", setting=setting, path=None, reason="its full model was not trained")
     source = data[SETTINGS[setting].data]
     try:
         yaw_store = make_yaw_store(source, request.out, jobs, progress) if setting == OTHER_TASKS else None
-        if not (run.folder / ANALYSIS_NAME).is_file():
+        if not _is_there(run.folder / ANALYSIS_NAME, AnalysisResult):
             analyse_run(run.folder, source.store, yaw_store=yaw_store, progress=progress)
     except SmileVlmError as error:
         return StudyFile(kind="analysis", setting=setting, path=None, reason=str(error))
@@ -133,17 +137,26 @@ def _tasks(
     data: Mapping[str, StudyData],
     progress: Callable[[int, int], None],
 ) -> StudyFile:
-    from smilevlm.training.tasks import TASKS_NAME, run_tasks
+    from smilevlm.training.tasks import run_tasks
 
     if run is None:
         return StudyFile(kind="tasks", setting=OTHER_TASKS, path=None, reason="its full model was not trained")
     source = data[SETTINGS[OTHER_TASKS].data]
     try:
-        if not (run.folder / TASKS_NAME).is_file():
+        if not _is_there(run.folder / TASKS_NAME, TasksResult):
             run_tasks(run.folder, source.store, faces=source.faces, progress=progress)
     except SmileVlmError as error:
         return StudyFile(kind="tasks", setting=OTHER_TASKS, path=None, reason=str(error))
     return StudyFile(kind="tasks", setting=OTHER_TASKS, path=_inside(request.out, run.folder / TASKS_NAME))
+
+
+def _is_there(path: Path, kind: type[ResultFile]) -> bool:
+    """Whether a file is there and sound; one of an earlier version is made again."""
+    try:
+        read_record(path, kind)
+    except ResultError:
+        return False
+    return True
 
 
 def _study(
@@ -164,8 +177,7 @@ def _study(
             for name in settings
         ),
         methods=tuple(
-            StudyMethod(name=name, title=METHODS[name].title, supervision=METHODS[name].supervision)
-            for name in methods
+            StudyMethod(name=name, title=METHODS[name].title, supervision=METHODS[name].supervision) for name in methods
         ),
         runs=tuple(_study_run(request.out, outcome) for outcome in outcomes),
         files=tuple(files),
@@ -188,6 +200,3 @@ def _study_run(out: Path, outcome: Outcome) -> StudyRun:
 
 def _inside(out: Path, path: Path) -> str:
     return path.relative_to(out).as_posix()
-
-
-__all__ = ["STUDY_NAME", "Display", "StudyRequest", "run_folder", "run_study"]

@@ -55,7 +55,11 @@ class CorrelationMatrix(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EffectiveRank(Record):
-    """Collapse meter: exp of the entropy of the normalised singular values (RankMe, arXiv 2210.02885)."""
+    """Collapse meter: exp of the entropy of the normalised singular values (RankMe, arXiv 2210.02885).
+
+    Attributes:
+        num_samples: Rows that it is of: samples, or samples times views.
+    """
 
     what: Literal["tower", "views", "fused"]
     stage: Stage

@@ -18,8 +18,8 @@ Level = Literal["scan", "sequence", "window"]
 """What one test sample is."""
 PairingMode = Literal["class", "pseudo", "generic", "labels"]
 """Where a training sample's prompt comes from. `class`: drawn from the sample's own class, the paper's practice.
-`pseudo`: from the class that a frozen teacher proposes. `generic`: one class-free prompt for all. `labels`: there are no
-prompts, the class itself is in the loss; the supervised baseline."""
+`pseudo`: from the class that a frozen teacher proposes. `generic`: one class-free prompt for all. `labels`: there are
+no prompts, the class itself is in the loss; the supervised baseline."""
 ReadoutSupervision = Literal["none", "labels"]
 """What a readout itself learned from, beside the embeddings it reads."""
 Interval = tuple[float, float]

@@ -101,7 +101,8 @@ class AntiSpoofingResult(Record):
 
     Attributes:
         views: Kind of the views, such as `geometry` or `texture`.
-        refused: Kind of attack to (scans in which no face was found, scans): these never reach the classifier.
+        refused: Kind of attack to (scans that preparation refuses for want of a face, scans). The classifier gets all
+            of them nevertheless, placed by the nose tip, so that its rates say what it adds.
         threshold_from: Where the threshold comes from, in words.
     """
 

@@ -17,6 +17,7 @@ from smilevlm.evaluation.recogniser import Recogniser
 from smilevlm.store import PreparedSet, Sample
 from smilevlm.training.earlier import load_earlier
 from smilevlm.training.evaluate import open_tested
+from smilevlm.training.fold import fold_stream
 from smilevlm.training.resolve import config_from
 from smilevlm.training.run import fold_jobs, read_run_config
 from smilevlm.training.scoring import checked_fold, class_directions, tested_indices
@@ -132,8 +133,3 @@ def untrained_model(fold: AnalysedFold) -> SmileVlm:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fold_stream(config, split.fold))
         return build_model(config.model).eval()
-
-
-def fold_stream(config: ExperimentConfig, fold: int) -> int:
-    """Seed of everything that is drawn while a fold is trained, as `train_fold` has it."""
-    return int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])

@@ -34,11 +34,10 @@ from smilevlm.results.records import write_record
 from smilevlm.threads import one_thread
 from smilevlm.training.analysed_fold import AnalysedFold, open_fold, untrained_model
 from smilevlm.training.explained import draw_explained, explain_sample
+from smilevlm.training.names import ANALYSIS_NAME, PICTURES_NAME
 from smilevlm.training.scoring import embed
 from smilevlm.training.turned_heads import open_yaw_set, score_turned_heads
 
-ANALYSIS_NAME = "analysis.json"
-PICTURES_NAME = "analysis"
 _DISTORTION = 11
 """Keeps the draw of the two distortions apart from other draws with the same seed."""
 _SAMPLES_AT_A_TIME = 64

@@ -34,9 +34,7 @@ from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import check_folds
 
 
-def evaluate_run(
-    run: Path, store: Path, *, test_store: Path | None = None, num_examples: int = 12
-) -> ExperimentResult:
+def evaluate_run(run: Path, store: Path, *, test_store: Path | None = None, num_examples: int = 12) -> ExperimentResult:
     """Score the trained folds of a run and write `results.json`, `timing.json` and the examples' pictures.
 
     Args:
@@ -125,7 +123,9 @@ def open_tested(
     tested = Tested(config, prepared, prepared if test_store is None else PreparedSet(test_store))
     if tested.protocol.train_on is None:
         if test_store is not None:
-            raise SettingsError(f"protocol {config.protocol} tests on the set that it trains on; leave the test store out")
+            raise SettingsError(
+                f"protocol {config.protocol} tests on the set that it trains on; leave the test store out"
+            )
         return tested
     layout = tested.protocol.layout
     if test_store is None:

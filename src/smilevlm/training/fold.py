@@ -88,12 +88,17 @@ def train_fold(
     material = load_material(config, prepared, split, shuffled=shuffled or config.shuffle_prompts)
     if process_rank() == 0:
         _keep_proposals(material, running / PROPOSALS_NAME)
-    stream = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
+    stream = fold_stream(config, fold)
     model = fit(config, material, running, stream=stream, machine=machine or Machine(), report=clock.before(report))
     if process_rank() == 0:
         _complete(config, prepared, split, material, model, running, clock.seconds())
         _put_in_place(running, folder)
     wait_for_all()
+
+
+def fold_stream(config: ExperimentConfig, fold: int) -> int:
+    """Seed of everything that is drawn while a fold is trained."""
+    return int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
 
 
 def _keep_proposals(material: Material, path: Path) -> None:

@@ -12,8 +12,8 @@ from jaxtyping import Float32
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import (
-    CachedTextTower,
     NO_TEXT_TOWER,
+    CachedTextTower,
     PromptEmbeddings,
     PromptSet,
     Provenance,
@@ -120,7 +120,9 @@ def _class_vectors(config: ExperimentConfig, class_names: Sequence[str]) -> Prom
     """
     dim = config.model.embedding_dim
     if len(class_names) > dim:
-        raise SettingsError(f"{len(class_names)} classes need an embedding at least as wide, model.embedding_dim is {dim}")
+        raise SettingsError(
+            f"{len(class_names)} classes need an embedding at least as wide, model.embedding_dim is {dim}"
+        )
     random = np.random.default_rng(config.seed).standard_normal((dim, len(class_names)))
     vectors = np.linalg.qr(random)[0].T.astype(np.float32)
     names = tuple(class_names)

@@ -196,9 +196,7 @@ def _multi_label(
 
 
 def _by_view(embedded: Embedded, prototypes: Prototypes, angles_deg: Sequence[float]) -> dict[float, np.ndarray]:
-    return {
-        angle: zero_shot_scores(embedded.z_views[:, view], prototypes) for view, angle in enumerate(angles_deg)
-    }
+    return {angle: zero_shot_scores(embedded.z_views[:, view], prototypes) for view, angle in enumerate(angles_deg)}
 
 
 def _label_matrix(samples: Sequence[Sample], classes: Sequence[str]) -> Bool[np.ndarray, "sample class"]:

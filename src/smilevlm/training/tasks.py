@@ -20,6 +20,7 @@ from smilevlm.results.tasks import AntiSpoofingResult, TasksResult
 from smilevlm.store import PreparedSet, Recording, Sample, read_frame
 from smilevlm.synthesis.spoofs import BONA_FIDE, SpoofSettings
 from smilevlm.training.evaluate import open_tested
+from smilevlm.training.names import TASKS_NAME
 from smilevlm.training.refusals import refuse_known_test_people
 from smilevlm.training.resolve import config_from
 from smilevlm.training.run import fold_jobs, read_run_config
@@ -28,7 +29,6 @@ from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import FoldSplit
 from smilevlm.typing import ViewImages
 
-TASKS_NAME = "tasks.json"
 SPOOF_VIEWS = ("geometry", "texture")
 _SCANS_PER_SUBJECT = 2
 _SPOOFED = 13

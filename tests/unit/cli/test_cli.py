@@ -17,7 +17,10 @@ from smilevlm.cli import main
 from smilevlm.datasets import index_data_set
 from smilevlm.labels import BASIC_EXPRESSIONS
 
-COMMANDS = ("synthesize", "check", "prepare", "train", "evaluate", "report", "predict", "prompts")
+COMMANDS = (
+    "synthesize", "check", "prepare", "train", "evaluate", "analyse", "tasks", "report", "reproduce", "predict",
+    "prompts",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

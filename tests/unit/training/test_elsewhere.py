@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import builders_layouts as layouts
-from smilevlm.datasets import index_data_set
 from smilevlm.errors import LeakError, SettingsError, StoreError
 from smilevlm.geometry import NormaliseSettings
+from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS
 from smilevlm.recipes import find_recipe
-from smilevlm.store import PreparedSet, PrepareSettings, prepare
+from smilevlm.store import FrameFile, PreparedSet, PrepareSettings, Recording, prepare
 from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.resolve import with_overrides
 from smilevlm.training.run import train_run
@@ -28,25 +27,42 @@ OVERRIDES = (
 )
 
 
-def prepared(layout: str, root: Path, store: Path) -> Path:
+def scans_by_person(faces: Path) -> list[list[Path]]:
+    """Seven scans each: neutral and six expressions."""
+    return [sorted(folder.glob("*_F3D.wrl")) for folder in sorted(faces.iterdir()) if folder.is_dir()]
+
+
+def sequence(subject: str, name: str, scan: Path, **more) -> Recording:
+    """One scan held for two frames; another scan for every recording."""
+    frames = (FrameFile(path=scan, number=0), FrameFile(path=scan, number=1))
+    return Recording(sample_id=f"{subject}_{name}", subject=subject, frames=frames, is_sequence=True, **more)
+
+
+def prepared(layout: str, recordings: list[Recording], store: Path) -> Path:
     settings = PrepareSettings(views=ViewSettings(size=32), normalise=NormaliseSettings())
-    prepare(index_data_set(layout, root).recordings, store, settings, layout=layout, synthetic=True)
+    prepare(recordings, store, settings, layout=layout, synthetic=True)
     return store
 
 
 @pytest.fixture(scope="module")
-def bu4dfe_store(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("bu4dfe")
-    for number, subject in enumerate(("F001", "F002")):
-        layouts.bu4dfe(root / "faces", (subject,), numbers=range(10 * number, 10 * number + 3))
-    return prepared("bu4dfe", root / "faces", root / "store")
+def bu4dfe_store(synthetic_faces, tmp_path_factory) -> Path:
+    recordings = [
+        sequence(subject, expression, scan, expression=expression)
+        for subject, scans in zip(("F001", "F002"), scans_by_person(synthetic_faces), strict=True)
+        for expression, scan in zip(BASIC_EXPRESSIONS, scans, strict=False)
+    ]
+    return prepared("bu4dfe", recordings, tmp_path_factory.mktemp("bu4dfe") / "store")
 
 
 @pytest.fixture(scope="module")
-def bp4d_store(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("bp4d")
-    layouts.bp4d(root / "faces", ("F001", "M001"), tasks=(1, 2, 8))
-    return prepared("bp4d", root / "faces", root / "store")
+def bp4d_store(faces_of_four, tmp_path_factory) -> Path:
+    tasks = {"T1": "happy", "T2": "sad", "T8": "disgust"}
+    recordings = [
+        sequence(subject, task, scan, expression=tasks[task], condition=task)
+        for subject, scans in zip(("F001", "M001"), scans_by_person(faces_of_four), strict=False)
+        for task, scan in zip(tasks, scans, strict=False)
+    ]
+    return prepared("bp4d", recordings, tmp_path_factory.mktemp("bp4d") / "store")
 
 
 @pytest.fixture(scope="module")
@@ -109,21 +125,15 @@ def test_two_folds_make_no_sense_there():
 
 
 @pytest.fixture(scope="module")
-def clips_store(tmp_path_factory) -> Path:
+def clips_store(faces_of_four, tmp_path_factory) -> Path:
     """Four people with six clips each: one of every class, and one of two classes."""
-    root = tmp_path_factory.mktemp("4dme")
-    emotions = ("Positive", "Negative", "Surprise", "Repression", "Others", "Surprise+Positive")
-    rows = [
-        {
-            "sub_ID": f"S{person:02d}", "fold_name": f"{number:03d}", "Emotion": emotion,
-            "Onset": 3 * person, "Apex": 3 * person + 1, "Offset": 3 * person + 2,
-            "numbers": range(3 * person, 3 * person + 3),
-        }
-        for person in range(1, 5)
-        for number, emotion in enumerate(emotions)
-    ]  # fmt: skip
-    layouts.fourdme(root / "faces", rows)
-    return prepared("4dme", root / "faces", root / "store")
+    shown = [*((name,) for name in MICRO_EXPRESSIONS), ("positive", "surprise")]
+    recordings = [
+        sequence(f"S{number:02d}", "+".join(labels), scan, expression="+".join(labels), labels=labels)
+        for number, scans in enumerate(scans_by_person(faces_of_four), 1)
+        for labels, scan in zip(shown, scans, strict=False)
+    ]
+    return prepared("4dme", recordings, tmp_path_factory.mktemp("4dme") / "store")
 
 
 def test_clips_with_several_classes(clips_store, tmp_path):

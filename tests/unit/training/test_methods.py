@@ -57,7 +57,7 @@ def trained(prepared_store, make_tiny_config, tmp_path):
 
 
 def test_the_supervised_baseline(trained, synthetic_faces):
-    run, result = trained("supervised", "optimiser.epochs=12", "optimiser.learning_rate=0.003")
+    run, result = trained("supervised", "optimiser.epochs=40", "optimiser.learning_rate=0.003")
     assert (result.method, result.pairing_mode, result.pairing_name) == ("supervised", "labels", "supervised")
     assert result.aligned_with_text
     # It learns: two people are too few to recognise others, but not to be above chance on its own log.
