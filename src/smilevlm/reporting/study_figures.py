@@ -145,7 +145,7 @@ def _draw_gains(
     highest = max(1.0, float(np.nanmax(np.abs(values))))
     label = "Percentage points" + _faces(study)
     heat_map(axes, figure, values, cells, label, highest, theme, around_zero=True)
-    axes.set_xticks(range(len(settings)), [fill(study.title(name), 16) for name in settings])
+    axes.set_xticks(range(len(settings)), [fill(study.title(name), 12) for name in settings])
     names = [f"{study.method(first).title}\nminus {study.method(second).title}" for first, second in _PAIRS]
     axes.set_yticks(range(len(_PAIRS)), names)
     return figure

@@ -83,7 +83,7 @@ def _roc(tasks: TasksResult, slug: str, results: Sequence[VerificationResult]) -
             axes.set_title(f"{name[:1].upper()}{name[1:]}")
             axes.set_xlabel(f"False accept rate (%), {data_text(tasks)}")
             axes.grid(color=theme.grid)
-            axes.legend(frameon=False, fontsize=7.5, loc="upper left")
+            axes.legend(fontsize=7.5, loc="upper left", framealpha=0.85, edgecolor="none", facecolor=theme.background)
             bare(axes, "bottom")
         panels[0].set_ylabel("True accept rate (%)")
         return figure
