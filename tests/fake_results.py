@@ -212,6 +212,7 @@ def with_several_classes(result: ExperimentResult) -> ExperimentResult:
         fused = np.mean(list(scores.values()), axis=0)
         score = multi_label_score(
             classes=CLASSES,
+            subjects=[fold.test_subjects[i % len(fold.test_subjects)] for i in range(len(truth))],
             train_truth=truth[::2],
             train_scores=fused[::2],
             train_view_scores={angle: each[::2] for angle, each in scores.items()},

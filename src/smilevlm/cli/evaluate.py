@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder that `smilevlm train` wrote")
     parser.add_argument("--store", type=Path, required=True, help="prepared set that the run was trained on")
     parser.add_argument(
+        "--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="auto takes a GPU where there is one"
+    )
+    parser.add_argument(
         "--test-store", type=Path, help="prepared set to test on, where the protocol tests on another data set"
     )
 
@@ -25,8 +28,12 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.results import ExperimentResult, Spread
     from smilevlm.training.evaluate import evaluate_run
     from smilevlm.training.names import RESULTS_NAME
+    from smilevlm.training.parallel import Machine
 
-    result: ExperimentResult = evaluate_run(arguments.run_folder, arguments.store, test_store=arguments.test_store)
+    machine = Machine(accelerator=arguments.accelerator)
+    result: ExperimentResult = evaluate_run(
+        arguments.run_folder, arguments.store, test_store=arguments.test_store, machine=machine
+    )
     faces = "synthetic" if result.synthetic else "real"
     table = Table(title=f"{result.protocol}, {result.summary.num_folds_run} folds, {result.pairing_name}")
     for name in ("zero-shot accuracy on unseen people", "faces", "mean over folds", "std"):
@@ -40,6 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
     for angle, accuracy in result.summary.single_view_accuracy.items():
         row(f"view {angle:+g} deg alone", accuracy)
     row("mean of the views", result.summary.mean_fusion_accuracy)
+    for name in result.folds[0].readouts:
+        found = [fold.readouts[name] for fold in result.folds]
+        fitted = " (fitted on labels)" if found[0].supervision == "labels" else ""
+        mean = sum(each.accuracy for each in found) / len(found)
+        table.add_row(f"{name.replace('_', ' ')}{fitted}", faces, f"{mean:.1%}", "-")
     for control in result.controls:
         row(f"control: {control.name}, {control.summary.num_folds_run} fold(s)", control.summary.accuracy)
     table.add_row("chance", faces, f"{1 / len(result.classes):.1%}", "-")

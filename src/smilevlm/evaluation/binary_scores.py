@@ -29,6 +29,7 @@ def binary_counts(truth: Bool[np.ndarray, " n"], said: Bool[np.ndarray, " n"]) -
 def multi_label_score(
     *,
     classes: Sequence[str],
+    subjects: Sequence[str],
     train_truth: Bool[np.ndarray, "train class"],
     train_scores: Float[np.ndarray, "train class"],
     train_view_scores: Mapping[float, Float[np.ndarray, "train class"]],
@@ -42,6 +43,7 @@ def multi_label_score(
 
     Args:
         classes: In the order of the columns.
+        subjects: Subject of each test sample.
         train_truth: Which classes each training sample has; only thresholds come from the training samples.
         train_scores: Cosine of each training sample's fused embedding with each class.
         train_view_scores: View angle to the same from that view alone, which gets thresholds of its own.
@@ -56,6 +58,8 @@ def multi_label_score(
         raise SettingsError(f"views {list(train_view_scores)} to choose on, but {list(view_scores)} to score")
     _check_shapes(train_truth, [train_scores, *train_view_scores.values()], len(classes), "training")
     _check_shapes(truth, [scores, *view_scores.values()], len(classes), "test")
+    if len(subjects) != len(truth):
+        raise SettingsError(f"{len(subjects)} subjects of {len(truth)} test samples")
     thresholds = _thresholds(train_scores, train_truth)
     said = scores >= np.array(thresholds)
     views = {
@@ -63,6 +67,7 @@ def multi_label_score(
         for angle, on_training in train_view_scores.items()
     }
     return MultiLabelScore(
+        subjects=tuple(sorted(set(subjects))),
         num_samples=len(truth),
         thresholds=dict(zip(classes, thresholds, strict=True)),
         fused=_by_class(truth, said, classes),

@@ -94,12 +94,9 @@ def score_fold(
     predicted = predicted_classes(scores)
     correct = predicted == index
     fused = classification_metrics(index, predicted, prototypes.classes)
-    views = [
-        classification_metrics(index, predict(z_views[:, number], prototypes), prototypes.classes)
-        for number in range(len(angles))
-    ]
-    mean_fused = np.asarray(z_views, dtype=np.float64).mean(axis=1)
-    mean_fusion = classification_metrics(index, predict(mean_fused, prototypes), prototypes.classes)
+    said_by_view = [predict(z_views[:, number], prototypes) for number in range(len(angles))]
+    views = [classification_metrics(index, said, prototypes.classes) for said in said_by_view]
+    said_by_mean = predict(np.asarray(z_views, dtype=np.float64).mean(axis=1), prototypes)
     readouts = score_readouts(
         z_views=z_views,
         z_fused=z_fused,
@@ -134,7 +131,11 @@ def score_fold(
         },
         single_view_accuracy={angle: view.accuracy for angle, view in zip(angles, views, strict=True)},
         single_view_confusion={angle: view.confusion_matrix for angle, view in zip(angles, views, strict=True)},
-        mean_fusion_accuracy=mean_fusion.accuracy,
+        single_view_subject_counts={
+            angle: subject_counts(said == index, subjects) for angle, said in zip(angles, said_by_view, strict=True)
+        },
+        mean_fusion_accuracy=float((said_by_mean == index).mean()),
+        mean_fusion_subject_counts=subject_counts(said_by_mean == index, subjects),
         readouts=readouts,
         calibration=calibration(probabilities(scores, temperature), correct, temperature),
         by_level=_level_counts(correct, levels),

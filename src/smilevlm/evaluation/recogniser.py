@@ -16,6 +16,7 @@ from smilevlm.errors import CheckpointError, PromptError, SettingsError
 from smilevlm.evaluation.zero_shot import Prototypes, class_prototypes
 from smilevlm.files import write_atomically
 from smilevlm.prompts import PromptEmbeddings
+from smilevlm.results import OtherTrainingData
 from smilevlm.store.manifest import PrepareSettings, prepare_settings_from
 from smilevlm.threads import one_thread
 
@@ -74,7 +75,8 @@ class Recogniser:
         classes: In the order of the results.
         prepare: How the views it was trained on were made.
         temperature: Of the softmax over cosines.
-        synthetic: Whether it was trained on synthetic faces.
+        synthetic: Whether it, or a model that it began with or was taught by, was trained on synthetic faces.
+        started_from: The data set of the model whose weights its training began with, if any.
         trained_on: Whom it was trained on; None in folders of versions that did not keep it.
     """
 
@@ -86,6 +88,7 @@ class Recogniser:
     prepare: PrepareSettings
     temperature: float
     synthetic: bool
+    started_from: OtherTrainingData | None = None
     trained_on: TrainedOn | None = None
 
     @property
@@ -146,6 +149,7 @@ def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
         "prepare": asdict(recogniser.prepare),
         "temperature": recogniser.temperature,
         "synthetic": recogniser.synthetic,
+        "started_from": None if recogniser.started_from is None else asdict(recogniser.started_from),
         "trained_on": None if recogniser.trained_on is None else _described(recogniser.trained_on),
     }
     write_atomically(folder / _DESCRIPTION_NAME, json.dumps(description, indent=2, sort_keys=True) + "\n")
@@ -188,6 +192,7 @@ def load_recogniser(folder: Path) -> Recogniser:
             prepare=prepare_settings_from(values["prepare"]),
             temperature=float(values["temperature"]),
             synthetic=bool(values["synthetic"]),
+            started_from=_started_from(values.get("started_from")),
             trained_on=_trained_on(values.get("trained_on")),
         )
     except FileNotFoundError as error:
@@ -220,6 +225,10 @@ def short_digests(digests: Iterable[str]) -> tuple[str, ...]:
 
 def _described(trained_on: TrainedOn) -> dict[str, Any]:
     return {**asdict(trained_on), "digests": short_digests(trained_on.digests)}
+
+
+def _started_from(values: Mapping[str, Any] | None) -> OtherTrainingData | None:
+    return None if values is None else OtherTrainingData(**values)
 
 
 def _trained_on(values: Mapping[str, Any] | None) -> TrainedOn | None:

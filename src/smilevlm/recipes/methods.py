@@ -84,9 +84,7 @@ METHODS: dict[str, Method] = {
         supervision="prompts of other samples' classes",
         change=lambda config: replace(config, shuffle_prompts=True),
     ),
-    "untrained": Method(
-        title="the tower with fresh weights", supervision="none", change=lambda config: _epochs(config, 0)
-    ),
+    "untrained": Method(title="before training", supervision="none", change=lambda config: _epochs(config, 0)),
     "raw_clip": Method(title="CLIP zero-shot on the renderings", supervision="none", change=_raw_clip, needs_clip=True),
 }
 

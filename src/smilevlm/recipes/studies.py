@@ -21,7 +21,7 @@ class Setting:
         recipe: Name of the recipe after the profile's prefix.
         data: The prepared set that is trained on.
         test_data: The one that is tested on, where that is another.
-        start_from: Setting whose full model, of the same seed, training begins with.
+        start_from: Setting whose model, of the same method and seed, training begins with.
         all_folds: Every fold is run in every profile, such as where one subject is left out at a time.
     """
 
@@ -89,7 +89,7 @@ NEEDED: dict[Target, Mapping[str, tuple[str, ...]]] = {
     "table3": {"bu4dfe": _BASELINES},
     "table4": {"bp4d": _BASELINES, "bp4d_cross": _BASELINES},
     "table5": {
-        "bu4dfe": ("full",),
+        "bu4dfe": ("full", "supervised", "shuffled_prompts"),
         "4dme": ("full", "supervised", "shuffled_prompts"),
         "4dme_multi_label": ("full",),
         "4dme_loso": ("full",),

@@ -9,7 +9,14 @@ from smilevlm.reporting.figures import run_figures
 from smilevlm.reporting.output import report_files, write_files
 from smilevlm.reporting.page import Section, render_page
 from smilevlm.reporting.source import load_runs
-from smilevlm.reporting.tables import classes_table, folds_table, methods_table, overview_table, settings_table
+from smilevlm.reporting.tables import (
+    classes_table,
+    folds_table,
+    methods_table,
+    overview_table,
+    readouts_table,
+    settings_table,
+)
 
 
 def write_report(result_paths: Sequence[Path], out: Path) -> Path:
@@ -30,7 +37,7 @@ def write_report(result_paths: Sequence[Path], out: Path) -> Path:
     sections = [
         Section(
             run=run,
-            tables=[methods_table(run), folds_table(run), classes_table(run)],
+            tables=[methods_table(run), readouts_table(run), folds_table(run), classes_table(run)],
             figures=run_figures(run),
             settings=settings_table(run),
         )

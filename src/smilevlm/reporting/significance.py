@@ -31,7 +31,7 @@ class UnitScore:
         num_train: Training samples of the unit.
         num_test: Test samples of the unit.
         test_subjects: Sorted.
-        subject_counts: Subject to (correct, tested) samples; None where they are not kept by subject.
+        subject_counts: Subject to (correct, tested) samples.
     """
 
     seed: int
@@ -40,7 +40,7 @@ class UnitScore:
     num_train: int
     num_test: int
     test_subjects: tuple[str, ...]
-    subject_counts: Mapping[str, tuple[int, int]] | None
+    subject_counts: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,10 @@ class PairedDifference:
 
     Attributes:
         std: Sample standard deviation over units; None with one unit.
-        p_value: Two-sided; None with one unit, or where the differences do not vary at all and so give no scale.
+        p_value: Two-sided; None with one unit, where the differences do not vary at all and so give no scale, and where
+            all units test the same people: their spread is that of training alone then, and says nothing of people.
         interval: 95 % interval of the mean by the same test, cut to [-1, 1]; None as `p_value`.
+        same_people: Whether there are several units, and all of them test the same people.
     """
 
     num_units: int
@@ -58,6 +60,12 @@ class PairedDifference:
     std: float | None
     p_value: float | None
     interval: Interval | None
+    same_people: bool = False
+
+
+def same_people(units: Sequence[UnitScore]) -> bool:
+    """Whether there are several units, and all of them test the same people."""
+    return len(units) > 1 and len({unit.test_subjects for unit in units}) == 1
 
 
 def paired_difference(
@@ -81,6 +89,8 @@ def paired_difference(
     if num_units == 1:
         return PairedDifference(num_units=1, mean=mean, std=None, p_value=None, interval=None)
     std = float(differences.std(ddof=1))
+    if same_people([unit for unit, _ in pairs]):
+        return PairedDifference(num_units=num_units, mean=mean, std=std, p_value=None, interval=None, same_people=True)
     if std < NO_SPREAD:
         return PairedDifference(num_units=num_units, mean=mean, std=0.0, p_value=None, interval=None)
     ratio = 0.0
@@ -117,14 +127,12 @@ def paired_subject_interval(
     A subject's counts are summed over all units it is tested in, so that no one counts as several people.
 
     Returns:
-        None with fewer than two subjects, or where counts by subject are not kept.
+        None with fewer than two subjects.
 
     Raises:
         ResultError: There are no units, or the two were not tested on the same people.
     """
     pairs = pair_units(first, second)
-    if any(unit.subject_counts is None for pair in pairs for unit in pair):
-        return None
     ours, theirs = pooled_counts([a for a, _ in pairs]), pooled_counts([b for _, b in pairs])
     gained = np.array([ours[name][0] - theirs[name][0] for name in ours], dtype=np.float64)
     tested = np.array([ours[name][1] for name in ours], dtype=np.float64)
@@ -135,8 +143,6 @@ def subject_interval(
     units: Sequence[UnitScore], *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Interval | None:
     """The same for one accuracy."""
-    if not units or any(unit.subject_counts is None for unit in units):
-        return None
     counts = pooled_counts(units)
     hits = np.array([hit for hit, _ in counts.values()], dtype=np.float64)
     return _percentiles(hits, np.array([n for _, n in counts.values()], dtype=np.float64), seed, num_resamples)
@@ -166,7 +172,7 @@ def pooled_counts(units: Sequence[UnitScore]) -> dict[str, tuple[int, int]]:
     """Subject to (correct, tested) over all units, sorted by name."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for unit in units:
-        for name, (correct, tested) in (unit.subject_counts or {}).items():
+        for name, (correct, tested) in unit.subject_counts.items():
             counts[name][0] += correct
             counts[name][1] += tested
     return {name: (counts[name][0], counts[name][1]) for name in sorted(counts)}

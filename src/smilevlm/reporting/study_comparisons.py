@@ -11,9 +11,9 @@ from smilevlm.reporting.study_scores import (
     FUSED,
     MEAN_FUSION,
     NO_DIFFERENCE,
-    NOT_BY_SUBJECT,
     ONE_PERSON,
     ONE_UNIT,
+    SAME_PEOPLE,
     Reading,
     difference,
     pooled_or_missing,
@@ -189,14 +189,11 @@ def difference_cells(comparison: Comparison) -> tuple[Cell, ...]:
     gain = comparison.gain
     if isinstance(gain, Missing):
         return (gain,) * 6
-    none = ONE_UNIT if gain.num_units == 1 else NO_DIFFERENCE
-    by_subject = not {comparison.first[1], comparison.second[1]} & {MEAN_FUSION} and all(
-        isinstance(reading, str) for _, reading in (comparison.first, comparison.second)
-    )
+    none = ONE_UNIT if gain.num_units == 1 else SAME_PEOPLE if gain.same_people else NO_DIFFERENCE
     return (
         gain.mean,
         gain.interval or none,
-        comparison.subject_interval or (ONE_PERSON if by_subject else NOT_BY_SUBJECT),
+        comparison.subject_interval or ONE_PERSON,
         none if gain.p_value is None else gain.p_value,
         none if comparison.holm_p is None else comparison.holm_p,
         gain.num_units,

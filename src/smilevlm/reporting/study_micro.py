@@ -137,11 +137,18 @@ def _setting_rows(study: LoadedStudy, setting: str) -> list[_Row]:
             scoring=scoring,
             data=study.data(setting),
             scheme=fold_scheme(study, setting, "full") or reason,
-            num_subjects=len({name for fold in folds for name in fold.test_subjects}) if folds else reason,
+            num_subjects=len(_tested(folds, scoring)) if folds else reason,
             counts=_pool(folds, read, profile) if folds else reason,
         )
         for profile, scoring, read in readers
     ]
+
+
+def _tested(folds: Sequence[FoldResult], scoring: str) -> set[str]:
+    """People whose clips are counted; those with clips of several classes alone are among the yes-or-no questions."""
+    if scoring == _MULTI:
+        return {name for fold in folds if fold.multi_label for name in fold.multi_label.subjects}
+    return {name for fold in folds for name in fold.test_subjects}
 
 
 def _pool(folds: Sequence[FoldResult], read: _Reader, profile: str) -> ClassCounts | Missing:

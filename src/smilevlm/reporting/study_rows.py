@@ -10,9 +10,9 @@ from smilevlm.reporting.study_scores import (
     FUSED,
     MEAN_FUSION,
     NO_DIFFERENCE,
-    NOT_BY_SUBJECT,
     ONE_PERSON,
     ONE_UNIT,
+    SAME_PEOPLE,
     Pooled,
     Reading,
     chance,
@@ -125,9 +125,10 @@ def score_cells(study: LoadedStudy, row: OwnRow, setting: str) -> tuple[Cell, ..
 
 def pooled_cells(scores: Pooled) -> tuple[Cell, Cell, Cell, Cell]:
     """Mean, spread and both intervals."""
+    none = ONE_UNIT if scores.num_units == 1 else SAME_PEOPLE if scores.same_people else NO_DIFFERENCE
     return (
         scores.mean,
         ONE_UNIT if scores.std is None else scores.std,
-        scores.interval or (ONE_UNIT if scores.num_units == 1 else NO_DIFFERENCE),
-        scores.subject_interval or (ONE_PERSON if scores.num_subjects == 1 else NOT_BY_SUBJECT),
+        scores.interval or none,
+        scores.subject_interval or ONE_PERSON,
     )

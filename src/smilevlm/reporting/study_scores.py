@@ -16,6 +16,7 @@ from smilevlm.reporting.significance import (
     PairedDifference,
     UnitScore,
     paired_difference,
+    same_people,
     subject_interval,
 )
 from smilevlm.reporting.study_source import RunGroup
@@ -28,7 +29,7 @@ NOT_ALIGNED = Missing(reason="not aligned with text")
 ONE_UNIT = Missing(reason="one seed and fold")
 NO_DIFFERENCE = Missing(reason="the units do not differ")
 ONE_PERSON = Missing(reason="one person")
-NOT_BY_SUBJECT = Missing(reason="not kept by subject")
+SAME_PEOPLE = Missing(reason="the same test people in every unit")
 READING_TITLES = {
     FUSED: "zero-shot, all views fused",
     MEAN_FUSION: "zero-shot, plain mean of the views",
@@ -48,11 +49,13 @@ class Pooled:
     """One accuracy over all units.
 
     Attributes:
-        mean: Unweighted mean over units.
+        mean: Unweighted mean over units; over all samples where every unit tests one person, whose few samples would
+            make a unit's accuracy a coarse number.
         std: Sample standard deviation; None with one unit.
         interval: 95 % Student t interval over units, cut to [0, 1]; None with one unit, or where units do not differ:
-            that a few agree to the last digit does not make them sure.
-        subject_interval: 95 % bootstrap over the distinct test subjects; None where not known by subject.
+            that a few agree to the last digit does not make them sure. None too where all units test the same people.
+        subject_interval: 95 % bootstrap over the distinct test subjects; None with one subject.
+        same_people: Whether there are several units, and all of them test the same people.
         num_subjects: Distinct test subjects.
         num_samples: Test samples summed over units, so that one counts as often as it is tested.
     """
@@ -65,6 +68,7 @@ class Pooled:
     subject_interval: Interval | None
     num_subjects: int
     num_samples: int
+    same_people: bool = False
 
 
 def reading_title(reading: Reading) -> str:
@@ -99,15 +103,15 @@ def unit_scores(group: RunGroup, reading: Reading) -> list[UnitScore] | Missing:
     return units
 
 
-def _read(fold: FoldResult, reading: Reading) -> tuple[float, dict[str, tuple[int, int]] | None] | Missing:
+def _read(fold: FoldResult, reading: Reading) -> tuple[float, dict[str, tuple[int, int]]] | Missing:
     if not isinstance(reading, str):
         if reading not in fold.single_view_accuracy:
             return Missing(reason=f"no view at {angle_text(reading)}")
-        return fold.single_view_accuracy[reading], None
+        return fold.single_view_accuracy[reading], dict(fold.single_view_subject_counts[reading])
     if reading == FUSED:
         return fold.accuracy, dict(fold.subject_counts)
     if reading == MEAN_FUSION:
-        return fold.mean_fusion_accuracy, None
+        return fold.mean_fusion_accuracy, dict(fold.mean_fusion_subject_counts)
     if reading not in fold.readouts:
         return Missing(reason=f"the result has no readout {reading}")
     readout = fold.readouts[reading]
@@ -124,9 +128,11 @@ def pooled(units: Sequence[UnitScore]) -> Pooled:
         raise ResultError("there are no units to pool")
     values = np.array([unit.accuracy for unit in units])
     mean, std, interval = float(values.mean()), None, None
+    if all(len(unit.test_subjects) == 1 for unit in units):
+        mean = float(np.average(values, weights=[unit.num_test for unit in units]))
     if len(units) > 1:
         std = float(values.std(ddof=1))
-        if std >= NO_SPREAD:
+        if std >= NO_SPREAD and not same_people(units):
             half = float(stats.t.ppf((1.0 + CONFIDENCE) / 2.0, len(units) - 1)) * std / sqrt(len(units))
             interval = (max(0.0, mean - half), min(1.0, mean + half))
     return Pooled(
@@ -138,6 +144,7 @@ def pooled(units: Sequence[UnitScore]) -> Pooled:
         subject_interval=subject_interval(units),
         num_subjects=len({name for unit in units for name in unit.test_subjects}),
         num_samples=sum(unit.num_test for unit in units),
+        same_people=same_people(units),
     )
 
 

@@ -102,6 +102,8 @@ def fold_scheme(study: LoadedStudy, setting: str, method: str) -> str:
     if not results:
         return ""
     num_folds, level = results[0].folds[0].num_folds, results[0].level
+    if (start := results[0].started_from) is not None:
+        level += f", begun with {start.layout}{' (synthetic)' if start.synthetic else ''}"
     if results[0].trained_on is not None:
         return f"trained on {results[0].trained_on.layout}, by {level}"
     counts = sorted({len(result.folds) for result in results})

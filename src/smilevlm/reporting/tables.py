@@ -200,6 +200,34 @@ def _gain_cells(spread: Spread) -> tuple[Cell, Cell]:
     return spread.mean, spread.interval or _ONE_FOLD
 
 
+def readouts_table(run: Run) -> Table:
+    """Other ways to read classes from the same embeddings, and how well the probabilities are calibrated."""
+    result = run.result
+    columns = (
+        Column(key="readout", title="Readout"),
+        Column(key="data", title="Data"),
+        Column(key="fitted_on", title="Fitted on"),
+        Column(key="accuracy", title="Accuracy", kind="percent"),
+        Column(key="macro_f1", title="Macro F1", kind="percent"),
+        Column(key="unweighted_average_recall", title="UAR", kind="percent"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name in dict.fromkeys(name for fold in result.folds for name in fold.readouts):
+        found = [fold.readouts[name] for fold in result.folds if name in fold.readouts]
+        fitted = "labels of the training subjects" if found[0].supervision == "labels" else "nothing"
+        scores = [[each.accuracy, each.macro_f1, each.unweighted_average_recall] for each in found]
+        rows.append((name.replace("_", " "), run.data, fitted, *np.mean(scores, axis=0).tolist()))
+    error = float(np.mean([fold.calibration.expected_calibration_error for fold in result.folds]))
+    return Table(
+        name=f"{run.slug}_readouts",
+        title="Other readouts",
+        note="Per cent, mean over folds, on the same test samples. Expected calibration error of the fused embedding's "
+        f"probabilities: {100 * error:.1f} points.",
+        columns=columns,
+        rows=tuple(rows),
+    )
+
+
 def folds_table(run: Run) -> Table:
     """One row per fold, and their mean."""
     result, summary = run.result, run.result.summary

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.datasets import find_protocol, index_data_set
+from smilevlm.errors import StoreError
 from smilevlm.geometry import NormaliseSettings
-from smilevlm.store import PreparedSet, PrepareSettings, prepare, sample_of
+from smilevlm.store import PreparedSet, PrepareSettings, prepare, read_manifest, sample_of
 from smilevlm.store.manifest import MANIFEST_NAME
 from smilevlm.views import ViewSettings
 
@@ -89,19 +90,13 @@ def _write_4dme(out: Path, jobs: int, progress: Progress) -> object:
 TWINS: dict[str, Twin] = {
     "bu3dfe": Twin(
         layout="bu3dfe",
-        description="100 synthetic people of seed 1, neutral and six expressions at four intensities",
+        description="seed 1, neutral and six expressions at four intensities",
         write=_write_bu3dfe,
     ),
-    "bosphorus": Twin(
-        layout="bosphorus", description="105 synthetic people of seed 1, expressions alone", write=_write_bosphorus
-    ),
-    "bu4dfe": Twin(
-        layout="bu4dfe", description="40 synthetic people of seed 7, six sequences each", write=_write_bu4dfe
-    ),
-    "bp4d": Twin(layout="bp4d", description="24 synthetic people of seed 2, eight tasks each", write=_write_bp4d),
-    "4dme": Twin(
-        layout="4dme", description="24 synthetic people of seed 2, eight micro-expressions each", write=_write_4dme
-    ),
+    "bosphorus": Twin(layout="bosphorus", description="seed 1, expressions alone", write=_write_bosphorus),
+    "bu4dfe": Twin(layout="bu4dfe", description="seed 7, six sequences each", write=_write_bu4dfe),
+    "bp4d": Twin(layout="bp4d", description="seed 2, eight tasks each", write=_write_bp4d),
+    "4dme": Twin(layout="4dme", description="seed 2, eight micro-expressions each", write=_write_4dme),
 }
 
 
@@ -141,6 +136,9 @@ def make_twin(name: str, out: Path, jobs: int, progress: Progress) -> StudyData:
         out: The study's folder.
         jobs: Processes.
         progress: Called with (done, total) while faces are written, then again while they are prepared.
+
+    Raises:
+        StoreError: The folder holds another set.
     """
     twin = TWINS[name]
     folder = out / DATA_NAME / name
@@ -148,7 +146,11 @@ def make_twin(name: str, out: Path, jobs: int, progress: Progress) -> StudyData:
     if not (store / MANIFEST_NAME).is_file():
         twin.write(faces, jobs, progress)
         _prepare(twin.layout, faces, store, (-30.0, 0.0, 30.0), None, jobs, progress)
-    return StudyData(store=store, faces=faces, description=twin.description)
+    manifest = read_manifest(store)
+    if not manifest.synthetic or manifest.layout != twin.layout:
+        raise StoreError(f"{store} holds no synthetic {twin.layout}; choose another folder for the study")
+    description = f"{len(manifest.subjects)} synthetic people, {twin.description}"
+    return StudyData(store=store, faces=faces, description=description)
 
 
 def make_yaw_store(data: StudyData, out: Path, jobs: int, progress: Progress) -> Path | None:

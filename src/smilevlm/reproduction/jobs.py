@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from smilevlm.errors import ResultError, SmileVlmError
+from filelock import FileLock
+
+from smilevlm.datasets import find_protocol
+from smilevlm.errors import LayoutError, ResultError, SmileVlmError
 from smilevlm.reproduction.plan import PlannedRun
-from smilevlm.results import read_results
+from smilevlm.results import ExperimentResult, read_results
+from smilevlm.store import PreparedSet, read_manifest
 from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.names import RESULTS_NAME
 from smilevlm.training.parallel import Machine
-from smilevlm.training.run import train_run
+from smilevlm.training.run import on_device, train_run
 
 Told = Callable[[str, int, int, float | None], None]
 """Called when a run ends with (name, runs done, runs in all, accuracy or None)."""
@@ -26,12 +30,12 @@ class Outcome:
     Args:
         run: Which.
         reason: Why it has no result; None where it has one.
-        accuracy: Zero-shot, fused, mean over folds.
+        result: What it gave.
     """
 
     run: PlannedRun
     reason: str | None = None
-    accuracy: float | None = None
+    result: ExperimentResult | None = None
 
 
 def execute(
@@ -49,11 +53,13 @@ def execute(
         machine: Where.
         told: Progress.
     """
+    runs = [_fitted(run, stores) for run in runs]
     outcomes: dict[str, Outcome] = {}
 
     def note(outcome: Outcome) -> None:
         outcomes[outcome.run.name] = outcome
-        told(outcome.run.name, len(outcomes), len(runs), outcome.accuracy)
+        accuracy = None if outcome.result is None else outcome.result.summary.accuracy.mean
+        told(outcome.run.name, len(outcomes), len(runs), accuracy)
 
     open_runs = []
     for run in runs:
@@ -85,7 +91,35 @@ def _already(run: PlannedRun, stores: Mapping[str, Path]) -> Outcome | None:
         return None
     same = result.settings == json.loads(json.dumps(asdict(run.config)))
     complete = {fold.fold for fold in result.folds} >= set(run.folds)
-    return Outcome(run=run, accuracy=result.summary.accuracy.mean) if same and complete else None
+    # Of other data it is left to training, which refuses to go on with such a run and says why.
+    return Outcome(run=run, result=result) if same and complete and _data_of(result) == _data_for(run, stores) else None
+
+
+def _data_of(result: ExperimentResult) -> tuple[str, str]:
+    learned_from = result.manifest_hash if result.trained_on is None else result.trained_on.manifest_hash
+    return learned_from, result.manifest_hash
+
+
+def _data_for(run: PlannedRun, stores: Mapping[str, Path]) -> tuple[str, str]:
+    """Hashes of the sets that are trained on and tested on now."""
+    learned_from = read_manifest(stores[run.values.data]).content_hash
+    tested = run.values.test_data
+    return learned_from, learned_from if tested is None else read_manifest(stores[tested]).content_hash
+
+
+def _fitted(run: PlannedRun, stores: Mapping[str, Path]) -> PlannedRun:
+    """The run with as many folds as its set has subjects, where one subject is left out at a time."""
+    if run.config is None or run.values.data not in stores:
+        return run
+    protocol = find_protocol(run.config.protocol)
+    if protocol.scheme != "leave_one_subject_out":
+        return run
+    samples = PreparedSet(stores[run.values.data]).samples
+    try:
+        subjects = {samples[index].subject for index in protocol.select(samples)}
+    except LayoutError as error:
+        return replace(run, config=None, folds=(), reason=str(error))
+    return replace(run, config=replace(run.config, num_folds=len(subjects)), folds=tuple(range(len(subjects))))
 
 
 def _waves(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
@@ -112,7 +146,8 @@ def _side_by_side(
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    for outcome in parallel(delayed(_run_one)(run, stores, machine, 1) for run in wave):
+    tasks = (delayed(_run_one)(run, stores, on_device(machine, number), 1) for number, run in enumerate(wave))
+    for outcome in parallel(tasks):
         assert isinstance(outcome, Outcome)
         yield outcome
 
@@ -121,9 +156,16 @@ def _run_one(run: PlannedRun, stores: Mapping[str, Path], machine: Machine, jobs
     assert run.config is not None, run.name
     store = stores[run.values.data]
     test_store = None if run.values.test_data is None else stores[run.values.test_data]
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        train_run(run.config, store, run.folder, folds=run.folds, jobs=jobs, resume=True, machine=machine)
-        result = evaluate_run(run.folder, store, test_store=test_store)
-    except SmileVlmError as error:
-        return Outcome(run=run, reason=str(error))
-    return Outcome(run=run, accuracy=result.summary.accuracy.mean)
+        # Workers live on for a while when the command is killed: a run that is gone on with waits for them.
+        with FileLock(run.folder.with_name(f".{run.folder.name}.lock")):
+            train_run(run.config, store, run.folder, folds=run.folds, jobs=jobs, resume=True, machine=machine)
+            result = evaluate_run(run.folder, store, test_store=test_store, machine=machine)
+    except (SmileVlmError, MemoryError) as error:
+        return Outcome(run=run, reason=str(error) or "out of memory")
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        return Outcome(run=run, reason=f"out of memory: {str(error).splitlines()[0]}")
+    return Outcome(run=run, result=result)

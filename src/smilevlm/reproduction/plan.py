@@ -140,8 +140,9 @@ def _config(request: StudyRequest, setting: str, method: str, seed: int) -> tupl
             return None, "no CLIP was given (--clip)"
         recipe = replace(recipe, text_tower=name)
     config = replace(with_method(recipe, method), seed=seed, num_control_folds=0)
-    if values.start_from is not None and method != "supervised":
-        config = replace(config, start_from=str(run_folder(request.out, values.start_from, "full", seed)))
+    if values.start_from is not None:
+        # The same method there: neither labels nor prompts reach a baseline or control through its first weights.
+        config = replace(config, start_from=str(run_folder(request.out, values.start_from, method, seed)))
     # Where another data set is tested on there is nothing to divide, and the setting for the others would not fit.
     overrides = [item for item in request.overrides if values.test_data is None or not item.startswith("num_folds=")]
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import ResultError, SettingsError, SmileVlmError
@@ -13,13 +13,12 @@ from smilevlm.recipes.methods import METHODS
 from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
 from smilevlm.reproduction.data import TWINS, StudyData, given_data, make_twin, make_yaw_store
 from smilevlm.reproduction.jobs import Outcome, Told, execute
-from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
+from smilevlm.reproduction.plan import StudyRequest, needed_data, plan_runs
+from smilevlm.results import ExperimentResult
 from smilevlm.results.analysis import AnalysisResult
-from smilevlm.results.record import ResultFile
 from smilevlm.results.records import read_record, write_record
 from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting
 from smilevlm.results.tasks import TasksResult
-from smilevlm.store import PreparedSet
 from smilevlm.training.names import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME
 from smilevlm.training.parallel import Machine
 from smilevlm.training.run import git_commit
@@ -60,7 +59,7 @@ def run_study(request: StudyRequest, *, jobs: int, machine: Machine, display: Di
     data = _data(request, needed_data(runs), jobs, display)
     stores = {name: each.store for name, each in data.items()}
     with display.runs() as told:
-        outcomes = execute(runs, stores, jobs=jobs, machine=machine, told=told)
+        outcomes = execute(runs, stores, jobs=_trainings_at_once(jobs, machine), machine=machine, told=told)
     files = _closer_looks(request, outcomes, data, jobs, display)
     study = _study(request, outcomes, files, data)
     path = request.out / STUDY_NAME
@@ -68,6 +67,15 @@ def run_study(request: StudyRequest, *, jobs: int, machine: Machine, display: Di
     missing = [f"{outcome.run.name}: {outcome.reason}" for outcome in outcomes if outcome.reason is not None]
     missing += [f"{each.kind} of {each.setting}: {each.reason}" for each in files if each.reason is not None]
     return path, missing
+
+
+def _trainings_at_once(jobs: int, machine: Machine) -> int:
+    """One per GPU at most."""
+    if not machine.on_gpu:
+        return jobs
+    import torch
+
+    return min(jobs, torch.cuda.device_count())
 
 
 def _data(request: StudyRequest, names: Sequence[str], jobs: int, display: Display) -> dict[str, StudyData]:
@@ -99,7 +107,7 @@ def _closer_looks(
     if set(request.targets) != set(TARGETS):
         return []
     seed = request.values.seeds[0]
-    full = {o.run.setting: o.run for o in outcomes if o.run.method == "full" and o.run.seed == seed and not o.reason}
+    full = {o.run.setting: o for o in outcomes if o.run.method == "full" and o.run.seed == seed and o.result}
     files = []
     for setting in ANALYSED:
         with display.counting(f"analysis of {setting}") as progress:
@@ -112,51 +120,58 @@ def _closer_looks(
 def _analysis(
     request: StudyRequest,
     setting: str,
-    run: PlannedRun | None,
+    outcome: Outcome | None,
     data: Mapping[str, StudyData],
     jobs: int,
     progress: Callable[[int, int], None],
 ) -> StudyFile:
     from smilevlm.training.analysis import analyse_run
 
-    if run is None:
+    if outcome is None or outcome.result is None:
         return StudyFile(kind="analysis", setting=setting, path=None, reason="its full model was not trained")
-    source = data[SETTINGS[setting].data]
+    source, path = data[SETTINGS[setting].data], outcome.run.folder / ANALYSIS_NAME
     try:
         yaw_store = make_yaw_store(source, request.out, jobs, progress) if setting == OTHER_TASKS else None
-        if not _is_there(run.folder / ANALYSIS_NAME, AnalysisResult):
-            analyse_run(run.folder, source.store, yaw_store=yaw_store, progress=progress)
+        known = _known(path, AnalysisResult, outcome.result)
+        if known is None or (yaw_store is not None and not known.yaw):
+            analyse_run(outcome.run.folder, source.store, yaw_store=yaw_store, progress=progress)
     except SmileVlmError as error:
         return StudyFile(kind="analysis", setting=setting, path=None, reason=str(error))
-    return StudyFile(kind="analysis", setting=setting, path=_inside(request.out, run.folder / ANALYSIS_NAME))
+    return StudyFile(kind="analysis", setting=setting, path=_inside(request.out, path))
 
 
 def _tasks(
     request: StudyRequest,
-    run: PlannedRun | None,
+    outcome: Outcome | None,
     data: Mapping[str, StudyData],
     progress: Callable[[int, int], None],
 ) -> StudyFile:
     from smilevlm.training.tasks import run_tasks
 
-    if run is None:
+    if outcome is None or outcome.result is None:
         return StudyFile(kind="tasks", setting=OTHER_TASKS, path=None, reason="its full model was not trained")
-    source = data[SETTINGS[OTHER_TASKS].data]
+    source, path = data[SETTINGS[OTHER_TASKS].data], outcome.run.folder / TASKS_NAME
     try:
-        if not _is_there(run.folder / TASKS_NAME, TasksResult):
-            run_tasks(run.folder, source.store, faces=source.faces, progress=progress)
+        known = _known(path, TasksResult, outcome.result)
+        if known is None or (source.faces is not None and not known.anti_spoofing):
+            run_tasks(outcome.run.folder, source.store, faces=source.faces, progress=progress)
     except SmileVlmError as error:
         return StudyFile(kind="tasks", setting=OTHER_TASKS, path=None, reason=str(error))
-    return StudyFile(kind="tasks", setting=OTHER_TASKS, path=_inside(request.out, run.folder / TASKS_NAME))
+    return StudyFile(kind="tasks", setting=OTHER_TASKS, path=_inside(request.out, path))
 
 
-def _is_there(path: Path, kind: type[ResultFile]) -> bool:
-    """Whether a file is there and sound; one of an earlier version is made again."""
+Look = TypeVar("Look", AnalysisResult, TasksResult)
+
+
+def _known(path: Path, kind: type[Look], result: ExperimentResult) -> Look | None:
+    """What was found out before about the first fold of a result; None where it is to be made (again)."""
     try:
-        read_record(path, kind)
+        found = read_record(path, kind)
     except ResultError:
-        return False
-    return True
+        return None
+    fold = result.folds[0]
+    same = (found.recipe, found.fold, found.manifest_hash) == (result.recipe, fold.fold, result.manifest_hash)
+    return found if same and set(found.test_subjects) == set(fold.test_subjects) else None
 
 
 def _study(
@@ -170,7 +185,7 @@ def _study(
     return Study(
         profile=request.profile,
         targets=request.targets,
-        synthetic=any(PreparedSet(each.store).manifest.synthetic for each in data.values()),
+        synthetic=any(outcome.result.synthetic for outcome in outcomes if outcome.result is not None),
         data={name: each.description for name, each in data.items()},
         settings=tuple(
             StudySetting(name=name, title=SETTINGS[name].title, protocol=_protocol_title(request, name))

@@ -33,6 +33,7 @@ from smilevlm.results.schema import (
     PairingTeacher,
     Readout,
     ReadoutSupervision,
+    ReportedPairing,
     Spread,
     honest_pairing_name,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "PairingTeacher",
     "Readout",
     "ReadoutSupervision",
+    "ReportedPairing",
     "Spread",
     "add_counts",
     "binary_accuracy",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import NoReturn
 
@@ -124,10 +124,12 @@ def _check_fold(fold: FoldResult, classes: tuple[str, ...], here: str, file: str
             place = f"{here}.single_view_confusion.{angle:g}"
             _fail(file, place, "its rows do not sum to the samples per class of the fused confusion matrix")
         _same(fold.single_view_accuracy[angle], np.trace(view) / total, f"{here}.single_view_accuracy.{angle:g}", file)
-    # A share of whole samples, whatever the embeddings were.
-    hits = fold.mean_fusion_accuracy * total
-    if abs(hits - round(hits)) > 1e-6:
-        _fail(file, f"{here}.mean_fusion_accuracy", f"{fold.mean_fusion_accuracy!r} is no share of {total} samples")
+        by_subject = fold.single_view_subject_counts[angle]
+        place = f"{here}.single_view_subject_counts.{angle:g}"
+        _check_subject_counts(by_subject, fold, int(np.trace(view)), place, file)
+    hits = round(fold.mean_fusion_accuracy * total)
+    _same(fold.mean_fusion_accuracy, hits / total, f"{here}.mean_fusion_accuracy", file)
+    _check_subject_counts(fold.mean_fusion_subject_counts, fold, hits, f"{here}.mean_fusion_subject_counts", file)
 
     for name, readout in fold.readouts.items():
         _check_readout(readout, fold, f"{here}.readouts.{name}", file)
@@ -159,12 +161,17 @@ def _check_readout(readout: Readout, fold: FoldResult, here: str, file: str) -> 
     _same(readout.macro_f1, class_f1(readout.confusion_matrix).mean(), f"{here}.macro_f1", file)
     recall = class_recall(readout.confusion_matrix).mean()
     _same(readout.unweighted_average_recall, recall, f"{here}.unweighted_average_recall", file)
+    _check_subject_counts(readout.subject_counts, fold, int(np.trace(counts)), f"{here}.subject_counts", file)
+
+
+def _check_subject_counts(
+    found: Mapping[str, tuple[int, int]], fold: FoldResult, hits: int, here: str, file: str
+) -> None:
     tested = {subject: number for subject, (_, number) in fold.subject_counts.items()}
-    if {subject: number for subject, (_, number) in readout.subject_counts.items()} != tested:
-        _fail(file, f"{here}.subject_counts", "is not over the fold's test subjects and their samples")
-    correct = sum(hit for hit, _ in readout.subject_counts.values())
-    if correct != np.trace(counts):
-        _fail(file, f"{here}.subject_counts", f"{correct} correct, the confusion matrix says {int(np.trace(counts))}")
+    if {subject: number for subject, (_, number) in found.items()} != tested:
+        _fail(file, here, "is not over the fold's test subjects and their samples")
+    if (correct := sum(hit for hit, _ in found.values())) != hits:
+        _fail(file, here, f"{correct} correct, the accuracy says {hits}")
 
 
 def _check_calibration(found: Calibration, total: int, correct: int, here: str, file: str) -> None:

@@ -8,8 +8,8 @@ from smilevlm.results.node import Node
 from smilevlm.results.schema import (
     LEVELS,
     MAX_EXAMPLES,
-    PAIRING_MODES,
     READOUT_SUPERVISIONS,
+    REPORTED_PAIRINGS,
     SCHEMA_VERSION,
     BinaryCounts,
     Calibration,
@@ -60,8 +60,9 @@ def decode_result(root: Node) -> ExperimentResult:
         layout=f["layout"].text(),
         manifest_hash=f["manifest_hash"].text(),
         trained_on=_other_training_data(f["trained_on"]),
+        started_from=_other_training_data(f["started_from"]),
         synthetic=f["synthetic"].boolean(),
-        pairing_mode=f["pairing_mode"].choice(PAIRING_MODES),
+        pairing_mode=f["pairing_mode"].choice(REPORTED_PAIRINGS),
         pairing_name=f["pairing_name"].text(),
         pairing_teacher=_teacher(f["pairing_teacher"], classes),
         protocol=f["protocol"].text(),
@@ -147,7 +148,7 @@ def _fold(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -
         per_class_f1={name: n.number(0.0, 1.0) for name, n in f["per_class_f1"].by_class(classes).items()},
         unweighted_average_recall=f["unweighted_average_recall"].number(0.0, 1.0),
         confusion_matrix=_confusion(f["confusion_matrix"], len(classes)),
-        subject_counts={name: _count(n) for name, n in f["subject_counts"].members().items()},
+        subject_counts=_subject_counts(f["subject_counts"]),
         view_weights=_weights(f["view_weights"], angles_deg),
         view_weights_by_class={name: _weights(by_class[name], angles_deg) for name in classes if name in by_class},
         single_view_accuracy={
@@ -156,7 +157,11 @@ def _fold(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -
         single_view_confusion={
             angle: _confusion(n, len(classes)) for angle, n in f["single_view_confusion"].by_angle(angles_deg).items()
         },
+        single_view_subject_counts={
+            angle: _subject_counts(n) for angle, n in f["single_view_subject_counts"].by_angle(angles_deg).items()
+        },
         mean_fusion_accuracy=f["mean_fusion_accuracy"].number(0.0, 1.0),
+        mean_fusion_subject_counts=_subject_counts(f["mean_fusion_subject_counts"]),
         readouts={name: _readout(n, classes) for name, n in f["readouts"].members().items()},
         calibration=_calibration(f["calibration"]),
         by_level={n.integer_key(name): _count(n) for name, n in f["by_level"].members().items()},
@@ -173,7 +178,7 @@ def _readout(node: Node, classes: tuple[str, ...]) -> Readout:
         macro_f1=f["macro_f1"].number(0.0, 1.0),
         unweighted_average_recall=f["unweighted_average_recall"].number(0.0, 1.0),
         confusion_matrix=_confusion(f["confusion_matrix"], len(classes)),
-        subject_counts={name: _count(n) for name, n in f["subject_counts"].members().items()},
+        subject_counts=_subject_counts(f["subject_counts"]),
     )
 
 
@@ -201,6 +206,7 @@ def _multi_label(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, 
         return None
     f = node.fields(field.name for field in fields(MultiLabelScore))
     return MultiLabelScore(
+        subjects=f["subjects"].texts(),
         num_samples=f["num_samples"].integer(1),
         thresholds={name: n.number(-2.0, 2.0) for name, n in f["thresholds"].by_class(classes).items()},
         fused=_binary(f["fused"], classes),
@@ -238,6 +244,10 @@ def _confusion(node: Node, num_classes: int) -> ConfusionMatrix:
         if len(row.items()) != num_classes:
             row.fail(f"expected {num_classes} counts, one per class, found {len(row.items())}")
     return tuple(tuple(item.integer() for item in row.items()) for row in rows)
+
+
+def _subject_counts(node: Node) -> dict[str, tuple[int, int]]:
+    return {name: _count(member) for name, member in node.members().items()}
 
 
 def _count(node: Node) -> tuple[int, int]:

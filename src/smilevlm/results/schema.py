@@ -20,6 +20,8 @@ PairingMode = Literal["class", "pseudo", "generic", "labels"]
 """Where a training sample's prompt comes from. `class`: drawn from the sample's own class, the paper's practice.
 `pseudo`: from the class that a frozen teacher proposes. `generic`: one class-free prompt for all. `labels`: there are
 no prompts, the class itself is in the loss; the supervised baseline."""
+ReportedPairing = Literal["class", "pseudo", "generic", "labels", "none", "shuffled"]
+"""What a result says of its prompts: the pairing, or `none` where no loss saw any, or `shuffled` in the control."""
 ReadoutSupervision = Literal["none", "labels"]
 """What a readout itself learned from, beside the embeddings it reads."""
 Interval = tuple[float, float]
@@ -29,6 +31,14 @@ ConfusionMatrix = tuple[tuple[int, ...], ...]
 
 LEVELS: tuple[Level, ...] = ("scan", "sequence", "window")
 PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
+REPORTED_PAIRINGS: tuple[ReportedPairing, ...] = get_args(ReportedPairing)
+_HONEST_NAMES = {
+    "class": "weakly supervised",
+    "generic": "label-free",
+    "labels": "supervised",
+    "none": "label-free: no prompts",
+    "shuffled": "control: prompts of other samples",
+}
 READOUT_SUPERVISIONS: tuple[ReadoutSupervision, ...] = get_args(ReadoutSupervision)
 
 
@@ -36,21 +46,21 @@ def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
     """How much supervision a pairing mode really uses; printed beside every result.
 
     Args:
-        mode: One of `PAIRING_MODES`.
+        mode: One of `REPORTED_PAIRINGS`.
         teacher: Description of the frozen zero-shot model that proposed the prompts; asked for by `pseudo` only.
 
     Raises:
         SettingsError: An unknown mode, `pseudo` without a teacher, or a teacher with another mode.
     """
-    if mode not in PAIRING_MODES:
-        raise SettingsError(f"pairing mode {mode!r} is unknown; known are {', '.join(PAIRING_MODES)}")
+    if mode not in REPORTED_PAIRINGS:
+        raise SettingsError(f"pairing mode {mode!r} is unknown; known are {', '.join(REPORTED_PAIRINGS)}")
     if mode == "pseudo":
         if not teacher:
             raise SettingsError("pairing mode 'pseudo' must name the teacher that proposed the prompts")
         return f"label-free, teacher {teacher}"
     if teacher is not None:
         raise SettingsError(f"pairing mode {mode!r} has no teacher, {teacher!r} was given")
-    return {"class": "weakly supervised", "generic": "label-free", "labels": "supervised"}[mode]
+    return _HONEST_NAMES[mode]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +124,7 @@ class MultiLabelScore:
     """Scores where a sample may have several classes: each class is a yes-or-no question of its own.
 
     Attributes:
+        subjects: Whose samples these are.
         num_samples: Test samples, those with several classes included.
         thresholds: Class to the cosine from which it is said; chosen on the fold's training subjects.
         fused: Class to its counts, from the fused embedding.
@@ -122,6 +133,7 @@ class MultiLabelScore:
         num_exact: Samples whose set of classes is found exactly.
     """
 
+    subjects: tuple[str, ...]
     num_samples: int
     thresholds: Mapping[str, float]
     fused: Mapping[str, BinaryCounts]
@@ -132,7 +144,7 @@ class MultiLabelScore:
 
 @dataclass(frozen=True, kw_only=True)
 class OtherTrainingData:
-    """The data set that was trained on, where it is not the one that is tested on."""
+    """A data set that was trained on and is not the one that is tested on."""
 
     layout: str
     manifest_hash: str
@@ -157,7 +169,9 @@ class FoldResult:
         view_weights_by_class: The same per true class; a class without test samples is absent.
         single_view_accuracy: View angle to the accuracy of that view's embedding alone.
         single_view_confusion: View angle to its confusion matrix.
+        single_view_subject_counts: View angle to subject to (correct, tested) samples of that view alone.
         mean_fusion_accuracy: Accuracy of the plain mean of the views' embeddings.
+        mean_fusion_subject_counts: Subject to (correct, tested) samples of that mean.
         readouts: Name to another way of reading the same embeddings, such as `linear_probe`.
         calibration: Of the probabilities of the fused embedding.
         by_level: Intensity to (correct, tested) samples of the fused embedding; a single level 0 where there are none.
@@ -184,7 +198,9 @@ class FoldResult:
     view_weights_by_class: Mapping[str, Mapping[float, float]]
     single_view_accuracy: Mapping[float, float]
     single_view_confusion: Mapping[float, ConfusionMatrix]
+    single_view_subject_counts: Mapping[float, Mapping[str, tuple[int, int]]]
     mean_fusion_accuracy: float
+    mean_fusion_subject_counts: Mapping[str, tuple[int, int]]
     readouts: Mapping[str, Readout]
     calibration: Calibration
     by_level: Mapping[int, tuple[int, int]]
@@ -319,7 +335,9 @@ class ExperimentResult:
         layout: Name of the data layout that was tested on.
         manifest_hash: Digest of the manifest of the prepared set that was tested on.
         trained_on: The data set that was trained on, where it is another one.
-        synthetic: Whether the faces were made by a program. Decides what may be said about the numbers.
+        started_from: The data set of the model whose weights training began with, where it began with one.
+        synthetic: Whether any of the faces were made by a program, those of an earlier model included. Decides what may
+            be said about the numbers.
         pairing_name: `honest_pairing_name(pairing_mode, pairing_teacher.description)`, and nothing else.
         pairing_teacher: In pairing `pseudo` only.
         seeds: What the seed is for to the seed, for example `{"folds": 0, "training": 0}`.
@@ -333,8 +351,9 @@ class ExperimentResult:
     layout: str
     manifest_hash: str
     trained_on: OtherTrainingData | None = None
+    started_from: OtherTrainingData | None = None
     synthetic: bool
-    pairing_mode: str
+    pairing_mode: ReportedPairing
     pairing_name: str
     pairing_teacher: PairingTeacher | None = None
     protocol: str

@@ -21,11 +21,12 @@ from smilevlm.results import (
     write_results,
     write_timing,
 )
-from smilevlm.results.schema import Level
+from smilevlm.results.schema import Level, ReportedPairing
 from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
 from smilevlm.training.fold import check_store, read_split
 from smilevlm.training.names import EXAMPLES_NAME, PROPOSALS_NAME, RESULTS_NAME, TIMING_NAME
+from smilevlm.training.parallel import Machine
 from smilevlm.training.pseudo import read_pairing_teacher
 from smilevlm.training.resolve import config_from
 from smilevlm.training.run import FoldJob, fold_jobs, read_run_config
@@ -34,7 +35,14 @@ from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import check_folds
 
 
-def evaluate_run(run: Path, store: Path, *, test_store: Path | None = None, num_examples: int = 12) -> ExperimentResult:
+def evaluate_run(
+    run: Path,
+    store: Path,
+    *,
+    test_store: Path | None = None,
+    num_examples: int = 12,
+    machine: Machine | None = None,
+) -> ExperimentResult:
     """Score the trained folds of a run and write `results.json`, `timing.json` and the examples' pictures.
 
     Args:
@@ -42,6 +50,7 @@ def evaluate_run(run: Path, store: Path, *, test_store: Path | None = None, num_
         store: The prepared set it was trained on.
         test_store: The prepared set to test on, where the protocol tests on another data set.
         num_examples: Test samples to keep for the report, drawn blind to the prediction.
+        machine: Where the embeddings are computed; the CPU by default.
 
     Raises:
         CheckpointError: No fold is trained, or the fold file, a fold's split or its model is not the recipe's.
@@ -57,18 +66,22 @@ def evaluate_run(run: Path, store: Path, *, test_store: Path | None = None, num_
     main = [job for job in jobs if not job.shuffled]
     if not main:
         raise CheckpointError(f"{run} has no trained fold; run `smilevlm train` first")
-    folds = tuple(score_job(config, tested, run, job) for job in main)
+    device = f"cuda:{machine.device}" if machine is not None and machine.on_gpu else "cpu"
+    folds = tuple(score_job(config, tested, run, job, device) for job in main)
     # A control's folds are compared with the same folds of the run.
     trained = {job.fold for job in main}
-    control_folds = tuple(score_job(config, tested, run, job) for job in jobs if job.shuffled and job.fold in trained)
+    repeated = [job for job in jobs if job.shuffled and job.fold in trained]
+    control_folds = tuple(score_job(config, tested, run, job, device) for job in repeated)
     teacher = None
     if config.pairing == "pseudo":
         teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
     manifest, learned_from = tested.test.manifest, tested.train.manifest
+    pairing = _reported_pairing(config)
+    first = load_recogniser(main[0].folder(run))
     result = ExperimentResult(
         recipe=config.name,
         method=config.method,
-        aligned_with_text=config.pairing == "labels" or config.loss.beta > 0 or config.loss.gamma > 0,
+        aligned_with_text=_is_aligned(config),
         settings=described["settings"],
         layout=manifest.layout,
         manifest_hash=manifest.content_hash,
@@ -77,9 +90,11 @@ def evaluate_run(run: Path, store: Path, *, test_store: Path | None = None, num_
         )
         if tested.elsewhere
         else None,
-        synthetic=manifest.synthetic or learned_from.synthetic,
-        pairing_mode=config.pairing,
-        pairing_name=honest_pairing_name(config.pairing, None if teacher is None else teacher.description),
+        started_from=first.started_from,
+        # The model knows whether it, or one before it, was trained on synthetic faces.
+        synthetic=manifest.synthetic or first.synthetic,
+        pairing_mode=pairing,
+        pairing_name=honest_pairing_name(pairing, None if teacher is None else teacher.description),
         pairing_teacher=teacher,
         protocol=tested.protocol.name,
         level=sample_level(config, tested),
@@ -96,6 +111,22 @@ def evaluate_run(run: Path, store: Path, *, test_store: Path | None = None, num_
     write_results(run / RESULTS_NAME, result)
     write_timing(run / TIMING_NAME, {f"train {job.name}": read_split(job.folder(run))[1] for job in jobs})
     return result
+
+
+def _reported_pairing(config: ExperimentConfig) -> ReportedPairing:
+    """What the losses were really told of classes."""
+    if config.optimiser.epochs == 0:
+        return "none"
+    if config.pairing != "labels" and config.loss.beta == config.loss.gamma == 0:
+        return "none"
+    return "shuffled" if config.shuffle_prompts else config.pairing
+
+
+def _is_aligned(config: ExperimentConfig) -> bool:
+    """Whether the embedding and the prompts (or labels) share a space: by training, or as a CLIP comes."""
+    if config.optimiser.epochs == 0:
+        return config.model.projector.num_layers == 0
+    return config.pairing == "labels" or config.loss.beta > 0 or config.loss.gamma > 0
 
 
 def open_tested(

@@ -144,7 +144,8 @@ def _complete(
         classes=find_protocol(config.protocol).training.classes_of(prepared.samples),
         prepare=config.prepare,
         temperature=config.score_temperature,
-        synthetic=manifest.synthetic,
+        synthetic=manifest.synthetic or material.taught_by_synthetic,
+        started_from=material.started_from,
         trained_on=TrainedOn(
             manifest_hash=manifest.content_hash,
             subjects=(*split.train_subjects, *split.validation_subjects),

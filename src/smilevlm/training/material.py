@@ -23,6 +23,7 @@ from smilevlm.prompts import (
     pairing_texts,
     shuffle_classes,
 )
+from smilevlm.results import OtherTrainingData
 from smilevlm.store import PreparedSet
 from smilevlm.training.earlier import load_earlier
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
@@ -79,6 +80,8 @@ class Material:
         prompts: Words.
         proposals: What the teacher proposed for the training samples, in pairing `pseudo`.
         start: The model to begin with, where the recipe names one.
+        started_from: The data set that it was trained on.
+        taught_by_synthetic: Whether it or the teacher was trained on synthetic faces.
         known_digests: Of samples that teacher and start were trained on, shortened.
     """
 
@@ -87,6 +90,8 @@ class Material:
     prompts: Prompts
     proposals: ProposedClasses | None
     start: SmileVlm | None
+    started_from: OtherTrainingData | None
+    taught_by_synthetic: bool
     known_digests: tuple[str, ...]
 
 
@@ -176,8 +181,17 @@ def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSp
         prompts=prompts,
         proposals=proposals,
         start=None if start is None else start.model,
+        started_from=_data_behind(start),
+        taught_by_synthetic=any(each.synthetic for each in earlier),
         known_digests=tuple(d for each in earlier if each.trained_on is not None for d in each.trained_on.digests),
     )
+
+
+def _data_behind(start: Recogniser | None) -> OtherTrainingData | None:
+    if start is None or start.trained_on is None:
+        return None
+    known = start.trained_on
+    return OtherTrainingData(layout=known.layout, manifest_hash=known.manifest_hash, synthetic=start.synthetic)
 
 
 def load_earlier_models(

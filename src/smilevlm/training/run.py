@@ -195,7 +195,7 @@ def _train_in_parallel(
         listener.start()
         try:
             Parallel(n_jobs=jobs)(
-                delayed(_train)(config, store, run, job, _on_device(machine, number), _Messenger(messages))
+                delayed(_train)(config, store, run, job, on_device(machine, number), _Messenger(messages))
                 for number, job in enumerate(missing)
             )
         finally:
@@ -203,8 +203,8 @@ def _train_in_parallel(
             listener.join()
 
 
-def _on_device(machine: Machine, number: int) -> Machine:
-    """The machine with the GPU whose turn it is."""
+def on_device(machine: Machine, number: int) -> Machine:
+    """The machine with the GPU whose turn it is, where there is any."""
     if not machine.on_gpu:
         return machine
     import torch

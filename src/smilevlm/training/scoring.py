@@ -67,8 +67,15 @@ class Tested:
         return f"{self.protocol.train_layout}/{subject}" if self.elsewhere else subject
 
 
-def score_job(config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob) -> FoldResult:
+def score_job(config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob, device: str) -> FoldResult:
     """Score one trained fold on its test subjects.
+
+    Args:
+        config: The run's recipe.
+        tested: What it is scored on.
+        run: Its folder.
+        job: Which fold.
+        device: Where embeddings are computed, as torch names it.
 
     Raises:
         CheckpointError: The fold's split or model is not the recipe's.
@@ -77,6 +84,7 @@ def score_job(config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob)
     """
     folder = job.folder(run)
     split, recogniser = checked_fold(config, tested, folder, job.fold)
+    recogniser.model.to(device)
     test = tested_indices(tested, split)
     samples = [tested.test.samples[i] for i in test]
     embedded = embed(recogniser, tested.test, test)
@@ -186,6 +194,7 @@ def _multi_label(
     angles = config.prepare.views.angles_deg
     return multi_label_score(
         classes=prototypes.classes,
+        subjects=[sample.subject for sample in samples],
         train_truth=_label_matrix(train_samples, prototypes.classes),
         train_scores=zero_shot_scores(learned_from.z_fused, prototypes),
         train_view_scores=_by_view(learned_from, prototypes, angles),

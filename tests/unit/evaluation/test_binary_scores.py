@@ -59,6 +59,7 @@ def arguments(**changes):
     test = np.array([[0.5, 0.1], [0.5, 0.6], [0.3, 0.2]])
     return {
         "classes": CLASSES,
+        "subjects": ["F1", "F2", "F1"],
         "train_truth": np.array([[1, 0], [1, 1], [0, 1], [0, 0]], dtype=bool),
         "train_scores": train,
         "train_view_scores": {0.0: train, 30.0: train - 0.2},

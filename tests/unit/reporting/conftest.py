@@ -78,6 +78,7 @@ def multi_label(classes, rng):
         for said in (True, True, True, True, False)
     ]
     return MultiLabelScore(
+        subjects=tuple(f"P{number:02d}" for number in range(10)),
         num_samples=30,
         thresholds=dict.fromkeys(classes, 0.1),
         fused=counts[0],
@@ -115,6 +116,7 @@ def fake_fold(classes, method, seed, fold, num_folds, *, levels=(3, 4), multi=Fa
     matrix = confusion(truth, said, num_classes)
     weights = rng.dirichlet([20, 40, 22], size=num_classes)
     correct = truth == said
+    mean = predictions(truth, num_classes, 0.95 * skill, rng)
     reads = {name: predictions(truth, num_classes, min(1.0, skill + 0.05), rng) for name in ("linear_probe", "knn")}
     return FoldResult(
         fold=fold,
@@ -137,7 +139,9 @@ def fake_fold(classes, method, seed, fold, num_folds, *, levels=(3, 4), multi=Fa
         },
         single_view_accuracy={angle: float((view == truth).mean()) for angle, view in views.items()},
         single_view_confusion={angle: confusion(truth, view, num_classes) for angle, view in views.items()},
-        mean_fusion_accuracy=float((predictions(truth, num_classes, 0.95 * skill, rng) == truth).mean()),
+        single_view_subject_counts={angle: by_subject(truth == view, subjects) for angle, view in views.items()},
+        mean_fusion_accuracy=float((mean == truth).mean()),
+        mean_fusion_subject_counts=by_subject(truth == mean, subjects),
         readouts={
             **{name: readout(truth, values, subjects, num_classes) for name, values in reads.items()},
             "late_fusion": readout(truth, views[0.0], subjects, num_classes, "none"),

@@ -25,8 +25,9 @@ def units(accuracies, *, num_train=90, num_test=10, counts=None):
             accuracy=accuracy,
             num_train=num_train,
             num_test=num_test,
-            test_subjects=("a", "b") if counts is None else tuple(sorted(counts[seed])),
-            subject_counts=None if counts is None else counts[seed],
+            # Other people in every unit, unless a test says who they are.
+            test_subjects=(f"a{seed}", f"b{seed}") if counts is None else tuple(sorted(counts[seed])),
+            subject_counts={f"a{seed}": (1, 2), f"b{seed}": (1, 2)} if counts is None else counts[seed],
         )
         for seed, accuracy in enumerate(accuracies)
     ]
@@ -132,3 +133,13 @@ def test_no_interval_over_people_where_there_can_be_none():
     assert paired_subject_interval(one_person, one_person) is None
     assert subject_interval(units([0.5])) is None
     assert paired_subject_interval(units([0.5]), units([0.5])) is None
+
+
+def test_units_that_test_the_same_people_say_nothing_of_people():
+    # Seeds of one fixed test set: their spread is that of training alone, which would make any difference look sure.
+    counts = [{"a": (6, 10), "b": (5, 10)}, {"a": (7, 10), "b": (5, 10)}, {"a": (6, 10), "b": (6, 10)}]
+    first, second = units([0.60, 0.61, 0.62], counts=counts), units([0.50, 0.50, 0.51], counts=counts)
+    found = paired_difference(first, second)
+    assert found.same_people
+    assert (found.p_value, found.interval) == (None, None)
+    assert found.mean == pytest.approx(0.32 / 3)
