@@ -63,7 +63,9 @@ def test_a_mistake_is_told_before_anything_runs(options, tmp_path, capsys, monke
 @pytest.mark.slow
 def test_killed_and_gone_on_with(options, tmp_path):
     def start(out: Path) -> subprocess.Popen:
-        command = [sys.executable, "-m", "smilevlm", "reproduce", "fig2", "--out", "study", *options]
+        # Two at a time: the workers of a killed command live on, and the next one meets them.
+        several = [*options, "--jobs", "2"]
+        command = [sys.executable, "-m", "smilevlm", "reproduce", "fig2", "--out", "study", *several]
         out.mkdir(exist_ok=True)
         return subprocess.Popen(command, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 

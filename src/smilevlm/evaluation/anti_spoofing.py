@@ -101,7 +101,7 @@ def presentations(
     face = locate_face(scan, prepare.normalise)
     yield Presentation(
         kind=BONA_FIDE,
-        refused=False,
+        refused=is_refused(scan, prepare.normalise),
         images=_views(framed_by_nose(face.scan, face.mm_per_unit, prepare.normalise), prepare.views, view_kinds),
     )
     for kind in ATTACKS:

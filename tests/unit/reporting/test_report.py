@@ -79,7 +79,7 @@ def test_synthetic_in_headline_and_every_row(folder):
     assert "synthetic" in re.search(r"<h1.*?</h1>", page, re.S).group()
     assert "Synthetic" in re.search(r"<title>.*?</title>", page, re.S).group()
     tables = re.findall(r'<figure class="table".*?</figure>', page, re.S)
-    assert len(tables) == 3
+    assert len(tables) == 4
     for table in tables:
         rows = re.findall(r"<tr>.*?</tr>", table.split("<tbody>")[1], re.S)
         assert rows
@@ -167,7 +167,7 @@ def test_csv_holds_full_precision(folder):
 def test_same_input_same_bytes(folder):
     write_report([folder / "a/results.json"], folder / "again")
     files = [path for path in (folder / "one").rglob("*") if path.is_file()]
-    assert len(files) == 26
+    assert len(files) == 29
     for path in files:
         assert path.read_bytes() == (folder / "again" / path.relative_to(folder / "one")).read_bytes(), path
 

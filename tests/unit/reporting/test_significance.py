@@ -131,8 +131,6 @@ def test_no_interval_over_people_where_there_can_be_none():
     one_person = units([0.5], counts=[{"a": (1, 2)}])
     assert subject_interval(one_person) is None
     assert paired_subject_interval(one_person, one_person) is None
-    assert subject_interval(units([0.5])) is None
-    assert paired_subject_interval(units([0.5]), units([0.5])) is None
 
 
 def test_units_that_test_the_same_people_say_nothing_of_people():

@@ -103,7 +103,7 @@ TAMPERINGS = [
     ("synthetic", "yes", "synthetic"),
     ("synthetic", 1, "synthetic"),
     ("pairing_mode", "generic", "pairing_name"),
-    ("pairing_mode", "none", "pairing_mode"),
+    ("pairing_mode", "nobody", "pairing_mode"),
     ("pairing_mode", "pseudo", "pairing_teacher"),
     ("pairing_name", "label-free", "pairing_name"),
     ("pairing_teacher", "clip", "pairing_teacher"),
