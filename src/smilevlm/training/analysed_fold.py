@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
-from smilevlm.datasets import find_protocol
-from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.errors import SettingsError
 from smilevlm.evaluation import Prototypes
 from smilevlm.evaluation.recogniser import Recogniser
 from smilevlm.store import PreparedSet, Sample
 from smilevlm.training.earlier import load_earlier
-from smilevlm.training.evaluate import open_tested
 from smilevlm.training.fold import fold_stream
-from smilevlm.training.resolve import config_from
-from smilevlm.training.run import fold_jobs, read_run_config
-from smilevlm.training.scoring import checked_fold, class_directions, tested_indices
+from smilevlm.training.opened_fold import open_trained_fold
+from smilevlm.training.scoring import class_directions, tested_indices
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import FoldSplit
 
@@ -79,32 +76,20 @@ def open_fold(run: Path, store: Path, fold: int | None) -> AnalysedFold:
         LeakError: A test subject or test sample was in training or had a part in a choice.
         PromptError: The prompts were changed since training.
     """
-    described = read_run_config(run)
-    config = config_from(described["settings"])
-    if find_protocol(config.protocol).train_on is not None:
-        raise SettingsError(
-            f"protocol {config.protocol} tests on another data set than it trains on; such a run cannot be analysed"
-        )
-    tested = open_tested(config, described["manifest_hash"], store, None, run)
-    jobs = [job for job in fold_jobs(config, None if fold is None else [fold]) if not job.shuffled]
-    trained = [job for job in jobs if job.is_trained(run)]
-    if not trained:
-        what = "no trained fold" if fold is None else f"no trained fold {fold}"
-        raise CheckpointError(f"{run} has {what}; run `smilevlm train` first")
-    folder = trained[0].folder(run)
-    split, recogniser = checked_fold(config, tested, folder, trained[0].fold)
+    opened = open_trained_fold(run, store, fold)
+    tested, split = opened.tested, opened.split
     everyone = tested_indices(tested, split)
     single = tuple(index for index in everyone if len(tested.test.samples[index].classes) == 1)
     if not single:
-        raise SettingsError(f"{folder}: none of the {len(everyone)} test samples has exactly one class")
+        raise SettingsError(f"{opened.folder}: none of the {len(everyone)} test samples has exactly one class")
     return AnalysedFold(
-        described=described,
-        config=config,
+        described=opened.described,
+        config=opened.config,
         prepared=tested.test,
         split=split,
-        recogniser=recogniser,
+        recogniser=opened.recogniser,
         indices=single,
-        prototypes=class_directions(recogniser, tested.classes),
+        prototypes=class_directions(opened.recogniser, tested.classes),
         num_left_out=len(everyone) - len(single),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -35,14 +34,13 @@ from smilevlm.threads import one_thread
 from smilevlm.training.analysed_fold import AnalysedFold, open_fold, untrained_model
 from smilevlm.training.explained import draw_explained, explain_sample
 from smilevlm.training.names import ANALYSIS_NAME, PICTURES_NAME
+from smilevlm.training.opened_fold import Progress, Steps
 from smilevlm.training.scoring import embed
 from smilevlm.training.turned_heads import open_yaw_set, score_turned_heads
 
 _DISTORTION = 11
 """Keeps the draw of the two distortions apart from other draws with the same seed."""
 _SAMPLES_AT_A_TIME = 64
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
 
 
 def analyse_run(
@@ -78,7 +76,7 @@ def analyse_run(
     analysed = open_fold(run, store, fold)
     yaw_set = None if yaw_store is None else open_yaw_set(analysed, yaw_store)
     drawn = draw_explained(analysed, num_relevance)
-    steps = _Steps(5 + len(drawn), progress)
+    steps = Steps(5 + len(drawn), progress)
     notes = []
     if analysed.num_left_out:
         notes.append(f"{analysed.num_left_out} test samples with several classes were left out.")
@@ -101,22 +99,10 @@ def analyse_run(
     return result
 
 
-class _Steps:
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-
-    def done(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
 _StageParts = tuple[EmbeddingMap | None, list[CorrelationMatrix], list[EffectiveRank]]
 
 
-def _stage(
-    analysed: AnalysedFold, stage: Stage, recogniser: Recogniser, steps: _Steps, notes: list[str]
-) -> _StageParts:
+def _stage(analysed: AnalysedFold, stage: Stage, recogniser: Recogniser, steps: Steps, notes: list[str]) -> _StageParts:
     """Everything that is looked at both before and after training."""
     embedded = embed(recogniser, analysed.prepared, analysed.indices)
     ranks = _effective_ranks(stage, embedded)

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from smilevlm.datasets import find_protocol, index_data_set, refuse_leaks
-from smilevlm.errors import CheckpointError, SettingsError, StoreError
+from smilevlm.datasets import index_data_set, refuse_leaks
+from smilevlm.errors import StoreError
 from smilevlm.evaluation.anti_spoofing import PresentedFeatures, anti_spoofing_result, presentations
 from smilevlm.evaluation.identity import identity_results
 from smilevlm.evaluation.recogniser import Recogniser
 from smilevlm.labels import NEUTRAL
 from smilevlm.results.records import write_record
 from smilevlm.results.tasks import AntiSpoofingResult, TasksResult
-from smilevlm.store import PreparedSet, Recording, Sample, read_frame
+from smilevlm.store import Recording, Sample, read_frame
 from smilevlm.synthesis.spoofs import BONA_FIDE, SpoofSettings
-from smilevlm.training.evaluate import open_tested
 from smilevlm.training.names import TASKS_NAME
+from smilevlm.training.opened_fold import OpenedFold, Progress, Steps, open_trained_fold
 from smilevlm.training.refusals import refuse_known_test_people
-from smilevlm.training.resolve import config_from
-from smilevlm.training.run import fold_jobs, read_run_config
-from smilevlm.training.scoring import checked_fold, embed
-from smilevlm.training.settings import ExperimentConfig
-from smilevlm.training.splits import FoldSplit
+from smilevlm.training.scoring import embed
 from smilevlm.typing import ViewImages
 
 SPOOF_VIEWS = ("geometry", "texture")
 _SCANS_PER_SUBJECT = 2
 _SPOOFED = 13
 """Keeps the draw of attacked scans apart from other draws with the same seed."""
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fold:
-    """A trained fold with everything that the tasks need of it."""
-
-    described: dict[str, Any]
-    config: ExperimentConfig
-    prepared: PreparedSet
-    split: FoldSplit
-    recogniser: Recogniser
 
 
 def run_tasks(
@@ -77,15 +59,15 @@ def run_tasks(
         PromptError: The prompts were changed since training.
         LayoutError: `faces` does not hold the store's layout.
     """
-    chosen = _load_fold(run, store, fold)
-    split, samples = chosen.split, chosen.prepared.samples
+    chosen = _opened(run, store, fold)
+    split, samples = chosen.split, chosen.tested.test.samples
     test, train = (_of_subjects(samples, names) for names in (split.test_subjects, split.train_subjects))
     attacked = [] if faces is None else _attacked(chosen, num_spoof_subjects)
-    steps = _Steps(progress, 2 + len(attacked))
-    embedded = embed(chosen.recogniser, chosen.prepared, test)
-    steps.next()
-    train_features = embed(chosen.recogniser, chosen.prepared, train).features
-    steps.next()
+    steps = Steps(2 + len(attacked), progress)
+    embedded = embed(chosen.recogniser, chosen.tested.test, test)
+    steps.done()
+    train_features = embed(chosen.recogniser, chosen.tested.test, train).features
+    steps.done()
     identity = identity_results(
         test=embedded,
         test_samples=[samples[i] for i in test],
@@ -96,7 +78,7 @@ def run_tasks(
         seed=chosen.config.seed,
     )
     anti_spoofing, spoof_notes = _anti_spoofing(chosen, faces, attacked, steps)
-    manifest = chosen.prepared.manifest
+    manifest = chosen.tested.test.manifest
     result = TasksResult(
         recipe=chosen.config.name,
         fold=split.fold,
@@ -117,30 +99,17 @@ def run_tasks(
     return result
 
 
-def _load_fold(run: Path, store: Path, fold: int | None) -> _Fold:
-    """The same checks as before scoring a run, and the same again for the scans that the protocol leaves out."""
-    described = read_run_config(run)
-    config = config_from(described["settings"])
-    if find_protocol(config.protocol).train_on is not None:
-        raise SettingsError(
-            f"protocol {config.protocol} tests on another data set; the tasks compare people of the set trained on"
-        )
-    tested = open_tested(config, described["manifest_hash"], store, None, run)
-    wanted = [job for job in fold_jobs(config, None if fold is None else [fold]) if not job.shuffled]
-    trained = [job for job in wanted if job.is_trained(run)]
-    if not trained:
-        which = "no trained fold" if fold is None else f"not trained fold {fold}"
-        raise CheckpointError(f"{run} has {which}; run `smilevlm train` first")
-    folder = trained[0].folder(run)
-    split, recogniser = checked_fold(config, tested, folder, trained[0].fold)
-    prepared = tested.test
+def _opened(run: Path, store: Path, fold: int | None) -> OpenedFold:
+    """The fold, after the scans that its protocol leaves out were looked at for leaks too."""
+    opened = open_trained_fold(run, store, fold)
+    split, samples = opened.split, opened.tested.test.samples
     known, test = (
-        [prepared.samples[i] for i in _of_subjects(prepared.samples, names)]
+        [samples[i] for i in _of_subjects(samples, names)]
         for names in ((*split.train_subjects, *split.validation_subjects), split.test_subjects)
     )
     refuse_leaks(known, test)
-    refuse_known_test_people(recogniser, split, test, same_set=True, place=folder)
-    return _Fold(described=described, config=config, prepared=prepared, split=split, recogniser=recogniser)
+    refuse_known_test_people(opened.recogniser, split, test, same_set=True, place=opened.folder)
+    return opened
 
 
 def _of_subjects(samples: Sequence[Sample], subjects: Iterable[str]) -> list[int]:
@@ -148,13 +117,13 @@ def _of_subjects(samples: Sequence[Sample], subjects: Iterable[str]) -> list[int
     return [i for i, sample in enumerate(samples) if sample.subject in wanted]
 
 
-def _attacked(chosen: _Fold, num_train_subjects: int) -> list[Sample]:
+def _attacked(chosen: OpenedFold, num_train_subjects: int) -> list[Sample]:
     """Whose scans are attacked: some of the training subjects, all test subjects; a neutral scan and another."""
     generator = np.random.default_rng([chosen.config.seed, chosen.split.fold, _SPOOFED])
     some = sorted(generator.permutation(sorted(chosen.split.train_subjects))[:num_train_subjects].tolist())
     picked = []
     for subject in (*some, *chosen.split.test_subjects):
-        mine = [chosen.prepared.samples[i] for i in _of_subjects(chosen.prepared.samples, [subject])]
+        mine = [chosen.tested.test.samples[i] for i in _of_subjects(chosen.tested.test.samples, [subject])]
         scans = sorted((s for s in mine if s.first_frame == s.last_frame), key=lambda sample: sample.sample_id)
         shuffled = [scans[i] for i in generator.permutation(len(scans))]
         picked += sorted(shuffled, key=lambda sample: sample.expression != NEUTRAL)[:_SCANS_PER_SUBJECT]
@@ -162,7 +131,7 @@ def _attacked(chosen: _Fold, num_train_subjects: int) -> list[Sample]:
 
 
 def _anti_spoofing(
-    chosen: _Fold, faces: Path | None, attacked: Sequence[Sample], steps: _Steps
+    chosen: OpenedFold, faces: Path | None, attacked: Sequence[Sample], steps: Steps
 ) -> tuple[tuple[AntiSpoofingResult, ...], list[str]]:
     if faces is None:
         return (), ["Anti-spoofing was left out: it needs the scans that the store was prepared from."]
@@ -170,7 +139,7 @@ def _anti_spoofing(
         ("train", set(chosen.split.train_subjects)), ("test", set(chosen.split.test_subjects)))}  # fmt: skip
     if len({sample.subject for sample in sides["train"]}) < 2 or not sides["test"]:
         return (), ["Anti-spoofing was left out: it needs single scans of two training subjects and a test subject."]
-    recordings = {r.sample_id: r for r in index_data_set(chosen.prepared.manifest.layout, faces).recordings}
+    recordings = {r.sample_id: r for r in index_data_set(chosen.tested.test.manifest.layout, faces).recordings}
     presented = {side: _present(chosen, recordings, of_side, faces, steps) for side, of_side in sides.items()}
     refused = presented["train"].refused_with(presented["test"])
     results = tuple(
@@ -186,7 +155,7 @@ def _anti_spoofing(
     return results, _spoof_notes(chosen, refused)
 
 
-def _spoof_notes(chosen: _Fold, refused: dict[str, tuple[int, int]]) -> list[str]:
+def _spoof_notes(chosen: OpenedFold, refused: dict[str, tuple[int, int]]) -> list[str]:
     attacks = [counts for kind, counts in refused.items() if kind != BONA_FIDE]
     stopped, total = (sum(counts[k] for counts in attacks) for k in range(2))
     notes = [
@@ -222,18 +191,18 @@ class _Presented:
 
 
 def _present(
-    chosen: _Fold, recordings: dict[str, Recording], samples: Sequence[Sample], faces: Path, steps: _Steps
+    chosen: OpenedFold, recordings: dict[str, Recording], samples: Sequence[Sample], faces: Path, steps: Steps
 ) -> _Presented:
     kinds, subjects, refused = [], [], []
     images: dict[str, list[ViewImages]] = {kind: [] for kind in SPOOF_VIEWS}
     settings = SpoofSettings(seed=chosen.config.seed)
     for sample in samples:
         if sample.sample_id not in recordings:
-            raise StoreError(f"{faces} has no scan {sample.sample_id}, which {chosen.prepared.path} was made from")
+            raise StoreError(f"{faces} has no scan {sample.sample_id}, which {chosen.tested.test.path} was made from")
         loaded = read_frame(recordings[sample.sample_id].frames[0], load_texture=True)
         if loaded.digest != sample.digest:
             raise StoreError(
-                f"{faces}: scan {sample.sample_id} is not the one that {chosen.prepared.path} was made from"
+                f"{faces}: scan {sample.sample_id} is not the one that {chosen.tested.test.path} was made from"
             )
         for presentation in presentations(
             loaded.mesh,
@@ -248,17 +217,5 @@ def _present(
             refused.append(presentation.refused)
             for kind, views in presentation.images.items():
                 images[kind].append(views)
-        steps.next()
+        steps.done()
     return _Presented(kinds=tuple(kinds), subjects=tuple(subjects), refused=tuple(refused), images=images)
-
-
-class _Steps:
-    """Counts for the progress."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._done, self._total = progress, 0, total
-
-    def next(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._total)

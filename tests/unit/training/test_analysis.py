@@ -241,9 +241,9 @@ def test_a_model_that_knows_test_subjects_is_refused(run, prepared_store):
 
 
 def test_runs_that_test_elsewhere_are_refused(run, prepared_store, monkeypatch):
-    from smilevlm.training import analysed_fold
+    from smilevlm.training import opened_fold
 
-    elsewhere = analysed_fold.find_protocol("bp4d_cross")
-    monkeypatch.setattr(analysed_fold, "find_protocol", lambda name: elsewhere)
+    elsewhere = opened_fold.find_protocol("bp4d_cross")
+    monkeypatch.setattr(opened_fold, "find_protocol", lambda name: elsewhere)
     with pytest.raises(SettingsError, match="tests on another data set than it trains on"):
         analyse_run(run, prepared_store)

@@ -103,7 +103,7 @@ def test_untrained_folds_are_refused(run_of_four, store_of_four, tmp_path):
     shutil.copytree(run_of_four, copy)
     shutil.rmtree(copy / "fold_00")
     assert run_tasks(copy, store_of_four).fold == 1, "the first that is trained"
-    with pytest.raises(CheckpointError, match="not trained fold 0"):
+    with pytest.raises(CheckpointError, match="no trained fold 0"):
         run_tasks(copy, store_of_four, fold=0)
     shutil.rmtree(copy / "fold_01")
     with pytest.raises(CheckpointError, match="no trained fold"):
