@@ -91,13 +91,11 @@ def score_job(config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob,
     learned_from = embed(recogniser, tested.train, split.train)
     train_samples = [tested.train.samples[i] for i in split.train]
     prototypes = class_directions(recogniser, tested.classes)
-    single = np.array([len(sample.classes) == 1 for sample in samples])
-    known = np.array([sample.classes[0] in tested.classes for sample in train_samples])
     multi_label = None
     if tested.protocol.multi_label:
         multi_label = _multi_label(config, prototypes, learned_from, train_samples, embedded, samples)
-    chosen = [sample for sample, alone in zip(samples, single, strict=True) if alone]
-    trained = known & np.array([len(sample.classes) == 1 for sample in train_samples])
+    single = [row for row, sample in enumerate(samples) if len(sample.classes) == 1]
+    chosen = [samples[row] for row in single]
     log = folder / METRICS_NAME
     return score_fold(
         fold=job.fold,
@@ -112,15 +110,7 @@ def score_job(config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob,
         prototypes=prototypes,
         nearest=class_directions(recogniser, tested.classes, combine="max"),
         view_angles_deg=config.prepare.views.angles_deg,
-        train=TrainSide(
-            features=learned_from.features[trained],
-            truth=[sample.expression for sample, kept in zip(train_samples, trained, strict=True) if kept],
-            subjects=[
-                tested.train_subject_name(sample.subject)
-                for sample, kept in zip(train_samples, trained, strict=True)
-                if kept
-            ],
-        ),
+        train=_train_side(tested, learned_from, train_samples),
         train_subjects=[tested.train_subject_name(name) for name in split.train_subjects],
         validation_subjects=[tested.train_subject_name(name) for name in split.validation_subjects],
         num_train_samples=len(split.train),
@@ -180,6 +170,16 @@ def embed(recogniser: Recogniser, prepared: PreparedSet, indices: Sequence[int])
     return replace(
         parts[0],
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in Embedded.__dataclass_fields__},
+    )
+
+
+def _train_side(tested: Tested, embedded: Embedded, samples: Sequence[Sample]) -> TrainSide:
+    """What readouts are fitted on: the training samples of exactly one class that is compared."""
+    rows = [row for row, sample in enumerate(samples) if sample.expression in tested.classes]
+    return TrainSide(
+        features=embedded.features[rows],
+        truth=[samples[row].expression for row in rows],
+        subjects=[tested.train_subject_name(samples[row].subject) for row in rows],
     )
 
 
