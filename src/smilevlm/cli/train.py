@@ -73,6 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.training.resolve import with_overrides
 
     config = with_overrides(with_method(find_recipe(arguments.recipe), arguments.method), arguments.set)
+    if with_method(config, arguments.method) != config:
+        raise SettingsError(f"--set undoes what --method {arguments.method} stands for")
     read_manifest(arguments.store)
     machine = Machine(
         accelerator=arguments.accelerator, checkpoint_every=arguments.checkpoint_every, tracker=arguments.tracker

@@ -134,6 +134,13 @@ def _planned(request: StudyRequest, setting: str, method: str, seed: int) -> Pla
 def _config(request: StudyRequest, setting: str, method: str, seed: int) -> tuple[ExperimentConfig | None, str | None]:
     values = SETTINGS[setting]
     recipe = find_recipe(f"{request.values.prefix}{values.recipe}")
+    # Where another data set is tested on there is nothing to divide, and the setting for the others would not fit.
+    overrides = [item for item in request.overrides if values.test_data is None or not item.startswith("num_folds=")]
+    try:
+        # Before the method: more epochs for everybody must not train what is there to be untrained.
+        recipe = with_overrides(recipe, overrides)
+    except SettingsError as error:
+        raise SettingsError(f"{setting}, {method}: {error}") from None
     if METHODS[method].needs_clip:
         name = request.clip or (recipe.text_tower if recipe.model.tower == "clip" else None)
         if name is None:
@@ -143,9 +150,4 @@ def _config(request: StudyRequest, setting: str, method: str, seed: int) -> tupl
     if values.start_from is not None:
         # The same method there: neither labels nor prompts reach a baseline or control through its first weights.
         config = replace(config, start_from=str(run_folder(request.out, values.start_from, method, seed)))
-    # Where another data set is tested on there is nothing to divide, and the setting for the others would not fit.
-    overrides = [item for item in request.overrides if values.test_data is None or not item.startswith("num_folds=")]
-    try:
-        return with_overrides(config, overrides), None
-    except SettingsError as error:
-        raise SettingsError(f"{setting}, {method}: {error}") from None
+    return config, None

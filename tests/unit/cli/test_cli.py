@@ -47,6 +47,15 @@ def command(capsys):
     return run
 
 
+def test_an_override_that_undoes_the_method(command, prepared_store, tmp_path):
+    code, _, lines = command(
+        "train", "demo", "--method", "without_alignment", "--set", "loss.beta=1", "--store", prepared_store,
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert code == 1
+    assert lines == ["smilevlm train: error: --set undoes what --method without_alignment stands for"]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(name, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -67,6 +67,15 @@ def test_overrides_reach_every_recipe_but_one_fold_stays_one():
     assert folds == {("bp4d", 3), ("bp4d_cross", 1)}
 
 
+def test_overrides_do_not_train_what_is_there_to_be_untrained():
+    config = planned("table3", overrides=("optimiser.epochs=3", "loss.beta=2"))["bu4dfe", "untrained", 0].config
+    assert config is not None
+    assert config.optimiser.epochs == 0
+    alone = planned("table3", overrides=("loss.beta=2",))["bu4dfe", "multi_view_alone", 0].config
+    assert alone is not None
+    assert alone.loss.beta == 0
+
+
 def test_a_mistaken_override_names_the_run():
     with pytest.raises(SettingsError, match=r"bu4dfe, full: .*optimiser\.epoch=1"):
         plan_runs(request("table3", overrides=("optimiser.epoch=1",)))
