@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from smilevlm.datasets import find_protocol
+from smilevlm.datasets import find_protocol, refuse_shared_subjects
 from smilevlm.datasets.protocols import train_elsewhere_split
 from smilevlm.errors import CheckpointError
 from smilevlm.evaluation import (
@@ -133,6 +133,7 @@ def checked_fold(config: ExperimentConfig, tested: Tested, folder: Path, fold: i
     split, _ = read_split(folder)
     if split != split_fold(config, tested.train, fold):
         raise CheckpointError(f"{folder} was trained on another split than the recipe's; train it again")
+    refuse_shared_subjects(train=split.train_subjects, validation=split.validation_subjects, test=split.test_subjects)
     refuse_split_leaks(split, tested.train)
     recogniser = load_recogniser(folder)
     samples = [tested.test.samples[i] for i in tested_indices(tested, split)]

@@ -110,7 +110,8 @@ def test_list_as_json(prompts):
     assert tuple(listed) == available_prompt_sets()
     assert listed["micro_expressions"]["classes"] == list(MICRO_EXPRESSIONS)
     assert listed["basic_expressions"]["num_prompts"] == 18
-    assert set(listed["basic_expressions"]["provenance"]) == {"source", "date", "generated_by", "generation"}
+    keys = {"source", "date", "generated_by", "generation", "chosen_on"}
+    assert set(listed["basic_expressions"]["provenance"]) == keys
 
 
 def test_list_of_one_set_counts_tokens(prompts, tmp_path):

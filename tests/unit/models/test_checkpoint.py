@@ -151,7 +151,7 @@ def test_tensors_that_do_not_fit_are_named(saved):
         (lambda config: config.pop("settings"), "do not describe"),
         (lambda config: config["settings"].update(tower="other"), "do not describe"),
         (lambda config: config["settings"].update(unknown=1), "do not describe"),
-        (lambda config: config["settings"]["projector"].update(num_layers=0), "num_layers"),
+        (lambda config: config["settings"]["projector"].update(num_layers=-1), "num_layers"),
         (lambda config: config.update(architecture={"width": 8}), "no architecture beside its settings"),
         (lambda config: config["settings"].update(embedding_dim=13), "another architecture"),
     ],

@@ -174,7 +174,7 @@ def test_refuses_part_settings():
     with pytest.raises(REFUSED):
         ConvTowerSettings(norm="layer")
     with pytest.raises(SettingsError, match="num_layers"):
-        ProjectorSettings(num_layers=0)
+        ProjectorSettings(num_layers=-1)
     with pytest.raises(SettingsError, match="hidden_dim"):
         ProjectorSettings(hidden_dim=0)
 
@@ -185,6 +185,13 @@ def test_group_norm_does_not_mix_samples():
     images = torch.randn(3, 3, 16, 16)
     torch.testing.assert_close(tower(images)[:1], tower(images[:1]))
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in tower.modules())
+
+
+def test_without_a_projector_the_features_are_the_embedding():
+    features = torch.randn(4, 6)
+    assert Projector(6, 6, ProjectorSettings(num_layers=0))(features) is features
+    with pytest.raises(SettingsError, match="the tower's 5 features must be 6"):
+        Projector(5, 6, ProjectorSettings(num_layers=0))
 
 
 @pytest.mark.parametrize(("num_layers", "num_norms"), [(1, 0), (2, 1), (3, 2)])

@@ -62,7 +62,7 @@ def test_micro_expressions_begin_with_the_same_method_and_seed(method):
 
 def test_overrides_reach_every_recipe_but_one_fold_stays_one():
     runs = planned("table4", overrides=("num_folds=3", "optimiser.epochs=1"))
-    assert {run.config.optimiser.epochs for run in runs.values() if run.config} == {1}
+    assert {run.config.optimiser.epochs for run in runs.values() if run.config and run.method != "untrained"} == {1}
     folds = {(run.setting, run.config.num_folds) for run in runs.values() if run.config}
     assert folds == {("bp4d", 3), ("bp4d_cross", 1)}
 

@@ -184,12 +184,12 @@ def test_a_fold_in_another_s_place_is_refused(run, prepared_store):
 
 def test_a_split_that_shares_a_subject_is_refused_though_the_recipe_says_so(run, prepared_store, monkeypatch):
     # Even were the folds themselves at fault, nothing may be scored.
-    from smilevlm.training import evaluate
+    from smilevlm.training import scoring
 
     edit_json(
         run / "fold_00" / "fold.json", lambda v: v.update(train_subjects=[*v["train_subjects"], *v["test_subjects"]])
     )
-    monkeypatch.setattr(evaluate, "split_fold", lambda config, prepared, fold: read_split(run / f"fold_{fold:02d}")[0])
+    monkeypatch.setattr(scoring, "split_fold", lambda config, prepared, fold: read_split(run / f"fold_{fold:02d}")[0])
     with pytest.raises(LeakError, match="both in train and in test"):
         evaluate_run(run, prepared_store)
 
@@ -453,10 +453,9 @@ def test_leaving_one_subject_out_needs_a_fold_per_subject(prepared_store, make_t
         train_run(make_tiny_config("protocol=loso", "num_folds=3"), prepared_store, tmp_path / "run")
 
 
-def test_a_protocol_that_trains_elsewhere_is_refused(store, make_tiny_config, tmp_path):
-    edit_json(store / "manifest.json", lambda values: values.update(layout="bu4dfe"))
-    with pytest.raises(SettingsError, match="trains on a store of bu4dfe and tests on one of bp4d"):
-        train_run(make_tiny_config("protocol=bp4d_cross"), store, tmp_path / "run")
+def test_a_protocol_that_trains_elsewhere_has_no_folds(make_tiny_config):
+    with pytest.raises(SettingsError, match="bp4d_cross tests on another data set: it has one fold"):
+        make_tiny_config("protocol=bp4d_cross")
 
 
 def test_a_store_with_other_dynamics_is_refused(prepared_store, make_tiny_config, tmp_path):
@@ -470,10 +469,12 @@ def test_a_store_with_other_dynamics_is_refused(prepared_store, make_tiny_config
 )
 def test_what_a_test_sample_is(last_frame, overrides, level, prepared_store, make_tiny_config):
     from smilevlm.training.evaluate import sample_level
+    from smilevlm.training.scoring import Tested
 
+    config = make_tiny_config(*overrides)
     prepared = PreparedSet(prepared_store)
     prepared.samples = tuple(replace(sample, last_frame=last_frame) for sample in prepared.samples)
-    assert sample_level(make_tiny_config(*overrides), prepared) == level
+    assert sample_level(config, Tested(config, prepared, prepared)) == level
 
 
 # Who is held back.
