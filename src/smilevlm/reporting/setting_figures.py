@@ -74,16 +74,12 @@ def pooled_levels(folds: Sequence[FoldResult]) -> dict[int, tuple[int, int]]:
     return {level: (counts[level][0], counts[level][1]) for level in sorted(counts)}
 
 
-def _folds(group: RunGroup) -> list[FoldResult]:
-    return [fold for result in group.results for fold in result.folds]
-
-
 def _draw_reliability(study: LoadedStudy, groups: Sequence[RunGroup], faces: str, theme: Theme) -> Figure:
     num_rows = -(-len(groups) // _COLUMNS)
     figure = Figure(figsize=(9.0, 0.3 + 2.75 * num_rows), layout="constrained")
     grid = figure.subplots(num_rows, _COLUMNS, squeeze=False)
     for axes, group in zip(grid.flat, groups, strict=False):
-        bins = pooled_bins(_folds(group))
+        bins = pooled_bins(group.folds)
         counts = np.array([each.count for each in bins], dtype=np.float64)
         x, y = ([100 * getattr(each, name) for each in bins] for name in ("confidence", "accuracy"))
         axes.plot([0, 100], [0, 100], "--", color=theme.muted, linewidth=1)
@@ -105,7 +101,7 @@ def _draw_reliability(study: LoadedStudy, groups: Sequence[RunGroup], faces: str
 
 def _levels_figure(study: LoadedStudy, groups: Sequence[RunGroup], faces: str) -> FigureImage | NoFigure:
     title = f"Accuracy by intensity of the expression{faces}"
-    levels = {group.setting: pooled_levels(_folds(group)) for group in groups}
+    levels = {group.setting: pooled_levels(group.folds) for group in groups}
     levels = {name: counts for name, counts in levels.items() if len(counts) > 1}
     if not levels:
         return NoFigure(title=title, reason="No setting of the study has more than one intensity.")
@@ -169,7 +165,7 @@ def _weights(group: RunGroup) -> np.ndarray:
     classes, angles = group.results[0].classes, group.results[0].view_angles_deg
     weights = np.full((len(classes), len(angles)), np.nan)
     for row, name in enumerate(classes):
-        found = [fold.view_weights_by_class[name] for fold in _folds(group) if name in fold.view_weights_by_class]
+        found = [fold.view_weights_by_class[name] for fold in group.folds if name in fold.view_weights_by_class]
         if found:
             weights[row] = [np.mean([by_angle[angle] for by_angle in found]) for angle in angles]
     return weights
@@ -187,5 +183,5 @@ def _confusion_figure(study: LoadedStudy, group: RunGroup) -> FigureImage:
 
 
 def _draw_confusion(group: RunGroup, synthetic: bool, theme: Theme) -> Figure:
-    counts = np.sum([fold.confusion_matrix for fold in _folds(group)], axis=0)
+    counts = np.sum([fold.confusion_matrix for fold in group.folds], axis=0)
     return confusion_drawing(group.results[0].classes, counts, synthetic=synthetic, theme=theme)

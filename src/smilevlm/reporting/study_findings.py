@@ -43,7 +43,7 @@ def people_by_setting(study: LoadedStudy) -> list[str]:
         if isinstance(scores, Missing):
             sentences.append(f"{setting.title}: {scores.reason}.")
             continue
-        folds = [fold for result in group.results for fold in result.folds]
+        folds = group.folds
         trained = sorted({len(fold.train_subjects) for fold in folds})
         people = f"{trained[0]} to {trained[-1]}" if len(trained) > 1 else str(trained[0])
         faces = "synthetic people" if study.synthetic(setting.name) else "people"

@@ -124,7 +124,7 @@ def _recall(row: _Row) -> Cell:
 
 def _setting_rows(study: LoadedStudy, setting: str) -> list[_Row]:
     group = study.group(setting, "full")
-    folds = [fold for result in group.results for fold in result.folds]
+    folds = group.folds
     reason = Missing(reason=group.reason)
     classes = group.results[0].classes if folds else MICRO_EXPRESSIONS
     readers = [(name, _SINGLE, read) for name, read in _single_label(classes).items()]

@@ -37,7 +37,7 @@ def _provenance_row(study: LoadedStudy, group: RunGroup) -> tuple[Cell, ...]:
     if not group.runs:
         return (*head, *[Missing(reason=group.reason)] * 9)
     results = group.results
-    folds = [fold for result in results for fold in result.folds]
+    folds = group.folds
     seeds = ", ".join(str(run.seed) for run in group.runs)
     missing = ", ".join(str(run.seed) for run in group.missing)
     hashes = [results[0].manifest_hash]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.errors import ResultError
-from smilevlm.results import ExperimentResult, read_results
+from smilevlm.results import ExperimentResult, FoldResult, read_results
 from smilevlm.results.records import read_record, relative_file
 from smilevlm.results.study import Study, StudyMethod, StudyRun, StudySetting
 
@@ -63,6 +63,11 @@ class RunGroup:
     def results(self) -> tuple[ExperimentResult, ...]:
         """The results, by seed."""
         return tuple(run.result for run in self.runs)
+
+    @property
+    def folds(self) -> tuple[FoldResult, ...]:
+        """The folds of all results, by seed."""
+        return tuple(fold for result in self.results for fold in result.folds)
 
     @property
     def seeds_text(self) -> str:

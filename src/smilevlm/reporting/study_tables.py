@@ -149,13 +149,13 @@ def calibration_table(study: LoadedStudy) -> Table:
     """How far the full model's probabilities are to be believed."""
     rows: list[tuple[Cell, ...]] = []
     for setting in study.study.settings:
-        results = study.group(setting.name, "full").results
-        scores = pooled_or_missing(study.group(setting.name, "full"), FUSED)
+        group = study.group(setting.name, "full")
+        scores = pooled_or_missing(group, FUSED)
         head = (setting.title, study.data(setting.name))
         if isinstance(scores, Missing):
             rows.append((*head, *[scores] * 4))
             continue
-        found = [fold.calibration for result in results for fold in result.folds]
+        found = [fold.calibration for fold in group.folds]
         bins = [each for calibration in found for each in calibration.bins]
         total = sum(each.count for each in bins)
         confidence: Cell = Missing(reason="no samples in the bins")

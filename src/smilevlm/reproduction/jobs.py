@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from smilevlm.datasets import find_protocol
-from smilevlm.errors import LayoutError, ResultError, SmileVlmError
+from smilevlm.datasets import find_protocol, protocol_folds
+from smilevlm.errors import ResultError, SmileVlmError
 from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results
 from smilevlm.store import PreparedSet, read_manifest
@@ -108,18 +108,18 @@ def _data_for(run: PlannedRun, stores: Mapping[str, Path]) -> tuple[str, str]:
 
 
 def _fitted(run: PlannedRun, stores: Mapping[str, Path]) -> PlannedRun:
-    """The run with as many folds as its set has subjects, where one subject is left out at a time."""
+    """The run with as many folds as its protocol gives on its set, where one subject is left out at a time."""
     if run.config is None or run.values.data not in stores:
         return run
     protocol = find_protocol(run.config.protocol)
     if protocol.scheme != "leave_one_subject_out":
         return run
-    samples = PreparedSet(stores[run.values.data]).samples
+    config, samples = run.config, PreparedSet(stores[run.values.data]).samples
     try:
-        subjects = {samples[index].subject for index in protocol.select(samples)}
-    except LayoutError as error:
+        num_folds = len(protocol_folds(protocol, samples, config.num_folds, config.seed, repeat=config.repeat))
+    except SmileVlmError as error:
         return replace(run, config=None, folds=(), reason=str(error))
-    return replace(run, config=replace(run.config, num_folds=len(subjects)), folds=tuple(range(len(subjects))))
+    return replace(run, config=replace(config, num_folds=num_folds), folds=tuple(range(num_folds)))
 
 
 def _waves(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import ResultError, SettingsError, SmileVlmError
@@ -13,7 +14,7 @@ from smilevlm.recipes.methods import METHODS
 from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
 from smilevlm.reproduction.data import TWINS, StudyData, given_data, make_twin, make_yaw_store
 from smilevlm.reproduction.jobs import Outcome, Told, execute
-from smilevlm.reproduction.plan import StudyRequest, needed_data, plan_runs
+from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
 from smilevlm.results import ExperimentResult
 from smilevlm.results.analysis import AnalysisResult
 from smilevlm.results.records import read_record, write_record
@@ -25,6 +26,8 @@ from smilevlm.training.run import git_commit
 from smilevlm.version import __version__
 
 STUDY_NAME = "study.json"
+LookKind = Literal["tasks", "analysis"]
+Look = TypeVar("Look", AnalysisResult, TasksResult)
 
 
 class Display(Protocol):
@@ -111,56 +114,59 @@ def _closer_looks(
     files = []
     for setting in ANALYSED:
         with display.counting(f"analysis of {setting}") as progress:
-            files.append(_analysis(request, setting, full.get(setting), data, jobs, progress))
+            analyse = partial(_analyse, request, data, jobs, progress)
+            files.append(_look(request.out, "analysis", setting, full.get(setting), analyse))
     with display.counting("other tasks") as progress:
-        files.append(_tasks(request, full.get(OTHER_TASKS), data, progress))
+        work = partial(_other_tasks, data, progress)
+        files.append(_look(request.out, "tasks", OTHER_TASKS, full.get(OTHER_TASKS), work))
     return files
 
 
-def _analysis(
-    request: StudyRequest,
+def _look(
+    out: Path,
+    kind: LookKind,
     setting: str,
     outcome: Outcome | None,
+    make: Callable[[PlannedRun, ExperimentResult], Path],
+) -> StudyFile:
+    """The file that `make` leaves, or the reason why there is none."""
+    if outcome is None or outcome.result is None:
+        return StudyFile(kind=kind, setting=setting, path=None, reason="its full model was not trained")
+    try:
+        path = make(outcome.run, outcome.result)
+    except SmileVlmError as error:
+        return StudyFile(kind=kind, setting=setting, path=None, reason=str(error))
+    return StudyFile(kind=kind, setting=setting, path=_inside(out, path))
+
+
+def _analyse(
+    request: StudyRequest,
     data: Mapping[str, StudyData],
     jobs: int,
     progress: Callable[[int, int], None],
-) -> StudyFile:
+    run: PlannedRun,
+    result: ExperimentResult,
+) -> Path:
     from smilevlm.training.analysis import analyse_run
 
-    if outcome is None or outcome.result is None:
-        return StudyFile(kind="analysis", setting=setting, path=None, reason="its full model was not trained")
-    source, path = data[SETTINGS[setting].data], outcome.run.folder / ANALYSIS_NAME
-    try:
-        yaw_store = make_yaw_store(source, request.out, jobs, progress) if setting == OTHER_TASKS else None
-        known = _known(path, AnalysisResult, outcome.result)
-        if known is None or (yaw_store is not None and not known.yaw):
-            analyse_run(outcome.run.folder, source.store, yaw_store=yaw_store, progress=progress)
-    except SmileVlmError as error:
-        return StudyFile(kind="analysis", setting=setting, path=None, reason=str(error))
-    return StudyFile(kind="analysis", setting=setting, path=_inside(request.out, path))
+    source, path = data[run.values.data], run.folder / ANALYSIS_NAME
+    yaw_store = make_yaw_store(source, request.out, jobs, progress) if run.setting == OTHER_TASKS else None
+    known = _known(path, AnalysisResult, result)
+    if known is None or (yaw_store is not None and not known.yaw):
+        analyse_run(run.folder, source.store, yaw_store=yaw_store, progress=progress)
+    return path
 
 
-def _tasks(
-    request: StudyRequest,
-    outcome: Outcome | None,
-    data: Mapping[str, StudyData],
-    progress: Callable[[int, int], None],
-) -> StudyFile:
+def _other_tasks(
+    data: Mapping[str, StudyData], progress: Callable[[int, int], None], run: PlannedRun, result: ExperimentResult
+) -> Path:
     from smilevlm.training.tasks import run_tasks
 
-    if outcome is None or outcome.result is None:
-        return StudyFile(kind="tasks", setting=OTHER_TASKS, path=None, reason="its full model was not trained")
-    source, path = data[SETTINGS[OTHER_TASKS].data], outcome.run.folder / TASKS_NAME
-    try:
-        known = _known(path, TasksResult, outcome.result)
-        if known is None or (source.faces is not None and not known.anti_spoofing):
-            run_tasks(outcome.run.folder, source.store, faces=source.faces, progress=progress)
-    except SmileVlmError as error:
-        return StudyFile(kind="tasks", setting=OTHER_TASKS, path=None, reason=str(error))
-    return StudyFile(kind="tasks", setting=OTHER_TASKS, path=_inside(request.out, path))
-
-
-Look = TypeVar("Look", AnalysisResult, TasksResult)
+    source, path = data[run.values.data], run.folder / TASKS_NAME
+    known = _known(path, TasksResult, result)
+    if known is None or (source.faces is not None and not known.anti_spoofing):
+        run_tasks(run.folder, source.store, faces=source.faces, progress=progress)
+    return path
 
 
 def _known(path: Path, kind: type[Look], result: ExperimentResult) -> Look | None:

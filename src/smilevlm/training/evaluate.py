@@ -10,7 +10,7 @@ from PIL import Image
 
 from smilevlm.errors import CheckpointError, SettingsError, StoreError
 from smilevlm.evaluation import draw_examples, make_example, summarise_folds, zero_shot_scores
-from smilevlm.evaluation.recogniser import load_recogniser
+from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
 from smilevlm.results import (
     ControlResult,
     Example,
@@ -106,7 +106,7 @@ def evaluate_run(
         folds=folds,
         summary=summarise_folds(folds),
         controls=_controls(control_folds),
-        examples=_examples(config, tested, run, main[0], num_examples),
+        examples=_examples(config, tested, run, main[0], first, num_examples),
     )
     write_results(run / RESULTS_NAME, result)
     write_timing(run / TIMING_NAME, {f"train {job.name}": read_split(job.folder(run))[1] for job in jobs})
@@ -191,10 +191,9 @@ def _controls(folds: Sequence[FoldResult]) -> tuple[ControlResult, ...]:
 
 
 def _examples(
-    config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob, num_examples: int
+    config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob, recogniser: Recogniser, num_examples: int
 ) -> tuple[Example, ...]:
     split, _ = read_split(job.folder(run))
-    recogniser = load_recogniser(job.folder(run))
     prototypes = class_directions(recogniser, tested.classes)
     samples = tested.test.samples
     candidates = [i for i in tested_indices(tested, split) if len(samples[i].classes) == 1]

@@ -58,6 +58,16 @@ class Tested:
         """The classes that are compared."""
         return self.protocol.classes_of(self.test.samples)
 
+    @cached_property
+    def elsewhere_indices(self) -> tuple[int, ...]:
+        """Samples of the test store where the protocol tests elsewhere.
+
+        Raises:
+            LeakError: The two stores share samples.
+        """
+        _, test = train_elsewhere_split(self.protocol, self.train.samples, self.test.samples)
+        return tuple(test.tolist())
+
     def subject_name(self, sample: Sample) -> str:
         """A test subject as results call it; data sets give different people the same names."""
         return f"{self.protocol.layout}/{sample.subject}" if self.elsewhere else sample.subject
@@ -149,10 +159,7 @@ def tested_indices(tested: Tested, split: FoldSplit) -> tuple[int, ...]:
     Raises:
         LeakError: The protocol tests elsewhere, and the two stores share samples.
     """
-    if not tested.elsewhere:
-        return split.test
-    _, test = train_elsewhere_split(tested.protocol, tested.train.samples, tested.test.samples)
-    return tuple(test.tolist())
+    return tested.elsewhere_indices if tested.elsewhere else split.test
 
 
 def class_directions(recogniser: Recogniser, classes: Sequence[str], *, combine: str = "mean") -> Prototypes:
