@@ -111,7 +111,8 @@ def without_scraps(mesh: Mesh, *, min_share: float, near: float) -> tuple[Bool[n
     Args:
         mesh: Any unit.
         min_share: Components with at least this share of the largest one's faces stay.
-        near: Smaller ones stay too when their centre is this close to a vertex that stays.
+        near: Smaller ones stay too when their centre, or their vertex nearest to or furthest from the middle of what
+            stays, is this close to a vertex that stays: an eyeball's front is, where its centre is not.
 
     Returns:
         Which vertices stay, and the number of components that do not. Where some go, vertices without faces go too.
@@ -127,9 +128,12 @@ def without_scraps(mesh: Mesh, *, min_share: float, near: float) -> tuple[Bool[n
     stays = sizes >= min_share * sizes.max()
     doubtful = np.flatnonzero((sizes > 0) & ~stays)
     large = stays.copy()
+    middle = mesh.vertices[large[labels]].mean(axis=0) if len(doubtful) else None
     for label in doubtful:
-        centre = mesh.vertices[labels == label].mean(axis=0)
-        stays[label] = kernels.any_near(mesh.vertices, labels, large, centre, near)
+        own = mesh.vertices[labels == label]
+        distance = ((own - middle) ** 2).sum(axis=1)
+        places = (own.mean(axis=0), own[distance.argmin()], own[distance.argmax()])
+        stays[label] = any(kernels.any_near(mesh.vertices, labels, large, place, near) for place in places)
     removed = int(np.count_nonzero(~stays[doubtful]))
     return (everything, 0) if removed == 0 else (stays[labels], removed)
 

@@ -2,7 +2,7 @@
 
 The template comes as a table (row, column, 4): height, dz/dx, dz/dy and 1 / sqrt(1 + dz/dx^2 + dz/dy^2), so that a
 point costs one look-up. `found` holds a column per usable point: the six derivatives of its signed distance from the
-template (by the turn, then by the shift), the distance itself, and its weight.
+template (by the turn, then by the shift), the distance itself, its weight, and the derivative by the scale's logarithm.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202
@@ -17,8 +17,8 @@ from smilevlm.geometry.kernels import kernel
 FIRST_GATE_MM, LAST_GATE_MM, GATE_SHRINK = 25.0, 7.0, 0.82
 CLOSE_MM = 6.0
 FEWEST_POINTS = 60
-DISTANCE, WEIGHT, NUM_ROWS = 6, 7, 8
-"""Where the distance and the weight are in `found`, and its number of rows."""
+DISTANCE, WEIGHT, STRETCH, NUM_ROWS = 6, 7, 8, 9
+"""Where the distance, the weight and the derivative by the scale are in `found`, and its number of rows."""
 
 TURN_PULL, SHIFT_PULL = 0.05, 0.00002
 """A faint pull to the current pose keeps the solve sound when the surface leaves a direction open."""
@@ -74,6 +74,7 @@ def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
         found[0, count], found[1, count], found[2, count] = y * inverse - z * ny, z * nx - x * inverse, x * ny - y * nx
         found[3, count], found[4, count], found[5, count] = nx, ny, inverse
         found[DISTANCE, count] = distance
+        found[STRETCH, count] = x * nx + y * ny + z * inverse
         cells[count] = row * np.uint32(columns) + column
         count += 1
     return count

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry.clean import (
@@ -16,19 +15,29 @@ from smilevlm.geometry.clean import (
     near_bulk,
     without_scraps,
 )
+from smilevlm.geometry.locate import (
+    LEAST_CONFIDENCE,
+    NOSE_TIP_NAMES,
+    Place,
+    beside,
+    confirmed,
+    find_anywhere,
+    is_better,
+    is_likely,
+    is_sure,
+    likely_factor,
+    place_as_it_stands,
+    place_of,
+    refined,
+)
 from smilevlm.geometry.mesh import Mesh
-from smilevlm.geometry.nose import nose_candidates
-from smilevlm.geometry.template import RigidFit, register, relief_match
-from smilevlm.geometry.units import at_shares, find_unit, some_columns
-from smilevlm.typing import Vertices
+from smilevlm.geometry.sampling import even_points, surface_points
+from smilevlm.geometry.units import at_shares, find_unit, some_columns, unit_name
 
 _IDENTITY = np.eye(3, dtype=np.float32)
 _NOSE_REACH_MM = np.array([12.0, 14.0, 20.0], np.float32)
-_FEW_NOSES, _MANY_NOSES = 4, 8
-"""Places tried as the nose tip at first, and when the face found there is not sure."""
-_SURE_RELIEF = 0.7
-"""Faces mostly reach 0.85; a cheek taken for the nose stays below."""
-NOSE_TIP_NAMES = ("Nose tip", "nose_tip")
+_SEARCH_POINTS = 16_000
+"""Spread over the surface for the search in any pose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +52,7 @@ class NormaliseSettings:
         min_relief_match: So is one whose relief resembles the mean face's less than this, see `relief_match`.
         max_points: Surface points used to find the pose.
         spike_edge_ratio: See `drop_spikes`.
-        component_min_share: See `drop_small_components`.
+        component_min_share: See `without_scraps`.
     """
 
     crop_radius_mm: float = 110.0
@@ -77,6 +86,7 @@ class NormalisedFace:
         residual_mm: Median distance of the covered part from the mean face.
         num_spikes: Faces removed as spikes.
         num_scraps: Components removed as floating scraps.
+        confidence: How sure it is that this is a face in this pose, in [0, 1]; see `Place.confidence`.
     """
 
     mesh: Mesh
@@ -88,23 +98,66 @@ class NormalisedFace:
     residual_mm: float
     num_spikes: int
     num_scraps: int
+    confidence: float = 1.0
 
 
-def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
+def normalise(
+    mesh: Mesh,
+    settings: NormaliseSettings,
+    *,
+    start: Float[np.ndarray, "3 3"] | None = None,
+    mm_per_unit: float | None = None,
+    search_pose: bool = True,
+) -> NormalisedFace:
     """Find unit, nose tip and pose; remove spikes and scraps; crop the face.
 
+    A face that is upright and looks along +z within about 30 degrees is found at once. Where that gives no sure face,
+    any pose and any size is tried (`docs/pose.md`).
+
     Args:
-        mesh: A face, any of the common units, roughly upright and facing +z (within about 30 degrees).
+        mesh: A face or a head, any unit, any pose.
         settings: Crop and tolerances.
+        start: The turn that brings the scan's axes upright and facing +z, where it is known: see
+            `rotation_from_axes`, or an earlier frame's `NormalisedFace.rotation`. It is tried first.
+        mm_per_unit: The size of the scan's unit, where it is known.
+        search_pose: Look for the face in any pose and at any size where it is not found as the scan stands. There is
+            no search without `correct_pose`.
 
     Raises:
         MeshError: Fewer than 100 finite vertices, or nothing in the scan resembles a face.
+        SettingsError: `start` is no rotation, or `mm_per_unit` is not positive.
 
     Assumption A4: the nose tip is the landmark of that name where there is one, else the foremost point near the
     nose of the registered mean face.
     """
-    from smilevlm.geometry import kernels
+    _check_hints(start, mm_per_unit)
+    mesh = _finite(mesh)
+    factor = find_unit(mesh.vertices)[0] if mm_per_unit is None else mm_per_unit
+    scan = _prepared(mesh, factor, settings)
+    points = surface_points(scan.mesh, scan.keep, settings.max_points)
+    place = place_as_it_stands(points, scan.mesh.landmarks, start)
+    search_pose = search_pose and settings.correct_pose
+    sure = is_sure(points, place)
+    if sure and place.confidence < 0.9:
+        # Too few vertices to cover the face: its pose stands, its share is measured on the triangles.
+        place = confirmed(place, refined(even_points(scan.mesh, scan.keep, _SEARCH_POINTS), place))
+    if search_pose and not (sure and place.confidence >= LEAST_CONFIDENCE):
+        scan, place, factor = _searched(mesh, scan, place, factor, settings, unit_is_known=mm_per_unit is not None)
+    is_enough = place.fit_share >= settings.min_fit_share and place.relief_match >= settings.min_relief_match
+    if not is_enough or (search_pose and not place.is_face):
+        raise MeshError(_no_face(scan, place, factor, settings, search_pose=search_pose))
+    return _in_face_frame(scan, place, factor, start, settings)
 
+
+def _check_hints(start: Float[np.ndarray, "3 3"] | None, mm_per_unit: float | None) -> None:
+    if start is not None and not (np.allclose(start @ start.T, np.eye(3), atol=1e-3) and np.linalg.det(start) > 0):
+        raise SettingsError("start is no rotation: expected three perpendicular rows of length one, not mirrored")
+    if mm_per_unit is not None and not 0 < mm_per_unit < np.inf:
+        raise SettingsError(f"mm_per_unit is {mm_per_unit}; expected a positive number")
+
+
+def _finite(mesh: Mesh) -> Mesh:
+    """Without vertices that are not finite or, in a mesh, that no face uses."""
     if mesh.num_vertices < 100:
         raise MeshError(f"a face needs at least 100 vertices; the mesh has {mesh.num_vertices}")
     if not np.isfinite(mesh.vertices).all():
@@ -114,7 +167,20 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     if not mesh.is_point_cloud:
         # Scanners store missing points too, often at the origin; no face uses them.
         mesh = keep_faces(mesh, np.ones(mesh.num_faces, bool))
-    mm_per_unit, unit = find_unit(mesh.vertices)
+    return mesh
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scan:
+    """A scan in millimetres around its centre, and which of its vertices are no scraps."""
+
+    mesh: Mesh
+    keep: Bool[np.ndarray, " mesh_vert"]
+    num_spikes: int
+    num_scraps: int
+
+
+def _prepared(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> _Scan:
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
     (centre,) = at_shares(some_columns(mesh.vertices), 0.5)
     mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
@@ -123,68 +189,80 @@ def normalise(mesh: Mesh, settings: NormaliseSettings) -> NormalisedFace:
     mesh, num_spikes = drop_spikes(mesh, max_edge_ratio=settings.spike_edge_ratio, min_edge=12.0)
     # Scraps and what lies outside the crop go in one step in the end, for that copies the whole mesh.
     keep, num_scraps = without_scraps(mesh, min_share=settings.component_min_share, near=12.0)
-    points = _surface_points(mesh, keep, settings.max_points)
-    fit, relief = _best_fit(points, mesh.landmarks)
-    if fit.fit_share < settings.min_fit_share or relief < settings.min_relief_match:
-        raise MeshError(
-            f"no face found: the mean face is covered to {fit.fit_share:.0%}, expected {settings.min_fit_share:.0%}; "
-            f"its relief met to {relief:.2f}, expected {settings.min_relief_match:.2f}; the face should be upright "
-            f"and look along +z (unit found: {unit})"
-        )
-    rotation = fit.rotation.astype(np.float32) if settings.correct_pose else _IDENTITY
-    mesh = mesh.transformed(rotation, (-fit.nose_mm).astype(np.float32))
+    return _Scan(mesh=mesh, keep=keep, num_spikes=num_spikes, num_scraps=num_scraps)
+
+
+def _searched(
+    mesh: Mesh, scan: _Scan, place: Place, factor: float, settings: NormaliseSettings, *, unit_is_known: bool
+) -> tuple[_Scan, Place, float]:
+    """The best of the place found as the scan stands and of those in any pose and at any size, with its factor."""
+    points = even_points(scan.mesh, scan.keep, _SEARCH_POINTS)
+    if place.fit_share >= settings.min_fit_share:
+        # Often the pose is right, and only what lies behind the skin spoilt the fit.
+        seen = refined(points, place)
+        if is_better(seen, place) and is_sure(points, seen):
+            place, enough = seen, True
+        else:
+            place, enough = confirmed(place, seen), is_likely(points, place)
+        if enough and place.confidence >= LEAST_CONFIDENCE:
+            return scan, place, factor
+    low, high = at_shares(some_columns(scan.mesh.vertices), 0.01, 0.99)
+    find, rival_merit = find_anywhere(points, float((high - low).max()), unit_is_known=unit_is_known)
+    if find is None:
+        return scan, place, factor
+    likely = factor if unit_is_known else likely_factor(factor * find.fit.mm_per_unit)
+    is_other_unit = abs(likely / factor - 1) > 1e-6
+    as_it_stood = scan
+    if is_other_unit:
+        scan = _prepared(mesh, likely, settings)
+        points = even_points(scan.mesh, scan.keep, _SEARCH_POINTS)
+    is_rescaled = unit_name(likely) == "unknown"
+    found = refined(points, place_of(find, likely / factor, rival_merit, is_rescaled=is_rescaled))
+    if place.is_face and not (found.is_face and is_better(found, place)):
+        return as_it_stood, beside(place, found), factor
+    return scan, found, likely
+
+
+def _no_face(scan: _Scan, place: Place, factor: float, settings: NormaliseSettings, *, search_pose: bool) -> str:
+    """What was found instead of a face, and what to do."""
+    low, high = at_shares(some_columns(scan.mesh.vertices), 0.01, 0.99)
+    size = " x ".join(f"{extent:.0f}" for extent in (high - low).tolist())
+    where = "in any pose" if search_pose else "looking along +z"
+    return (
+        f"no face found {where}: the likeliest place covers {place.fit_share:.0%} of the mean face (expected "
+        f"{settings.min_fit_share:.0%}) and meets its relief to {place.relief_match:.2f} (expected "
+        f"{settings.min_relief_match:.2f}), confidence {place.confidence:.2f}; the scan measures {size} mm if its unit "
+        f"is {unit_name(factor)} ({factor:g} mm). Look at what was scanned; if it is a face, name its axes "
+        "(--up, --front)"
+    )
+
+
+def _in_face_frame(
+    scan: _Scan, place: Place, factor: float, start: Float[np.ndarray, "3 3"] | None, settings: NormaliseSettings
+) -> NormalisedFace:
+    """Move the scan to the place found, and crop it."""
+    from smilevlm.geometry import kernels
+
+    if settings.correct_pose:
+        rotation = place.rotation.astype(np.float32)
+    else:
+        rotation = _IDENTITY if start is None else start.astype(np.float32)
+    keep = scan.keep
+    mesh = scan.mesh.transformed(rotation, (-place.nose_mm).astype(np.float32))
     mesh = mesh.transformed(_IDENTITY, -_nose_tip(mesh, keep))
     kernels.inside_crop(mesh.vertices, settings.crop_radius_mm, settings.crop_depth_mm, keep)
     return NormalisedFace(
         mesh=keep_points(mesh, keep),
-        unit=unit,
-        mm_per_unit=mm_per_unit,
+        unit=unit_name(factor),
+        mm_per_unit=factor,
         rotation=rotation,
-        fit_share=fit.fit_share,
-        relief_match=relief,
-        residual_mm=fit.residual_mm,
-        num_spikes=num_spikes,
-        num_scraps=num_scraps,
+        fit_share=place.fit_share,
+        relief_match=place.relief_match,
+        residual_mm=place.residual_mm,
+        num_spikes=scan.num_spikes,
+        num_scraps=scan.num_scraps,
+        confidence=place.confidence,
     )
-
-
-def _surface_points(mesh: Mesh, keep: Bool[np.ndarray, " mesh_vert"], max_points: int) -> Vertices:
-    """About `max_points` points spread over the kept surface, always the same ones for the same mesh."""
-    points = mesh.vertices
-    # What is far outside the bulk is no face, and would only stretch the search.
-    rows = np.flatnonzero(near_bulk(points) & keep)
-    if not mesh.is_point_cloud and len(rows) < max_points:
-        faces = mesh.faces[keep[mesh.faces[:, 0]]]
-        points = np.concatenate([points[rows], points[faces].mean(axis=1)])
-        rows = np.arange(len(points))
-    if len(rows) > max_points:
-        rows = rows[np.linspace(0, len(rows) - 1, max_points).astype(np.int64)]
-    return points[rows].astype(np.float32)
-
-
-def _best_fit(points: Vertices, landmarks: Mapping[str, np.ndarray]) -> tuple[RigidFit, float]:
-    """The fit to the mean face, and how well the reliefs match."""
-    named = [landmarks[name] for name in NOSE_TIP_NAMES if name in landmarks]
-    guesses = np.array(named, np.float32).reshape(-1, 3) if named else nose_candidates(points, count=_MANY_NOSES)
-    if len(guesses) == 0:
-        guesses = points[[np.argmax(points[:, 2])]]
-    few = points[:: max(1, len(points) // 1500)]
-    fit = register(points, _likeliest_nose(few, guesses[:_FEW_NOSES]))
-    relief = relief_match(points, fit)
-    if len(guesses) > _FEW_NOSES and relief < _SURE_RELIEF:
-        # A turned head, a hand or hair: the nose may be among the places that stand out less.
-        fit = register(points, _likeliest_nose(few, guesses))
-        relief = relief_match(points, fit)
-    return fit, relief
-
-
-def _likeliest_nose(points: Vertices, guesses: Float32[np.ndarray, "guess 3"]) -> Float32[np.ndarray, " 3"]:
-    """The guess from which a short registration covers most of the mean face."""
-    if len(guesses) == 1:
-        return guesses[0]
-    fits = [register(points, guess, iterations=6) for guess in guesses]
-    best = max(range(len(fits)), key=lambda k: fits[k].fit_share - 0.02 * min(fits[k].residual_mm, 25.0))
-    return guesses[best]
 
 
 def _nose_tip(mesh: Mesh, keep: Bool[np.ndarray, " vert"]) -> Float32[np.ndarray, " 3"]:

@@ -45,10 +45,21 @@ def nose_candidates(points_mm: Vertices, *, count: int) -> Float32[np.ndarray, "
     Returns:
         Points (n, 3), n <= count; empty when no cell has enough surface around it.
     """
+    grid, low = height_grid(points_mm)
+    row, column = prominent_cells(grid, _CELL_MM, most=50 * count)
+    centres = np.stack(
+        [low[0] + (column + 0.5) * _CELL_MM, low[1] + (row + 0.5) * _CELL_MM, grid[row, column]], axis=1
+    ).astype(np.float32)
+    return centres[spaced(centres, count)]
+
+
+def prominent_cells(
+    grid: Float32[np.ndarray, "row column"], cell_mm: float, *, most: int
+) -> tuple[Int64[np.ndarray, " cell"], Int64[np.ndarray, " cell"]]:
+    """Rows and columns of at most so many cells with enough surface around them, the most prominent first."""
     from smilevlm.geometry import kernels
 
-    grid, low = height_grid(points_mm)
-    offsets, reach = _ring()
+    offsets, reach = _ring(cell_mm)
     total = np.zeros(grid.shape, np.float64)
     number = np.zeros(grid.shape, np.int32)
     higher = np.zeros(grid.shape, np.int32)
@@ -58,28 +69,25 @@ def nose_candidates(points_mm: Vertices, *, count: int) -> Float32[np.ndarray, "
     usable = np.isfinite(grid) & (number >= 0.6 * len(offsets)) & (higher <= 0.25 * number)
     row, column = np.nonzero(usable)
     prominence = (grid - total / np.maximum(number, 1))[usable]
-    order = np.argsort(-prominence, kind="stable")[: 50 * count]
-    row, column = row[order], column[order]
-    centres = np.stack(
-        [low[0] + (column + 0.5) * _CELL_MM, low[1] + (row + 0.5) * _CELL_MM, grid[row, column]], axis=1
-    ).astype(np.float32)
-    return _spaced(centres, count)
+    order = np.argsort(-prominence, kind="stable")[:most]
+    return row[order], column[order]
 
 
 @functools.cache
-def _ring() -> tuple[Int64[np.ndarray, "cell 2"], int]:
+def _ring(cell_mm: float) -> tuple[Int64[np.ndarray, "cell 2"], int]:
     """Steps (row, column) to the cells of the ring, and the longest of them along one axis."""
-    reach = int(np.ceil(_RING_MM[1] / _CELL_MM))
+    reach = int(np.ceil(_RING_MM[1] / cell_mm))
     steps = np.arange(-reach, reach + 1)
     offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
-    distance = np.hypot(*offsets.T) * _CELL_MM
+    distance = np.hypot(*offsets.T) * cell_mm
     return offsets[(distance >= _RING_MM[0]) & (distance <= _RING_MM[1])], reach
 
 
-def _spaced(centres: Float32[np.ndarray, "place 3"], count: int) -> Float32[np.ndarray, "candidate 3"]:
-    """The first places, leaving out what is too near to one before."""
-    found = []
-    while len(centres) and len(found) < count:
-        found.append(centres[0])
-        centres = centres[np.hypot(*(centres - centres[0]).T[:2]) >= _SPACING_MM]
-    return np.array(found, np.float32).reshape(-1, 3)
+def spaced(centres: Float32[np.ndarray, "place 3"], count: int) -> list[int]:
+    """The first places, leaving out what is too near to one before in the frontal plane."""
+    found: list[int] = []
+    left = np.arange(len(centres))
+    while len(left) and len(found) < count:
+        found.append(int(left[0]))
+        left = left[np.hypot(*(centres[left] - centres[left[0]]).T[:2]) >= _SPACING_MM]
+    return found

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64
 
 from smilevlm.typing import Vertices
 
-_REACH_MM = 130.0
+REACH_MM = 130.0
 """No point of a face lies further from its nose tip along an axis."""
 
 
@@ -71,14 +71,31 @@ class RigidFit:
     residual_mm: float
 
 
-def relief_match(points_mm: Vertices, fit: RigidFit) -> float:
+@dataclass(frozen=True, kw_only=True)
+class SimilarityFit:
+    """face = mm_per_unit * rotation @ (point - nose), for points in any unit.
+
+    Args:
+        rotation: Face frame from the scan's axes.
+        nose: The template's nose tip in the scan's axes and unit.
+        mm_per_unit: The size of the scan's unit, if its face is as large as the mean face.
+        fit_share: See `RigidFit`.
+    """
+
+    rotation: Float64[np.ndarray, "3 3"]
+    nose: Float64[np.ndarray, " 3"]
+    mm_per_unit: float
+    fit_share: float
+
+
+def relief_match(points: Vertices, fit: RigidFit | SimilarityFit) -> float:
     """How much the fitted surface has the relief of a face: nose, eye sockets, lips, beyond any smooth bend.
 
     A ball or a plane can be fitted to the mean face closely; what is left of it after a quadric is taken out of both
     does not correlate with what is left of the face.
 
     Args:
-        points_mm: Surface points, as given to `register`.
+        points: Surface points, as given to the registration.
         fit: Its result.
 
     Returns:
@@ -89,8 +106,12 @@ def relief_match(points_mm: Vertices, fit: RigidFit) -> float:
 
     template = face_template()
     sums = np.empty((8, 8), np.float64)
+    if isinstance(fit, RigidFit):
+        mm_from_scan, nose = fit.rotation, fit.nose_mm
+    else:
+        mm_from_scan, nose = fit.mm_per_unit * fit.rotation, fit.nose
     count = fit_kernels.relief_sums(
-        points_mm, fit.rotation, fit.nose_mm, template.table, template.weight, template.low_mm, template.cell_mm, sums
+        points, mm_from_scan, nose, template.table, template.weight, template.low_mm, template.cell_mm, sums
     )
     if count < fit_kernels.FEWEST_POINTS:
         return 0.0
@@ -113,7 +134,7 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
 
     template = face_template()
     near = np.empty(points_mm.shape, np.float64)
-    near = near[: fit_kernels.points_near(points_mm, nose_mm, _REACH_MM, near)]
+    near = near[: fit_kernels.points_near(points_mm, nose_mm, REACH_MM, near)]
     found, cells = np.empty((fit_kernels.NUM_ROWS, len(near)), np.float64), np.empty(len(near), np.uint32)
     rotation, nose = np.eye(3), nose_mm.astype(np.float64)
     count = fit_kernels.fit_pose(
@@ -136,3 +157,47 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
         fit_share=fit_kernels.covered_share(found, cells, count, template.weight),
         residual_mm=float(np.median(np.abs(found[fit_kernels.DISTANCE, :count]))),
     )
+
+
+def register_similarity(
+    points: Vertices,
+    rotation: Float64[np.ndarray, "3 3"],
+    nose: Float64[np.ndarray, " 3"],
+    mm_per_unit: float,
+    *,
+    iterations: int,
+    scale_pull: float,
+) -> SimilarityFit:
+    """`register` with the scale free as well, from any first pose: to find how large a face is.
+
+    Args:
+        points: Surface points, any unit and frame.
+        rotation: First guess of the face frame from the scan's axes.
+        nose: First guess of the nose tip.
+        mm_per_unit: First guess of the scale, right within about 20 %.
+        iterations: Steps.
+        scale_pull: How strongly the first guess of the scale holds; 100 mm^2 is about as strong as the surface.
+    """
+    from smilevlm.geometry import fit_kernels, search_kernels
+
+    template = face_template()
+    near = np.empty(points.shape, np.float64)
+    near = near[: fit_kernels.points_near(points, nose, REACH_MM / mm_per_unit, near)]
+    found, cells = np.empty((fit_kernels.NUM_ROWS, len(near)), np.float64), np.empty(len(near), np.uint32)
+    rotation, nose = rotation.copy(), nose.copy()
+    scale, count = search_kernels.fit_similarity(
+        near,
+        rotation,
+        nose,
+        mm_per_unit,
+        scale_pull,
+        template.table,
+        template.weight,
+        template.low_mm,
+        template.cell_mm,
+        iterations,
+        found,
+        cells,
+    )
+    share = fit_kernels.covered_share(found, cells, count, template.weight) if count else 0.0
+    return SimilarityFit(rotation=rotation, nose=nose, mm_per_unit=scale, fit_share=share)

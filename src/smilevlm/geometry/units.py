@@ -52,4 +52,9 @@ def find_unit(vertices: Vertices) -> tuple[float, str]:
         raise MeshError("all vertices lie in one point: there is no face to find")
     exponent = -int(np.floor(np.log10(extent / _SMALLEST_MM)))
     factor = float(10.0**exponent)
-    return factor, _UNIT_NAMES.get(factor, "unknown")
+    return factor, unit_name(factor)
+
+
+def unit_name(mm_per_unit: float) -> str:
+    """The unit's name, `unknown` when the factor is that of no common unit."""
+    return _UNIT_NAMES.get(mm_per_unit, "unknown")

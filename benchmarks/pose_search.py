@@ -1,0 +1,94 @@
+"""How long finding a face in any pose takes, beside registering the scan at full cost from every orientation.
+
+Command: python benchmarks/pose_search.py [--repeats 5]
+
+Both look for the face of one synthetic 35,000-vertex scan in a random pose, at its metric scale, on one core; the
+obvious way turns the scan to each of the search's directions, at six rolls, and calls `register` from its likely nose
+tips. Printed: seconds of each (the best of the repeats; the obvious way once), their ratio, and each pose's error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from smilevlm.geometry import Mesh, NormaliseSettings, normalise
+from smilevlm.geometry.nose import nose_candidates
+from smilevlm.geometry.pose_search import search, turn_between_deg, turns
+from smilevlm.geometry.sampling import even_points
+from smilevlm.geometry.template import register, relief_match
+from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.scanner import ScannerSettings, scan_head
+from smilevlm.typing import Vertices
+
+_NUM_NOSES, _NUM_ROLLS = 4, 6
+"""A registration finds its way from about 30 degrees, so rolls 60 degrees apart suffice."""
+
+
+def scan_in_a_random_pose() -> tuple[Mesh, np.ndarray]:
+    """The scan, millimetres, and the turn that was applied to it."""
+    model = head_model()
+    head = (model.topology.refine @ model.vertices_mm(phenotype={}, shape={}, actions=[{}])[0]).astype(np.float32)
+    scan = scan_head(
+        np.random.default_rng(0),
+        vertices_mm=head - head[anatomy().nose_tip],
+        faces=model.topology.fine_faces,
+        colors=np.full(head.shape, 128, np.float32),
+        landmarks_mm=np.zeros((1, 3), np.float32),
+        settings=ScannerSettings(num_vertices=35_000),
+    )
+    turn = Rotation.random(random_state=1).as_matrix()
+    return Mesh(vertices=(scan.head_vertices @ turn.T).astype(np.float32), faces=scan.triangles), turn
+
+
+def every_orientation(points: Vertices) -> np.ndarray:
+    """The rotation of the best of full registrations from every direction, roll and likely nose tip."""
+    best, rotation = -np.inf, np.eye(3)
+    for turn in turns(num_rolls=_NUM_ROLLS):
+        turned = (points @ turn.T).astype(np.float32)
+        for nose in nose_candidates(turned, count=_NUM_NOSES):
+            fit = register(turned, nose)
+            merit = relief_match(turned, fit) + fit.fit_share
+            if merit > best:
+                best, rotation = merit, fit.rotation @ turn
+    return rotation
+
+
+def timed(work: Callable[[], object], repeats: int) -> float:
+    """The fewest seconds of some runs."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    mesh, turn = scan_in_a_random_pose()
+    points = even_points(mesh, np.ones(mesh.num_vertices, bool), 16_000)
+    few = points[:: len(points) // 5000]
+    found = search(points, [1.0])[0].fit.rotation
+    ours = timed(lambda: search(points, [1.0]), repeats)
+    whole = timed(lambda: normalise(mesh, NormaliseSettings()), repeats)
+    register(few, few[0])
+    start = time.perf_counter()
+    rotation = every_orientation(few)
+    obvious = time.perf_counter() - start
+    print(f"vertices             {mesh.num_vertices}")
+    print(f"wide search          {ours:.3f} s, pose error {turn_between_deg(found, turn.T):.1f} degrees")
+    print(f"normalise as a whole {whole:.3f} s")
+    print(f"every orientation    {obvious:.1f} s, pose error {turn_between_deg(rotation, turn.T):.1f} degrees")
+    print(f"ratio                {obvious / ours:.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Points spread over a surface, always the same ones for the same mesh."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool
+
+from smilevlm.geometry.clean import near_bulk
+from smilevlm.geometry.mesh import Mesh
+from smilevlm.typing import Vertices
+
+_MOST_FACES = 200_000
+"""Of a finer mesh only every so many-th triangle is looked at."""
+_PLASTIC = 1.32471795724474602596
+"""Its powers give the most even sequence of points in a square (Roberts' R2)."""
+
+
+def surface_points(mesh: Mesh, keep: Bool[np.ndarray, " mesh_vert"], max_points: int) -> Vertices:
+    """About `max_points` of the kept vertices; where those are few, the middles of the triangles as well."""
+    points = mesh.vertices
+    # What is far outside the bulk is no face, and would only stretch the search.
+    rows = np.flatnonzero(near_bulk(points) & keep)
+    if not mesh.is_point_cloud and len(rows) < max_points:
+        faces = mesh.faces[keep[mesh.faces[:, 0]]]
+        points = np.concatenate([points[rows], points[faces].mean(axis=1)])
+        rows = np.arange(len(points))
+    if len(rows) > max_points:
+        rows = rows[np.linspace(0, len(rows) - 1, max_points).astype(np.int64)]
+    return points[rows].astype(np.float32)
+
+
+def even_points(mesh: Mesh, keep: Bool[np.ndarray, " mesh_vert"], count: int) -> Vertices:
+    """`count` points over the kept surface, as many on equal areas, however coarse or uneven the triangles are.
+
+    A point cloud gives its own points instead, evenly over the list.
+    """
+    if mesh.is_point_cloud:
+        rows = np.flatnonzero(near_bulk(mesh.vertices) & keep)
+        return mesh.vertices[rows[:: max(1, len(rows) // count)]]
+    faces = mesh.faces[:: max(1, mesh.num_faces // _MOST_FACES)]
+    faces = faces[keep[faces[:, 0]]]
+    corner = mesh.vertices[faces[:, 0]]
+    first, second = mesh.vertices[faces[:, 1]] - corner, mesh.vertices[faces[:, 2]] - corner
+    area = np.cumsum(np.linalg.norm(np.cross(first, second), axis=1), dtype=np.float64)
+    if len(area) == 0 or not area[-1] > 0:
+        return mesh.vertices[keep][:count]
+    index = np.arange(count) + 0.5
+    which = np.searchsorted(area, index / count * area[-1])
+    along, across = (index / _PLASTIC) % 1, (index / _PLASTIC**2) % 1
+    folded = along + across > 1
+    along, across = np.where(folded, 1 - along, along), np.where(folded, 1 - across, across)
+    points = corner[which] + along[:, None] * first[which] + across[:, None] * second[which]
+    return points.astype(np.float32)
