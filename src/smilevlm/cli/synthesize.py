@@ -11,7 +11,10 @@ from typing import Any
 from smilevlm.cli.arguments import add_jobs, integer_list, positive_int
 
 HELP = "write synthetic faces in a data set's layout"
-DESCRIPTION = "Write synthetic 3D and 4D faces to disk in the layout of a licensed data set. Same seed, same bytes."
+DESCRIPTION = (
+    "Write synthetic 3D and 4D faces to disk in the layout of a licensed data set, or very varied ones as a folder of "
+    "meshes. Same seed, same bytes."
+)
 EXAMPLE = "smilevlm synthesize bu4dfe faces --subjects 10 --frames 60 --seed 1"
 
 
@@ -60,6 +63,12 @@ def _fourdme() -> tuple[Callable[..., Any], Callable[..., int]]:
     return FourdmeSettings, synthesize_4dme
 
 
+def _varied() -> tuple[Callable[..., Any], Callable[..., int]]:
+    from smilevlm.synthesis.varied import VariedSettings, synthesize_varied
+
+    return VariedSettings, synthesize_varied
+
+
 _VERTICES = "scanner.num_vertices"
 LAYOUTS: dict[str, _Layout] = {
     "bu3dfe": _Layout(
@@ -93,11 +102,14 @@ LAYOUTS: dict[str, _Layout] = {
         subjects=10,
         options={"vertices": _VERTICES, "texture_size": "texture_width", "clips": "clips_per_subject"},
     ),
+    "folder": _Layout(
+        load=_varied, subjects=100, options={"frames": "frames", "filmed": "filmed_share", "unlike": "strength"}
+    ),
 }  # fmt: skip
 _FLAGS = {
     "vertices": "--vertices", "texture_size": "--texture-size", "frames": "--frames", "clips": "--clips",
     "levels": "--levels", "with_raw": "--only-cropped", "with_others": "--only-expressions",
-    "landmarks": "--no-landmarks",
+    "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike",
 }  # fmt: skip
 """Options that not every layout has, or not in the same way, as they are typed."""
 
@@ -120,7 +132,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--texture-size", type=positive_int, help="width of the pictures in pixels (default: 240 to 512)"
     )
-    parser.add_argument("--frames", type=positive_int, help="bu4dfe, bp4d: frames per sequence, about (default: 100)")
+    parser.add_argument(
+        "--frames", type=positive_int, help="bu4dfe, bp4d, folder: frames per sequence, about (default: 100; folder 12)"
+    )
     parser.add_argument("--clips", type=positive_int, help="4dme: micro-expressions per person (default: 4)")
     parser.add_argument("--levels", type=integer_list, help="bu3dfe: intensities, such as 3,4 (default: 1,2,3,4)")
     for option, what in (
@@ -129,11 +143,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("landmarks", "bu4dfe: leave out the landmark files, which are distributed separately"),
     ):
         parser.add_argument(_FLAGS[option], dest=option, action="store_false", default=None, help=what)
+    parser.add_argument(
+        "--filmed",
+        type=float,
+        metavar="SHARE",
+        help="folder: share of the people who are filmed as well (default: 0.15)",
+    )
+    parser.add_argument(
+        "--unlike",
+        type=float,
+        metavar="FACTOR",
+        help="folder: how unlike each other the people's face models are (default: 1)",
+    )
     add_jobs(parser, "people or sequences")
 
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting
+    from smilevlm.errors import SettingsError
 
     layout = LAYOUTS[arguments.layout]
     chosen = _chosen(arguments, layout)
@@ -142,13 +169,16 @@ def run(arguments: argparse.Namespace) -> None:
     settings = make_settings(num_subjects=arguments.subjects or layout.subjects, seed=arguments.seed, **plain)
     of_scanner = {name.removeprefix("scanner."): value for name, value in chosen.items() if name not in plain}
     if arguments.population == "shifted":
+        if arguments.layout == "folder":
+            raise SettingsError("folder mixes populations of its own; --unlike says how far they lie apart")
         from smilevlm.synthesis.population import SHIFTED, worse_scanner
 
         settings = replace(settings, population=SHIFTED, scanner=worse_scanner(settings.scanner))
-    settings = replace(settings, scanner=replace(settings.scanner, **of_scanner))
+    if of_scanner:
+        settings = replace(settings, scanner=replace(settings.scanner, **of_scanner))
     with counting("synthetic faces") as progress:
         num_new = synthesize(arguments.out, settings, jobs=arguments.jobs, progress=progress)
-    parts = "subjects" if arguments.layout in ("bu3dfe", "bosphorus") else "sequences"
+    parts = "subjects" if arguments.layout in ("bu3dfe", "bosphorus", "folder") else "sequences"
     print(f"{arguments.out}: {settings.num_subjects} synthetic subjects; {num_new} {parts} written now")
 
 

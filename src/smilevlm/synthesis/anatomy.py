@@ -64,7 +64,7 @@ def anatomy() -> Anatomy:
     front = skin & (z > -75)
     return Anatomy(
         nose_tip=nose_tip,
-        landmarks=_landmarks(position, front & _outer(position)),
+        landmarks=_landmarks(position, front & on_the_outside(position)),
         position_mm=position,
         lips=_soft(front & (z > -35), _mouth_distance(x, y), 0.0, 0.12),
         brows=_soft(front, _brow_distance(x, y), 3.2, 2.0),
@@ -76,7 +76,7 @@ def anatomy() -> Anatomy:
     )
 
 
-def _outer(position: np.ndarray) -> np.ndarray:
+def on_the_outside(position: np.ndarray) -> np.ndarray:
     """Vertices on the outside of the skin: none lies more than 4 mm in front of them at the same place."""
     cell = np.rint(position[:, :2] / 4.0).astype(np.int64)
     key = (cell[:, 0] - cell[:, 0].min()) * 1000 + (cell[:, 1] - cell[:, 1].min())

@@ -1,0 +1,166 @@
+"""Faces as another face model would have them: another mean shape, and expressions that move the skin in other ways.
+
+Every face model (blend shapes by an artist, statistics of scans) bends the same facial action into a slightly different
+displacement field: smoother or sharper, stronger here and weaker there, more outward or more sideways. Here such a
+model is drawn at random: a smooth change of space for the shape, and a smooth change of the displacements.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from scipy import sparse
+
+from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.face_model import head_model
+from smilevlm.typing import Vertices
+
+_FACE_LOW_MM, _FACE_HIGH_MM = np.array([0.0, -85.0, -80.0]), np.array([75.0, 95.0, 8.0])
+"""Where the centres of bumps lie, on the viewer's right; each has a twin on the left."""
+_STEEPEST = 0.07
+"""Standard deviation of a bump's height as a share of its width: space is bent, never folded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bumps:
+    """A smooth vector or scalar field: a sum of Gaussian bumps in the face frame, mirrored in pairs.
+
+    Args:
+        centres_mm: Of all bumps.
+        widths_mm: Standard deviations.
+        heights: What each adds at its centre.
+    """
+
+    centres_mm: Float64[np.ndarray, "bump 3"]
+    widths_mm: Float64[np.ndarray, " bump"]
+    heights: Float64[np.ndarray, "bump channel"]
+
+    def at(self, points_mm: Vertices) -> Float32[np.ndarray, "vert channel"]:
+        """The field at points of the face frame."""
+        centres = self.centres_mm.astype(np.float32)
+        squared = (points_mm**2).sum(axis=1)[:, None] - 2 * points_mm @ centres.T + (centres**2).sum(axis=1)
+        shares = np.exp(squared * (-0.5 / self.widths_mm.astype(np.float32) ** 2))
+        return (shares @ self.heights.astype(np.float32)).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceFamily:
+    """One face model's way with shapes and expressions.
+
+    Args:
+        bend: Displacement in mm that changes the shape of every face of the family.
+        stretch: Factor per axis on the whole head.
+        gain: Logarithm of how much an expression moves the skin, from place to place.
+        axis_gain: Factor per axis on how an expression moves the skin.
+        smoothing: Steps by which the displacements are smoothed along the surface.
+        eye_size: Factor on the eyeballs about their centres.
+        eye_forward_mm: How much further out they lie.
+    """
+
+    bend: Bumps
+    stretch: Float64[np.ndarray, " 3"]
+    gain: Bumps
+    axis_gain: Float64[np.ndarray, " 3"]
+    smoothing: int
+    eye_size: float
+    eye_forward_mm: float
+
+    def heads(
+        self, neutral_mm: Vertices, expressive_mm: Float32[np.ndarray, "expression vert 3"]
+    ) -> Float32[np.ndarray, "expression vert 3"]:
+        """Heads of this family.
+
+        Args:
+            neutral_mm: The refined neutral head, face frame, nose tip at the origin.
+            expressive_mm: The same head with its expressions, in the same place.
+        """
+        gain = np.exp(self.gain.at(neutral_mm)) * self.axis_gain.astype(np.float32)
+        eyeballs = anatomy().eyes > 0
+        gain[eyeballs] = 1
+        out = np.empty_like(expressive_mm)
+        for number, head in enumerate(expressive_mm):
+            moved = head - neutral_mm
+            for _ in range(self.smoothing):
+                moved = skin_average() @ moved
+            shown = neutral_mm + moved * gain
+            shown = shown + self.bend.at(shown)
+            self._change_eyes(shown, eyeballs)
+            out[number] = shown * self.stretch.astype(np.float32)
+        return out
+
+    def _change_eyes(self, head: Vertices, eyeballs: np.ndarray) -> None:
+        for side in (head[:, 0] > 0, head[:, 0] < 0):
+            ball = eyeballs & side
+            centre = head[ball].mean(axis=0)
+            head[ball] = centre + (head[ball] - centre) * np.float32(self.eye_size)
+            head[ball, 2] += np.float32(self.eye_forward_mm)
+
+
+def draw_family(rng: np.random.Generator, *, strength: float = 1.0) -> FaceFamily:
+    """Draw one face model.
+
+    Args:
+        rng: Its own generator.
+        strength: How unlike the synthetic head model; 0 is that model itself.
+    """
+    return FaceFamily(
+        bend=_draw_bumps(rng, count=10, widths_mm=(14.0, 45.0), steepest=_STEEPEST * strength),
+        stretch=1 + np.clip(rng.normal(0, 0.05 * strength, 3), -0.12, 0.12),
+        gain=_draw_gain(rng, count=6, spread=0.2 * strength),
+        # The head model's own displacements are small beside those of other models and of people who pose.
+        axis_gain=np.exp(rng.normal(0.35 * min(strength, 1), 0.2 * strength) + rng.normal(0, 0.13 * strength, 3)),
+        smoothing=int(rng.choice([0, 0, 1, 2, 4, 8])) if strength > 0 else 0,
+        eye_size=float(np.exp(rng.normal(0, 0.04 * strength))),
+        eye_forward_mm=float(rng.normal(0, 0.7 * strength)),
+    )
+
+
+def _draw_bumps(rng: np.random.Generator, *, count: int, widths_mm: tuple[float, float], steepest: float) -> Bumps:
+    centres, widths = _draw_places(rng, count, widths_mm)
+    heights = rng.normal(size=(count, 3)) * (steepest * widths)[:, None]
+    mirrored = heights * (-1, 1, 1) * np.exp(rng.normal(0, 0.1, (count, 1)))
+    return Bumps(
+        centres_mm=np.concatenate([centres, centres * (-1, 1, 1)]),
+        widths_mm=np.tile(widths, 2),
+        heights=np.concatenate([heights, mirrored]),
+    )
+
+
+def _draw_gain(rng: np.random.Generator, *, count: int, spread: float) -> Bumps:
+    centres, widths = _draw_places(rng, count, (22.0, 55.0))
+    heights = rng.normal(0, spread, (count, 1))
+    return Bumps(
+        centres_mm=np.concatenate([centres, centres * (-1, 1, 1)]),
+        widths_mm=np.tile(widths, 2),
+        heights=np.concatenate([heights, heights + rng.normal(0, 0.2 * spread, (count, 1))]),
+    )
+
+
+def _draw_places(
+    rng: np.random.Generator, count: int, widths_mm: tuple[float, float]
+) -> tuple[Float64[np.ndarray, "bump 3"], Float64[np.ndarray, " bump"]]:
+    return rng.uniform(_FACE_LOW_MM, _FACE_HIGH_MM, (count, 3)), rng.uniform(*widths_mm, count)
+
+
+@functools.cache
+def skin_average() -> sparse.csr_matrix:
+    """One step of smoothing along the surface.
+
+    Half of a vertex and half of its neighbours' mean, for the skin; teeth and eyeballs stay rigid.
+    """
+    topology, places = head_model().topology, anatomy()
+    num = topology.refine.shape[0]
+    faces = topology.fine_faces
+    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    links = sparse.csr_matrix((np.ones(len(pairs), np.float32), (pairs[:, 0], pairs[:, 1])), shape=(num, num))
+    links.data[:] = 1
+    mean = sparse.diags_array(1 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links
+    rigid = places.eyes > 0
+    rigid[faces[places.inner_faces].ravel()] = True
+    own = np.where(rigid, 1.0, 0.5).astype(np.float32)
+    average = sparse.diags_array(own) + sparse.diags_array(1 - own) @ mean
+    return sparse.csr_matrix(average.astype(np.float32))

@@ -1,0 +1,265 @@
+"""Very varied faces as a folder of meshes: what the bundled model is trained on.
+
+Every person belongs to a face model of their own (`FaceFamily`), shows each expression in one of many ways
+(`VARIANTS`), and every file has a guise of its own: scanner or modeller, density, crop, holes, noise, hair, eyeballs,
+teeth, pose, unit and format. Some people are filmed, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_letters
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Float32
+
+from smilevlm.errors import SettingsError
+from smilevlm.files import folder_in_one_piece
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
+from smilevlm.readers import write_mesh
+from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.curves import drift, plateau
+from smilevlm.synthesis.data_set import (
+    Progress,
+    check_range,
+    check_seed,
+    claim_folder,
+    subject_names,
+    write_parts,
+)
+from smilevlm.synthesis.face_family import FaceFamily, draw_family
+from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.guises import SURFACES, Form, Hair, draw_guise, draw_hair, draw_pose, placed, show
+from smilevlm.synthesis.motion import Stage, blinks, idle_movement, sway, together, within_limits
+from smilevlm.synthesis.people import Person, draw_person, draw_tempo
+from smilevlm.synthesis.population import Population
+from smilevlm.synthesis.record import recorded
+from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
+from smilevlm.synthesis.sequences import Slot
+from smilevlm.synthesis.variants import draw_variant, draw_varied_actions
+from smilevlm.typing import Vertices
+
+LAYOUT = "folder"
+_EXPRESSIONS = (NEUTRAL, *BASIC_EXPRESSIONS)
+_FORMATS = ("ply", "obj", "off", "stl")
+_FORMAT_SHARES = (0.7, 0.1, 0.1, 0.1)
+_FRAMES_PER_SECOND = 8.0
+_FEMALE_SHARE = 0.5
+_NECK_MM = np.array([0.0, -55.0, -95.0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariedSettings:
+    """What to write.
+
+    Args:
+        num_subjects: People.
+        seed: Decides everything.
+        scans: Single scans of each person and expression.
+        filmed_share: Of the people who are filmed as well, one sequence per expression.
+        frames: Frames per sequence; sequences vary around it.
+        strength: How unlike each other the face models are, 1 for the training set.
+        population: Which people there are, None for another mixture per person.
+    """
+
+    num_subjects: int = 200
+    seed: int = 0
+    scans: int = 1
+    filmed_share: float = 0.15
+    frames: int = 12
+    strength: float = 1.0
+    population: Population | None = None
+
+    def __post_init__(self) -> None:
+        check_range("num_subjects", self.num_subjects, 1, 99_999)
+        check_range("scans", self.scans, 0, 25)
+        check_range("frames", self.frames, 6, 1000)
+        check_seed(self.seed)
+        if not (0 <= self.filmed_share <= 1 and 0 <= self.strength <= 2):
+            raise SettingsError("filmed_share is expected in 0 to 1, strength in 0 to 2")
+
+
+def synthesize_varied(root: Path, settings: VariedSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
+    """Write `<root>/<person>/<expression>/...`; people already there are left alone, so an interrupted run goes on.
+
+    Args:
+        root: Folder to write; made if missing.
+        settings: What to write.
+        jobs: Processes.
+        progress: Called with (people done, people in all).
+
+    Returns:
+        The number of people written now.
+
+    Raises:
+        LayoutError: The folder holds faces made with other settings.
+    """
+    claim_folder(root, LAYOUT, recorded(settings))
+    names = subject_names(settings.num_subjects, _FEMALE_SHARE, num_digits=5)
+    parts = [(root / name, (root, number, name, settings)) for number, name in enumerate(names)]
+    return write_parts(write_person, parts, jobs=jobs, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariedPerson:
+    """One person with a face model of their own: actions in, heads out.
+
+    Args:
+        person: Shape and habits.
+        family: The face model's way with shapes and expressions.
+        hair: Hair and beard.
+    """
+
+    person: Person
+    family: FaceFamily
+    hair: Hair
+
+    def heads(self, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
+        """Refined heads in the face frame, nose tip of the neutral face at the origin."""
+        model = head_model()
+        coarse = model.vertices_mm(phenotype=self.person.phenotype, shape=self.person.shape, actions=[{}, *actions])
+        fine: Float32[np.ndarray, "expression vert 3"] = np.stack(
+            [(model.topology.refine @ vertices).astype(np.float32) for vertices in coarse]
+        )
+        fine = (fine - fine[0, anatomy().nose_tip]) * np.float32(self.person.size)
+        for head in self.family.heads(fine[0], fine[1:]):
+            yield self.hair.on(head)
+
+
+def write_person(root: Path, number: int, name: str, settings: VariedSettings) -> None:
+    """Write one person's folder in one piece."""
+    slot = Slot(layout="varied", seed=settings.seed, person=number)
+    model = draw_varied_person(
+        slot.stream("person"), sex=name[0], strength=settings.strength, population=settings.population
+    )
+    filmed = slot.stream("filmed").uniform() < settings.filmed_share
+    with folder_in_one_piece(root / name) as folder:
+        for place, expression in enumerate(_EXPRESSIONS):
+            target = folder / expression
+            target.mkdir()
+            # The folder layout reads one format per folder.
+            suffix = _draw_format(slot.stream("format", place))
+            for scan in range(settings.scans * (2 if expression == NEUTRAL else 1)):
+                rng = slot.stream(f"scan/{scan}", place)
+                _write_scan(rng, target / f"scan_{ascii_letters[scan]}.{suffix}", model, expression)
+            if filmed:
+                _write_sequence(slot.stream("film", place), target / "film", model, expression, settings.frames)
+
+
+def draw_varied_person(
+    rng: np.random.Generator, *, sex: str, strength: float = 1.0, population: Population | None = None
+) -> VariedPerson:
+    """Draw one person.
+
+    Args:
+        rng: The person's own generator.
+        sex: `F` or `M`.
+        strength: How unlike each other the people's face models are.
+        population: Which people there are, None for another mixture per person.
+    """
+    model = head_model()
+    person = draw_person(
+        rng,
+        sex=sex,
+        shape_changes=model.shape_changes,
+        facial_actions=model.facial_actions,
+        population=population or _draw_population(rng),
+    )
+    return VariedPerson(
+        person=person, family=draw_family(rng, strength=strength), hair=draw_hair(rng, bearded=sex == "M")
+    )
+
+
+def _draw_population(rng: np.random.Generator) -> Population:
+    """Another mixture of people for each person: ages from children to the old, all shares of ancestry."""
+    youngest = float(rng.uniform(0.45, 0.95))
+    return Population(
+        shape_spread=float(rng.uniform(0.6, 1.35)),
+        ages=(youngest, 1.0),
+        ethnicity_shares=(0.28, 0.18, 0.18, 0.12, 0.12, 0.12),
+        expressiveness=float(rng.uniform(0.95, 1.25)),
+        habit_spread=1.0,
+        asymmetry=float(rng.uniform(0.3, 1.6)),
+    )
+
+
+def _draw_format(rng: np.random.Generator) -> str:
+    return _FORMATS[int(rng.choice(len(_FORMATS), p=_FORMAT_SHARES))]
+
+
+def _write_scan(rng: np.random.Generator, path: Path, model: VariedPerson, expression: str) -> None:
+    actions = draw_varied_actions(
+        rng,
+        person=model.person,
+        recipe=draw_variant(rng, expression),
+        intensity=_draw_intensity(rng),
+        facial_actions=head_model().facial_actions,
+        idle=float(rng.uniform(0, 0.9)),
+    )
+    (head,) = model.heads([actions])
+    guise = draw_guise(rng, forms=get_args(Form) if path.suffix == ".ply" else SURFACES)
+    mesh = show(rng, guise, head)
+    write_mesh(placed(mesh, draw_pose(rng), guise.mm_per_unit), path)
+
+
+def _draw_intensity(rng: np.random.Generator) -> float:
+    """Mostly full; weak ones too, so that a little is still seen as something."""
+    return float(rng.uniform(0.95, 1.35) if rng.uniform() < 0.75 else rng.uniform(0.5, 0.95))
+
+
+def _write_sequence(
+    rng: np.random.Generator, folder: Path, model: VariedPerson, expression: str, num_frames: int
+) -> None:
+    """One sequence of one guise, a file per frame."""
+    folder.mkdir()
+    num_frames = max(6, round(num_frames * rng.uniform(0.7, 1.3)))
+    names = head_model().facial_actions
+    stage = Stage(
+        person=model.person,
+        tempo=draw_tempo(rng, names),
+        facial_actions=names,
+        time_s=np.arange(num_frames) / _FRAMES_PER_SECOND,
+    )
+    strength = together(
+        _expression(rng, stage, expression), idle_movement(rng, stage, float(rng.uniform(0.2, 1.0))), blinks(rng, stage)
+    )
+    guise = draw_guise(rng, forms=SURFACES)
+    seat = draw_pose(rng)
+    angles, offsets = sway(rng, stage, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
+    angles = within_limits(angles)
+    suffix = _draw_format(rng)
+    actions = [dict(zip(names, row.tolist(), strict=True)) for row in strength]
+    for frame, head in enumerate(model.heads(actions)):
+        turn = seat.rotation @ rotation_from_angles(*angles[frame].tolist())
+        pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)
+        mesh = placed(show(rng, guise, head), pose, guise.mm_per_unit)
+        write_mesh(mesh, folder / f"{frame:03d}.{suffix}")
+
+
+def _expression(rng: np.random.Generator, stage: Stage, expression: str) -> np.ndarray:
+    """Coming and going, or only coming: each action with an envelope of its own."""
+    strength = stage.nothing()
+    full = draw_varied_actions(
+        rng,
+        person=stage.person,
+        recipe=draw_variant(rng, expression),
+        intensity=_draw_intensity(rng),
+        facial_actions=stage.facial_actions,
+        idle=0.0,
+    )
+    end = stage.duration_s
+    start, peak = sorted(rng.uniform(0, 0.45, 2) * end)
+    goes = rng.uniform() < 0.5
+    release, gone = sorted(rng.uniform(0.55, 1.0, 2) * end) if goes else (2 * end, 3 * end)
+    for name, value in full.items():
+        late = float(rng.normal(0, 0.03)) * end
+        wave = 1 + 0.05 * np.tanh(drift(rng, stage.time_s, fastest_hz=1.0))
+        envelope = plateau(
+            stage.time_s, start=start + late, peak=peak + late + 0.02 * end, release=release + late + 0.02 * end,
+            end=gone + late + 0.08 * end,
+        )  # fmt: skip
+        strength[:, stage.facial_actions.index(name)] = min(value, 0.97) * envelope * wave
+    return np.clip(strength, 0, 1)

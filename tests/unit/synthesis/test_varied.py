@@ -1,0 +1,174 @@
+"""Varied faces: same seed, same bytes; what a guise changes is not the expression; nothing folds or leaves the face."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smilevlm.datasets import index_data_set
+from smilevlm.errors import LayoutError, SettingsError
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
+from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.face_family import Bumps, draw_family, skin_average
+from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.guises import SURFACES, _between_lips, draw_guise, draw_hair, draw_pose, placed, show
+from smilevlm.synthesis.variants import VARIANTS, draw_variant, draw_varied_actions
+from smilevlm.synthesis.varied import VariedSettings, draw_varied_person, synthesize_varied
+
+SMALL = VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("varied") / "faces"
+    assert synthesize_varied(root, SMALL) == 2
+    return root
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_folder_layout_reads_all_of_it(faces):
+    index = index_data_set("folder", faces)
+    assert index.synthetic
+    assert {recording.expression for recording in index.recordings} == {NEUTRAL, *BASIC_EXPRESSIONS}
+    kinds = Counter((recording.expression, recording.is_sequence) for recording in index.recordings)
+    assert all(kinds[name, True] == 2 for name in (NEUTRAL, *BASIC_EXPRESSIONS)), "both people are filmed"
+    assert kinds[NEUTRAL, False] == 4
+    assert all(kinds[name, False] == 2 for name in BASIC_EXPRESSIONS)
+    assert not index.remarks or all("were left out" not in remark for remark in index.remarks)
+
+
+@pytest.mark.slow
+def test_same_seed_same_bytes_and_a_run_that_was_stopped_goes_on(faces, tmp_path):
+    again = tmp_path / "again"
+    synthesize_varied(again, SMALL)
+    before = digests(again)
+    assert before == digests(faces)
+    for path in sorted((again / "M00001").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (again / "M00001").rmdir()
+    assert synthesize_varied(again, SMALL) == 1
+    assert digests(again) == before
+
+
+def test_other_settings_are_refused_in_the_same_folder(faces):
+    with pytest.raises(LayoutError, match="strength"):
+        synthesize_varied(faces, VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6, strength=0.5))
+
+
+@pytest.mark.parametrize("changes", [{"filmed_share": 1.5}, {"strength": -1.0}, {"frames": 2}, {"num_subjects": 0}])
+def test_settings_out_of_range(changes):
+    with pytest.raises(SettingsError):
+        VariedSettings(**changes)
+
+
+def test_a_family_without_strength_is_the_head_model_itself():
+    family = draw_family(np.random.default_rng(1), strength=0.0)
+    neutral = anatomy().position_mm
+    smile = neutral + np.float32(0.5) * np.sin(neutral / 20)
+    np.testing.assert_allclose(family.heads(neutral, smile[None])[0], smile, atol=1e-3)
+
+
+def test_bumps_are_the_sum_of_gaussians():
+    bumps = Bumps(
+        centres_mm=np.array([[0.0, 0, 0], [10, 0, 0]]),
+        widths_mm=np.array([5.0, 20.0]),
+        heights=np.array([[1.0, 0, 0], [0, 2.0, 0]]),
+    )
+    points = np.array([[0, 0, 0], [3, 4, 0]], np.float32)
+    expected = [
+        [1, 2 * np.exp(-100 / 800), 0],
+        [np.exp(-25 / 50), 2 * np.exp(-(49 + 16) / 800), 0],
+    ]
+    np.testing.assert_allclose(bumps.at(points), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_bend_never_turns_a_face_inside_out():
+    faces = head_model().topology.fine_faces
+    neutral = anatomy().position_mm
+    corners = neutral[faces]
+    before = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    for seed in range(5):
+        family = draw_family(np.random.default_rng(seed))
+        bent = neutral + family.bend.at(neutral)
+        corners = bent[faces]
+        after = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        assert ((before * after).sum(axis=1) < 0).mean() < 0.002, "a few slivers inside the mouth at most"
+
+
+def test_smoothing_keeps_teeth_and_eyeballs_rigid_and_rows_sum_to_one():
+    average = skin_average()
+    np.testing.assert_allclose(np.asarray(average.sum(axis=1)).ravel(), 1, atol=1e-5)
+    eyeball = int(np.flatnonzero(anatomy().eyes > 0)[0])
+    assert average[eyeball].nnz == 1 or average[eyeball, eyeball] == 1
+
+
+@pytest.mark.parametrize("expression", BASIC_EXPRESSIONS)
+def test_every_variant_moves_what_its_prototype_is_known_by(expression):
+    known = {"happy": "mouthSmile", "sad": "mouthFrown", "surprise": "browOuterUp", "angry": "browDown",
+             "disgust": "noseSneer", "fear": "mouthStretch"}[expression]  # fmt: skip
+    actions = set(head_model().facial_actions)
+    for recipe in VARIANTS[expression]:
+        assert recipe.core[known] >= 0.4
+        for name in (*recipe.core, *recipe.optional):
+            assert name == "eyeLookDown" or name in actions or f"{name}Left" in actions
+
+
+def test_actions_stay_in_range_and_neutral_has_no_recipe():
+    rng = np.random.default_rng(0)
+    person = draw_varied_person(rng, sex="F").person
+    assert draw_variant(rng, NEUTRAL) is None
+    for expression in BASIC_EXPRESSIONS:
+        for _ in range(20):
+            actions = draw_varied_actions(
+                rng, person=person, recipe=draw_variant(rng, expression), intensity=1.2,
+                facial_actions=head_model().facial_actions, idle=1.0,
+            )  # fmt: skip
+            assert all(0 <= value <= 1 for value in actions.values())
+            assert set(actions) <= set(head_model().facial_actions)
+
+
+@pytest.mark.parametrize("form", [*SURFACES, "points"])
+def test_each_form_shows_the_same_face(form):
+    rng = np.random.default_rng(3)
+    guise = draw_guise(rng, forms=(form,))
+    assert guise.form == form
+    mesh = show(rng, guise, anatomy().position_mm)
+    assert mesh.is_point_cloud == (form == "points")
+    assert np.isfinite(mesh.vertices).all()
+    nose = mesh.vertices[np.linalg.norm(mesh.vertices, axis=1) < 12]
+    assert len(nose) > 0, "the nose tip is in every form"
+
+
+def test_the_mouth_of_a_sealed_face_is_skin_between_the_lips():
+    for coarse in (False, True):
+        faces = _between_lips(coarse=coarse)
+        middle = anatomy().position_mm[faces].mean(axis=1)
+        assert len(faces) > 20
+        assert (np.abs(middle[:, 0]) < 26).all()
+        assert ((middle[:, 1] > -40) & (middle[:, 1] < -25)).all()
+        assert all(len(set(face)) == 3 for face in faces.tolist())
+
+
+def test_hair_moves_no_eye_and_only_outward():
+    hair = draw_hair(np.random.default_rng(5), bearded=True)
+    assert (hair.layer_mm >= 0).all()
+    assert (hair.layer_mm[anatomy().eyes > 0] == 0).all()
+
+
+def test_a_placed_mesh_has_the_unit_and_the_pose_it_was_given():
+    rng = np.random.default_rng(6)
+    mesh = show(rng, draw_guise(rng, forms=("mesh",)), anatomy().position_mm)
+    pose = draw_pose(rng)
+    moved = placed(mesh, pose, 10.0)
+    np.testing.assert_allclose(moved.vertices * 10, mesh.vertices @ pose.rotation.T + pose.offset_mm, atol=1e-2)
