@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from smilevlm.dynamics import approximate_rank_pooling, exact_rank_pooling, rank_pooling_coefficients
     from smilevlm.errors import SmileVlmError
     from smilevlm.geometry import Mesh
-    from smilevlm.predict import Answer, Model, load
+    from smilevlm.predict import Answer, Model, find_scans, load
     from smilevlm.readers import read_mesh
     from smilevlm.views import render_views
 
@@ -25,6 +25,7 @@ _ROOMS = {
     "SmileVlmError": "smilevlm.errors",
     "approximate_rank_pooling": "smilevlm.dynamics",
     "exact_rank_pooling": "smilevlm.dynamics",
+    "find_scans": "smilevlm.predict",
     "load": "smilevlm.predict",
     "rank_pooling_coefficients": "smilevlm.dynamics",
     "read_mesh": "smilevlm.readers",
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "approximate_rank_pooling",
     "exact_rank_pooling",
+    "find_scans",
     "load",
     "rank_pooling_coefficients",
     "read_mesh",

@@ -14,6 +14,7 @@ from smilevlm.cli import (
     analyse,
     check,
     evaluate,
+    export,
     predict,
     prepare,
     prompts,
@@ -38,6 +39,7 @@ _COMMANDS: Mapping[str, Command] = {
     "report": report,
     "reproduce": reproduce,
     "predict": predict,
+    "export": export,
     "prompts": prompts,
 }
 _INTERRUPTED = 130
@@ -70,8 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 after an error that the user can mend, which is printed as one line.
     """
-    parsed = build_parser().parse_args(arguments)
-    parsed.command_line = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = build_parser().parse_args(_with_axes_joined(words))
+    parsed.command_line = words
     try:
         _COMMANDS[parsed.command].run(parsed)
         # Here, not at exit, where a closed pipe could no longer be caught.
@@ -104,6 +107,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nsmilevlm {parsed.called}: stopped{_AFTER_A_STOP.get(parsed.called, '')}", file=sys.stderr)
         return _INTERRUPTED
     return 0
+
+
+def _with_axes_joined(words: Sequence[str]) -> list[str]:
+    """`--front -y` as `--front=-y`: argparse takes what begins with a dash for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in ("--up", "--front") and len(word) == 2 and word[0] == "-":
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _said(error: OSError) -> str:

@@ -3,102 +3,123 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilevlm.errors import PromptError, SmileVlmError
+from smilevlm.cli.arguments import positive_int, word_list
+from smilevlm.errors import MeshError, PromptError, SettingsError, SmileVlmError
 
 if TYPE_CHECKING:
-    from smilevlm.predict import Answer
+    from smilevlm.predict import Answer, Model, ScanFiles
 
-HELP = "recognise the expression of scans"
+HELP = "recognise the expression of scans and sequences"
 DESCRIPTION = (
-    "Recognise the expression of 3D scans (VRML, OBJ, PLY, STL, OFF, point clouds; mm, cm or m), upright and facing "
-    "+z within about 30 degrees. Classes of your own need no training."
+    "Recognise the expression of 3D scans (VRML, OBJ, PLY, STL, OFF, BNT, point clouds; any unit, turned any way) and "
+    "of 4D sequences (a folder or zip archive of numbered scans). Folders are searched for both. Classes of your own "
+    "need no training."
 )
-EXAMPLE = 'smilevlm predict scan.wrl --model run --prompt pain="a face in pain" --prompt calm="a calm face"'
+EXAMPLE = 'smilevlm predict scan.wrl clips/ --prompt pain="a face in pain" --prompt calm="a calm face"'
+_TEMPLATES = ("a {} facial expression", "a face that looks {}", "a person with a {} expression")
+"""What a class given by its name alone is compared with."""
+_FEW_ERRORS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scans", metavar="SCAN", nargs="+", type=Path, help="mesh file")
-    parser.add_argument("--model", type=Path, required=True, help="run folder, or the folder of one of its folds")
     parser.add_argument(
+        "scans",
+        metavar="SCAN",
+        nargs="+",
+        type=Path,
+        help="mesh file; folder or zip archive of numbered frames; or folder of any of these",
+    )
+    parser.add_argument(
+        "--model",
+        default="default",
+        help="run folder, the folder of one of its folds, a saved model, or a hub id; default: the bundled weights, "
+        "trained on synthetic faces",
+    )
+    words = parser.add_argument_group("classes of your own, without training")
+    words.add_argument(
         "--prompt",
         action="append",
         default=[],
         metavar='CLASS="TEXT"',
-        help="a class of your own and a description; may be given several times",
+        help="a class and a description; may be given several times",
     )
-    parser.add_argument("--json", action="store_true", help="JSON lines for programs, one per scan")
+    words.add_argument("--classes", type=word_list, metavar="WORD,WORD", help="classes by name alone")
+    pose = parser.add_argument_group("how the face lies in the scan, where it is not found by itself")
+    pose.add_argument("--up", metavar="AXIS", help="axis from chin to forehead: +x, -x, +y, -y, +z or -z")
+    pose.add_argument("--front", metavar="AXIS", help="axis along which the face looks")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="JSON lines for programs, one per scan, as they come")
+    output.add_argument("--csv", action="store_true", help="a table with a header line, one row per scan, as they come")
+    parser.add_argument("--verbose", action="store_true", help="say how the face was found and where the time went")
+    parser.add_argument("--jobs", type=positive_int, default=1, help="threads that read and render")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from smilevlm.cli.answers import write_csv, write_json, write_table
     from smilevlm.predict import load
 
-    prompts = _prompts(arguments.prompt)
+    prompts = _prompts(arguments.prompt, arguments.classes)
     model = load(arguments.model)
-    answers: dict[Path, Answer] = {}
-    errors: dict[Path, str] = {}
-    for scan in arguments.scans:
-        try:
-            answers[scan] = model.predict(scan, prompts=prompts)
-        except PromptError:
-            raise
-        except (SmileVlmError, OSError) as error:
-            errors[scan] = str(error)
+    scans = [scan for path in arguments.scans for scan in _found(path)]
+    errors: list[str] = []
+    answers = _answers(model, scans, arguments, prompts, errors)
     if arguments.json:
-        for scan in arguments.scans:
-            print(json.dumps(_plain(scan, answers.get(scan), errors.get(scan), model.recogniser.synthetic)))
-    elif answers:
-        _print_table(answers, trained_on_synthetic=model.recogniser.synthetic)
+        write_json(answers, model.recogniser)
+    elif arguments.csv:
+        write_csv(answers, model.recogniser)
+    else:
+        write_table(answers, model.recogniser, verbose=arguments.verbose)
     if errors:
-        listed = "; ".join(
-            message if str(scan) in message else f"{scan}: {message}" for scan, message in errors.items()
-        )
-        raise SmileVlmError(f"{len(errors)} of {len(arguments.scans)} scans could not be recognised: {listed}")
+        shown = "; ".join(errors[:_FEW_ERRORS])
+        more = f"; and {len(errors) - _FEW_ERRORS} more" if len(errors) > _FEW_ERRORS else ""
+        raise SmileVlmError(f"{len(errors)} of {len(scans)} scans could not be recognised: {shown}{more}")
 
 
-def _prompts(options: list[str]) -> Mapping[str, list[str]] | None:
-    prompts: dict[str, list[str]] = {}
+def _found(path: Path) -> list[ScanFiles]:
+    """Everything below a path; where there is nothing, the path itself, whose reading will say what is wrong."""
+    from smilevlm.predict import ScanFiles, find_scans
+    from smilevlm.store import FrameFile
+
+    try:
+        return find_scans(path)
+    except MeshError:
+        return [ScanFiles(path=path, frames=(FrameFile(path=path),), is_sequence=False)]
+
+
+def _answers(
+    model: Model,
+    scans: Sequence[ScanFiles],
+    arguments: argparse.Namespace,
+    prompts: Mapping[str, Sequence[str]] | None,
+    errors: list[str],
+) -> Iterator[tuple[Path, Answer | str]]:
+    """(path, answer or what went wrong), as they come; what went wrong is added to `errors`."""
+    from smilevlm.cli.progress import counting
+    from smilevlm.predict import Answer
+
+    results = model.predict_each(scans, prompts=prompts, up=arguments.up, front=arguments.front, jobs=arguments.jobs)
+    with counting("scans and sequences") as progress:
+        for done, (scan, result) in enumerate(zip(scans, results, strict=True), 1):
+            progress(done, len(scans))
+            if isinstance(result, Answer):
+                yield scan.path, result
+                continue
+            message = str(result)
+            errors.append(message if str(scan.path) in message else f"{scan.path}: {message}")
+            yield scan.path, message
+
+
+def _prompts(options: Sequence[str], classes: Sequence[str] | None) -> Mapping[str, list[str]] | None:
+    if options and classes:
+        raise SettingsError("--prompt and --classes exclude each other; describe every class, or name them all")
+    prompts: dict[str, list[str]] = {name: [each.format(name) for each in _TEMPLATES] for name in classes or ()}
     for option in options:
         name, separator, text = option.partition("=")
         if not separator or not name.strip() or not text.strip():
             raise PromptError(f'--prompt {option!r}: expected CLASS="TEXT", such as pain="a face in pain"')
         prompts.setdefault(name.strip(), []).append(text.strip())
     return prompts or None
-
-
-def _plain(scan: Path, answer: Answer | None, error: str | None, synthetic: bool) -> dict[str, object]:
-    if answer is None:
-        return {"scan": str(scan), "error": error}
-    return {
-        "scan": str(scan),
-        "label": answer.label,
-        "probabilities": dict(answer.probabilities),
-        "view_weights": {f"{angle:g}": weight for angle, weight in answer.view_weights.items()},
-        "unit": answer.face.unit,
-        "template_coverage": answer.face.fit_share,
-        "trained_on_synthetic_faces": synthetic,
-    }
-
-
-def _print_table(answers: Mapping[Path, Answer], *, trained_on_synthetic: bool) -> None:
-    from rich.table import Table
-
-    from smilevlm.cli.progress import table_console
-
-    first = next(iter(answers.values()))
-    title = "expression" + (" (model trained on synthetic faces)" if trained_on_synthetic else "")
-    table = Table(title=title)
-    table.add_column("scan", overflow="fold")
-    table.add_column("label")
-    for name in first.probabilities:
-        table.add_column(name, justify="right")
-    table.add_column("view weights " + " / ".join(f"{angle:+g}" for angle in first.view_weights))
-    for scan, answer in answers.items():
-        shares = [f"{share:.0%}" for share in answer.probabilities.values()]
-        weights = " / ".join(f"{weight:.2f}" for weight in answer.view_weights.values())
-        table.add_row(str(scan), answer.label, *shares, weights)
-    table_console().print(table)

@@ -23,6 +23,11 @@ DESCRIPTION = (
 )
 EXAMPLE = "smilevlm prepare bu4dfe /data/BU-4DFE store --size 224 --jobs 16"
 _LISTED = 20
+_VIEW_OPTIONS = {
+    "size": 64, "angles": (-30.0, 0.0, 30.0), "kind": "geometry", "pooling": "approximate", "span": "sequence",
+    "frames": 32, "window": 50, "stride": 25,
+}  # fmt: skip
+"""What decides how views look, where it is not given; a recipe decides all of it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,25 +36,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", type=Path, help="folder to write")
     parser.add_argument("--protocol", help="prepare only what this protocol uses, such as bu3dfe_subset1")
     parser.add_argument("--retry-skipped", action="store_true", help="try again what an earlier run skipped")
+    parser.add_argument(
+        "--recipe",
+        help="make the views as this recipe needs them, such as bundled; excludes the options below",
+    )
     views = parser.add_argument_group("views")
-    views.add_argument("--size", type=positive_int, default=64, help="image side in pixels; the tiny recipes use 64")
-    views.add_argument("--angles", type=number_list, default=(-30.0, 0.0, 30.0), help="view angles in degrees")
     views.add_argument(
-        "--kind", choices=["geometry", "depth", "normals", "texture"], default="geometry", help="what the views show"
+        "--size", type=positive_int, default=_VIEW_OPTIONS["size"], help="image side in pixels; the tiny recipes use 64"
+    )
+    views.add_argument("--angles", type=number_list, default=_VIEW_OPTIONS["angles"], help="view angles in degrees")
+    views.add_argument(
+        "--kind",
+        choices=["geometry", "depth", "normals", "texture"],
+        default=_VIEW_OPTIONS["kind"],
+        help="what the views show",
     )
     dynamics = parser.add_argument_group("dynamic images of sequences")
-    dynamics.add_argument("--pooling", choices=["approximate", "exact"], default="approximate", help="rank pooling")
+    dynamics.add_argument(
+        "--pooling", choices=["approximate", "exact"], default=_VIEW_OPTIONS["pooling"], help="rank pooling"
+    )
     dynamics.add_argument(
         "--span",
         choices=["sequence", "windows", "onset_apex", "apex_offset", "toward_apex"],
-        default="sequence",
+        default=_VIEW_OPTIONS["span"],
         help="what one dynamic image covers; the last three need onset, apex and offset (4DME)",
     )
     dynamics.add_argument(
-        "--frames", type=int, default=32, help="frames taken per dynamic image, uniformly in time; 0 for all"
+        "--frames",
+        type=int,
+        default=_VIEW_OPTIONS["frames"],
+        help="frames taken per dynamic image, uniformly in time; 0 for all",
     )
-    dynamics.add_argument("--window", type=positive_int, default=50, help="window length in frames (--span windows)")
-    dynamics.add_argument("--stride", type=positive_int, default=25, help="step between windows in frames")
+    dynamics.add_argument(
+        "--window", type=positive_int, default=_VIEW_OPTIONS["window"], help="window length in frames (--span windows)"
+    )
+    dynamics.add_argument(
+        "--stride", type=positive_int, default=_VIEW_OPTIONS["stride"], help="step between windows in frames"
+    )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers are used: tcp://host:8786")
     add_jobs(parser, "parts (people, or sequences)")
 
@@ -60,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.store import PreparedSet, prepare
     from smilevlm.store.overview import write_overview
 
-    settings = _settings(arguments)
+    settings = _settings(arguments) if arguments.recipe is None else _settings_of(arguments)
     _refuse_store_in_data_set(arguments.root, arguments.store)
     index = index_data_set(arguments.layout, arguments.root)
     recordings = _chosen(index, arguments.protocol)
@@ -106,6 +129,16 @@ def _chosen(index: DataIndex, protocol: str | None) -> tuple[Recording, ...]:
         raise SettingsError(f"protocol {protocol} is one of {wanted.layout}, the data set is {index.layout}")
     chosen = wanted.select([sample_of(recording) for recording in index.recordings])
     return tuple(index.recordings[i] for i in chosen)
+
+
+def _settings_of(arguments: argparse.Namespace) -> PrepareSettings:
+    """The settings that a recipe's store must have."""
+    from smilevlm.recipes import find_recipe
+
+    changed = [f"--{name}" for name, default in _VIEW_OPTIONS.items() if getattr(arguments, name) != default]
+    if changed:
+        raise SettingsError(f"--recipe decides how the views are made; leave out {', '.join(changed)}")
+    return find_recipe(arguments.recipe).prepare
 
 
 def _settings(arguments: argparse.Namespace) -> PrepareSettings:

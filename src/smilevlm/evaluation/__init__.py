@@ -1,7 +1,7 @@
 """Zero-shot classification and the scores of one fold, on arrays; `recogniser` holds a model and its prompts."""
 
 from smilevlm.evaluation.binary_scores import binary_counts, multi_label_score
-from smilevlm.evaluation.calibration import calibration
+from smilevlm.evaluation.calibration import calibration, fit_temperature
 from smilevlm.evaluation.effective_rank import effective_rank
 from smilevlm.evaluation.examples import draw_examples, make_example
 from smilevlm.evaluation.fold_score import predict, score_fold
@@ -31,6 +31,7 @@ __all__ = [
     "classification_metrics",
     "draw_examples",
     "effective_rank",
+    "fit_temperature",
     "fitted_readouts",
     "make_example",
     "multi_label_score",

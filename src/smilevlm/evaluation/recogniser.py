@@ -75,6 +75,8 @@ class Recogniser:
         classes: In the order of the results.
         prepare: How the views it was trained on were made.
         temperature: Of the softmax over cosines.
+        calibrated: Whether it was fitted to people held back from training.
+        unsure_below: A highest probability below this is to be read as "not sure".
         synthetic: Whether it, or a model that it began with or was taught by, was trained on synthetic faces.
         started_from: The data set of the model whose weights its training began with, if any.
         trained_on: Whom it was trained on; None in folders of versions that did not keep it.
@@ -90,6 +92,8 @@ class Recogniser:
     synthetic: bool
     started_from: OtherTrainingData | None = None
     trained_on: TrainedOn | None = None
+    calibrated: bool = False
+    unsure_below: float = 0.0
 
     @property
     def prototypes(self) -> Prototypes:
@@ -148,6 +152,8 @@ def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
         "text_tower": recogniser.text_tower,
         "prepare": asdict(recogniser.prepare),
         "temperature": recogniser.temperature,
+        "calibrated": recogniser.calibrated,
+        "unsure_below": recogniser.unsure_below,
         "synthetic": recogniser.synthetic,
         "started_from": None if recogniser.started_from is None else asdict(recogniser.started_from),
         "trained_on": None if recogniser.trained_on is None else _described(recogniser.trained_on),
@@ -191,6 +197,9 @@ def load_recogniser(folder: Path) -> Recogniser:
             classes=tuple(values["classes"]),
             prepare=prepare_settings_from(values["prepare"]),
             temperature=float(values["temperature"]),
+            # Folders of versions that calibrated nothing say nothing of it.
+            calibrated=bool(values.get("calibrated", False)),
+            unsure_below=float(values.get("unsure_below", 0.0)),
             synthetic=bool(values["synthetic"]),
             started_from=_started_from(values.get("started_from")),
             trained_on=_trained_on(values.get("trained_on")),

@@ -24,23 +24,29 @@ class ConvTowerSettings:
         width: Channels of the stem, a positive multiple of 8; the features are four times as wide.
         norm: Batch normalisation over the samples of all processes, or group normalisation in groups of 8 channels,
             which does not mix samples.
+        grid: The last map is averaged over this many cells along each side, whose means stand side by side in the
+            features: faces are aligned, so a brow is known by its place. 1 is the mean over the whole image.
 
     Raises:
-        SettingsError: The width is not a positive multiple of 8, or the normalisation is not known.
+        SettingsError: The width is not a positive multiple of 8, the normalisation is not known, or the grid is
+            outside 1 to 7.
     """
 
     width: int = 32
     norm: Normalisation = "batch"
+    grid: int = 1
 
     def __post_init__(self) -> None:
         if self.width < 8 or self.width % 8:
             raise SettingsError(f"width of the tower must be a positive multiple of 8, got {self.width}")
         if self.norm not in ("batch", "group"):
             raise SettingsError(f"norm of the tower must be 'batch' or 'group', got {self.norm!r}")
+        if not 1 <= self.grid <= 7:
+            raise SettingsError(f"grid of the tower must be 1 to 7, got {self.grid}")
 
 
 class ConvTower(nn.Module):
-    """A 4 x 4 patch stem, three residual blocks of widths w, 2w and 4w, and the mean over the image.
+    """A 4 x 4 patch stem, three residual blocks of widths w, 2w and 4w, and the mean over the image or its cells.
 
     Args:
         settings: Size of the tower.
@@ -52,7 +58,8 @@ class ConvTower(nn.Module):
         super().__init__()
         settings = settings or ConvTowerSettings()
         width = settings.width
-        self.feature_dim = 4 * width
+        self._grid = settings.grid
+        self.feature_dim = 4 * width * settings.grid**2
         self.layers = nn.Sequential(
             nn.Conv2d(3, width, kernel_size=4, stride=4, bias=False),
             _norm(width, settings.norm),
@@ -70,12 +77,17 @@ class ConvTower(nn.Module):
         """Features of normalised images.
 
         Raises:
-            SettingsError: Height or width is not a positive multiple of 16.
+            SettingsError: Height or width is not a positive multiple of 16, or has fewer than 16 pixels per cell.
         """
         height, width = images.shape[-2:]
         if height % 16 or width % 16 or not height or not width:
             raise SettingsError(f"the tower takes images of sides divisible by 16, got {height} x {width} pixels")
-        return self.layers(images.contiguous(memory_format=self._layout)).mean(dim=(2, 3))
+        maps = self.layers(images.contiguous(memory_format=self._layout))
+        if self._grid == 1:
+            return maps.mean(dim=(2, 3))
+        if min(height, width) < 16 * self._grid:
+            raise SettingsError(f"{height} x {width} pixels are too few for a grid of {self._grid}")
+        return torch.nn.functional.adaptive_avg_pool2d(maps, self._grid).flatten(1)
 
 
 def build_conv_tower(settings: ConvTowerSettings, architecture: Mapping[str, Any] | None = None) -> ConvTower:

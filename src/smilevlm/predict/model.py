@@ -1,48 +1,51 @@
-"""Scan in, answer out: the way of the data for one scan."""
+"""Scan in, answer out: the way of the data for one scan, many, or sequences."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
-from smilevlm.errors import CheckpointError, MeshError, PromptError
+from smilevlm.errors import CheckpointError, PromptError, SettingsError, SmileVlmError
 from smilevlm.evaluation import Prototypes, class_prototypes, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.evaluation.recogniser import Recogniser, first_fold, load_recogniser
-from smilevlm.geometry import Mesh, NormalisedFace, normalise
+from smilevlm.geometry import Mesh
+from smilevlm.geometry.axes import rotation_from_axes
+from smilevlm.predict.answer import Answer, Seconds
+from smilevlm.predict.bundled import DEFAULT, bundled_folder
+from smilevlm.predict.hub import resolve_source
+from smilevlm.predict.inputs import Scan, ScanFiles
+from smilevlm.predict.seen import Seen, see
 from smilevlm.prompts import CachedTextTower, load_text_tower
 from smilevlm.prompts.prompt_set import find_fault
-from smilevlm.readers import read_mesh
-from smilevlm.typing import ViewImages
-from smilevlm.views import render_normalised
 
-Scan = str | os.PathLike[str] | Mesh
 Prompts = Mapping[str, Sequence[str]]
+_BATCH = 32
+"""Scans that go through the network together, and at most wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What the model says of one scan.
+class Comparison:
+    """What faces are compared with.
 
     Args:
-        label: The most probable class.
-        probabilities: Class to probability; sums to one. From a softmax over cosines, not calibrated.
-        view_weights: View angle in degrees to its share in the fused embedding.
-        views: The images the model saw.
-        face: How the face was found: unit, pose, share of the mean face that the scan covers.
+        prototypes: The classes as directions.
+        candidates: All their prompts, centred, which a text-guided fusion looks at.
+        calibrated: Whether the model's temperature was fitted for these classes.
     """
 
-    label: str
-    probabilities: Mapping[str, float]
-    view_weights: Mapping[float, float]
-    views: ViewImages
-    face: NormalisedFace
+    prototypes: Prototypes
+    candidates: Float32[np.ndarray, "prompt dim"]
+    calibrated: bool
 
 
 class Model:
@@ -52,78 +55,174 @@ class Model:
         self.recogniser = recogniser
 
     @overload
-    def predict(self, scan: Scan, *, prompts: Prompts | None = None) -> Answer: ...
+    def predict(
+        self, scan: Scan | ScanFiles, *, prompts: Prompts | None = None, up: str | None = None, front: str | None = None
+    ) -> Answer: ...
 
     @overload
-    def predict(self, scan: Sequence[Scan], *, prompts: Prompts | None = None) -> list[Answer]: ...
+    def predict(
+        self,
+        scan: Sequence[Scan | ScanFiles],
+        *,
+        prompts: Prompts | None = None,
+        up: str | None = None,
+        front: str | None = None,
+    ) -> list[Answer]: ...
 
-    def predict(self, scan: Scan | Sequence[Scan], *, prompts: Prompts | None = None) -> Answer | list[Answer]:
-        """Recognise the expression of one 3D scan, or of several at once.
+    def predict(
+        self,
+        scan: Scan | ScanFiles | Sequence[Scan | ScanFiles],
+        *,
+        prompts: Prompts | None = None,
+        up: str | None = None,
+        front: str | None = None,
+    ) -> Answer | list[Answer]:
+        """Recognise the expression of a 3D scan or a 4D sequence, or of several at once.
 
         Args:
-            scan: A mesh file of any format that `read_mesh` knows, or a mesh; or a list of them, embedded together.
+            scan: A mesh file of any format that `read_mesh` knows, a mesh, or a folder (or zip archive) of a
+                sequence's numbered frames; or a list of these. In any unit, turned any way.
             prompts: Classes of your own, each with one or more descriptions; the trained ones by default. New words
                 need the text tower, which is loaded on first use.
+            up: The scan's axis that points up, such as `+z`, where it is known; needs `front`.
+            front: The scan's axis that points out of the face.
 
         Raises:
-            MeshError: The file cannot be read, or holds no face.
+            MeshError: A file cannot be read, or holds no face.
             PromptError: A class has no description.
+            SettingsError: The axes are none, or parallel.
         """
-        prototypes, candidates = self._compared(prompts)
-        if isinstance(scan, (str, os.PathLike, Mesh)):
-            return self._answers([scan], prototypes, candidates)[0]
-        return self._answers(scan, prototypes, candidates)
+        if isinstance(scan, (str, os.PathLike, Mesh, ScanFiles)):
+            return self.predict([scan], prompts=prompts, up=up, front=front)[0]
+        answers = []
+        for answer in self.predict_each(scan, prompts=prompts, up=up, front=front):
+            if not isinstance(answer, Answer):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def predict_each(
+        self,
+        scans: Iterable[Scan | ScanFiles],
+        *,
+        prompts: Prompts | None = None,
+        up: str | None = None,
+        front: str | None = None,
+        jobs: int = 1,
+    ) -> Iterator[Answer | SmileVlmError | OSError]:
+        """Answers as they come, in the order of the scans; one that fails gives its error and does not end the rest.
+
+        Args:
+            scans: See `predict`; drawn from as needed, so that memory does not grow with their number.
+            prompts: See `predict`.
+            up: See `predict`.
+            front: See `predict`.
+            jobs: Threads that read, find faces and render while the network works.
+
+        Raises:
+            PromptError: A class has no description.
+            SettingsError: The axes are none, or parallel.
+        """
+        compared = self.compare_with(prompts)
+        start = _start(up, front)
+        return self._answers(scans, compared, start, jobs)
 
     def _answers(
-        self, scans: Sequence[Scan], prototypes: Prototypes, candidates: Float32[np.ndarray, "prompt dim"]
-    ) -> list[Answer]:
-        if not scans:
+        self,
+        scans: Iterable[Scan | ScanFiles],
+        compared: Comparison,
+        start: Float[np.ndarray, "3 3"] | None,
+        jobs: int,
+    ) -> Iterator[Answer | SmileVlmError | OSError]:
+        waiting = iter(scans)
+        with ThreadPoolExecutor(jobs) as pool:
+            while batch := list(itertools.islice(waiting, _BATCH)):
+                seen = list(pool.map(lambda scan: self._try(scan, start), batch))
+                answers = iter(self.answer([each for each in seen if isinstance(each, Seen)], compared))
+                for each in seen:
+                    yield next(answers) if isinstance(each, Seen) else each
+
+    def _try(self, scan: Scan | ScanFiles, start: Float[np.ndarray, "3 3"] | None) -> Seen | SmileVlmError | OSError:
+        try:
+            return see(scan, self.recogniser.prepare, start)
+        except (SmileVlmError, OSError) as error:
+            return error
+
+    def answer(self, seen: Sequence[Seen], compared: Comparison) -> list[Answer]:
+        """The network's part: views in, answers out.
+
+        Args:
+            seen: From `smilevlm.predict.seen.see`.
+            compared: From `compare_with`.
+        """
+        if not seen:
             return []
-        faces = [self._face(scan) for scan in scans]
-        views = [render_normalised(face.mesh, self.recogniser.prepare.views) for face in faces]
-        embedded = self.recogniser.embed(np.stack(views), candidates=candidates)
-        scores = zero_shot_scores(embedded.z_fused, prototypes)
+        begun = time.perf_counter()
+        owners = np.repeat(np.arange(len(seen)), [len(each.images) for each in seen])
+        images = np.stack([views for each in seen for views in each.images])
+        embedded = self.recogniser.embed(images, candidates=compared.candidates)
+        scores = zero_shot_scores(embedded.z_fused, compared.prototypes)
+        # Several dynamic images of one sequence count alike.
+        counts = np.bincount(owners)[:, None]
+        scores = np.stack([np.bincount(owners, weights=column) for column in scores.T], axis=1) / counts
+        weights = np.stack([np.bincount(owners, weights=column) for column in embedded.view_weights.T], axis=1) / counts
         shares = probabilities(scores, self.recogniser.temperature)
-        angles = self.recogniser.prepare.views.angles_deg
+        network_s = (time.perf_counter() - begun) / len(seen)
         return [
-            Answer(
-                label=prototypes.classes[label],
-                probabilities=dict(zip(prototypes.classes, share.tolist(), strict=True)),
-                view_weights=dict(zip(angles, weights.tolist(), strict=True)),
-                views=images,
-                face=face,
-            )
-            for label, share, weights, images, face in zip(
-                predicted_classes(scores).tolist(), shares, embedded.view_weights, views, faces, strict=True
+            self._answer(each, compared, label, share, weight, network_s)
+            for each, label, share, weight in zip(
+                seen, predicted_classes(scores).tolist(), shares, weights, strict=True
             )
         ]
 
-    def embed(self, scans: Sequence[Scan]) -> Float32[np.ndarray, "scan dim"]:
-        """Fused embeddings of scans, unit length."""
+    def _answer(
+        self, seen: Seen, compared: Comparison, label: int, shares: np.ndarray, weights: np.ndarray, network_s: float
+    ) -> Answer:
+        classes, angles = compared.prototypes.classes, self.recogniser.prepare.views.angles_deg
+        return Answer(
+            label=classes[label],
+            probabilities=dict(zip(classes, shares.tolist(), strict=True)),
+            sure=bool(shares[label] >= self.recogniser.unsure_below),
+            calibrated=compared.calibrated,
+            view_weights=dict(zip(angles, weights.tolist(), strict=True)),
+            views=seen.images[len(seen.images) // 2],
+            face=seen.face,
+            num_frames=seen.num_frames,
+            seconds=Seconds(read=seen.read_s, face=seen.face_s, views=seen.views_s, network=network_s),
+        )
+
+    def embed(self, scans: Sequence[Scan | ScanFiles]) -> Float32[np.ndarray, "scan dim"]:
+        """Fused embeddings of scans and sequences, unit length.
+
+        Raises:
+            MeshError: A file cannot be read, or holds no face.
+        """
         if not scans:
             return np.zeros((0, self.recogniser.model.settings.embedding_dim), np.float32)
-        views = [render_normalised(self._face(scan).mesh, self.recogniser.prepare.views) for scan in scans]
-        fused = self.recogniser.embed(np.stack(views)).z_fused
-        return fused / np.linalg.norm(fused, axis=1, keepdims=True)
-
-    def _face(self, scan: Scan) -> NormalisedFace:
-        needs_texture = self.recogniser.prepare.views.kind == "texture"
-        mesh = scan if isinstance(scan, Mesh) else read_mesh(scan, load_texture=needs_texture)
-        try:
-            return normalise(mesh, self.recogniser.prepare.normalise)
-        except MeshError as error:
-            if isinstance(scan, Mesh) or error.path is not None:
-                raise
-            raise MeshError(error.message, path=scan) from None
+        rows = []
+        for scan in scans:
+            fused = self.recogniser.embed(np.stack(see(scan, self.recogniser.prepare).images)).z_fused
+            mean = (fused / np.linalg.norm(fused, axis=1, keepdims=True)).mean(axis=0)
+            rows.append(mean / np.linalg.norm(mean))
+        return np.stack(rows).astype(np.float32)
 
     @functools.cached_property
     def _text_tower(self) -> CachedTextTower:
         return CachedTextTower(load_text_tower(self.recogniser.text_tower))
 
-    def _compared(self, prompts: Prompts | None) -> tuple[Prototypes, Float32[np.ndarray, "prompt dim"]]:
-        """The classes as directions, and all their prompts."""
+    def compare_with(self, prompts: Prompts | None) -> Comparison:
+        """Encode classes of one's own; None for those the model was trained with, which need no text tower.
+
+        Raises:
+            PromptError: A class has no description.
+            CheckpointError: Another text tower is installed than the model was trained with.
+        """
         if prompts is None:
-            return self.recogniser.prototypes, self.recogniser.prompts.centred
+            return Comparison(
+                prototypes=self.recogniser.prototypes,
+                candidates=self.recogniser.prompts.centred,
+                calibrated=self.recogniser.calibrated,
+            )
         if fault := find_fault(prompts):
             raise PromptError(fault.message)
         tower = self._text_tower
@@ -132,19 +231,29 @@ class Model:
         texts = [text for group in prompts.values() for text in group]
         owners = [name for name, group in prompts.items() for _ in group]
         embedded = self.recogniser.prompts.embed(texts, tower)
-        return class_prototypes(embedded, owners, tuple(prompts)), embedded
+        return Comparison(
+            prototypes=class_prototypes(embedded, owners, tuple(prompts)), candidates=embedded, calibrated=False
+        )
 
 
-def load(source: str | os.PathLike[str]) -> Model:
+def _start(up: str | None, front: str | None) -> Float[np.ndarray, "3 3"] | None:
+    if up is None and front is None:
+        return None
+    if up is None or front is None:
+        raise SettingsError("up and front belong together: give both axes, such as up=+z front=-y")
+    return rotation_from_axes(up, front)
+
+
+def load(source: str | os.PathLike[str] = DEFAULT) -> Model:
     """Load a trained model.
 
     Args:
-        source: A run folder (its first trained fold is used) or the folder of one fold.
+        source: `default` for the weights in the package; a run folder (its first trained fold is used), the folder of
+            one fold, a folder that was saved for the hub, or a hub id `owner/name`, `owner/name@revision`.
 
     Raises:
         CheckpointError: There is no trained model.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is no folder; expected a run folder or the folder of one fold")
-    return Model(load_recogniser(first_fold(folder)))
+    if source == DEFAULT and not Path(source).is_dir():
+        return Model(load_recogniser(bundled_folder()))
+    return Model(load_recogniser(first_fold(resolve_source(source))))

@@ -15,6 +15,7 @@ _SETTINGS = (
     "4dme_loso",
 )  # fmt: skip
 RECIPES: dict[str, str] = {
+    "bundled": "bundled",
     "demo": "tiny",
     **{f"tiny_{setting}": "tiny" for setting in _SETTINGS},
     **{f"paper_{setting}": "paper" for setting in _SETTINGS},

@@ -17,7 +17,7 @@ from smilevlm.views import ViewSettings
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 2
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 """Raised when normalisation or rendering changes what the same settings give: older stores are other stores then."""
 
 

@@ -8,15 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilevlm.dynamics import DynamicPools, plan_dynamic_images
+from smilevlm.dynamics.plan import DynamicPlan
 from smilevlm.errors import SmileVlmError, StoreError
-from smilevlm.geometry import normalise
 from smilevlm.store.frames import read_frame
 from smilevlm.store.manifest import BadFile, PrepareSettings
 from smilevlm.store.parts import PackedSample, PartInfo, Sample, listing_digest, pack, part_name, write_part
 from smilevlm.store.records import FrameFile, Recording
+from smilevlm.store.rendering import FaceFinder, scan_views, sequence_views
 from smilevlm.typing import ViewImages
-from smilevlm.views import render_normalised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,53 +84,50 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
 
 
 def _scan(recording: Recording, settings: PrepareSettings) -> Iterator[PackedSample]:
-    images, digest = _render(recording.frames[0], settings)
+    images, digest = _render(recording.frames[0], settings, FaceFinder(settings))
     yield pack(sample_of(recording, digest=digest), images)
 
 
 def _sequence(recording: Recording, settings: PrepareSettings, bad: list[BadFile]) -> Iterator[PackedSample]:
     """The dynamic images of a sequence; frames stream by, one in memory at a time."""
-    phases = recording.phases
-    numbers = [frame.number for frame in recording.frames]
-    plans = plan_dynamic_images(
-        numbers, settings.dynamics, None if phases is None else (phases.onset, phases.apex, phases.offset)
-    )
-    pools = DynamicPools(plans, settings.dynamics)
-    digests: dict[int, str] = {}
-    most_bad = settings.dynamics.max_bad_share * len(pools.needed)
-    for index in pools.needed:
-        frame = recording.frames[index]
-        try:
-            images, digests[index] = _render(frame, settings)
-        except (SmileVlmError, OSError) as error:
-            images, digests[index] = None, ""
-            bad.append(_bad_file(recording, frame.path, error))
-            if len(bad) > most_bad:
-                raise StoreError(
-                    f"{len(bad)} of {len(pools.needed)} frames could not be used, the last: {bad[-1].reason}"
-                ) from None
-        for plan, dynamic in pools.add(index, images):
-            used = "".join(digests[k] for k in sorted(set(plan.frames)))
-            yield pack(
-                sample_of(
-                    recording,
-                    name=plan.name,
-                    digest=hashlib.sha256(used.encode()).hexdigest(),
-                    span=(plan.first_number, plan.last_number),
-                ),
-                dynamic,
-            )
-    for plan in pools.lost:
+    digests: dict[FrameFile, str] = {}
+    find = FaceFinder(settings)
+
+    def render(frame: FrameFile) -> ViewImages:
+        images, digests[frame] = _render(frame, settings, find)
+        return images
+
+    def lost(plan: DynamicPlan) -> None:
         where = f"frames {plan.first_number} to {plan.last_number}"
-        bad.append(
-            BadFile(sample_id=recording.sample_id, path="", reason=f"no frame of the window could be read: {where}")
+        reason = f"no frame of the window could be read: {where}"
+        bad.append(BadFile(sample_id=recording.sample_id, path="", reason=reason))
+
+    for dynamic in sequence_views(
+        recording.frames,
+        [frame.number for frame in recording.frames],
+        settings,
+        render,
+        phases=recording.phases,
+        on_bad=lambda frame, error: bad.append(_bad_file(recording, frame.path, error)),
+        on_lost=lost,
+    ):
+        plan = dynamic.plan
+        used = "".join(digests.get(recording.frames[k], "") for k in sorted(set(plan.frames)))
+        yield pack(
+            sample_of(
+                recording,
+                name=plan.name,
+                digest=hashlib.sha256(used.encode()).hexdigest(),
+                span=(plan.first_number, plan.last_number),
+            ),
+            dynamic.images,
         )
 
 
-def _render(frame: FrameFile, settings: PrepareSettings) -> tuple[ViewImages, str]:
+def _render(frame: FrameFile, settings: PrepareSettings, find: FaceFinder) -> tuple[ViewImages, str]:
     loaded = read_frame(frame, load_texture=settings.views.kind == "texture")
-    face = normalise(loaded.mesh, settings.normalise)
-    return render_normalised(face.mesh, settings.views), loaded.digest
+    images, _ = scan_views(loaded.mesh, settings, find)
+    return images, loaded.digest
 
 
 def sample_of(recording: Recording, *, digest: str = "", name: str = "", span: tuple[int, int] = (0, 0)) -> Sample:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, StoreError
+from smilevlm.evaluation import fit_temperature, zero_shot_scores
 from smilevlm.evaluation.recogniser import Recogniser, TrainedOn, save_recogniser
 from smilevlm.files import write_atomically
 from smilevlm.prompts import NO_TEXT_TOWER
@@ -144,6 +145,7 @@ def _complete(
         classes=find_protocol(config.protocol).training.classes_of(prepared.samples),
         prepare=config.prepare,
         temperature=config.score_temperature,
+        unsure_below=config.unsure_below,
         synthetic=manifest.synthetic or material.taught_by_synthetic,
         started_from=material.started_from,
         trained_on=TrainedOn(
@@ -156,10 +158,22 @@ def _complete(
             ),
         ),
     )
+    if config.validation.calibrate:
+        recogniser = _calibrated(recogniser, material)
     if not all(bool(p.isfinite().all()) for p in model.state_dict().values()):
         raise CheckpointError(f"fold {split.fold}: the weights are no longer finite; lower optimiser.learning_rate")
     save_recogniser(recogniser, running)
     write_atomically(running / FOLD_NAME, json.dumps({**asdict(split), "seconds": seconds}, indent=1) + "\n")
+
+
+def _calibrated(recogniser: Recogniser, material: Material) -> Recogniser:
+    """The recogniser with the temperature that suits the held-back people."""
+    held_back = material.validation
+    assert held_back is not None, "the settings ask for held-back subjects"
+    embedded = recogniser.embed(np.ascontiguousarray(held_back.images.permute(0, 1, 3, 4, 2).numpy()))
+    scores = zero_shot_scores(embedded.z_fused, recogniser.prototypes)
+    truth = np.array([recogniser.classes.index(name) for name in held_back.classes if name is not None])
+    return replace(recogniser, temperature=fit_temperature(scores, truth), calibrated=True)
 
 
 class _Clock:

@@ -80,11 +80,14 @@ class ValidationSettings:
         monitor: `accuracy` of zero-shot recognition, which reads the labels of these subjects; `loss` does not.
         patience: Epochs without a better value after which training ends; None trains all epochs. The best epoch is
             kept in either case.
+        calibrate: Whether the temperature of the shown probabilities is fitted to these subjects' labels, in place of
+            `score_temperature`. It moves no answer, only how sure it is said to be. Assumption A51.
     """
 
     share: float = 0.0
     monitor: Literal["loss", "accuracy"] = "loss"
     patience: int | None = None
+    calibrate: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
@@ -93,6 +96,8 @@ class ValidationSettings:
             raise SettingsError(f"validation.patience is {self.patience}; expected 1 or more")
         if self.patience is not None and not self.share:
             raise SettingsError("validation.patience needs held-back subjects: set validation.share above 0")
+        if self.calibrate and not self.share:
+            raise SettingsError("validation.calibrate needs held-back subjects: set validation.share above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,7 @@ class ExperimentConfig:
         shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
         seed: Decides folds, weights, batches, distortions and prompts.
         score_temperature: Of the softmax that turns cosines into the probabilities shown to people.
+        unsure_below: Where the highest of them is lower, the answer is shown as "not sure". Assumption A52.
         prepare: How the views are made; a store made otherwise is refused.
         model: Architecture.
         loss: Weights of the joint loss.
@@ -139,6 +145,7 @@ class ExperimentConfig:
     shuffle_prompts: bool = False
     seed: int = 0
     score_temperature: float = 0.07
+    unsure_below: float = 0.0
     start_from: str | None = None
     prepare: PrepareSettings = field(
         default_factory=lambda: PrepareSettings(views=ViewSettings(), normalise=NormaliseSettings())
@@ -163,6 +170,10 @@ class ExperimentConfig:
                 f"validation.monitor=accuracy reads labels, but pairing {self.pairing!r} is reported as label-free; "
                 "use validation.monitor=loss"
             )
+        if self.pairing not in ("class", "labels") and self.validation.calibrate:
+            raise SettingsError(f"validation.calibrate reads labels, but pairing {self.pairing!r} is label-free")
+        if not 0 <= self.unsure_below < 1:
+            raise SettingsError(f"unsure_below is {self.unsure_below}; expected 0 to below 1")
         if not 0 <= self.num_control_folds <= self.num_folds:
             raise SettingsError(f"num_control_folds is {self.num_control_folds}; expected 0 to {self.num_folds}")
         if not self.score_temperature > 0:

@@ -13,7 +13,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
-from scipy import ndimage
 
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry import Mesh, NormaliseSettings, normalise
@@ -217,6 +216,8 @@ def _close_gaps(image: RgbImage, drawn: Bool[np.ndarray, "height width"]) -> Rgb
     """Give pixels that nothing was drawn on the colour of the nearest one that has some."""
     if drawn.all():
         return image
+    from scipy import ndimage
+
     _, nearest = ndimage.distance_transform_edt(~drawn, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
     return image[nearest[0], nearest[1]]
 

@@ -11,13 +11,13 @@ import pytest
 
 import smilevlm
 from smilevlm.datasets import index_data_set
-from smilevlm.errors import CheckpointError, MeshError, PromptError
+from smilevlm.errors import CheckpointError, MeshError, PromptError, SettingsError
 from smilevlm.evaluation import probabilities, zero_shot_scores
 from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS
-from smilevlm.predict import Model, load
+from smilevlm.predict import Answer, Model, load
 from smilevlm.readers import read_mesh, write_mesh
-from smilevlm.store import PreparedSet
+from smilevlm.store import FrameFile, PreparedSet, Recording, prepare
 
 WORDS = {"pain": ["a face in pain"], "calm": ["a calm face", "a face at rest"], "tired": ["a sleepy face"]}
 
@@ -194,3 +194,105 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path, scan):
         load(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="is no folder"):
         load(scan)
+
+
+def test_each_scan_has_its_answer_or_its_error_in_order(model, scans, tmp_path):
+    broken = tmp_path / "broken.wrl"
+    broken.write_text("no mesh")
+    results = list(model.predict_each([scans[0], broken, sphere(), scans[1]], jobs=2))
+    assert [isinstance(result, Answer) for result in results] == [True, False, False, True]
+    assert str(broken) in str(results[1])
+    assert "no face" in str(results[2])
+    alone = model.predict(scans[1])
+    assert results[3].label == alone.label
+    np.testing.assert_array_equal(results[3].views, alone.views)
+
+
+def test_scans_are_drawn_from_an_iterable_as_needed(model, scans):
+    drawn = []
+
+    def endless():
+        while True:
+            drawn.append(1)
+            yield read_mesh(scans[0])
+
+    assert isinstance(next(model.predict_each(endless())), Answer)
+    assert len(drawn) < 100
+
+
+def test_where_the_time_goes(model, scan):
+    seconds = model.predict(scan).seconds
+    parts = (seconds.read, seconds.face, seconds.views, seconds.network)
+    assert min(parts) > 0
+    assert seconds.total == pytest.approx(sum(parts))
+    assert model.predict(read_mesh(scan)).seconds.read == 0
+
+
+def test_not_sure_below_the_level(model, scan):
+    sure = Model(replace(model.recogniser, unsure_below=0.0)).predict(scan)
+    unsure = Model(replace(model.recogniser, unsure_below=0.999)).predict(scan)
+    assert (sure.sure, sure.verdict) == (True, sure.label)
+    assert (unsure.sure, unsure.verdict, unsure.label) == (False, "not sure", sure.label)
+    assert sure.confidence == max(sure.probabilities.values())
+
+
+def test_only_the_trained_classes_are_called_calibrated(model, scan):
+    fitted = Model(replace(model.recogniser, calibrated=True))
+    assert fitted.predict(scan).calibrated
+    assert not fitted.predict(scan, prompts=WORDS).calibrated
+    assert not model.predict(scan).calibrated
+
+
+@pytest.fixture(scope="module")
+def frames(scans, tmp_path_factory) -> Path:
+    """A sequence of one person: neutral, then something else, as numbered files."""
+    folder = tmp_path_factory.mktemp("sequence") / "clip"
+    folder.mkdir()
+    own = [path for path in scans if path.parent == scans[0].parent][:4]
+    for number, path in enumerate(own):
+        write_mesh(read_mesh(path), folder / f"{number:03d}.ply")
+    return folder
+
+
+def test_a_folder_of_frames_is_one_dynamic_image_per_view(model, frames, tmp_path):
+    answer = model.predict(frames)
+    assert answer.is_sequence
+    assert answer.num_frames == 4
+    assert answer.views.shape == (3, 48, 48, 3)
+    assert not np.array_equal(answer.views, model.predict(frames / "000.ply").views)
+    archive = shutil.make_archive(str(tmp_path / "clip"), "zip", frames)
+    np.testing.assert_array_equal(model.predict(archive).views, answer.views)
+    assert model.embed([frames]).shape == (1, 384)
+
+
+def test_a_sequence_is_pooled_as_preparation_pools_it(model, frames, tmp_path):
+    recording = Recording(
+        sample_id="clip",
+        subject="anna",
+        expression="happy",
+        frames=tuple(FrameFile(path=path, number=n) for n, path in enumerate(sorted(frames.iterdir()))),
+        is_sequence=True,
+    )
+    prepare([recording], tmp_path / "store", model.recogniser.prepare, layout="folder", synthetic=True)
+    np.testing.assert_array_equal(PreparedSet(tmp_path / "store").images(0), model.predict(frames).views)
+
+
+def test_a_sequence_with_too_many_bad_frames_is_refused_by_its_folder(model, frames, tmp_path):
+    folder = tmp_path / "clip"
+    shutil.copytree(frames, folder)
+    for number in (1, 2, 3):
+        (folder / f"{number:03d}.ply").write_text("broken")
+    with pytest.raises(MeshError, match="frames could not be used") as caught:
+        model.predict(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_axes_may_be_given(model, scan):
+    mesh = read_mesh(scan)
+    lying = mesh.transformed(np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32), np.zeros(3, np.float32))
+    answer = model.predict(lying, up="+z", front="-y")
+    np.testing.assert_allclose(answer.views.astype(int), model.predict(scan).views.astype(int), atol=30)
+    with pytest.raises(SettingsError, match="belong together"):
+        model.predict(mesh, up="+z")
+    with pytest.raises(SettingsError, match="sideways"):
+        model.predict(mesh, up="sideways", front="+z")

@@ -1,0 +1,73 @@
+"""What the model says of one scan or sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from smilevlm.geometry import NormalisedFace
+from smilevlm.typing import ViewImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seconds:
+    """Where the time of one answer went.
+
+    Args:
+        read: From file bytes to meshes.
+        face: Finding the face: unit, nose tip, pose, crop.
+        views: Rendering, and pooling the frames of a sequence.
+        network: Image tower, fusion and comparison; its share of the batch.
+    """
+
+    read: float
+    face: float
+    views: float
+    network: float
+
+    @property
+    def total(self) -> float:
+        return sum(getattr(self, each.name) for each in fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the model says of one scan or sequence.
+
+    Args:
+        label: The most probable class.
+        probabilities: Class to probability; sums to one. A softmax over cosines; for the classes that the model was
+            trained with its temperature is calibrated where `calibrated` says so.
+        sure: Whether the label's probability reaches the model's level, below which it should be read as "not sure".
+        calibrated: Whether the probabilities were fitted to people held back from training.
+        view_weights: View angle in degrees to its share in the fused embedding.
+        views: The images the model saw; of a sequence the dynamic images.
+        face: How the face was found: unit, pose, share of the mean face that the scan covers. Of a sequence that of
+            its middle frame.
+        num_frames: Meshes that were used; 1 for a scan.
+        seconds: Where the time went.
+    """
+
+    label: str
+    probabilities: Mapping[str, float]
+    sure: bool
+    calibrated: bool
+    view_weights: Mapping[float, float]
+    views: ViewImages
+    face: NormalisedFace
+    num_frames: int
+    seconds: Seconds
+
+    @property
+    def confidence(self) -> float:
+        """The label's probability."""
+        return self.probabilities[self.label]
+
+    @property
+    def is_sequence(self) -> bool:
+        return self.num_frames > 1
+
+    @property
+    def verdict(self) -> str:
+        """The label, or `not sure` when the model is not."""
+        return self.label if self.sure else "not sure"

@@ -1,0 +1,129 @@
+"""Scans and sequences to what the model looks at."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from smilevlm.errors import LayoutError, MeshError, StoreError
+from smilevlm.geometry import Mesh, NormalisedFace
+from smilevlm.predict.inputs import Scan, ScanFiles, scan_files
+from smilevlm.readers import read_mesh
+from smilevlm.store import FrameFile, PrepareSettings
+from smilevlm.store.rendering import FaceFinder, sequence_views
+from smilevlm.typing import ViewImages
+from smilevlm.views import render_normalised
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One scan or sequence, ready for the network.
+
+    Args:
+        images: One set of views per dynamic image; one in all for a scan.
+        face: Of the scan, or of the sequence's middle frame.
+        num_frames: Meshes used.
+        read_s, face_s, views_s: Seconds for reading, finding the face, and rendering with pooling.
+    """
+
+    images: tuple[ViewImages, ...]
+    face: NormalisedFace
+    num_frames: int
+    read_s: float
+    face_s: float
+    views_s: float
+
+
+def see(scan: Scan | ScanFiles, settings: PrepareSettings, start: Float[np.ndarray, "3 3"] | None = None) -> Seen:
+    """Read, find the face, render; a sequence's frames are pooled as well.
+
+    Args:
+        scan: What to look at.
+        settings: How the model's views are made.
+        start: Rotation of the scan's axes into a roughly frontal pose; None to look for the face anywhere.
+
+    Raises:
+        MeshError: A file cannot be read, or holds no face.
+        StoreError: Too many frames of a sequence cannot be used.
+    """
+    eye = _Eye(settings, start)
+    if isinstance(scan, Mesh):
+        return eye.seen((eye.look(scan),))
+    files = scan if isinstance(scan, ScanFiles) else scan_files(scan)
+    if not files.is_sequence:
+        return eye.seen((eye.read_and_look(files.frames[0]),))
+    return eye.seen(eye.watch(files))
+
+
+class _Eye:
+    """Looks at the frames of one scan or sequence and keeps the time."""
+
+    def __init__(self, settings: PrepareSettings, start: Float[np.ndarray, "3 3"] | None) -> None:
+        self._settings = settings
+        self._find = FaceFinder(settings, start)
+        self._face: NormalisedFace | None = None
+        self._num_frames = self._middle = 0
+        self._read_s = self._face_s = self._views_s = 0.0
+
+    def read_and_look(self, frame: FrameFile) -> ViewImages:
+        begun = time.perf_counter()
+        mesh = read_mesh(frame.path, load_texture=self._settings.views.kind == "texture")
+        self._read_s += time.perf_counter() - begun
+        try:
+            return self.look(mesh)
+        except MeshError as error:
+            if error.path is not None:
+                raise
+            raise MeshError(error.message, path=frame.path) from None
+
+    def look(self, mesh: Mesh) -> ViewImages:
+        begun = time.perf_counter()
+        face = self._find(mesh)
+        found = time.perf_counter()
+        images = render_normalised(face.mesh, self._settings.views)
+        self._face_s += found - begun
+        self._views_s += time.perf_counter() - found
+        if self._num_frames <= self._middle:
+            self._face = face
+        self._num_frames += 1
+        return images
+
+    def watch(self, files: ScanFiles) -> tuple[ViewImages, ...]:
+        """The dynamic images of a sequence."""
+        numbers = [frame.number for frame in files.frames]
+        self._middle = min(len(numbers), self._settings.dynamics.num_frames or len(numbers)) // 2
+        begun, measured = time.perf_counter(), self._measured()
+        try:
+            dynamics = sequence_views(
+                files.frames,
+                numbers,
+                self._settings,
+                self.read_and_look,
+                on_bad=lambda frame, error: None,  # counted there, and refused where they are too many
+                on_lost=lambda plan: None,
+            )
+            images = tuple(dynamic.images for dynamic in dynamics)
+        except (LayoutError, StoreError) as error:
+            raise MeshError(str(error), path=files.path) from None
+        if not images:
+            raise MeshError("no frame could be used", path=files.path)
+        # What is neither reading nor finding nor rendering is pooling.
+        self._views_s += time.perf_counter() - begun - (self._measured() - measured)
+        return images
+
+    def _measured(self) -> float:
+        return self._read_s + self._face_s + self._views_s
+
+    def seen(self, images: tuple[ViewImages, ...]) -> Seen:
+        assert self._face is not None, "without a face there are no images"
+        return Seen(
+            images=images,
+            face=self._face,
+            num_frames=self._num_frames,
+            read_s=self._read_s,
+            face_s=self._face_s,
+            views_s=self._views_s,
+        )

@@ -1,0 +1,114 @@
+"""Frames to views and views to dynamic images: the one way that preparation and prediction share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from smilevlm.dynamics import DynamicPools, plan_dynamic_images
+from smilevlm.dynamics.plan import DynamicPlan
+from smilevlm.errors import SmileVlmError, StoreError
+from smilevlm.geometry import Mesh, NormalisedFace, normalise
+from smilevlm.store.manifest import PrepareSettings
+from smilevlm.store.records import Phases
+from smilevlm.typing import ViewImages
+from smilevlm.views import render_normalised
+
+_TURNED_DEG = 35.0
+"""A face found further from where it was looked for than this was searched for over all orientations."""
+Frame = TypeVar("Frame")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicViews:
+    """One dynamic image per view.
+
+    Args:
+        plan: Which frames it was made of.
+        images: As bytes.
+    """
+
+    plan: DynamicPlan
+    images: ViewImages
+
+
+class FaceFinder:
+    """Normalises the scans of one recording: where one had to be searched for, the next ones begin there.
+
+    Args:
+        settings: How the face frame is found.
+        start: Rotation of the scans' axes into a roughly frontal pose; None to begin with the axes as they are.
+    """
+
+    def __init__(self, settings: PrepareSettings, start: Float[np.ndarray, "3 3"] | None = None) -> None:
+        self._settings = settings.normalise
+        self._start = start
+        self._mm_per_unit: float | None = None
+
+    def __call__(self, mesh: Mesh) -> NormalisedFace:
+        face = normalise(mesh, self._settings, start=self._start, mm_per_unit=self._mm_per_unit)
+        if face.unit == "unknown":
+            self._mm_per_unit = face.mm_per_unit
+        begun = np.eye(3) if self._start is None else self._start
+        turn = np.clip((np.trace(face.rotation @ begun.T) - 1) / 2, -1, 1)
+        if np.rad2deg(np.arccos(turn)) > _TURNED_DEG:
+            self._start = face.rotation.astype(np.float64)
+        return face
+
+
+def sequence_views(
+    frames: Sequence[Frame],
+    numbers: Sequence[int],
+    settings: PrepareSettings,
+    render: Callable[[Frame], ViewImages],
+    *,
+    phases: Phases | None = None,
+    on_bad: Callable[[Frame, Exception], None],
+    on_lost: Callable[[DynamicPlan], None],
+) -> Iterator[DynamicViews]:
+    """The dynamic images of a sequence; frames stream by, one in memory at a time.
+
+    Args:
+        frames: In order.
+        numbers: Of each frame, strictly ascending.
+        settings: Which frames are pooled, and how.
+        render: Gives the views of a frame.
+        phases: Where the data set says when the movement begins and ends.
+        on_bad: Called with a frame that could not be used; its neighbour takes its place.
+        on_lost: Called with a planned image of which no frame could be used.
+
+    Raises:
+        StoreError: Too many frames could not be used.
+        LayoutError: The frames cannot be planned, see `plan_dynamic_images`.
+    """
+    plans = plan_dynamic_images(
+        numbers, settings.dynamics, None if phases is None else (phases.onset, phases.apex, phases.offset)
+    )
+    pools = DynamicPools(plans, settings.dynamics)
+    most_bad = settings.dynamics.max_bad_share * len(pools.needed)
+    num_bad = 0
+    for index in pools.needed:
+        try:
+            images = render(frames[index])
+        except (SmileVlmError, OSError) as error:
+            images = None
+            num_bad += 1
+            on_bad(frames[index], error)
+            if num_bad > most_bad:
+                raise StoreError(
+                    f"{num_bad} of {len(pools.needed)} frames could not be used, the last: {error}"
+                ) from None
+        for plan, dynamic in pools.add(index, images):
+            yield DynamicViews(plan=plan, images=dynamic)
+    for plan in pools.lost:
+        on_lost(plan)
+
+
+def scan_views(mesh: Mesh, settings: PrepareSettings, find: FaceFinder) -> tuple[ViewImages, NormalisedFace]:
+    """The views of one scan, and the face they show."""
+    face = find(mesh)
+    return render_normalised(face.mesh, settings.views), face
