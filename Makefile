@@ -48,8 +48,13 @@ bench: $(VENV)/.installed-dev ## Benchmarks, each as a ratio against the obvious
 	$(BIN)/python benchmarks/training_step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/multi_view_loss.py
 
-docs: ## The documentation is Markdown in docs/; this checks that its links lead somewhere
-	$(PYTHON) tools/check_links.py README.md CHANGELOG.md CONTRIBUTING.md docs
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.installed-docs ## The documentation site in site/, from docs/ and the code; then every link is checked
+	$(BIN)/python tools/build_docs.py
+	$(BIN)/python tools/check_links.py README.md CHANGELOG.md CONTRIBUTING.md docs site
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo site build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
