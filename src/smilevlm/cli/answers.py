@@ -102,23 +102,4 @@ def _details(answer: Answer) -> str:
 def _plain(path: Path, answer: Answer | str, recogniser: Recogniser) -> dict[str, object]:
     if isinstance(answer, str):
         return {"scan": str(path), "error": answer}
-    face, took = answer.face, answer.seconds
-    return {
-        "scan": str(path),
-        "label": answer.label,
-        "sure": answer.sure,
-        "confidence": answer.confidence,
-        "probabilities": dict(answer.probabilities),
-        "calibrated": answer.calibrated,
-        "view_weights": {f"{angle:g}": weight for angle, weight in answer.view_weights.items()},
-        "frames": answer.num_frames,
-        "face": {
-            "unit": face.unit,
-            "mm_per_unit": face.mm_per_unit,
-            "confidence": face.confidence,
-            "template_coverage": face.fit_share,
-            "rotation": face.rotation.tolist(),
-        },
-        "seconds": {"read": took.read, "face": took.face, "views": took.views, "network": took.network},
-        "trained_on_synthetic_faces": recogniser.synthetic,
-    }
+    return {"scan": str(path), **answer.as_plain(), "trained_on_synthetic_faces": recogniser.synthetic}

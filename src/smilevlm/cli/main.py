@@ -20,6 +20,7 @@ from smilevlm.cli import (
     prompts,
     report,
     reproduce,
+    serve,
     synthesize,
     tasks,
     train,
@@ -39,6 +40,7 @@ _COMMANDS: Mapping[str, Command] = {
     "report": report,
     "reproduce": reproduce,
     "predict": predict,
+    "serve": serve,
     "export": export,
     "prompts": prompts,
 }
@@ -59,11 +61,33 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="smilevlm",
         description="3D and 4D facial expressions: scans to views, views to embeddings, embeddings to words.",
-        epilog="Try: smilevlm synthesize bu3dfe faces --subjects 4",
+        epilog="Try: smilevlm predict scan.ply, or smilevlm serve",
     )
     parser.add_argument("--version", action="version", version=f"smilevlm {smilevlm.__version__}")
+    parser.add_argument(
+        "--completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print what makes this shell complete commands and options, for its start-up file",
+    )
     add_commands(parser, _COMMANDS, dest="command")
     return parser
+
+
+class _Completion(argparse.Action):
+    """Prints the script and ends, as `--help` does."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        import shtab
+
+        print(shtab.complete(parser, shell=str(values)))
+        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

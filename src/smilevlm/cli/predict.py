@@ -23,6 +23,8 @@ EXAMPLE = 'smilevlm predict scan.wrl clips/ --prompt pain="a face in pain" --pro
 _TEMPLATES = ("a {} facial expression", "a face that looks {}", "a person with a {} expression")
 """What a class given by its name alone is compared with."""
 _FEW_ERRORS = 20
+_NO_BAR = 20
+"""So few scans are done before a bar would be read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +106,8 @@ def _answers(
     results = model.predict_each(scans, prompts=prompts, up=arguments.up, front=arguments.front, jobs=arguments.jobs)
     with counting("scans and sequences") as progress:
         for done, (scan, result) in enumerate(zip(scans, results, strict=True), 1):
-            progress(done, len(scans))
+            if len(scans) > _NO_BAR:
+                progress(done, len(scans))
             if isinstance(result, Answer):
                 yield scan.path, result
                 continue

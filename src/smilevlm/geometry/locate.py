@@ -34,7 +34,7 @@ _LARGEST_FACES_MM = (110.0, 150.0, 205.0, 280.0, 380.0, 520.0, 710.0)
 LEAST_CONFIDENCE = 0.4
 """A face found in the wide search needs this confidence. One found as the scan stands needs it to be searched no
 further."""
-_LEAST_MERIT, _LEAST_IF_PLAIN, _LEAST_IF_DOUBTFUL = 1.25, 0.01, 0.05
+_LEAST_MERIT, _LEAST_IF_PLAIN, _LEAST_IF_DOUBTFUL = 1.25, 0.01, 0.03
 """What a place needs where the search found nothing better: the merit, and a confidence by its relief and merit.
 
 Over tight crops of 56 faces the doubtful ones kept 0.058 and the plain ones 0.011; most terrains and blobs fall below,

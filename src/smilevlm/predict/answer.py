@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from smilevlm.geometry import NormalisedFace
 from smilevlm.typing import ViewImages
@@ -66,6 +67,27 @@ class Answer:
     @property
     def is_sequence(self) -> bool:
         return self.num_frames > 1
+
+    def as_plain(self) -> dict[str, Any]:
+        """The answer for programs, as JSON can hold it: everything but the images and the mesh."""
+        face = self.face
+        return {
+            "label": self.label,
+            "sure": self.sure,
+            "confidence": self.confidence,
+            "probabilities": dict(self.probabilities),
+            "calibrated": self.calibrated,
+            "view_weights": {f"{angle:g}": weight for angle, weight in self.view_weights.items()},
+            "frames": self.num_frames,
+            "face": {
+                "unit": face.unit,
+                "mm_per_unit": face.mm_per_unit,
+                "confidence": face.confidence,
+                "template_coverage": face.fit_share,
+                "rotation": face.rotation.tolist(),
+            },
+            "seconds": asdict(self.seconds),
+        }
 
     @property
     def verdict(self) -> str:

@@ -32,6 +32,8 @@ def bundled() -> ExperimentConfig:
         loss=JointLossSettings(multi_view_scale=0.001, redundancy_scale=0.001),
         optimiser=OptimiserSettings(epochs=20, batch_size=64, learning_rate=2e-3, precision="bf16"),
         validation=ValidationSettings(share=0.1, monitor="accuracy", calibrate=True),
-        distortions=DistortionSettings(rotate_deg=8.0, scale=0.1, shift=0.04, noise=0.04, coarse=0.2, dropout=0.05, hole=0.2),
+        distortions=DistortionSettings(
+            rotate_deg=8.0, scale=0.1, shift=0.04, noise=0.04, coarse=0.2, dropout=0.05, hole=0.2
+        ),
         unsure_below=0.5,
     )

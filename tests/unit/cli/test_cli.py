@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import os
 import shutil
@@ -10,7 +12,9 @@ import subprocess
 import sys
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from unittest.mock import ANY
 
+import numpy as np
 import pytest
 
 from smilevlm.cli import main
@@ -19,7 +23,7 @@ from smilevlm.labels import BASIC_EXPRESSIONS
 
 COMMANDS = (
     "synthesize", "check", "prepare", "train", "evaluate", "analyse", "tasks", "report", "reproduce", "predict",
-    "prompts",
+    "serve", "export", "prompts",
 )  # fmt: skip
 
 
@@ -193,8 +197,13 @@ def test_predict_prints_json_lines(command, trained_run, scans):
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
         assert set(answer["view_weights"]) == {"-30", "0", "30"}
         assert answer["trained_on_synthetic_faces"] is True
-        assert answer["unit"] == "mm"
-        assert 0 < answer["template_coverage"] <= 1
+        assert answer["face"]["unit"] == "mm"
+        assert 0 < answer["face"]["template_coverage"] <= 1
+        assert 0 < answer["face"]["confidence"] <= 1
+        assert np.allclose(np.linalg.det(answer["face"]["rotation"]), 1, atol=1e-3)
+        assert answer["frames"] == 1
+        assert answer["confidence"] == max(answer["probabilities"].values())
+        assert min(answer["seconds"].values()) > 0
 
 
 def test_predict_shows_a_table(command, trained_run, scans):
@@ -213,6 +222,71 @@ def test_predict_with_words_of_one_s_own(command, trained_run, scans):
     code, out, _ = command("predict", scans[0], "--model", trained_run, "--json", *words)
     assert code == 0
     assert set(json.loads(out)["probabilities"]) == {"pain", "calm"}
+
+
+def test_predict_with_classes_by_name_alone(command, trained_run, scans):
+    code, out, _ = command("predict", scans[0], "--model", trained_run, "--json", "--classes", "calm,tired")
+    assert code == 0
+    answer = json.loads(out)
+    assert set(answer["probabilities"]) == {"calm", "tired"}
+    assert answer["calibrated"] is False
+    code, _, lines = command("predict", scans[0], "--model", trained_run, "--classes", "calm", "--prompt", "a=b")
+    assert (code, len(lines)) == (1, 1)
+    assert "exclude each other" in lines[0]
+
+
+def test_predict_writes_a_table_for_programs(command, trained_run, scans, tmp_path):
+    broken = tmp_path / "broken.wrl"
+    broken.write_text("nothing")
+    code, out, _ = command("predict", broken, *scans[:2], "--model", trained_run, "--csv")
+    assert code == 1
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["scan"] for row in rows] == [str(broken), *map(str, scans[:2])]
+    assert rows[0]["error"]
+    assert rows[0]["label"] == ""
+    for row in rows[1:]:
+        assert row["error"] == ""
+        assert float(row[row["label"]]) == float(row["confidence"])
+        assert sum(float(row[name]) for name in BASIC_EXPRESSIONS) == pytest.approx(1, abs=1e-4)
+        assert sum(float(row[f"weight_{angle}"]) for angle in ("-30", "+0", "+30")) == pytest.approx(1, abs=1e-4)
+    code, out, _ = command("predict", broken, "--model", trained_run, "--csv")
+    assert code == 1
+    assert list(csv.DictReader(io.StringIO(out))) == [{"scan": str(broken), "error": ANY}]
+
+
+def test_predict_says_where_the_time_went(command, trained_run, scans):
+    code, out, _ = command("predict", scans[0], "--model", trained_run, "--verbose")
+    assert code == 0
+    for word in ("unit mm", "face confidence", "read", "views", "network", "total"):
+        assert word in out
+
+
+def test_predict_finds_scans_and_sequences_below_a_folder(command, trained_run, scans, tmp_path):
+    for number, scan in enumerate(scans):
+        (tmp_path / "clip").mkdir(exist_ok=True)
+        shutil.copy(scan, tmp_path / "clip" / f"{number:03d}.wrl")
+    shutil.copy(scans[0], tmp_path / "alone.wrl")
+    code, out, _ = command("predict", tmp_path, "--model", trained_run, "--json")
+    assert code == 0
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(Path(each["scan"]).name, each["frames"]) for each in found] == [("alone.wrl", 1), ("clip", 2)]
+
+
+def test_axes_with_a_minus_are_no_options(command, trained_run, scans):
+    code, out, _ = command("predict", scans[0], "--model", trained_run, "--json", "--up", "+y", "--front", "+z")
+    assert code == 0
+    assert json.loads(out)["face"]["confidence"] > 0.5
+    code, _, lines = command("predict", scans[0], "--model", trained_run, "--up", "-y", "--front", "-y")
+    assert code == 1
+    assert "different axes" in lines[0]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shells_can_complete(shell, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--completion", shell])
+    assert ended.value.code == 0
+    assert "predict" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -35,7 +35,7 @@ def synthesize(capsys, *arguments: object) -> tuple[int, str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "folder"])
 def test_every_layout_can_be_written(layout, tmp_path, capsys):
     root = tmp_path / "faces"
     small = ["--subjects", 1, "--vertices", 1500, "--texture-size", 32, "--jobs", 1]
@@ -46,6 +46,21 @@ def test_every_layout_can_be_written(layout, tmp_path, capsys):
     assert (marker["layout"], marker["synthetic"], marker["num_subjects"]) == (layout, True, 1)
     pattern, count = WRITTEN[layout]
     assert len(list(root.glob(pattern))) >= min(count, 5)
+
+
+@pytest.mark.slow
+def test_varied_faces_as_a_folder(tmp_path, capsys):
+    root = tmp_path / "faces"
+    code, out, _ = synthesize(capsys, "folder", root, "--subjects", 1, "--filmed", 0, "--unlike", 0.5, "--jobs", 1)
+    assert code == 0
+    assert f"{root}: 1 synthetic subjects" in out
+    marker = json.loads((root / MARKER_NAME).read_text())
+    assert (marker["layout"], marker["strength"], marker["filmed_share"]) == ("folder", 0.5, 0.0)
+    assert len([path for path in root.glob("*/*/scan_?.*") if path.is_file()]) == 8
+    for options in (["--vertices", 1500], ["--population", "shifted"]):
+        code, _, error = synthesize(capsys, "folder", tmp_path / "other", "--subjects", 1, *options)
+        assert code == 1
+        assert "folder" in error
 
 
 @pytest.mark.slow

@@ -1,0 +1,107 @@
+"""The page's sentences and tables as HTML; everything that a user wrote is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from smilevlm.predict import Answer
+from smilevlm.web.jobs import ModelFacts
+from smilevlm.web.pictures import angle_in_words, bars, figure, percent, sorted_shares, weight_bars
+from smilevlm.web.settings import WebSettings
+from smilevlm.web.work import Overlays, Prompts
+
+
+def message(sentence: str, *, is_error: bool = False) -> str:
+    """One sentence for the top of the page."""
+    if not sentence:
+        return ""
+    text = sentence[0].upper() + sentence[1:]
+    kind, role = ("message error", "alert") if is_error else ("message", "status")
+    return f'<p class="{kind}" role="{role}">{escape(text if text[-1] in ".!?" else text + ".")}</p>'
+
+
+def headline(answer: Answer, name: str, prompts: Prompts, facts: ModelFacts) -> str:
+    """The label, how sure it is, and all probabilities."""
+    label = escape(answer.label)
+    if answer.sure:
+        verdict, note = label, f"{percent(answer.confidence)} probable"
+    else:
+        verdict = "not sure"
+        note = f"most likely {label} at {percent(answer.confidence)}, below the {percent(facts.unsure_below)} to say so"
+    if answer.calibrated:
+        trust = "Probabilities are calibrated on people held back from training."
+    elif prompts is None:
+        trust = "Probabilities are not calibrated: read them as a ranking."
+    else:
+        trust = "These are your own classes, so the probabilities are not calibrated: read them as a ranking."
+    what = f"sequence of {answer.num_frames} frames" if answer.is_sequence else "scan"
+    strongest = answer.label if answer.sure else None
+    return (
+        f'<div class="answer"><p class="what">{escape(name)} · {what}</p>'
+        f'<p class="verdict">{verdict}</p><p class="note">{note}</p>'
+        f'{bars(sorted_shares(dict(answer.probabilities)), strongest=strongest)}<p class="small">{trust}</p></div>'
+    )
+
+
+def views_shown(answer: Answer) -> str:
+    """The images the model saw, and what each of them counted."""
+    pictures = zip(answer.views, answer.view_weights, strict=True)
+    shown = "".join(figure(image, angle_in_words(angle)) for image, angle in pictures)
+    if answer.is_sequence:
+        title = "The three dynamic images" if len(answer.views) == 3 else "The dynamic images"
+        text = "Each sums up how one view changes over the sequence; grey is where nothing moves."
+    else:
+        title = "The three views" if len(answer.views) == 3 else "The views"
+        text = "What the model looks at: the colour of a point says which way the surface faces and how deep it lies."
+    return (
+        f'<section><h3>{title}</h3><p class="small">{text}</p><div class="figures">{shown}</div>'
+        f"<h3>How much each view counted</h3>{weight_bars(dict(answer.view_weights))}</section>"
+    )
+
+
+def relevance_shown(answer: Answer, overlays: Overlays) -> str:
+    """Which parts of the face spoke for the label."""
+    pictures = zip(overlays, answer.view_weights, strict=True)
+    shown = "".join(figure(np.ascontiguousarray(image), angle_in_words(angle)) for image, angle in pictures)
+    return (
+        f"<section><h3>What speaks for “{escape(answer.label)}”</h3>"
+        '<p class="small">Orange speaks for it, blue against it, compared with the other classes (integrated '
+        f'gradients).</p><div class="figures">{shown}</div></section>'
+    )
+
+
+def details(answer: Answer) -> str:
+    """How the face was found, and where the time went."""
+    face, took = answer.face, answer.seconds
+    rows = {
+        "Face found with confidence": percent(face.confidence),
+        "Mean face covered": percent(face.fit_share),
+        "Unit of the file": f"{face.unit} ({face.mm_per_unit:g} mm)",
+        "Meshes used": f"{answer.num_frames}",
+        "Time": f"{took.total:.2f} s: reading {took.read:.2f}, finding the face {took.face:.2f}, "
+        f"views {took.views:.2f}, network {took.network:.2f}",
+    }
+    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows.items())
+    return f"<section><h3>How it was found</h3><dl>{cells}</dl></section>"
+
+
+def introduction() -> str:
+    """The top of the page."""
+    return (
+        "<header><h1>smilevlm</h1><p>What expression does a 3D face show? Drop a scan, or a zip of a sequence’s "
+        "frames. Any unit, turned any way.</p></header>"
+    )
+
+
+def honesty(facts: ModelFacts, settings: WebSettings) -> str:
+    """What everyone should know before believing an answer."""
+    faces = "This model was trained on synthetic faces only. " if facts.synthetic else ""
+    return (
+        f'<footer class="small"><p>{faces}An expression is not an emotion: it shows what a face does, not what a '
+        "person feels, thinks or intends. Do not decide anything about anybody by it.</p><p>Your file is deleted once "
+        "it is answered, all else when you leave; nothing is kept, and the page asks no other server. At most "
+        f"{settings.max_upload_mb} MB, {settings.max_vertices:,} vertices, {settings.max_frames} frames, "
+        f"{settings.timeout_s} seconds.</p></footer>"
+    )

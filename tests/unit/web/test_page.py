@@ -1,0 +1,134 @@
+"""What happens when something is pressed, without a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from smilevlm.cli import serve as command
+from smilevlm.errors import SettingsError
+from smilevlm.web.jobs import Workers
+from smilevlm.web.page import FIND, Page
+from smilevlm.web.server import find_examples
+from smilevlm.web.settings import WebSettings
+from smilevlm.web.storage import Storage
+
+EXAMPLES = find_examples(None)
+WORDS = "pain: a face in pain\ncalm: a calm face"
+
+
+@pytest.fixture(scope="module")
+def page(trained_run, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("page")))
+        storage = Storage(keep_s=900)
+    workers = Workers(str(trained_run), WebSettings())
+    yield Page(workers, storage, settings=WebSettings(), facts=workers.facts(), examples=EXAMPLES)
+    workers.close()
+    storage.close()
+
+
+def send(page: Page, name: str, data: bytes, session: str = "me"):
+    path = page.storage.root / "digest" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return page.take(str(path), session)
+
+
+def test_a_scan_is_answered_and_deleted(page):
+    upload, said = send(page, "face.ply", EXAMPLES["happy scan"].read_bytes())
+    assert "Reading" in said
+    shown, said, is_there = page.recognise(upload, "", FIND, FIND, "me")
+    assert said == ""
+    assert not is_there
+    assert not upload.path.exists()
+    assert shown.name == "face.ply"
+    assert shown.turning.read_bytes().startswith(b"glTF")
+    again = page.recognise(upload, "", "+y", "+z", "me")
+    assert again[0] is None
+    assert "drop it again" in again[1]
+
+    other, said = page.compare(shown, WORDS)
+    assert said == ""
+    assert set(other.found.answer.probabilities) == {"pain", "calm"}
+    pictures, result, said = page.explain(other, "me")
+    assert pictures.count("<img") == 3
+    assert said == ""
+    with zipfile.ZipFile(result) as archive:
+        assert {"result.json", "probabilities.csv", "relevance_-30.png", "view_+30.png"} <= set(archive.namelist())
+        plain = json.loads(archive.read("result.json"))
+        table = io.StringIO(archive.read("probabilities.csv").decode()).read()
+    assert plain["prompts"] == {"pain": ["a face in pain"], "calm": ["a calm face"]}
+    assert plain["trained_on_synthetic_faces"] is True
+    assert table.startswith("class,probability\npain,0.")
+    page.storage.forget("me")
+    assert not Path(result).exists()
+
+
+def test_what_was_refused_may_be_read_again(page):
+    upload, _ = send(page, "<b>picture.ply", b"\x89PNG" + bytes(100), "two")
+    shown, said, is_there = page.recognise(upload, "", FIND, FIND, "two")
+    assert shown is None
+    assert is_there
+    assert "&lt;b&gt;picture.ply" in said
+    assert "expected" in said
+    assert str(page.storage.root) not in said
+    _, said, _ = page.recognise(upload, "", "+y", FIND, "two")
+    assert "choose both axes" in said
+    _, said, _ = page.recognise(upload, "", "+y", "-y", "two")
+    assert "different axes" in said
+
+
+def test_words_that_are_none(page):
+    shown, said = page.example("happy scan", "pain", "three")
+    assert shown is None
+    assert "line 1" in said.lower()
+    shown, _ = page.example("happy scan", WORDS, "three")
+    same, said = page.compare(shown, "pain: a face; a face\ncalm: calm")
+    assert same is shown
+    assert "already" in said
+
+
+def test_nothing_to_compare_or_to_explain(page):
+    assert "first" in page.compare(None, WORDS)[1]
+    assert "first" in page.explain(None, "me")[2]
+    assert page.recognise(None, "", FIND, FIND, "me")[0] is None
+    assert page.take(None, "me") == (None, "")
+
+
+def test_only_what_was_sent_is_read(page):
+    upload, said = page.take("/etc/passwd", "me")
+    assert upload is None
+    assert "no longer there" in said
+
+
+def test_examples_of_one_s_own(tmp_path):
+    with pytest.raises(SettingsError, match="no folder"):
+        find_examples(tmp_path / "nowhere")
+    with pytest.raises(SettingsError, match="no example"):
+        find_examples(tmp_path)
+    (tmp_path / "my_face.OBJ").write_text("v 0 0 0\n")
+    assert find_examples(tmp_path) == {"my face": tmp_path / "my_face.OBJ"}
+
+
+def test_the_examples_are_small_and_say_what_they_are():
+    folder = next(iter(EXAMPLES.values())).parent
+    assert 4 <= len(EXAMPLES) <= 8
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_500_000
+    assert "Synthetic" in (folder / "README.md").read_text()
+
+
+def test_the_command_s_bounds_are_the_page_s():
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    given, own = vars(parser.parse_args([])), WebSettings()
+    for name in ("max_upload_mb", "max_vertices", "max_frames", "timeout_s", "queue", "jobs"):
+        assert given[name] == getattr(own, name)
+    with pytest.raises(SettingsError, match="at least 1"):
+        WebSettings(jobs=0)
