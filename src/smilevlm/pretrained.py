@@ -100,6 +100,8 @@ def _load(kind: type[_Model], name: str, config: PreTrainedConfig, optional: Seq
         "dtype": torch.float32,
         "attn_implementation": "sdpa",
         "output_loading_info": True,
+        # No pickles, also where a model that somebody else trained names its text tower.
+        "use_safetensors": True,
     }
     with torch.random.fork_rng(devices=[]):
         loaded: Any = _fetch(name, lambda: kind.from_pretrained(name, **options))

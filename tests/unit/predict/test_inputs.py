@@ -56,8 +56,8 @@ def test_meshes_that_are_no_frames_are_scans_of_their_own(tmp_path, names):
 
 
 def test_a_folder_of_scans_and_sequences(tmp_path):
-    touch(tmp_path, "b.wrl", "a.OBJ", "clip/000.ply", "clip/001.ply", "deep/er/x.stl", ".hidden/y.ply", "empty/readme.txt",
-          "__MACOSX/z.ply")  # fmt: skip
+    names = ("b.wrl", "a.OBJ", "clip/000.ply", "clip/001.ply", "deep/er/x.stl", ".hidden/y.ply", "empty/readme.txt")
+    touch(tmp_path, *names, "__MACOSX/z.ply")
     assert described(tmp_path) == [
         ("a.OBJ", 1, False), ("b.wrl", 1, False), ("clip", 2, True), ("deep/er/x.stl", 1, False),
         ("empty/readme.txt", 1, False),
