@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,8 @@ _LARGEST_FACES_MM = (110.0, 150.0, 205.0, 280.0, 380.0, 520.0, 710.0)
 LEAST_CONFIDENCE = 0.4
 """A face found in the wide search needs this confidence. One found as the scan stands needs it to be searched no
 further."""
+CLEAR_CONFIDENCE = 0.9
+"""From here nobody asks again."""
 _LEAST_MERIT, _LEAST_IF_PLAIN, _LEAST_IF_DOUBTFUL = 1.25, 0.01, 0.03
 """What a place needs where the search found nothing better: the merit, and a confidence by its relief and merit.
 
@@ -44,6 +46,8 @@ _GUESSED_SIZE = 0.1
 """At seven sizes more things resemble a face than at one."""
 _BETTER = 0.05
 """What is found later replaces what was found before when its merit is this much higher."""
+_FAR_BETTER, _OTHER_TURN_DEG = 0.15, 30.0
+"""So much better, and turned so far, is only a face beside which something else was taken for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +219,16 @@ def is_better(one: Place, other: Place) -> bool:
 
 def beside(place: Place, found: Place) -> Place:
     """A place that was kept though another was found: that one is its rival if it lies otherwise."""
-    elsewhere = turn_between_deg(place.rotation, found.rotation) > 30
+    elsewhere = turn_between_deg(place.rotation, found.rotation) > _OTHER_TURN_DEG
     return replace(place, rival_merit=found.merit if elsewhere else found.rival_merit)
+
+
+def is_beaten(points: Vertices, place: Place) -> bool:
+    """Whether a far better face lies elsewhere or otherwise at the same size, as where one stands on its head."""
+    finds = search(points, [1.0])
+    if not finds or turn_between_deg(place.rotation, finds[0].fit.rotation) <= _OTHER_TURN_DEG:
+        return False
+    return finds[0].merit > max(place.merit, place.free_merit) + _FAR_BETTER
 
 
 def find_anywhere(points: Vertices, extent_mm: float, *, unit_is_known: bool) -> tuple[Find | None, float]:
@@ -228,18 +240,22 @@ def find_anywhere(points: Vertices, extent_mm: float, *, unit_is_known: bool) ->
         unit_is_known: The points are in millimetres.
     """
     finds = search(points, [1.0])
-    if not (unit_is_known or (finds and _find_is_sure(finds[0]))):
+    if not (unit_is_known or (finds and _find_is_sure(finds[0], _rival_merit(finds)))):
         scales = [largest / extent_mm for largest in _LARGEST_FACES_MM]
         others = search(points, [scale for scale in scales if abs(math.log(scale)) > 0.14])
         finds = distinct([*finds, *others])
-    if not finds:
-        return None, 0.0
-    return finds[0], finds[1].merit if len(finds) > 1 else 0.0
+    return (finds[0], _rival_merit(finds)) if finds else (None, 0.0)
 
 
-def _find_is_sure(find: Find) -> bool:
-    enough = find.relief_match >= _SURE_RELIEF and find.merit >= _LIKELY_MERIT
-    return enough and _LIKELY_SCALES[0] <= find.fit.mm_per_unit <= _LIKELY_SCALES[1]
+def _rival_merit(finds: Sequence[Find]) -> float:
+    return finds[1].merit if len(finds) > 1 else 0.0
+
+
+def _find_is_sure(find: Find, rival_merit: float) -> bool:
+    """Whether a find is a face of natural size for which no other size need be tried."""
+    place = place_of(find, 1.0, rival_merit, is_rescaled=False)
+    is_natural = _LIKELY_SCALES[0] <= find.fit.mm_per_unit <= _LIKELY_SCALES[1]
+    return is_natural and place.is_face and place.relief_match >= _SURE_RELIEF
 
 
 def likely_factor(mm_per_unit: float) -> float:

@@ -16,12 +16,14 @@ from smilevlm.geometry.clean import (
     without_scraps,
 )
 from smilevlm.geometry.locate import (
+    CLEAR_CONFIDENCE,
     LEAST_CONFIDENCE,
     NOSE_TIP_NAMES,
     Place,
     beside,
     confirmed,
     find_anywhere,
+    is_beaten,
     is_better,
     is_likely,
     is_sure,
@@ -138,7 +140,7 @@ def normalise(
     place = place_as_it_stands(points, scan.mesh.landmarks, start)
     search_pose = search_pose and settings.correct_pose
     sure = is_sure(points, place)
-    if sure and place.confidence < 0.9:
+    if sure and place.confidence < CLEAR_CONFIDENCE:
         # Too few vertices to cover the face: its pose stands, its share is measured on the triangles.
         place = confirmed(place, refined(even_points(scan.mesh, scan.keep, _SEARCH_POINTS), place))
     if search_pose and not (sure and place.confidence >= LEAST_CONFIDENCE):
@@ -204,7 +206,10 @@ def _searched(
             place, enough = seen, True
         else:
             place, enough = confirmed(place, seen), is_likely(points, place)
-        if enough and place.confidence >= LEAST_CONFIDENCE:
+        if enough and (
+            place.confidence >= CLEAR_CONFIDENCE
+            or (place.confidence >= LEAST_CONFIDENCE and not is_beaten(points, place))
+        ):
             return scan, place, factor
     low, high = at_shares(some_columns(scan.mesh.vertices), 0.01, 0.99)
     find, rival_merit = find_anywhere(points, float((high - low).max()), unit_is_known=unit_is_known)

@@ -25,8 +25,8 @@ def bundled() -> ExperimentConfig:
         prompt_set="basic_expressions_neutral",
         prepare=PrepareSettings(
             views=ViewSettings(size=96),
-            # Tighter than a data set's: hair, ears and neck differ between scanners and face models.
-            normalise=NormaliseSettings(crop_radius_mm=95.0, crop_depth_mm=85.0),
+            # Hair, ears and neck differ between scanners and face models.
+            normalise=NormaliseSettings(crop_depth_mm=85.0),
         ),
         model=ModelSettings(tower_settings=ConvTowerSettings(width=32, grid=3)),
         loss=JointLossSettings(multi_view_scale=0.001, redundancy_scale=0.001),

@@ -20,6 +20,18 @@ from smilevlm.typing import Vertices
 
 _FACE_LOW_MM, _FACE_HIGH_MM = np.array([0.0, -85.0, -80.0]), np.array([75.0, 95.0, 8.0])
 """Where the centres of bumps lie, on the viewer's right; each has a twin on the left."""
+_RESTING_FEATURES = (
+    # place in mm (viewer's right), width in mm, spread of the height in mm along x, y, z
+    ((16.0, 54.0, -14.0), 12.0, (0.6, 1.3, 1.4)),  # inner brow
+    ((42.0, 56.0, -22.0), 14.0, (0.6, 1.3, 1.2)),  # outer brow
+    ((31.0, 44.0, -24.0), 9.0, (0.4, 0.7, 0.7)),  # upper lid
+    ((31.0, 33.0, -26.0), 9.0, (0.4, 0.6, 0.8)),  # lower lid
+    ((22.0, -32.0, -22.0), 10.0, (1.0, 1.0, 0.8)),  # corner of the mouth
+    ((7.0, -26.0, -14.0), 8.0, (0.5, 0.6, 0.9)),  # upper lip
+    ((7.0, -40.0, -16.0), 9.0, (0.5, 0.6, 0.9)),  # lower lip
+    ((24.0, -12.0, -20.0), 12.0, (0.6, 0.6, 1.0)),  # fold from nose to mouth
+)
+_GAIN_LIMITS = (0.55, 1.9)
 _STEEPEST = 0.07
 """Standard deviation of a bump's height as a share of its width: space is bent, never folded."""
 
@@ -77,7 +89,7 @@ class FaceFamily:
             neutral_mm: The refined neutral head, face frame, nose tip at the origin.
             expressive_mm: The same head with its expressions, in the same place.
         """
-        gain = np.exp(self.gain.at(neutral_mm)) * self.axis_gain.astype(np.float32)
+        gain = np.clip(np.exp(self.gain.at(neutral_mm)) * self.axis_gain.astype(np.float32), *_GAIN_LIMITS)
         eyeballs = anatomy().eyes > 0
         gain[eyeballs] = 1
         out = np.empty_like(expressive_mm)
@@ -107,11 +119,14 @@ def draw_family(rng: np.random.Generator, *, strength: float = 1.0) -> FaceFamil
         strength: How unlike the synthetic head model; 0 is that model itself.
     """
     return FaceFamily(
-        bend=_draw_bumps(rng, count=10, widths_mm=(14.0, 45.0), steepest=_STEEPEST * strength),
+        bend=_together(
+            _draw_bumps(rng, count=10, widths_mm=(14.0, 45.0), steepest=_STEEPEST * strength),
+            _draw_resting_features(rng, strength),
+        ),
         stretch=1 + np.clip(rng.normal(0, 0.05 * strength, 3), -0.12, 0.12),
-        gain=_draw_gain(rng, count=6, spread=0.2 * strength),
+        gain=_draw_gain(rng, count=6, spread=0.22 * strength),
         # The head model's own displacements are small beside those of other models and of people who pose.
-        axis_gain=np.exp(rng.normal(0.35 * min(strength, 1), 0.2 * strength) + rng.normal(0, 0.13 * strength, 3)),
+        axis_gain=np.exp(rng.normal(0.28 * min(strength, 1), 0.17 * strength) + rng.normal(0, 0.13 * strength, 3)),
         smoothing=int(rng.choice([0, 0, 1, 2, 4, 8])) if strength > 0 else 0,
         eye_size=float(np.exp(rng.normal(0, 0.04 * strength))),
         eye_forward_mm=float(rng.normal(0, 0.7 * strength)),
@@ -126,6 +141,29 @@ def _draw_bumps(rng: np.random.Generator, *, count: int, widths_mm: tuple[float,
         centres_mm=np.concatenate([centres, centres * (-1, 1, 1)]),
         widths_mm=np.tile(widths, 2),
         heights=np.concatenate([heights, mirrored]),
+    )
+
+
+def _draw_resting_features(rng: np.random.Generator, strength: float) -> Bumps:
+    """What makes faces at rest look as if they showed something: low brows, a heavy ridge, corners that hang, lids.
+
+    Source: a real face at rest is read as angry or sad by such features; Said et al., Emotion 9(2), 2009.
+    """
+    centres, widths, spread = (np.array(each, np.float64) for each in zip(*_RESTING_FEATURES, strict=True))
+    heights = rng.normal(size=(len(centres), 3)) * spread * strength
+    mirrored = heights * (-1, 1, 1) * np.exp(rng.normal(0, 0.1, (len(centres), 1)))
+    return Bumps(
+        centres_mm=np.concatenate([centres, centres * (-1, 1, 1)]),
+        widths_mm=np.tile(widths, 2),
+        heights=np.concatenate([heights, mirrored]),
+    )
+
+
+def _together(first: Bumps, second: Bumps) -> Bumps:
+    return Bumps(
+        centres_mm=np.concatenate([first.centres_mm, second.centres_mm]),
+        widths_mm=np.concatenate([first.widths_mm, second.widths_mm]),
+        heights=np.concatenate([first.heights, second.heights]),
     )
 
 

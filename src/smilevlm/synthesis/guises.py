@@ -90,7 +90,7 @@ def draw_guise(rng: np.random.Generator, *, forms: tuple[Form, ...] = get_args(F
         faces=_draw_faces(rng, coarse=form == "coarse"),
         reach_mm=float("inf") if whole else float(rng.uniform(85, 140)),
         depth_mm=float(rng.uniform(60, 120)) if not whole and rng.uniform() < 0.6 else float("inf"),
-        cell_mm=float(rng.uniform(2.5, 9.0)),
+        cell_mm=float(rng.uniform(2.5, 10.0)),
         noise_mm=float(np.exp(rng.uniform(np.log(0.02), np.log(0.4)))) if rng.uniform() < 0.5 else 0.0,
         num_points=int(np.exp(rng.uniform(np.log(8000), np.log(40_000)))),
         scanner=ScannerSettings(

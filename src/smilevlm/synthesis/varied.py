@@ -48,6 +48,8 @@ _FORMATS = ("ply", "obj", "off", "stl")
 _FORMAT_SHARES = (0.7, 0.1, 0.1, 0.1)
 _FRAMES_PER_SECOND = 8.0
 _FEMALE_SHARE = 0.5
+_NEUTRAL_SCANS = 3
+"""Of one person for each of an expression's: faces at rest differ most, and are met most."""
 _NECK_MM = np.array([0.0, -55.0, -95.0])
 
 
@@ -75,7 +77,7 @@ class VariedSettings:
 
     def __post_init__(self) -> None:
         check_range("num_subjects", self.num_subjects, 1, 99_999)
-        check_range("scans", self.scans, 0, 25)
+        check_range("scans", self.scans, 0, 17)
         check_range("frames", self.frames, 6, 1000)
         check_seed(self.seed)
         if not (0 <= self.filmed_share <= 1 and 0 <= self.strength <= 2):
@@ -137,16 +139,42 @@ def write_person(root: Path, number: int, name: str, settings: VariedSettings) -
     )
     filmed = slot.stream("filmed").uniform() < settings.filmed_share
     with folder_in_one_piece(root / name) as folder:
-        for place, expression in enumerate(_EXPRESSIONS):
-            target = folder / expression
-            target.mkdir()
-            # The folder layout reads one format per folder.
-            suffix = _draw_format(slot.stream("format", place))
-            for scan in range(settings.scans * (2 if expression == NEUTRAL else 1)):
-                rng = slot.stream(f"scan/{scan}", place)
-                _write_scan(rng, target / f"scan_{ascii_letters[scan]}.{suffix}", model, expression)
-            if filmed:
-                _write_sequence(slot.stream("film", place), target / "film", model, expression, settings.frames)
+        planned = list(_plan_scans(slot, folder, model, settings.scans))
+        heads = model.heads([scan.actions for scan in planned])
+        for scan, head in zip(planned, heads, strict=True):
+            _write_scan(scan, head)
+        for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
+            _write_sequence(
+                slot.stream("film", place), folder / expression / "film", model, expression, settings.frames
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlannedScan:
+    """One scan before it is made: its own generator, which goes on, its file and what the face does."""
+
+    rng: np.random.Generator
+    path: Path
+    actions: Mapping[str, float]
+
+
+def _plan_scans(slot: Slot, folder: Path, model: VariedPerson, scans: int) -> Iterator[_PlannedScan]:
+    for place, expression in enumerate(_EXPRESSIONS):
+        target = folder / expression
+        target.mkdir()
+        # The folder layout reads one format per folder.
+        suffix = _draw_format(slot.stream("format", place))
+        for number in range(scans * (_NEUTRAL_SCANS if expression == NEUTRAL else 1)):
+            rng = slot.stream(f"scan/{number}", place)
+            actions = draw_varied_actions(
+                rng,
+                person=model.person,
+                recipe=draw_variant(rng, expression),
+                intensity=_draw_intensity(rng),
+                facial_actions=head_model().facial_actions,
+                idle=float(rng.uniform(0, 0.9)),
+            )
+            yield _PlannedScan(rng=rng, path=target / f"scan_{ascii_letters[number]}.{suffix}", actions=actions)
 
 
 def draw_varied_person(
@@ -190,19 +218,10 @@ def _draw_format(rng: np.random.Generator) -> str:
     return _FORMATS[int(rng.choice(len(_FORMATS), p=_FORMAT_SHARES))]
 
 
-def _write_scan(rng: np.random.Generator, path: Path, model: VariedPerson, expression: str) -> None:
-    actions = draw_varied_actions(
-        rng,
-        person=model.person,
-        recipe=draw_variant(rng, expression),
-        intensity=_draw_intensity(rng),
-        facial_actions=head_model().facial_actions,
-        idle=float(rng.uniform(0, 0.9)),
-    )
-    (head,) = model.heads([actions])
-    guise = draw_guise(rng, forms=get_args(Form) if path.suffix == ".ply" else SURFACES)
-    mesh = show(rng, guise, head)
-    write_mesh(placed(mesh, draw_pose(rng), guise.mm_per_unit), path)
+def _write_scan(scan: _PlannedScan, head: Vertices) -> None:
+    guise = draw_guise(scan.rng, forms=get_args(Form) if scan.path.suffix == ".ply" else SURFACES)
+    mesh = show(scan.rng, guise, head)
+    write_mesh(placed(mesh, draw_pose(scan.rng), guise.mm_per_unit), scan.path)
 
 
 def _draw_intensity(rng: np.random.Generator) -> float:

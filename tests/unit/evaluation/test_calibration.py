@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from smilevlm.errors import SettingsError
-from smilevlm.evaluation import calibration
+from smilevlm.evaluation import calibration, fit_temperature, probabilities
 
 
 def test_four_samples_by_hand():
@@ -51,3 +51,28 @@ def test_probabilities_as_they_should_be_have_no_error():
 def test_what_is_no_distribution(shares, num_bins):
     with pytest.raises(SettingsError):
         calibration(shares, np.ones(len(shares), dtype=bool), 1.0, num_bins)
+
+
+def test_the_fitted_temperature_is_the_one_the_labels_were_drawn_at():
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(-0.5, 0.9, (20_000, 5))
+    for temperature in (0.03, 0.2):
+        shares = probabilities(scores, temperature)
+        truth = (shares.cumsum(axis=1) > rng.uniform(size=(len(scores), 1))).argmax(axis=1)
+        assert fit_temperature(scores, truth) == pytest.approx(temperature, rel=0.05)
+
+
+def test_no_other_temperature_makes_the_labels_likelier():
+    rng = np.random.default_rng(1)
+    scores, truth = rng.uniform(-1, 1, (50, 3)), rng.integers(0, 3, 50)
+    best = fit_temperature(scores, truth)
+
+    def surprise(temperature: float) -> float:
+        return -np.log(probabilities(scores, temperature)[np.arange(50), truth]).mean()
+
+    assert all(surprise(best) <= surprise(other) + 1e-6 for other in np.geomspace(0.01, 4, 60))
+
+
+def test_a_temperature_is_fitted_to_something():
+    with pytest.raises(SettingsError, match="none"):
+        fit_temperature(np.zeros((0, 3)), np.zeros(0, int))

@@ -61,6 +61,8 @@ def recogniser() -> Recogniser:
         classes=CLASSES,
         prepare=PrepareSettings(views=ViewSettings(size=SIZE), normalise=NormaliseSettings(crop_radius_mm=99.5)),
         temperature=0.05,
+        calibrated=True,
+        unsure_below=0.4,
         synthetic=True,
         trained_on=TrainedOn(
             manifest_hash="5a11", subjects=("F0001", "M0002"), layout="bu3dfe", digests=("f" * 64, "")
@@ -85,7 +87,7 @@ def test_the_same_embeddings_come_back(recogniser, folder):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
         assert getattr(after, name).dtype == np.float32
     np.testing.assert_array_equal(loaded.prototypes.vectors, recogniser.prototypes.vectors)
-    for name in ("classes", "text_digest", "prepare", "temperature", "synthetic"):
+    for name in ("classes", "text_digest", "prepare", "temperature", "synthetic", "calibrated", "unsure_below"):
         assert getattr(loaded, name) == getattr(recogniser, name), name
     assert loaded.prompts.texts == recogniser.prompts.texts
     assert loaded.prompts.classes == recogniser.prompts.classes

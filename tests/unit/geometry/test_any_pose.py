@@ -14,6 +14,7 @@ from faces import as_points, height_map, moved, rotation
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry import Mesh, NormaliseSettings, locate, normalise, rotation_from_axes
 from smilevlm.geometry.pose_search import turn_between_deg
+from smilevlm.geometry.sampling import even_points
 
 SETTINGS = NormaliseSettings()
 TURNS = {
@@ -72,6 +73,13 @@ def test_the_order_of_corners_does_not_matter(frontal_face):
 def test_a_point_cloud_in_any_pose(frontal_face):
     truth = normalise(frontal_face, SETTINGS)
     assert_same_pose(normalise(as_points(moved(frontal_face, TURNS["anyhow"])), SETTINGS), TURNS["anyhow"], truth)
+
+
+def test_points_of_a_depth_camera_are_taken_from_all_its_columns():
+    column, row = np.meshgrid(np.arange(40), np.arange(4000))
+    cloud = Mesh(vertices=np.stack([column, row, 0 * row], axis=-1).reshape(-1, 3).astype(np.float32))
+    found = even_points(cloud, np.ones(cloud.num_vertices, bool), 4000)
+    assert np.bincount(found[:, 0].astype(int), minlength=40).min() > 50
 
 
 @pytest.mark.slow
@@ -196,6 +204,7 @@ def test_a_likely_place_of_low_confidence_is_kept_where_the_search_finds_nothing
     room = sys.modules[normalise.__module__]
     searched = []
     monkeypatch.setattr(room, "LEAST_CONFIDENCE", 1.1)
+    monkeypatch.setattr(room, "CLEAR_CONFIDENCE", 1.1)
     monkeypatch.setattr(room, "find_anywhere", lambda *points, **hints: searched.append(1) or (None, 0.0))
     found = normalise(frontal_face, SETTINGS)
     assert searched

@@ -8,9 +8,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from smilevlm.errors import CheckpointError, LeakError, SettingsError, SmileVlmError, StoreError
+from smilevlm.evaluation import fit_temperature, zero_shot_scores
+from smilevlm.evaluation.recogniser import load_recogniser
 from smilevlm.store import PreparedSet
 from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.fold import read_split, train_fold
@@ -484,6 +487,30 @@ def test_the_epoch_is_chosen_by_accuracy_where_that_is_asked_for(store_of_four, 
     chosen = ("validation.share=0.5", "validation.monitor=accuracy", "num_control_folds=0")
     train_run(make_tiny_config(*chosen), store_of_four, tmp_path / "run", folds=[1])
     assert FoldJob(fold=1).is_trained(tmp_path / "run")
+
+
+def test_the_temperature_is_fitted_to_the_held_back_people(store_of_four, make_tiny_config, tmp_path):
+    chosen = ("validation.share=0.5", "num_control_folds=0", "unsure_below=0.3")
+    for name, more in (("plain", ()), ("fitted", ("validation.calibrate=true",))):
+        train_run(make_tiny_config(*chosen, *more), store_of_four, tmp_path / name, folds=[1])
+    plain, fitted = (load_recogniser(tmp_path / name / "fold_01") for name in ("plain", "fitted"))
+    assert (plain.calibrated, plain.temperature, plain.unsure_below) == (False, 0.07, 0.3)
+    assert fitted.calibrated
+    assert fitted.temperature != 0.07
+    for one, other in zip(plain.model.state_dict().values(), fitted.model.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    prepared = PreparedSet(store_of_four)
+    held_back = split_fold(make_tiny_config(*chosen), prepared, 1).validation
+    scores = zero_shot_scores(fitted.embed(prepared.load_images(held_back)).z_fused, fitted.prototypes)
+    truth = np.array([fitted.classes.index(prepared.samples[i].expression) for i in held_back])
+    assert fitted.temperature == pytest.approx(fit_temperature(scores, truth))
+
+
+def test_what_is_fitted_to_labels_is_not_called_label_free(make_tiny_config):
+    with pytest.raises(SettingsError, match="held-back subjects"):
+        make_tiny_config("validation.calibrate=true")
+    with pytest.raises(SettingsError, match="calibrate reads labels"):
+        make_tiny_config("pairing=generic", "validation.share=0.5", "validation.calibrate=true")
 
 
 def test_the_control_s_epoch_is_not_chosen_by_true_classes(store_of_four, make_tiny_config):
