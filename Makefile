@@ -47,6 +47,9 @@ bench: $(VENV)/.installed-dev ## Benchmarks, each as a ratio against the obvious
 	$(BIN)/python benchmarks/list_archive.py
 	$(BIN)/python benchmarks/training_step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/multi_view_loss.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/file_to_answer.py
+	$(BIN)/python benchmarks/pose_search.py
+	$(BIN)/python benchmarks/onnx_runtime.py
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -1,7 +1,8 @@
 """How well a model does on faces that nothing was trained on: accuracy and confusion matrix per stress set.
 
-All faces are synthetic, of seeds that no training set has; a folder of other faces
-(`<set>/<person>/<class>.<mesh>`) can be scored beside them.
+All faces are synthetic, of seeds that no training set has. They come from the training set's own generator, changed as
+each set says, and every scan is read from a file: OBJ, PLY, OFF, STL and VRML in turn. A folder of faces of other
+models (`<set>/<person>/<class>.<mesh>`) can be scored beside them.
 
 Command: python benchmarks/stress_sets.py --model default --people 40 --out benchmarks/results/DATE_stress_sets.md
 """
@@ -18,10 +19,11 @@ import numpy as np
 
 from smilevlm import find_scans, load
 from smilevlm.datasets import index_data_set
+from smilevlm.evaluation import calibration
 from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.predict import Answer, Model, ScanFiles
-from smilevlm.readers import MESH_SUFFIXES
+from smilevlm.readers import MESH_SUFFIXES, write_bu4dfe_vrml, write_mesh
 from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
 from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
 from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
@@ -169,23 +171,66 @@ def others(root: Path) -> Iterator[tuple[str, list[Sample]]]:
             yield each.name, [(file.stem, found) for file in files for found in find_scans(file)]
 
 
-def score(model: Model, samples: Sequence[Sample]) -> np.ndarray:
-    """Confusion matrix: rows are true classes, the last column counts refused scans."""
-    matrix = np.zeros((len(CLASSES), len(CLASSES) + 1), int)
-    answers = model.predict_each((scan for _, scan in samples), jobs=2)
-    for (truth, _), answer in zip(samples, answers, strict=True):
+@dataclass(kw_only=True)
+class Score:
+    """What a model said of one set.
+
+    Args:
+        name: Of the set.
+        matrix: Rows are true classes; the last column counts refused scans.
+        shares: Probabilities of every answer.
+        correct: Whether it was right.
+        unsure: Answers shown as "not sure".
+    """
+
+    name: str
+    matrix: np.ndarray
+    shares: list[list[float]]
+    correct: list[bool]
+    unsure: int = 0
+
+
+def score(name: str, model: Model, samples: Sequence[Sample], folder: Path) -> Score:
+    """Recognise a set, every mesh by way of a file."""
+    found = Score(name=name, matrix=np.zeros((len(CLASSES), len(CLASSES) + 1), int), shares=[], correct=[])
+    scans = (
+        written(scan, folder / f"scan_{number % 100}", number) if isinstance(scan, Mesh) else scan
+        for number, (_, scan) in enumerate(samples)
+    )
+    for (truth, _), answer in zip(samples, model.predict_each(scans, jobs=2), strict=True):
         column = CLASSES.index(answer.label) if isinstance(answer, Answer) else len(CLASSES)
-        matrix[CLASSES.index(truth), column] += 1
-    return matrix
+        found.matrix[CLASSES.index(truth), column] += 1
+        if isinstance(answer, Answer):
+            found.shares.append(list(answer.probabilities.values()))
+            found.correct.append(answer.label == truth)
+            found.unsure += not answer.sure
+    return found
 
 
-def described(name: str, matrix: np.ndarray) -> str:
+def written(mesh: Mesh, stem: Path, number: int) -> Path:
+    """The mesh as a file of one of five formats; a point cloud as PLY."""
+    suffix = ".ply" if mesh.is_point_cloud else (".obj", ".ply", ".off", ".stl", ".wrl")[number % 5]
+    path = stem.with_suffix(suffix)
+    if suffix != ".wrl":
+        write_mesh(mesh, path)
+        return path
+    with path.open("w", newline="\n") as file:
+        uv = np.zeros((mesh.num_vertices, 2), np.float32)
+        write_bu4dfe_vrml(file, vertices=mesh.vertices, faces=mesh.faces, uv=uv, texture_name=None)
+    return path
+
+
+def described(found: Score) -> str:
+    matrix = found.matrix
     six, neutral = matrix[1:], matrix[0]
     right = np.trace(six[:, 1:-1])
+    error = calibration(np.array(found.shares), np.array(found.correct), 1.0).expected_calibration_error
     lines = [
-        f"### {name}",
+        f"### {found.name}",
+        "",
         f"six expressions {right}/{six.sum()} = **{right / max(six.sum(), 1):.1%}**, neutral called neutral "
-        f"{neutral[0]}/{neutral.sum()}, refused {matrix[:, -1].sum()}",
+        f"{neutral[0]}/{neutral.sum()}, not sure {found.unsure}, refused {matrix[:, -1].sum()}, expected calibration "
+        f"error {error:.1%}",
         "",
         "| true \\ said | " + " | ".join((*CLASSES, "refused")) + " |",
         "|---|" + "---:|" * (len(CLASSES) + 1),
@@ -206,21 +251,20 @@ def main() -> None:
     arguments = parser.parse_args()
     model = load(arguments.model)
     parts = []
-
-    def add(name: str, samples: Sequence[Sample]) -> None:
-        parts.append(described(name, score(model, samples)))
-        print(parts[-1], flush=True)
-
-    for number, kind in enumerate(KINDS):
-        add(kind.what, list(people_of(kind, number, arguments.people)))
     with tempfile.TemporaryDirectory() as folder:
+
+        def add(name: str, samples: Sequence[Sample]) -> None:
+            parts.append(described(score(name, model, samples, Path(folder))) + "\n")
+            print(parts[-1], flush=True)
+
+        for number, kind in enumerate(KINDS):
+            add(kind.what, list(people_of(kind, number, arguments.people)))
         for name, samples in layouts(arguments.people, Path(folder)):
-            add(f"{name} (synthetic)", samples)
-    if arguments.others:
-        for name, samples in others(arguments.others):
-            add(f"other faces: {name}", samples)
+            add(name, samples)
+        for name, samples in others(arguments.others) if arguments.others else ():
+            add(f"faces of other models: {name}", samples)
     if arguments.out:
-        arguments.out.write_text("\n\n".join(["# Stress sets (synthetic faces)", *parts]) + "\n")
+        arguments.out.write_text("\n".join([f"# Stress sets (synthetic faces), model {arguments.model}\n", *parts]))
 
 
 if __name__ == "__main__":

@@ -41,15 +41,15 @@ def write_csv(found: Found, recogniser: Recogniser) -> None:
             continue
         if head is None:
             views = [f"weight_{angle:+g}" for angle in answer.view_weights]
-            head = ["scan", "label", "sure", "confidence", *answer.probabilities, *views, "frames", "unit",
-                    "face_confidence", "trained_on_synthetic_faces", "error"]  # fmt: skip
+            head = ["scan", "label", "sure", "confidence", *answer.probabilities, *views, "frames", "bad_frames",
+                    "unit", "face_confidence", "trained_on_synthetic_faces", "error"]  # fmt: skip
             writer.writerow(head)
             for earlier in waiting:
                 fail(*earlier, head)
         numbers = [answer.confidence, *answer.probabilities.values(), *answer.view_weights.values()]
         writer.writerow(
             [str(path), answer.label, answer.sure, *(f"{number:.6f}" for number in numbers), answer.num_frames,
-             answer.face.unit, f"{answer.face.confidence:.3f}", recogniser.synthetic, ""]
+             len(answer.bad_frames), answer.face.unit, f"{answer.face.confidence:.3f}", recogniser.synthetic, ""]
         )  # fmt: skip
         sys.stdout.flush()
     if head is None:
@@ -60,14 +60,19 @@ def write_csv(found: Found, recogniser: Recogniser) -> None:
 
 def write_table(found: Found, recogniser: Recogniser, *, verbose: bool) -> None:
     """A table of all answers; nothing when there is none."""
-    answers = [(path, answer) for path, answer in found if not isinstance(answer, str)]
-    if not answers:
+    rows: list[list[str]] = []
+    first: Answer | None = None
+    for path, answer in found:
+        # The strings alone are kept, for an answer holds a mesh.
+        if not isinstance(answer, str):
+            first = first or answer
+            rows.append(_row(path, answer, verbose=verbose))
+    if first is None:
         return
     from rich.table import Table
 
     from smilevlm.cli.progress import table_console
 
-    first = answers[0][1]
     notes = ["model trained on synthetic faces"] * recogniser.synthetic
     notes.append("calibrated on people held back" if first.calibrated else "probabilities not calibrated")
     table = Table(title=f"expression ({'; '.join(notes)})")
@@ -78,13 +83,16 @@ def write_table(found: Found, recogniser: Recogniser, *, verbose: bool) -> None:
     table.add_column("view weights " + " / ".join(f"{angle:+g}" for angle in first.view_weights))
     if verbose:
         table.add_column("how it was found")
-    for path, answer in answers:
-        shares = [f"{share:.0%}" for share in answer.probabilities.values()]
-        weights = " / ".join(f"{weight:.2f}" for weight in answer.view_weights.values())
-        label = answer.label if answer.sure else f"not sure ({answer.label}?)"
-        details = [_details(answer)] * verbose
-        table.add_row(str(path), label, *shares, weights, *details)
+    for row in rows:
+        table.add_row(*row)
     table_console().print(table)
+
+
+def _row(path: Path, answer: Answer, *, verbose: bool) -> list[str]:
+    shares = [f"{share:.0%}" for share in answer.probabilities.values()]
+    weights = " / ".join(f"{weight:.2f}" for weight in answer.view_weights.values())
+    label = answer.label if answer.sure else f"not sure ({answer.label}?)"
+    return [str(path), label, *shares, weights, *[_details(answer)] * verbose]
 
 
 def _details(answer: Answer) -> str:
@@ -93,6 +101,10 @@ def _details(answer: Answer) -> str:
         ("read", took.read), ("face", took.face), ("views", took.views), ("network", took.network),
     )]  # fmt: skip
     frames = f"{answer.num_frames} frames, " if answer.is_sequence else ""
+    if answer.bad_frames:
+        frames += (
+            f"{len(answer.bad_frames)} more could not be used ({'; '.join(name for name, _ in answer.bad_frames)}), "
+        )
     return (
         f"{frames}unit {answer.face.unit}, face confidence {answer.face.confidence:.2f}; "
         f"ms: {', '.join(parts)}, total {1000 * took.total:.0f}"

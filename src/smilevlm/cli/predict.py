@@ -56,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="JSON lines for programs, one per scan, as they come")
     output.add_argument("--csv", action="store_true", help="a table with a header line, one row per scan, as they come")
-    parser.add_argument("--verbose", action="store_true", help="say how the face was found and where the time went")
+    output.add_argument(
+        "--verbose",
+        action="store_true",
+        help="say how the face was found and where the time went (as JSON always does)",
+    )
     parser.add_argument("--jobs", type=positive_int, default=1, help="threads that read and render")
 
 
@@ -66,9 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     prompts = _prompts(arguments.prompt, arguments.classes)
     model = load(arguments.model)
-    scans = [scan for path in arguments.scans for scan in _found(path)]
+    found = _find(arguments.scans)
     errors: list[str] = []
-    answers = _answers(model, scans, arguments, prompts, errors)
+    answers = _answers(model, found, arguments, prompts, errors)
     if arguments.json:
         write_json(answers, model.recogniser)
     elif arguments.csv:
@@ -78,42 +82,52 @@ def run(arguments: argparse.Namespace) -> None:
     if errors:
         shown = "; ".join(errors[:_FEW_ERRORS])
         more = f"; and {len(errors) - _FEW_ERRORS} more" if len(errors) > _FEW_ERRORS else ""
-        raise SmileVlmError(f"{len(errors)} of {len(scans)} scans could not be recognised: {shown}{more}")
+        raise SmileVlmError(f"{len(errors)} of {len(found)} scans could not be recognised: {shown}{more}")
 
 
-def _found(path: Path) -> list[ScanFiles]:
-    """Everything below a path; where there is nothing, the path itself, whose reading will say what is wrong."""
-    from smilevlm.predict import ScanFiles, find_scans
-    from smilevlm.store import FrameFile
+def _find(paths: Sequence[Path]) -> list[ScanFiles | MeshError]:
+    """Everything below the paths; for a path with nothing below it, what is wrong with it."""
+    from smilevlm.predict import find_scans
 
-    try:
-        return find_scans(path)
-    except MeshError:
-        return [ScanFiles(path=path, frames=(FrameFile(path=path),), is_sequence=False)]
+    found: list[ScanFiles | MeshError] = []
+    for path in paths:
+        try:
+            found += find_scans(path)
+        except MeshError as error:
+            found.append(error)
+    return found
 
 
 def _answers(
     model: Model,
-    scans: Sequence[ScanFiles],
+    found: Sequence[ScanFiles | MeshError],
     arguments: argparse.Namespace,
     prompts: Mapping[str, Sequence[str]] | None,
     errors: list[str],
 ) -> Iterator[tuple[Path, Answer | str]]:
     """(path, answer or what went wrong), as they come; what went wrong is added to `errors`."""
     from smilevlm.cli.progress import counting
-    from smilevlm.predict import Answer
+    from smilevlm.predict import Answer, ScanFiles
 
-    results = model.predict_each(scans, prompts=prompts, up=arguments.up, front=arguments.front, jobs=arguments.jobs)
+    results = model.predict_each(
+        (scan for scan in found if isinstance(scan, ScanFiles)),
+        prompts=prompts,
+        up=arguments.up,
+        front=arguments.front,
+        jobs=arguments.jobs,
+    )
     with counting("scans and sequences") as progress:
-        for done, (scan, result) in enumerate(zip(scans, results, strict=True), 1):
-            if len(scans) > _NO_BAR:
-                progress(done, len(scans))
+        for done, scan in enumerate(found, 1):
+            result = next(results) if isinstance(scan, ScanFiles) else scan
+            path = scan.path if isinstance(scan, ScanFiles) else Path(scan.path or "")
+            if len(found) > _NO_BAR:
+                progress(done, len(found))
             if isinstance(result, Answer):
-                yield scan.path, result
+                yield path, result
                 continue
             message = str(result)
-            errors.append(message if str(scan.path) in message else f"{scan.path}: {message}")
-            yield scan.path, message
+            errors.append(message if str(path) in message else f"{path}: {message}")
+            yield path, message
 
 
 def _prompts(options: Sequence[str], classes: Sequence[str] | None) -> Mapping[str, list[str]] | None:

@@ -53,5 +53,6 @@ def even_points(mesh: Mesh, keep: Bool[np.ndarray, " mesh_vert"], count: int) ->
     along, across = (index / _PLASTIC) % 1, (index / _PLASTIC**2) % 1
     folded = along + across > 1
     along, across = np.where(folded, 1 - along, along), np.where(folded, 1 - across, across)
-    points = corner[which] + along[:, None] * first[which] + across[:, None] * second[which]
-    return points.astype(np.float32)
+    points = (corner[which] + along[:, None] * first[which] + across[:, None] * second[which]).astype(np.float32)
+    # A few triangles far away would make every height map of the search huge.
+    return points[near_bulk(points)]

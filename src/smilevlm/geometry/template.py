@@ -121,7 +121,8 @@ def relief_match(points: Vertices, fit: RigidFit | SimilarityFit) -> float:
     ours, faces = np.diag(heights - both @ np.linalg.solve(bend, both.T))
     together = heights[1, 0] - both[1] @ np.linalg.solve(bend, both[0])
     # The small constant, about 0.1 mm of relief, keeps a perfectly smooth surface at zero.
-    return float(together / np.sqrt((max(ours, 0.0) + 0.01 * sums[0, 0]) * faces))
+    match = float(together / np.sqrt((max(ours, 0.0) + 0.01 * sums[0, 0]) * max(faces, 1e-9)))
+    return match if np.isfinite(match) else 0.0
 
 
 def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterations: int = 14) -> RigidFit:

@@ -40,12 +40,15 @@ class Answer:
         probabilities: Class to probability; sums to one. A softmax over cosines; for the classes that the model was
             trained with its temperature is calibrated where `calibrated` says so.
         sure: Whether the label's probability reaches the model's level, below which it should be read as "not sure".
+            Always for classes of one's own, for which there is no such level.
         calibrated: Whether the probabilities were fitted to people held back from training.
         view_weights: View angle in degrees to its share in the fused embedding.
         views: The images the model saw; of a sequence the dynamic images.
         face: How the face was found: unit, pose, share of the mean face that the scan covers. Of a sequence that of
             its middle frame.
         num_frames: Meshes that were used; 1 for a scan.
+        bad_frames: (file name, what is wrong) of a sequence's frames that could not be used; a neighbour took the place
+            of each.
         seconds: Where the time went.
     """
 
@@ -57,6 +60,7 @@ class Answer:
     views: ViewImages
     face: NormalisedFace
     num_frames: int
+    bad_frames: tuple[tuple[str, str], ...]
     seconds: Seconds
 
     @property
@@ -79,6 +83,7 @@ class Answer:
             "calibrated": self.calibrated,
             "view_weights": {f"{angle:g}": weight for angle, weight in self.view_weights.items()},
             "frames": self.num_frames,
+            "bad_frames": [{"file": name, "error": error} for name, error in self.bad_frames],
             "face": {
                 "unit": face.unit,
                 "mm_per_unit": face.mm_per_unit,

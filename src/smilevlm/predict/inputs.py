@@ -16,7 +16,8 @@ from smilevlm.store import FrameFile
 Scan = str | os.PathLike[str] | Mesh
 _POINT_SUFFIXES = (".txt", ".csv")
 """Text and tables are taken for point clouds only where no other mesh lies beside them."""
-_NUMBERED = re.compile(r"(.*?)(\d+)", re.ASCII)
+_NUMBERED = re.compile(r"(.*?)(\d{1,15})", re.ASCII)
+"""More digits are no frame number; the lazy text takes what is too many, and the texts differ then."""
 
 
 @dataclass(frozen=True, kw_only=True)

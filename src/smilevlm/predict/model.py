@@ -7,9 +7,8 @@ import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -17,7 +16,7 @@ from jaxtyping import Float, Float32
 
 from smilevlm.errors import CheckpointError, PromptError, SettingsError, SmileVlmError
 from smilevlm.evaluation import Prototypes, class_prototypes, predicted_classes, probabilities, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser, first_fold, load_recogniser
+from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
 from smilevlm.geometry import Mesh
 from smilevlm.geometry.axes import rotation_from_axes
 from smilevlm.predict.answer import Answer, Seconds
@@ -41,11 +40,13 @@ class Comparison:
         prototypes: The classes as directions.
         candidates: All their prompts, centred, which a text-guided fusion looks at.
         calibrated: Whether the model's temperature was fitted for these classes.
+        is_own: Whether these are the user's classes, not those that the model was trained with.
     """
 
     prototypes: Prototypes
     candidates: Float32[np.ndarray, "prompt dim"]
     calibrated: bool
+    is_own: bool
 
 
 class Model:
@@ -84,7 +85,8 @@ class Model:
                 sequence's numbered frames; or a list of these. In any unit, turned any way.
             prompts: Classes of your own, each with one or more descriptions; the trained ones by default. New words
                 need the text tower, which is loaded on first use.
-            up: The scan's axis that points up, such as `+z`, where it is known; needs `front`.
+            up: The scan's axis that points up, such as `+z`, where it is known; needs `front`. The face is then looked
+                for in this pose alone, give or take 30 degrees.
             front: The scan's axis that points out of the face.
 
         Raises:
@@ -117,7 +119,8 @@ class Model:
             prompts: See `predict`.
             up: See `predict`.
             front: See `predict`.
-            jobs: Threads that read, find faces and render while the network works.
+            jobs: Threads that read, find faces and render; with more than one the next scans are read while the network
+                works.
 
         Raises:
             PromptError: A class has no description.
@@ -136,11 +139,19 @@ class Model:
     ) -> Iterator[Answer | SmileVlmError | OSError]:
         waiting = iter(scans)
         with ThreadPoolExecutor(jobs) as pool:
-            while batch := list(itertools.islice(waiting, _BATCH)):
-                seen = list(pool.map(lambda scan: self._try(scan, start), batch))
+
+            def begin() -> list[Future[Seen | SmileVlmError | OSError]]:
+                return [pool.submit(self._try, scan, start) for scan in itertools.islice(waiting, _BATCH)]
+
+            batch = begin()
+            while batch:
+                seen = [each.result() for each in batch]
+                # With threads to spare the next scans are read while the network works on these.
+                batch = begin() if jobs > 1 else []
                 answers = iter(self.answer([each for each in seen if isinstance(each, Seen)], compared))
                 for each in seen:
                     yield next(answers) if isinstance(each, Seen) else each
+                batch = batch or begin()
 
     def _try(self, scan: Scan | ScanFiles, start: Float[np.ndarray, "3 3"] | None) -> Seen | SmileVlmError | OSError:
         try:
@@ -182,12 +193,14 @@ class Model:
         return Answer(
             label=classes[label],
             probabilities=dict(zip(classes, shares.tolist(), strict=True)),
-            sure=bool(shares[label] >= self.recogniser.unsure_below),
+            # The level belongs to the classes that the probabilities were fitted for.
+            sure=compared.is_own or bool(shares[label] >= self.recogniser.unsure_below),
             calibrated=compared.calibrated,
             view_weights=dict(zip(angles, weights.tolist(), strict=True)),
             views=seen.images[len(seen.images) // 2],
             face=seen.face,
             num_frames=seen.num_frames,
+            bad_frames=seen.bad_frames,
             seconds=Seconds(read=seen.read_s, face=seen.face_s, views=seen.views_s, network=network_s),
         )
 
@@ -222,6 +235,7 @@ class Model:
                 prototypes=self.recogniser.prototypes,
                 candidates=self.recogniser.prompts.centred,
                 calibrated=self.recogniser.calibrated,
+                is_own=False,
             )
         if fault := find_fault(prompts):
             raise PromptError(fault.message)
@@ -232,7 +246,10 @@ class Model:
         owners = [name for name, group in prompts.items() for _ in group]
         embedded = self.recogniser.prompts.embed(texts, tower)
         return Comparison(
-            prototypes=class_prototypes(embedded, owners, tuple(prompts)), candidates=embedded, calibrated=False
+            prototypes=class_prototypes(embedded, owners, tuple(prompts)),
+            candidates=embedded,
+            calibrated=False,
+            is_own=True,
         )
 
 
@@ -248,12 +265,11 @@ def load(source: str | os.PathLike[str] = DEFAULT) -> Model:
     """Load a trained model.
 
     Args:
-        source: `default` for the weights in the package; a run folder (its first trained fold is used), the folder of
-            one fold, a folder that was saved for the hub, or a hub id `owner/name`, `owner/name@revision`.
+        source: `default` for the weights in the package (`./default` is a folder of that name); a run folder (its first
+            trained fold is used), the folder of one fold, a folder that was saved for the hub, or a hub id
+            `owner/name`, `owner/name@revision`.
 
     Raises:
         CheckpointError: There is no trained model.
     """
-    if source == DEFAULT and not Path(source).is_dir():
-        return Model(load_recogniser(bundled_folder()))
-    return Model(load_recogniser(first_fold(resolve_source(source))))
+    return Model(load_recogniser(bundled_folder() if source == DEFAULT else resolve_source(source)))

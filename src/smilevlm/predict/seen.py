@@ -26,12 +26,14 @@ class Seen:
         images: One set of views per dynamic image; one in all for a scan.
         face: Of the scan, or of the sequence's middle frame.
         num_frames: Meshes used.
+        bad_frames: (file name, what is wrong) of frames whose place a neighbour took.
         read_s, face_s, views_s: Seconds for reading, finding the face, and rendering with pooling.
     """
 
     images: tuple[ViewImages, ...]
     face: NormalisedFace
     num_frames: int
+    bad_frames: tuple[tuple[str, str], ...]
     read_s: float
     face_s: float
     views_s: float
@@ -43,7 +45,8 @@ def see(scan: Scan | ScanFiles, settings: PrepareSettings, start: Float[np.ndarr
     Args:
         scan: What to look at.
         settings: How the model's views are made.
-        start: Rotation of the scan's axes into a roughly frontal pose; None to look for the face anywhere.
+        start: Rotation of the scan's axes into a roughly frontal pose, in which alone the face is then looked for; None
+            to look for it anywhere.
 
     Raises:
         MeshError: A file cannot be read, or holds no face.
@@ -66,6 +69,7 @@ class _Eye:
         self._find = FaceFinder(settings, start)
         self._face: NormalisedFace | None = None
         self._num_frames = self._middle = 0
+        self._bad_frames: list[tuple[str, str]] = []
         self._read_s = self._face_s = self._views_s = 0.0
 
     def read_and_look(self, frame: FrameFile) -> ViewImages:
@@ -102,7 +106,7 @@ class _Eye:
                 numbers,
                 self._settings,
                 self.read_and_look,
-                on_bad=lambda frame, error: None,  # counted there, and refused where they are too many
+                on_bad=lambda frame, error: self._bad_frames.append((frame.path.name, str(error))),
                 on_lost=lambda plan: None,
             )
             images = tuple(dynamic.images for dynamic in dynamics)
@@ -123,6 +127,7 @@ class _Eye:
             images=images,
             face=self._face,
             num_frames=self._num_frames,
+            bad_frames=tuple(self._bad_frames),
             read_s=self._read_s,
             face_s=self._face_s,
             views_s=self._views_s,

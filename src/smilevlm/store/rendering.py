@@ -41,16 +41,26 @@ class FaceFinder:
 
     Args:
         settings: How the face frame is found.
-        start: Rotation of the scans' axes into a roughly frontal pose; None to begin with the axes as they are.
+        start: Rotation of the scans' axes into a roughly frontal pose, which is then not searched for; None to look for
+            the face anywhere.
     """
 
     def __init__(self, settings: PrepareSettings, start: Float[np.ndarray, "3 3"] | None = None) -> None:
         self._settings = settings.normalise
+        self._is_given = start is not None
         self._start = start
         self._mm_per_unit: float | None = None
 
     def __call__(self, mesh: Mesh) -> NormalisedFace:
-        face = normalise(mesh, self._settings, start=self._start, mm_per_unit=self._mm_per_unit)
+        face = normalise(
+            mesh,
+            self._settings,
+            start=self._start,
+            mm_per_unit=self._mm_per_unit,
+            search_pose=not self._is_given,
+        )
+        if self._is_given:
+            return face
         if face.unit == "unknown":
             self._mm_per_unit = face.mm_per_unit
         begun = np.eye(3) if self._start is None else self._start

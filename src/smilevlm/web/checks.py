@@ -8,14 +8,19 @@ from pathlib import Path
 
 from smilevlm.errors import MeshError
 from smilevlm.predict import ScanFiles, find_scans
-from smilevlm.readers import MESH_SUFFIXES, file_size, is_file, list_folder, list_names, read_file
+from smilevlm.readers import MESH_SUFFIXES, file_size, is_file, list_folder, list_names, parse_mesh, read_file
 from smilevlm.web.settings import MEGABYTE, WebSettings
 
 ARCHIVE_SUFFIX = ".zip"
 SUFFIXES = (*MESH_SUFFIXES, ARCHIVE_SUFFIX)
 _PLY_VERTICES = re.compile(rb"^element[ \t]+vertex[ \t]+(\d{1,18})", re.MULTILINE)
-_OFF_COUNTS = re.compile(rb"OFF(?:\s|#[^\r\n]*)*?(\d{1,18})[ \t]+\d")
+_REMARK = re.compile(rb"#[^\r\n]*")
+_OFF_COUNTS = re.compile(rb"OFF\s*(\d{1,18})[ \t]+\d")
+"""After remarks were taken out; a pattern that skips them itself takes exponential time on hostile ones."""
 _HEADER_BYTES = 2**16
+_LEAST_VERTEX_BYTES = 3
+"""No format writes a vertex in fewer: one byte per coordinate, in PLY."""
+_VRML = (".wrl", ".vrml")
 _STL_HEADER_BYTES, _STL_TRIANGLE_BYTES = 84, 50
 
 
@@ -52,9 +57,32 @@ def check_upload(path: Path, settings: WebSettings) -> ScanFiles:
     (scan,) = found
     if len(scan.frames) > settings.max_frames:
         raise MeshError(f"the sequence has {len(scan.frames)} frames; at most {settings.max_frames}", path=path)
-    for frame in scan.frames:
+    if scan.is_sequence:
+        for frame in scan.frames:
+            _check_frame(frame.path, settings)
+    else:
+        (frame,) = scan.frames
         check_vertices(announced_vertices(read_file(frame.path), frame.path.suffix.lower()), frame.path, settings)
     return scan
+
+
+def _check_frame(path: Path, settings: WebSettings) -> None:
+    """Refuse a frame of too many vertices; its other faults are left to be counted when it is read."""
+    suffix = path.suffix.lower()
+    is_small = file_size(path) < _LEAST_VERTEX_BYTES * settings.max_vertices
+    if is_small and suffix not in _VRML:
+        return  # unpacking it twice would tell nothing new
+    try:
+        data = read_file(path)
+        if suffix not in _VRML:
+            count = announced_vertices(data, suffix)
+        elif is_small and b"USE" not in data:  # by which a short file may repeat a list
+            return
+        else:
+            count = parse_mesh(data, path, load_texture=False).num_vertices
+    except MeshError:
+        return
+    check_vertices(count, path, settings)
 
 
 def check_vertices(count: int, path: Path, settings: WebSettings) -> None:
@@ -99,7 +127,7 @@ def announced_vertices(data: bytes, suffix: str) -> int:
         suffix: In lower case.
 
     Returns:
-        0 where the format does not say; VRML, whose numbers stand in any order, is counted when it is read.
+        0 where the format does not say; VRML, whose numbers stand in any order, is counted once it is read.
     """
     count = _COUNTERS.get(suffix)
     return 0 if count is None else count(data)
@@ -110,7 +138,7 @@ def _of_ply(data: bytes) -> int:
 
 
 def _of_off(data: bytes) -> int:
-    found = _OFF_COUNTS.search(data[:_HEADER_BYTES])
+    found = _OFF_COUNTS.search(_REMARK.sub(b" ", data[:_HEADER_BYTES]))
     return int(found[1]) if found else 0
 
 

@@ -6,13 +6,15 @@ in place of an uploaded file) and keep any number of uploads.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from smilevlm.web.settings import MEGABYTE, WebSettings
-from smilevlm.web.storage import Storage
+from smilevlm.web.storage import BUSY, Storage
+from smilevlm.web.turned_away import TurnedAway
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,7 +37,6 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )  # fmt: skip
-_BUSY = "busy, try again in a minute"
 
 
 class Gate:
@@ -45,10 +46,18 @@ class Gate:
         app: The page.
         settings: Bounds.
         storage: Where uploads are stored.
+        turned_away: Whom the queue refused.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]], *, settings: WebSettings, storage: Storage) -> None:
-        self._app, self._settings, self._storage = app, settings, storage
+    def __init__(
+        self,
+        app: Callable[..., Awaitable[None]],
+        *,
+        settings: WebSettings,
+        storage: Storage,
+        turned_away: TurnedAway,
+    ) -> None:
+        self._app, self._settings, self._storage, self._turned_away = app, settings, storage, turned_away
         self._arriving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,41 +77,119 @@ class Gate:
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = _content_length(scope)
         largest = self._settings.max_upload_mb * MEGABYTE
-        if length is None:
+        if length is None or _is_open_ended(scope):
             await _refuse(send, 411, "the length of the upload is not said")
         elif length > largest + _FORM_BYTES:
             await _refuse(send, 413, f"the file is larger than {self._settings.max_upload_mb} MB")
         elif self._arriving + self._storage.num_bytes + length > self._settings.max_stored_mb * MEGABYTE:
-            await _refuse(send, 503, _BUSY)
+            await _refuse(send, 503, BUSY)
         else:
             self._arriving += length
             try:
-                await self._app(scope, receive, _with_headers(send))
+                await self._let_arrive(scope, receive, send, length)
             finally:
                 self._arriving -= length
 
+    async def _let_arrive(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
+        arrival = _Arrival(receive, length, self._settings.timeout_s)
+        started = False
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, arrival.receive, _with_headers(sending))
+        except Exception:
+            # Whatever Gradio makes of a body that ends amidst, its cause is known.
+            if arrival.refusal is None or started:
+                raise
+        if arrival.refusal is not None and not started:
+            await _refuse(send, *arrival.refusal)
+
     async def _write(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = _content_length(scope)
-        if length is None or length > _MAX_REQUEST_BYTES:
+        if length is None or length > _MAX_REQUEST_BYTES or _is_open_ended(scope):
             await _refuse(send, 413, "the request is too long")
             return
-        body = b""
+        body, arrival = b"", _Arrival(receive, length, self._settings.timeout_s)
         while len(body) < length:
-            message = await receive()
+            try:
+                message = await arrival.receive()
+            except _Refused:
+                assert arrival.refusal is not None, "that is why"
+                await _refuse(send, *arrival.refusal)
+                return
             if message["type"] == "http.disconnect":
                 return
             body += message.get("body", b"")
             if not message.get("more_body", False):
                 break
         try:
-            addresses = list(_addresses(json.loads(body or b"null")))
+            asked = json.loads(body or b"null")
+            addresses = list(_addresses(asked))
         except (ValueError, RecursionError):
             await _refuse(send, 400, "the request is no JSON")
             return
         if addresses:
             await _refuse(send, 400, "files are sent, not named by an address")
             return
-        await self._app(scope, _replayed(body, receive), _with_headers(send))
+        session = asked.get("session_hash") if isinstance(asked, dict) else None
+
+        async def watching(message: MutableMapping[str, Any]) -> None:
+            # Gradio tells a full queue by this status, and its page tells it from no other failure.
+            if message["type"] == "http.response.start" and message["status"] == 503 and isinstance(session, str):
+                self._turned_away.note(session)
+            await send(message)
+
+        await self._app(scope, _replayed(body, receive), _with_headers(watching))
+
+
+class _Refused(Exception):
+    """The body of a request is not read any further."""
+
+
+class _Arrival:
+    """A body that arrives: no longer than was said, and in time.
+
+    Args:
+        receive: Gives the next part.
+        length: Bytes that were said.
+        timeout_s: Until the last of them.
+    """
+
+    def __init__(self, receive: Receive, length: int, timeout_s: float) -> None:
+        self._receive, self._left, self._timeout_s = receive, length, timeout_s
+        self._deadline = asyncio.get_running_loop().time() + timeout_s
+        self._is_over = False
+        self.refusal: tuple[int, str] | None = None
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The next part.
+
+        Raises:
+            _Refused: See `refusal`.
+        """
+        if self._is_over:  # what follows the body is no part of it: that the visitor has gone
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            self.refusal = 408, f"the request took longer than {self._timeout_s:g} seconds to arrive"
+            raise _Refused from None
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.refusal = 413, "the request is longer than it said"
+            raise _Refused
+        self._is_over = not message.get("more_body", False)
+        return message
+
+
+def _is_open_ended(scope: Scope) -> bool:
+    """Whether the body comes in pieces, whose sum no header tells: whatever length is said beside is not kept."""
+    return any(name == b"transfer-encoding" for name, _ in scope["headers"])
 
 
 def _content_length(scope: Scope) -> int | None:

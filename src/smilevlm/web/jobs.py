@@ -25,10 +25,13 @@ from smilevlm.predict import Model, load
 from smilevlm.web.settings import MEGABYTE, WebSettings
 from smilevlm.web.work import Recognise
 
-_STARTUP_S = 180.0
-"""A worker that has not loaded its model by then never will."""
+_STARTUP_S = 300.0
+"""A worker that has not loaded its model and rehearsed by then never will."""
 _TOO_MUCH = "this needed more memory than the page may take for one scan"
-_OUR_FAULT = "something went wrong on the server; it has been written to the server's log"
+_STOPPED = "the worker stopped, which has been written to the server's log"
+OUR_FAULT = "something went wrong on the server; it has been written to the server's log"
+_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
+"""What torch and the system say in place of a `MemoryError`."""
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
@@ -64,18 +67,12 @@ class Workers:
     """
 
     def __init__(self, source: str, settings: WebSettings, *, rehearsal: Path | None = None) -> None:
-        self._source = source
         self._settings = settings
-        self._rehearsal = rehearsal
+        self._is_closed = False
+        self._all = [_Worker(source, settings, rehearsal) for _ in range(settings.jobs)]
         self._idle: queue.Queue[_Worker] = queue.Queue()
-        self._all: list[_Worker] = []
-        for _ in range(settings.jobs):
-            self._start_one()
-
-    def _start_one(self) -> None:
-        worker = _Worker(self._source, self._settings, self._rehearsal)
-        self._all.append(worker)
-        self._idle.put(worker)
+        for worker in self._all:
+            self._idle.put(worker)
 
     def facts(self) -> ModelFacts:
         """Wait until a worker has loaded the model.
@@ -100,30 +97,54 @@ class Workers:
     def _worker(self) -> Iterator[_Worker]:
         worker = self._idle.get()
         try:
+            # It is dead where it could not be replaced after its last request; the system may allow it by now.
+            self._revive(worker)
             yield worker
         finally:
-            if worker.is_alive:
+            try:
+                # At once, so that the next visitor does not wait for the model to load.
+                self._revive(worker)
+            except JobError as error:
+                _log.warning("%s", error)
+            finally:
                 self._idle.put(worker)
-            else:
-                worker.kill()
-                self._all.remove(worker)
-                self._start_one()
+
+    def _revive(self, worker: _Worker) -> None:
+        if worker.is_alive or self._is_closed:
+            return
+        try:
+            worker.start()
+        except OSError as error:
+            _log.warning("no worker could be started: %s", error)
+            raise JobError("the server cannot start a worker for this now; try again in a minute") from None
 
     def close(self) -> None:
         """End all workers."""
+        self._is_closed = True
         for worker in self._all:
             worker.kill()
 
 
 class _Worker:
+    """A process that is started again after it died."""
+
     def __init__(self, source: str, settings: WebSettings, rehearsal: Path | None) -> None:
+        self._given = source, settings, rehearsal
+        self.start()
+
+    def start(self) -> None:
         # A forked child would share locks and threads with the server.
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, source, settings, rehearsal), daemon=True)
-        self._process.start()
-        theirs.close()
         self._facts: ModelFacts | None = None
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, *self._given), daemon=True)
+        try:
+            self._process.start()
+        except OSError:
+            self._connection.close()
+            raise
+        finally:
+            theirs.close()
 
     @property
     def is_alive(self) -> bool:
@@ -131,10 +152,15 @@ class _Worker:
 
     def facts(self) -> ModelFacts:
         if self._facts is None:
-            if not self._connection.poll(_STARTUP_S):
+            try:
+                if not self._connection.poll(_STARTUP_S):
+                    raise JobError("the model could not be loaded in time")
+                self._facts = cast(ModelFacts, self._receive())
+            except (EOFError, OSError):
+                raise self._stopped("while it loaded the model") from None
+            except JobError:  # it has come to its end without a model
                 self.kill()
-                raise JobError("the model could not be loaded in time")
-            self._facts = cast(ModelFacts, self._receive())
+                raise
         return self._facts
 
     def do(self, task: Callable[[Model, WebSettings], _Result], timeout_s: float) -> _Result:
@@ -145,8 +171,13 @@ class _Worker:
                 raise JobError(f"this took longer than {timeout_s:g} seconds and was stopped")
             return cast(_Result, self._receive())
         except (EOFError, OSError):
-            self.kill()
-            raise JobError(_TOO_MUCH) from None
+            raise self._stopped(f"at {type(task).__name__}") from None
+
+    def _stopped(self, when: str) -> JobError:
+        """The process died, of whatever: a crash in compiled code, or the system that wanted its memory back."""
+        self.kill()
+        _log.warning("a worker stopped %s, exit code %s", when, self._process.exitcode)
+        return JobError(_STOPPED)
 
     def _receive(self) -> object:
         kind, value = self._connection.recv()
@@ -155,8 +186,9 @@ class _Worker:
         return value
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
+        if self._process.pid is not None:  # it was started
+            self._process.kill()
+            self._process.join()
         self._connection.close()
 
 
@@ -179,16 +211,20 @@ def _work(connection: Connection, source: str, settings: WebSettings, rehearsal:
         calibrated=recogniser.calibrated,
         unsure_below=recogniser.unsure_below,
     )
-    connection.send(("done", facts))
     if rehearsal is not None:
         _done(Recognise(path=rehearsal), model, settings)
+    connection.send(("done", facts))
     _bound_memory(settings.max_memory_mb * MEGABYTE)
     while True:
         try:
             task = connection.recv()
         except EOFError:
             return
-        connection.send(_done(task, model, settings))
+        answer = _done(task, model, settings)
+        try:
+            connection.send(answer)
+        except MemoryError:  # it is packed before anything is sent
+            connection.send(("refused", _TOO_MUCH))
 
 
 def _done(task: Callable[[Model, WebSettings], object], model: Model, settings: WebSettings) -> tuple[str, object]:
@@ -198,10 +234,12 @@ def _done(task: Callable[[Model, WebSettings], object], model: Model, settings: 
         return "refused", sentence(error, task.path if isinstance(task, Recognise) else None)
     except MemoryError:
         return "refused", _TOO_MUCH
-    except Exception:
+    except Exception as error:
+        if any(words in str(error) for words in _NO_MEMORY):
+            return "refused", _TOO_MUCH
         # Whatever it is, it is ours to mend, and the page goes on.
         traceback.print_exc(file=sys.stderr)
-        return "refused", _OUR_FAULT
+        return "refused", OUR_FAULT
 
 
 def sentence(error: SmileVlmError, upload: Path | None) -> str:

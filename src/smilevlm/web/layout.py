@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 
@@ -78,7 +79,7 @@ def build(page: Page) -> gr.Blocks:
                     )
         gr.HTML(wording.honesty(page.facts, page.settings))
 
-        def show(what: Shown | None, words: str, session: str) -> dict[Any, Any]:
+        def show(what: Shown | None, words: str) -> dict[Any, Any]:
             if what is None:
                 return {shown: None, message: words, results: gr.update(visible=False)}
             found = what.found.answer
@@ -90,7 +91,7 @@ def build(page: Page) -> gr.Blocks:
                 views: wording.views_shown(found),
                 relevance: "",
                 details: wording.details(found),
-                download: page.result(what, session),
+                download: str(what.result),
             }
 
         def take(sent: str | None, request: gr.Request) -> tuple[Upload | None, str, Any]:
@@ -98,7 +99,7 @@ def build(page: Page) -> gr.Blocks:
 
         def recognise(upload: Upload | None, text: str, up: str, front: str, request: gr.Request) -> dict[Any, Any]:
             what, words, is_there = page.recognise(upload, text, up, front, _session(request))
-            return show(what, words, _session(request)) | ({} if is_there else {state_of_upload: None, sent: None})
+            return show(what, words) | ({} if is_there else {state_of_upload: None, sent: None})
 
         def recognise_sent(
             upload: Upload | None, text: str, up: str, front: str, request: gr.Request
@@ -108,22 +109,20 @@ def build(page: Page) -> gr.Blocks:
 
         def example(name: str) -> Callable[..., dict[Any, Any]]:
             def answered(text: str, request: gr.Request) -> dict[Any, Any]:
-                return show(*page.example(name, text, _session(request)), _session(request))
+                return show(*page.example(name, text, _session(request)))
 
             return answered
 
         def compare_typed(what: Shown | None, text: str, request: gr.Request) -> dict[Any, Any]:
-            other, words = page.compare(what, text)
-            if words:
-                return {message: words}
-            return show(other, words, _session(request))
+            other, words = page.compare(what, text, _session(request))
+            return {message: words} if words else show(other, words)
 
         def compare_trained(what: Shown | None, request: gr.Request) -> dict[Any, Any]:
             return {text: ""} | compare_typed(what, "", request)
 
         def explained(what: Shown | None, request: gr.Request) -> dict[Any, Any]:
             pictures, result, words = page.explain(what, _session(request))
-            return {relevance: pictures, message: words} | ({download: result} if result else {})
+            return {relevance: pictures, message: words} | ({download: str(result)} if result else {})
 
         def turned(what: Shown | None) -> str | None:
             # A step of its own: Gradio loses the file of a viewer that appears in the same step.
@@ -136,17 +135,16 @@ def build(page: Page) -> gr.Blocks:
         everything = [shown, message, results, answer, views, relevance, details, download]
         queued: dict[str, Any] = {"concurrency_id": _SCANS, "concurrency_limit": page.settings.jobs}
 
-        def busy() -> str:
-            # Gradio refuses what no longer fits the queue, and says so in passing; this stays.
-            return wording.message("busy, try again in a minute", is_error=True)
+        def failed(request: gr.Request) -> str:
+            # Gradio says in passing that the queue is full; this stays.
+            return page.failed(_session(request))
 
         turn: dict[str, Any] = {"fn": turned, "inputs": [shown], "outputs": [turning], "queue": False}
-        refused: dict[str, Any] = {"fn": busy, "inputs": None, "outputs": [message], "queue": False}
+        refused: dict[str, Any] = {"fn": failed, "inputs": None, "outputs": [message], "queue": False}
         asked = [upload, text, up, front]
+        taken = sent.upload(take, [sent], [upload, message, results], queue=False, api_name="take")
         recognised = [
-            sent.upload(take, [sent], [upload, message, results], queue=False, api_name="take").success(
-                recognise_sent, asked, [*everything, upload, sent], api_name="recognise", **queued
-            ),
+            taken.success(recognise_sent, asked, [*everything, upload, sent], api_name="recognise", **queued),
             again.click(recognise, asked, [*everything, upload, sent], api_name="read_again", **queued),
             *(
                 button.click(example(name), [text], everything, api_name=f"example_{number}", **queued)
@@ -160,11 +158,12 @@ def build(page: Page) -> gr.Blocks:
         ]
         for event in recognised:
             event.success(**turn)
-        for event in (*recognised, *asked_again):
+        for event in (taken, *recognised, *asked_again):
             event.failure(**refused)
         blocks.unload(leave)
     return blocks
 
 
 def _session(request: gr.Request) -> str:
-    return request.session_hash or ""
+    # A program that says no session gets one for this request, lest it deletes the files of another one's.
+    return request.session_hash or uuid4().hex

@@ -19,6 +19,7 @@ from smilevlm.web.settings import MEGABYTE, WebSettings
 from smilevlm.web.storage import Storage
 
 _EXAMPLES = "examples"
+_LAST_PORT = 65535
 _MOST_SESSIONS = 200
 """Whose last answers are in memory, some hundred kilobytes each; the one not seen for longest is forgotten first."""
 _FONTS = ["system-ui", "sans-serif"]
@@ -47,13 +48,15 @@ def serve(
 
     Raises:
         MissingExtraError: Gradio is not installed.
-        SettingsError: The port is taken, or the folder holds no example.
+        SettingsError: The port is none or taken, or the folder holds no example.
         CheckpointError: There is no such model.
     """
+    if not 1 <= port <= _LAST_PORT:
+        raise SettingsError(f"the port is {port}; expected 1 to {_LAST_PORT}")
     found = find_examples(examples)
     # Before Gradio is loaded: it must neither report that it was, nor write anywhere but in our folder.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    storage = Storage(settings.keep_s)
+    storage = Storage(settings)
     os.environ["GRADIO_TEMP_DIR"] = str(storage.root)
     signal.signal(signal.SIGTERM, _stop)
     workers = Workers(source, settings, rehearsal=next(iter(found.values())))
@@ -74,6 +77,7 @@ def _run(page: Page, host: str, port: int, root_path: str) -> None:
 
     from smilevlm.web.layout import build
 
+    gate = Middleware(Gate, settings=page.settings, storage=page.storage, turned_away=page.turned_away)
     blocks = build(page)
     blocks.queue(max_size=page.settings.queue, default_concurrency_limit=page.settings.jobs)
     try:
@@ -96,7 +100,7 @@ def _run(page: Page, host: str, port: int, root_path: str) -> None:
             state_session_capacity=_MOST_SESSIONS,
             theme=gr.themes.Default(font=_FONTS, font_mono=_MONO_FONTS, primary_hue="slate", neutral_hue="slate"),
             css_paths=Path(str(resources.files("smilevlm.web").joinpath("style.css"))),
-            app_kwargs={"middleware": [Middleware(Gate, settings=page.settings, storage=page.storage)]},
+            app_kwargs={"middleware": [gate]},
         )
     except OSError as error:
         raise SettingsError(f"the page cannot listen at {host}:{port}: {error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -16,16 +17,21 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from smilevlm.errors import MeshError
+from smilevlm.errors import MeshError, SmileVlmError
 from smilevlm.web.checks import SUFFIXES
+from smilevlm.web.settings import MEGABYTE, WebSettings
 
 _PREFIX = "smilevlm-web-"
 _LOCK = ".lock"
 _SESSION = "session-"
+_UPLOAD = "scan"
 _HANDED_OVER_S = 60.0
 """So long Gradio's own copy of an upload stays: two people may send the very same file, which then has one path, and
 the second one's must not vanish with the first one's."""
 _SWEEP_EVERY_S = 20.0
+_GONE = "the file is no longer there; drop it again"
+BUSY = "busy, try again in a minute"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +51,15 @@ class Storage:
     """A folder that nobody else may read, emptied as its files age, and removed at the end.
 
     Args:
-        keep_s: Seconds until what no session asked to delete is deleted all the same.
+        settings: How long what no session asked to delete is kept, and how much of it.
     """
 
-    def __init__(self, keep_s: float) -> None:
+    def __init__(self, settings: WebSettings) -> None:
         _remove_leftovers()
         self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))  # mode 0700
         self._lock = FileLock(self.root / _LOCK)
         self._lock.acquire()
-        self._keep_s = keep_s
+        self._settings = settings
         self._closing = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_now_and_then, daemon=True)
         self._sweeper.start()
@@ -66,27 +72,45 @@ class Storage:
         """
         source = Path(sent).resolve()
         if not source.is_relative_to(self.root.resolve()) or not source.is_file():
-            raise MeshError("the file is no longer there; drop it again")
+            raise MeshError(_GONE)
         suffix = source.suffix.lower()
         if suffix not in SUFFIXES:
             raise MeshError(f"the page reads {' '.join(SUFFIXES)}; {source.name} is none of them")
-        path = self.new_file(session, f"scan{suffix}", only=True)
-        os.link(source, path)
+        self.forget(session)
+        path = self._new_folder(session) / f"{_UPLOAD}{suffix}"
+        try:
+            os.link(source, path)
+        except FileNotFoundError:  # swept away since
+            raise MeshError(_GONE) from None
         return Upload(path=path, name=source.name)
 
-    def new_file(self, session: str, name: str, *, only: bool = False) -> Path:
-        """Where the session may write a file: a folder of its own below the session's.
+    def write(self, session: str, name: str, data: bytes) -> Path:
+        """Write a file for a session, which takes the place of its earlier one of this name.
 
         Args:
             session: What the browser calls itself.
             name: Of the file; ours.
-            only: Delete what the session had before.
+            data: The whole file.
+
+        Raises:
+            SmileVlmError: More would be stored than may be, or the session is forgotten meanwhile.
         """
-        if only:
-            self.forget(session)
+        if self.num_bytes + len(data) > self._settings.max_stored_mb * MEGABYTE:
+            raise SmileVlmError(BUSY)
+        try:
+            path = self._new_folder(session) / name
+            path.write_bytes(data)
+        except FileNotFoundError:
+            raise SmileVlmError("the page was left before the answer came") from None
+        for earlier in self._session(session).glob(f"*/{name}"):
+            if earlier != path:
+                self.remove(earlier)
+        return path
+
+    def _new_folder(self, session: str) -> Path:
         folder = self._session(session) / uuid4().hex
         folder.mkdir(parents=True)
-        return folder / name
+        return folder
 
     def forget(self, session: str) -> None:
         """Delete everything of a session."""
@@ -106,12 +130,16 @@ class Storage:
         now = time.time()
         for path, _, age_from in self._files():
             is_session = path.relative_to(self.root).parts[0].startswith(_SESSION)
-            if now - age_from > (self._keep_s if is_session else _HANDED_OVER_S):
+            if now - age_from > (self._keep_s(path) if is_session else _HANDED_OVER_S):
                 path.unlink(missing_ok=True)
         for folder, _, _ in os.walk(self.root, topdown=False):
-            if Path(folder) != self.root:
-                with contextlib.suppress(OSError):  # not empty
+            with contextlib.suppress(OSError):  # not empty, or gone already
+                # A young one is about to get its file.
+                if Path(folder) != self.root and now - Path(folder).stat().st_mtime > _HANDED_OVER_S:
                     Path(folder).rmdir()
+
+    def _keep_s(self, path: Path) -> float:
+        return self._settings.keep_uploads_s if path.stem == _UPLOAD else self._settings.keep_s
 
     def close(self) -> None:
         """Delete everything."""
@@ -136,7 +164,10 @@ class Storage:
 
     def _sweep_now_and_then(self) -> None:
         while not self._closing.wait(_SWEEP_EVERY_S):
-            self.sweep()
+            try:
+                self.sweep()
+            except OSError as error:  # the next time may do
+                _log.warning("what is old could not be deleted: %s", error)
 
 
 def _remove_leftovers() -> None:

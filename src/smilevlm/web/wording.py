@@ -12,6 +12,9 @@ from smilevlm.web.pictures import angle_in_words, bars, figure, percent, sorted_
 from smilevlm.web.settings import WebSettings
 from smilevlm.web.work import Overlays, Prompts
 
+_FEW = 3
+"""Bad frames that are named."""
+
 
 def message(sentence: str, *, is_error: bool = False) -> str:
     """One sentence for the top of the page."""
@@ -25,7 +28,10 @@ def message(sentence: str, *, is_error: bool = False) -> str:
 def headline(answer: Answer, name: str, prompts: Prompts, facts: ModelFacts) -> str:
     """The label, how sure it is, and all probabilities."""
     label = escape(answer.label)
-    if answer.sure:
+    if prompts is not None:
+        # The level to say so belongs to the trained classes.
+        verdict, note = label, f"the likeliest of your classes, at {percent(answer.confidence)}"
+    elif answer.sure:
         verdict, note = label, f"{percent(answer.confidence)} probable"
     else:
         verdict = "not sure"
@@ -37,7 +43,9 @@ def headline(answer: Answer, name: str, prompts: Prompts, facts: ModelFacts) -> 
     else:
         trust = "These are your own classes, so the probabilities are not calibrated: read them as a ranking."
     what = f"sequence of {answer.num_frames} frames" if answer.is_sequence else "scan"
-    strongest = answer.label if answer.sure else None
+    if answer.bad_frames:
+        what += f", {len(answer.bad_frames)} more could not be used"
+    strongest = answer.label if answer.sure or prompts is not None else None
     return (
         f'<div class="answer"><p class="what">{escape(name)} · {what}</p>'
         f'<p class="verdict">{verdict}</p><p class="note">{note}</p>'
@@ -80,11 +88,20 @@ def details(answer: Answer) -> str:
         "Mean face covered": percent(face.fit_share),
         "Unit of the file": f"{face.unit} ({face.mm_per_unit:g} mm)",
         "Meshes used": f"{answer.num_frames}",
+        **_bad_frames(answer),
         "Time": f"{took.total:.2f} s: reading {took.read:.2f}, finding the face {took.face:.2f}, "
         f"views {took.views:.2f}, network {took.network:.2f}",
     }
     cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows.items())
     return f"<section><h3>How it was found</h3><dl>{cells}</dl></section>"
+
+
+def _bad_frames(answer: Answer) -> dict[str, str]:
+    if not answer.bad_frames:
+        return {}
+    said = "; ".join(reason if name in reason else f"{name}: {reason}" for name, reason in answer.bad_frames[:_FEW])
+    more = f"; and {len(answer.bad_frames) - _FEW} more" if len(answer.bad_frames) > _FEW else ""
+    return {"Frames that could not be used": f"{len(answer.bad_frames)} ({said}{more})"}
 
 
 def introduction() -> str:

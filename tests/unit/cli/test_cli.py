@@ -130,7 +130,7 @@ BAD_INPUT = {
     "report on no run": (["report", "{tmp}", "--out", "{tmp}/report"], "results.json"),
     "predict without a model": (["predict", "{scan}", "--model", "{tmp}"], "no trained model"),
     "predict no scan": (["predict", "{tmp}/no.wrl", "--model", "{run}"], "{tmp}/no.wrl"),
-    "predict a folder": (["predict", "{tmp}", "--model", "{run}"], "folder"),
+    "predict an empty folder": (["predict", "{tmp}", "--model", "{run}"], "no mesh below this folder"),
     "prompt without a class": (["predict", "{scan}", "--model", "{run}", "--prompt", "pain"], 'CLASS="TEXT"'),
     "prompt without a text": (["predict", "{scan}", "--model", "{run}", "--prompt", "pain="], 'CLASS="TEXT"'),
 }

@@ -64,6 +64,11 @@ def test_a_folder_of_scans_and_sequences(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_name_of_far_too_many_digits_is_no_frame_number(tmp_path):
+    touch(tmp_path, f"{'1' * 200}.ply", f"{'2' * 200}.ply")
+    assert [entry[2] for entry in described(tmp_path)] == [False, False]
+
+
 def test_text_beside_meshes_is_no_point_cloud(tmp_path):
     touch(tmp_path, "scan.ply", "labels.csv", "read_me.txt")
     assert described(tmp_path) == [("scan.ply", 1, False)]

@@ -287,12 +287,49 @@ def test_a_sequence_with_too_many_bad_frames_is_refused_by_its_folder(model, fra
     assert str(folder) in str(caught.value)
 
 
-def test_axes_may_be_given(model, scan):
+def test_axes_that_are_given_are_not_searched_for(model, scan):
     mesh = read_mesh(scan)
     lying = mesh.transformed(np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32), np.zeros(3, np.float32))
-    answer = model.predict(lying, up="+z", front="-y")
-    np.testing.assert_allclose(answer.views.astype(int), model.predict(scan).views.astype(int), atol=30)
+    upright, named = model.predict(scan), model.predict(lying, up="+z", front="-y")
+    np.testing.assert_allclose(named.views.astype(int), upright.views.astype(int), atol=30)
+    # Where the axes and what would be found disagree, the axes count: a face is not found upside down.
+    with pytest.raises(MeshError, match="no face"):
+        model.predict(mesh, up="-y", front="+z")
     with pytest.raises(SettingsError, match="belong together"):
         model.predict(mesh, up="+z")
     with pytest.raises(SettingsError, match="sideways"):
         model.predict(mesh, up="sideways", front="+z")
+
+
+def test_own_classes_have_no_level_below_which_the_model_is_not_sure(model, scan):
+    strict = Model(replace(model.recogniser, unsure_below=0.999))
+    assert strict.predict(scan, prompts=WORDS).sure
+    assert not strict.predict(scan).sure
+
+
+def test_frames_whose_place_a_neighbour_took_are_named(model, frames, tmp_path):
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for number in range(12):
+        shutil.copy(frames / f"{number % 4:03d}.ply", folder / f"{number:03d}.ply")
+    (folder / "005.ply").write_text("broken")
+    answer = model.predict(folder)
+    assert (answer.num_frames, len(answer.bad_frames)) == (11, 1)
+    assert answer.bad_frames[0][0] == "005.ply"
+    assert answer.as_plain()["bad_frames"][0]["file"] == "005.ply"
+    assert model.predict(frames).bad_frames == ()
+
+
+def test_the_bundled_weights_are_not_hidden_by_a_folder_of_their_name(tmp_path, monkeypatch):
+    (tmp_path / "default").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load("default").recogniser.synthetic
+    with pytest.raises(CheckpointError, match="no trained model"):
+        load("./default")
+
+
+def test_more_threads_give_the_same_answers(model, scans):
+    many = [scans[number % len(scans)] for number in range(70)]
+    one, several = (list(model.predict_each(many, jobs=jobs)) for jobs in (1, 3))
+    assert [answer.label for answer in one] == [answer.label for answer in several]
+    assert len(one) == 70

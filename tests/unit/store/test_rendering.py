@@ -19,9 +19,9 @@ def starts(monkeypatch):
     seen = []
     real = rendering.normalise
 
-    def noted(mesh, settings, *, start=None, mm_per_unit=None):
-        seen.append((start, mm_per_unit))
-        return real(mesh, settings, start=start, mm_per_unit=mm_per_unit)
+    def noted(mesh, settings, *, start=None, mm_per_unit=None, search_pose=True):
+        seen.append((start, mm_per_unit) if search_pose else (start, mm_per_unit, "no search"))
+        return real(mesh, settings, start=start, mm_per_unit=mm_per_unit, search_pose=search_pose)
 
     monkeypatch.setattr(rendering, "normalise", noted)
     return seen
@@ -60,3 +60,11 @@ def test_a_size_that_no_unit_gives_is_kept_for_the_frames_that_follow(starts, me
     assert first.unit == "unknown"
     assert starts[1][1] == first.mm_per_unit
     assert first.mm_per_unit == pytest.approx(42, rel=0.25)
+
+
+def test_a_pose_that_is_given_stays(starts, mesh, small_store_settings):
+    lying = mesh.transformed(LYING, np.zeros(3, np.float32))
+    given = LYING.T.astype(np.float64)
+    find = FaceFinder(small_store_settings, given)
+    find(lying), find(lying)
+    assert all(call[0] is given and call[2] == "no search" for call in starts)
