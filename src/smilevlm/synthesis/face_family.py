@@ -137,11 +137,7 @@ def _draw_bumps(rng: np.random.Generator, *, count: int, widths_mm: tuple[float,
     centres, widths = _draw_places(rng, count, widths_mm)
     heights = rng.normal(size=(count, 3)) * (steepest * widths)[:, None]
     mirrored = heights * (-1, 1, 1) * np.exp(rng.normal(0, 0.1, (count, 1)))
-    return Bumps(
-        centres_mm=np.concatenate([centres, centres * (-1, 1, 1)]),
-        widths_mm=np.tile(widths, 2),
-        heights=np.concatenate([heights, mirrored]),
-    )
+    return _in_pairs(centres, widths, heights, mirrored)
 
 
 def _draw_resting_features(rng: np.random.Generator, strength: float) -> Bumps:
@@ -152,11 +148,7 @@ def _draw_resting_features(rng: np.random.Generator, strength: float) -> Bumps:
     centres, widths, spread = (np.array(each, np.float64) for each in zip(*_RESTING_FEATURES, strict=True))
     heights = rng.normal(size=(len(centres), 3)) * spread * strength
     mirrored = heights * (-1, 1, 1) * np.exp(rng.normal(0, 0.1, (len(centres), 1)))
-    return Bumps(
-        centres_mm=np.concatenate([centres, centres * (-1, 1, 1)]),
-        widths_mm=np.tile(widths, 2),
-        heights=np.concatenate([heights, mirrored]),
-    )
+    return _in_pairs(centres, widths, heights, mirrored)
 
 
 def _together(first: Bumps, second: Bumps) -> Bumps:
@@ -170,10 +162,20 @@ def _together(first: Bumps, second: Bumps) -> Bumps:
 def _draw_gain(rng: np.random.Generator, *, count: int, spread: float) -> Bumps:
     centres, widths = _draw_places(rng, count, (22.0, 55.0))
     heights = rng.normal(0, spread, (count, 1))
+    return _in_pairs(centres, widths, heights, heights + rng.normal(0, 0.2 * spread, (count, 1)))
+
+
+def _in_pairs(
+    centres_mm: Float64[np.ndarray, "pair 3"],
+    widths_mm: Float64[np.ndarray, " pair"],
+    right: Float64[np.ndarray, "pair channel"],
+    left: Float64[np.ndarray, "pair channel"],
+) -> Bumps:
+    """Bumps on the viewer's right and their twins on the left, with a height each."""
     return Bumps(
-        centres_mm=np.concatenate([centres, centres * (-1, 1, 1)]),
-        widths_mm=np.tile(widths, 2),
-        heights=np.concatenate([heights, heights + rng.normal(0, 0.2 * spread, (count, 1))]),
+        centres_mm=np.concatenate([centres_mm, centres_mm * (-1, 1, 1)]),
+        widths_mm=np.tile(widths_mm, 2),
+        heights=np.concatenate([right, left]),
     )
 
 
@@ -190,7 +192,7 @@ def skin_average() -> sparse.csr_matrix:
     Half of a vertex and half of its neighbours' mean, for the skin; teeth and eyeballs stay rigid.
     """
     topology, places = head_model().topology, anatomy()
-    num = topology.refine.shape[0]
+    num = len(places.position_mm)
     faces = topology.fine_faces
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     pairs = np.concatenate([pairs, pairs[:, ::-1]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zipfile
 from pathlib import Path
 
@@ -167,3 +168,45 @@ def test_random_bytes_never_break_the_checks(tmp_path):
             announced_vertices(rng.bytes(size), suffix)
     out = io.BytesIO(rng.bytes(400))
     assert refusal(written(tmp_path / "scan.zip", out.getvalue()))
+
+
+@pytest.mark.parametrize("between", [b"#" * 60_000, b"# \n" * 20_000, b" " * 60_000, b"OFF " * 15_000, b"1 " * 30_000])
+def test_counting_an_off_is_quick_whatever_it_holds(between):
+    begun = time.perf_counter()
+    announced_vertices(b"OFF\n" + between + b"\nx", ".off")
+    announced_vertices(b"OFF\n" + b"#" * 24 + b"\nx", ".off")
+    assert time.perf_counter() - begun < 1
+
+
+def vrml(num_points: int, more: str = "") -> bytes:
+    points = ", ".join(["0 0 0"] * num_points)
+    return (
+        f"#VRML V2.0 utf8\nShape {{ geometry IndexedFaceSet {{ coord DEF C Coordinate {{ point [ {points} ] }} "
+        f"coordIndex [ 0, 1, 2, -1 ] }} }}\n{more}"
+    ).encode()
+
+
+USED_AGAIN = "Shape { geometry IndexedFaceSet { coord USE C coordIndex [ 0, 1, 2, -1 ] } }\n"
+
+
+@pytest.mark.parametrize("last", [vrml(1200), vrml(300, USED_AGAIN * 9)], ids=["long", "repeated"])
+def test_every_vrml_frame_is_counted(tmp_path, last):
+    frames = {"000.wrl": vrml(300), "001.wrl": vrml(300), "002.wrl": last}
+    said = refusal(zipped(tmp_path / "scan.zip", frames), max_vertices=1000)
+    assert said.endswith("vertices; at most 1,000")
+    assert check_upload(zipped(tmp_path / "good.zip", {"0.wrl": vrml(300), "1.wrl": vrml(300)}), WebSettings())
+
+
+def test_a_large_frame_of_another_kind_is_counted(tmp_path):
+    frames = {"000.obj": b"v 0 0 0\n" * 300, "001.obj": b"v 0 0 0\n" * 1200}
+    assert "1,200 vertices" in refusal(zipped(tmp_path / "scan.zip", frames), max_vertices=1000)
+
+
+def test_small_frames_are_unpacked_once_by_the_reader(monkeypatch):
+    monkeypatch.setattr("smilevlm.web.checks.read_file", lambda path: pytest.fail(f"{path} was unpacked to be counted"))
+    assert len(check_upload(EXAMPLES["happy sequence"], WebSettings()).frames) == 6
+
+
+def test_a_damaged_frame_is_left_to_the_reader(tmp_path):
+    frames = {"000.wrl": vrml(1200, "Shape { USE nothing }"), "001.wrl": vrml(30)}
+    assert check_upload(zipped(tmp_path / "scan.zip", frames), WebSettings(max_vertices=1000)).is_sequence

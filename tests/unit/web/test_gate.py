@@ -9,6 +9,7 @@ import pytest
 
 from smilevlm.web.gate import Gate
 from smilevlm.web.settings import WebSettings
+from smilevlm.web.turned_away import TurnedAway
 
 
 class Stored:
@@ -26,7 +27,8 @@ def ask(method: str, path: str, body: bytes = b"", *, length: int | None = -1, s
     """Status, body and headers that the gate answers with."""
     storage = Stored()
     storage.num_bytes = stored
-    gate = Gate(inner, settings=WebSettings(max_upload_mb=1, max_stored_mb=2), storage=storage)
+    settings = WebSettings(max_upload_mb=1, max_stored_mb=2)
+    gate = Gate(inner, settings=settings, storage=storage, turned_away=TurnedAway())
     headers = [] if length is None else [(b"content-length", str(len(body) if length < 0 else length).encode())]
     scope = {"type": "http", "method": method, "path": path, "headers": headers, "root_path": root}
     sent = []
@@ -112,3 +114,130 @@ def test_uploads_are_bounded():
 def test_behind_a_proxy():
     assert ask("GET", "/faces/config", root="/faces")[0] == 200
     assert ask("GET", "/config", root="/faces")[0] == 200
+
+
+UPLOAD = "/gradio_api/upload"
+
+
+class Gradio:
+    """Reads the whole body, as a form is read."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+
+    async def __call__(self, scope, receive, send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            self.num_bytes += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def stream(gate: Gate, parts, *, length: int, path: str = UPLOAD, headers=(), wait_s: float = 0.0) -> tuple[int, str]:
+    """Send a body part by part; what the gate answers."""
+    said = [(b"content-length", str(length).encode()), *headers]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": said}
+    waiting, sent = list(parts), []
+
+    async def receive():
+        if not waiting:
+            await asyncio.sleep(wait_s)
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": waiting.pop(0), "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(gate(scope, receive, send))
+    return sent[0]["status"], sent[1]["body"].decode()
+
+
+def make_gate(app, **changes) -> Gate:
+    settings = WebSettings(**{"max_upload_mb": 1, "max_stored_mb": 2, "timeout_s": 1} | changes)
+    return Gate(app, settings=settings, storage=Stored(), turned_away=TurnedAway())
+
+
+def test_a_body_in_pieces_is_no_way_around_the_bound():
+    app = Gradio()
+    gate = make_gate(app)
+    chunked = [(b"transfer-encoding", b"chunked")]
+    assert stream(gate, [bytes(10**6)] * 10, length=10, headers=chunked)[0] == 411
+    assert stream(gate, [bytes(10)], length=10, path="/gradio_api/queue/join", headers=chunked)[0] == 413
+    assert app.num_bytes == 0
+
+
+def test_what_arrives_is_counted():
+    app = Gradio()
+    gate = make_gate(app)
+    status, said = stream(gate, [bytes(10**6)] * 10, length=10)
+    assert (status, said) == (413, "the request is longer than it said")
+    assert app.num_bytes == 0
+    assert stream(gate, [bytes(5), bytes(5)], length=10)[0] == 200
+    assert gate._arriving == 0
+
+
+@pytest.mark.parametrize("path", [UPLOAD, "/gradio_api/queue/join"])
+def test_an_upload_that_never_ends_is_ended(path):
+    gate = make_gate(Gradio())
+    status, said = stream(gate, [bytes(5)], length=10, path=path, wait_s=60)
+    assert (status, said) == (408, "the request took longer than 1 seconds to arrive")
+    assert gate._arriving == 0
+
+
+def test_idle_uploads_hold_their_share_until_the_deadline_alone():
+    gate = make_gate(Gradio())
+    length = 900_000
+
+    async def idle():
+        await asyncio.sleep(60)
+
+    async def ask():
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-length", str(length).encode())]
+        await gate({"type": "http", "method": "POST", "path": UPLOAD, "headers": headers}, idle, send)
+        return sent[0]["status"]
+
+    async def everyone():
+        return await asyncio.gather(*(ask() for _ in range(3)))
+
+    assert sorted(asyncio.run(everyone())) == [408, 408, 503]
+    assert stream(gate, [bytes(length)], length=length)[0] == 200
+
+
+def test_an_upload_that_gradio_stumbles_over_is_gradio_s_failure():
+    async def broken(scope, receive, send):
+        raise RuntimeError("own")
+
+    gate = make_gate(broken)
+    with pytest.raises(RuntimeError, match="own"):
+        stream(gate, [], length=10)
+    assert gate._arriving == 0
+
+
+@pytest.mark.parametrize(("status", "is_noted"), [(503, True), (400, False), (200, False)])
+def test_whom_the_queue_refused_is_noted(status, is_noted):
+    async def answering(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    gate = make_gate(answering)
+    body = json.dumps({"data": [], "session_hash": "abc"}).encode()
+    assert stream(gate, [body], length=len(body), path="/gradio_api/queue/join")[0] == status
+    assert gate._turned_away.was("abc") == is_noted
+    assert not gate._turned_away.was("abc"), "once"
+    assert not gate._turned_away.was("other")
+
+
+def test_not_everyone_who_was_turned_away_is_remembered():
+    turned_away = TurnedAway()
+    for number in range(1500):
+        turned_away.note(str(number))
+    assert not turned_away.was("3")
+    assert turned_away.was("1400")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,15 @@ from smilevlm.errors import CheckpointError, MeshError, SmileVlmError
 from smilevlm.geometry import Mesh
 from smilevlm.predict import load
 from smilevlm.readers import read_mesh, write_mesh
-from smilevlm.web.jobs import JobError, Workers, _done, sentence
+from smilevlm.web import jobs
+from smilevlm.web.jobs import JobError, ModelFacts, Workers, _done, sentence
 from smilevlm.web.server import find_examples
 from smilevlm.web.settings import WebSettings
+from smilevlm.web.wording import details, headline
 from smilevlm.web.work import Compare, Explain, Recognise
 
 EXAMPLES = find_examples(None)
+FACTS = ModelFacts(classes=("happy", "sad"), synthetic=True, calibrated=True, unsure_below=0.5)
 WORDS = {"pain": ["a face in pain"], "calm": ["a calm face"]}
 
 
@@ -61,6 +65,16 @@ class Blunder:
         raise RuntimeError("secret detail")
 
 
+@dataclass(frozen=True)
+class HoardTensors:
+    """Torch has a word of its own for memory that is not given."""
+
+    def __call__(self, model, settings) -> float:
+        import torch
+
+        return float(torch.ones(10**9).sum())
+
+
 def test_a_scan_is_recognised_compared_and_explained(workers):
     facts = workers.facts()
     found = workers.do(Recognise(path=EXAMPLES["happy scan"]))
@@ -86,6 +100,15 @@ def test_axes_are_followed(workers, tmp_path):
     write_mesh(Mesh(vertices=upright.vertices @ lying.T, faces=upright.faces), tmp_path / "scan.ply")
     found = workers.do(Recognise(path=tmp_path / "scan.ply", up="+z", front="-y"))
     np.testing.assert_allclose(found.answer.face.rotation @ lying, np.eye(3), atol=0.5)
+    # Against what the search would find: an upright face is not upside down.
+    searched = workers.do(Recognise(path=EXAMPLES["happy scan"])).answer
+    try:
+        turned = workers.do(Recognise(path=EXAMPLES["happy scan"], up="-y", front="+z")).answer
+    except JobError as error:
+        assert "no face" in str(error)
+    else:
+        assert np.mean(turned.views != searched.views) > 0.1
+        assert turned.face.rotation[1, 1] < 0
 
 
 @pytest.mark.parametrize(
@@ -127,14 +150,16 @@ def test_vertices_that_no_header_announces_are_counted_after_reading(trained_run
 
 
 def test_too_much_memory_is_refused_and_the_worker_goes_on(workers):
-    with pytest.raises(JobError, match="more memory"):
-        workers.do(Hoard())
+    for task in (Hoard(), HoardTensors()):
+        with pytest.raises(JobError, match="more memory"):
+            workers.do(task)
     assert workers.do(Recognise(path=EXAMPLES["happy scan"])).answer.label
 
 
-def test_a_worker_that_dies_is_replaced(workers):
-    with pytest.raises(JobError, match="more memory"):
+def test_a_worker_that_dies_is_replaced(workers, caplog):
+    with pytest.raises(JobError, match="the worker stopped"):
         workers.do(Die())
+    assert "Die, exit code -9" in caplog.text
     assert workers.do(Recognise(path=EXAMPLES["happy scan"])).answer.label
 
 
@@ -175,3 +200,82 @@ def test_a_frame_is_named_as_its_archive_names_it():
     assert sentence(MeshError(f"the last: {upload}/004.obj: bad", path=upload), upload) == "the last: 004.obj: bad"
     assert sentence(MeshError("empty file", path=upload), upload) == "empty file"
     assert sentence(CheckpointError("another text tower"), upload) == "another text tower"
+
+
+def test_a_worker_that_dies_while_it_loads_is_said_and_replaced(trained_run, caplog):
+    workers = Workers(str(trained_run), WebSettings())
+    try:
+        os.kill(workers._all[0]._process.pid, signal.SIGKILL)
+        with pytest.raises(JobError, match="the worker stopped"):
+            workers.facts()
+        assert "while it loaded the model, exit code -9" in caplog.text
+        assert workers.facts().classes
+    finally:
+        workers.close()
+
+
+def test_a_worker_that_cannot_be_replaced_at_once_is_replaced_later(trained_run, monkeypatch, caplog):
+    workers = Workers(str(trained_run), WebSettings())
+    try:
+        workers.facts()
+
+        def refused(self):
+            raise OSError("no more processes")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("multiprocessing.context.SpawnProcess.start", refused)
+            with pytest.raises(JobError, match="the worker stopped"):
+                workers.do(Die())
+            with pytest.raises(JobError, match="cannot start a worker"):
+                workers.do(Die())
+        assert "no more processes" in caplog.text
+        assert workers.facts().classes
+    finally:
+        workers.close()
+
+
+def test_a_worker_is_ready_only_once_it_has_rehearsed(monkeypatch):
+    said = []
+
+    class Connection:
+        def send(self, what):
+            said.append(what[0])
+
+        def recv(self):
+            raise EOFError
+
+    class Loaded:
+        class recogniser:
+            classes, synthetic, calibrated, unsure_below = ("joy",), True, True, 0.5
+
+    monkeypatch.setattr(jobs, "load", lambda source: Loaded)
+    monkeypatch.setattr(jobs, "_done", lambda task, model, settings: said.append("rehearsed"))
+    monkeypatch.setattr(jobs, "_bound_memory", lambda more: None)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        jobs._work(Connection(), "run", WebSettings(), Path("scan.ply"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert said == ["rehearsed", "done"]
+
+
+def test_bad_frames_are_named_as_the_archive_names_them(trained_run, tmp_path):
+    frames = {}
+    with zipfile.ZipFile(EXAMPLES["happy sequence"]) as archive:
+        frames = {name: archive.read(name) for name in archive.namelist()}
+    bad = sorted(frames)[1]
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        for name, data in frames.items():
+            archive.writestr(name, data[:100] if name == bad else data)
+    model = load(trained_run)
+    prepare = model.recogniser.prepare
+    lenient = replace(prepare, dynamics=replace(prepare.dynamics, max_bad_share=0.5))
+    model.recogniser = replace(model.recogniser, prepare=lenient)
+    answer = Recognise(path=tmp_path / "scan.zip")(model, WebSettings()).answer
+    ((name, said),) = answer.bad_frames
+    assert name == Path(bad).name
+    assert said
+    assert str(tmp_path) not in said
+    text = headline(answer, "clip.zip", None, FACTS) + details(answer)
+    assert "1 more could not be used" in text
+    assert name in text

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,9 +15,10 @@ from smilevlm.cli import serve as command
 from smilevlm.errors import SettingsError
 from smilevlm.web.jobs import Workers
 from smilevlm.web.page import FIND, Page
-from smilevlm.web.server import find_examples
+from smilevlm.web.server import find_examples, serve
 from smilevlm.web.settings import WebSettings
-from smilevlm.web.storage import Storage
+from smilevlm.web.storage import BUSY, Storage
+from smilevlm.web.wording import headline
 
 EXAMPLES = find_examples(None)
 WORDS = "pain: a face in pain\ncalm: a calm face"
@@ -25,7 +28,7 @@ WORDS = "pain: a face in pain\ncalm: a calm face"
 def page(trained_run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("page")))
-        storage = Storage(keep_s=900)
+        storage = Storage(WebSettings())
     workers = Workers(str(trained_run), WebSettings())
     yield Page(workers, storage, settings=WebSettings(), facts=workers.facts(), examples=EXAMPLES)
     workers.close()
@@ -52,12 +55,18 @@ def test_a_scan_is_answered_and_deleted(page):
     assert again[0] is None
     assert "drop it again" in again[1]
 
-    other, said = page.compare(shown, WORDS)
+    other, said = page.compare(shown, WORDS, "me")
     assert said == ""
     assert set(other.found.answer.probabilities) == {"pain", "calm"}
+    assert not shown.result.exists(), "one result at a time"
+    unsure = replace(page.facts, unsure_below=1.0)
+    assert "not sure" not in headline(replace(other.found.answer, sure=False), "a", other.prompts, unsure)
+    assert "to say so" not in headline(other.found.answer, "a", other.prompts, unsure)
+    assert "below the 100%" in headline(replace(shown.found.answer, sure=False), "a", None, unsure)
     pictures, result, said = page.explain(other, "me")
     assert pictures.count("<img") == 3
     assert said == ""
+    assert not other.result.exists()
     with zipfile.ZipFile(result) as archive:
         assert {"result.json", "probabilities.csv", "relevance_-30.png", "view_+30.png"} <= set(archive.namelist())
         plain = json.loads(archive.read("result.json"))
@@ -88,13 +97,13 @@ def test_words_that_are_none(page):
     assert shown is None
     assert "line 1" in said.lower()
     shown, _ = page.example("happy scan", WORDS, "three")
-    same, said = page.compare(shown, "pain: a face; a face\ncalm: calm")
+    same, said = page.compare(shown, "pain: a face; a face\ncalm: calm", "three")
     assert same is shown
     assert "already" in said
 
 
 def test_nothing_to_compare_or_to_explain(page):
-    assert "first" in page.compare(None, WORDS)[1]
+    assert "first" in page.compare(None, WORDS, "me")[1]
     assert "first" in page.explain(None, "me")[2]
     assert page.recognise(None, "", FIND, FIND, "me")[0] is None
     assert page.take(None, "me") == (None, "")
@@ -132,3 +141,61 @@ def test_the_command_s_bounds_are_the_page_s():
         assert given[name] == getattr(own, name)
     with pytest.raises(SettingsError, match="at least 1"):
         WebSettings(jobs=0)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(28, "No space left on device"), "could not store a file"),
+        (EOFError(), "something went wrong on the server"),
+        (KeyError("secret"), "something went wrong on the server"),
+    ],
+)
+def test_what_fails_on_the_server_is_said_and_logged(page, monkeypatch, caplog, error, sentence):
+    shown, _ = page.example("happy scan", "", "four")
+    upload, _ = send(page, "face.ply", EXAMPLES["happy scan"].read_bytes(), "four")
+    path = send_again(page)
+
+    def failing(*arguments):
+        raise error
+
+    monkeypatch.setattr(page.workers, "do", failing)
+    monkeypatch.setattr(page.storage, "take", failing)
+    said = [
+        page.example("happy scan", "", "four")[1],
+        page.recognise(upload, "", FIND, FIND, "four")[1],
+        page.compare(shown, WORDS, "four")[1],
+        page.explain(shown, "four")[2],
+        page.take(path, "four")[1],
+    ]
+    for each in said:
+        assert sentence in each.lower()
+        assert BUSY not in each.lower()
+        assert "secret" not in each
+    assert len([record for record in caplog.records if record.exc_info]) == len(said)
+
+
+def send_again(page: Page) -> str:
+    path = page.storage.root / "digest" / "again.ply"
+    path.write_bytes(b"ply")
+    return str(path)
+
+
+def test_busy_is_said_only_to_whom_the_queue_refused(page):
+    page.turned_away.note("five")
+    assert BUSY in page.failed("five").lower()
+    assert BUSY not in page.failed("five").lower()
+    assert "went wrong" in page.failed("six")
+
+
+def test_a_program_without_a_session_gets_one_for_each_request():
+    layout = pytest.importorskip("smilevlm.web.layout", exc_type=ImportError)
+    nobody, somebody = SimpleNamespace(session_hash=None), SimpleNamespace(session_hash="abc")
+    assert layout._session(nobody) != layout._session(nobody)
+    assert layout._session(somebody) == "abc"
+
+
+@pytest.mark.parametrize("port", [99999, 65536, 0])
+def test_a_port_that_is_none(port):
+    with pytest.raises(SettingsError, match=f"the port is {port}; expected 1 to 65535"):
+        serve("default", WebSettings(), port=port)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 
 import pytest
 
-from smilevlm.errors import MeshError
-from smilevlm.web.storage import Storage
+from smilevlm.errors import MeshError, SmileVlmError
+from smilevlm.web import storage as module
+from smilevlm.web.settings import WebSettings
+from smilevlm.web.storage import BUSY, Storage
+
+SETTINGS = WebSettings(keep_s=900, queue=4, timeout_s=60, max_stored_mb=1)
 
 
 @pytest.fixture
 def storage(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = Storage(keep_s=900)
+    made = Storage(SETTINGS)
     yield made
     made.close()
     assert not made.root.exists()
@@ -64,8 +69,7 @@ def test_a_new_upload_takes_the_place_of_the_last(storage):
 
 def test_a_session_is_forgotten_alone(storage):
     first, second = storage.take(sent(storage), "one"), storage.take(sent(storage), "two")
-    result = storage.new_file("one", "result.zip")
-    result.write_bytes(b"x")
+    result = storage.write("one", "result.zip", b"x")
     storage.forget("one")
     assert not first.path.exists()
     assert not result.exists()
@@ -111,10 +115,98 @@ def test_the_folder_of_a_killed_server_is_removed(tmp_path, monkeypatch):
     left = tmp_path / "smilevlm-web-killed"
     left.mkdir()
     (left / "face.ply").write_bytes(b"ply")
-    living = Storage(keep_s=900)
-    other = Storage(keep_s=900)
+    living = Storage(SETTINGS)
+    other = Storage(SETTINGS)
     assert not left.exists()
     assert living.root.exists(), "a server that lives keeps its folder"
     for each in (living, other):
         each.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sweeping_leaves_a_folder_whose_file_is_about_to_be_written(storage, monkeypatch):
+    made = os.mkdir
+
+    def made_and_swept(path, *rest):
+        made(path, *rest)
+        storage.sweep()
+
+    monkeypatch.setattr("os.mkdir", made_and_swept)
+    assert storage.write("one", "result.zip", b"x").read_bytes() == b"x"
+    monkeypatch.undo()
+    upload = storage.take(sent(storage), "two")
+    storage.remove(upload.path)
+    later(100, monkeypatch)
+    storage.sweep()
+    assert len(list(storage.root.rglob("session-*/*"))) == 1, "an old empty folder goes"
+
+
+def test_a_new_result_takes_the_place_of_the_last(storage):
+    other = storage.write("two", "result.zip", b"x")
+    first = storage.write("one", "result.zip", b"x")
+    face = storage.write("one", "face.glb", b"x")
+    second = storage.write("one", "result.zip", b"y")
+    assert not first.parent.exists()
+    assert [path.exists() for path in (other, face, second)] == [True, True, True]
+
+
+def test_no_more_is_stored_than_may_be(storage):
+    storage.write("one", "result.zip", bytes(900_000))
+    with pytest.raises(SmileVlmError, match=BUSY):
+        storage.write("two", "result.zip", bytes(200_000))
+
+
+def test_a_session_that_ends_while_its_answer_is_written(storage, monkeypatch):
+    made = os.mkdir
+
+    def made_and_left(path, *rest):
+        made(path, *rest)
+        storage.forget("one")
+
+    monkeypatch.setattr("os.mkdir", made_and_left)
+    with pytest.raises(SmileVlmError, match="left before"):
+        storage.write("one", "result.zip", b"x")
+
+
+def test_an_upload_that_vanishes_while_it_is_taken(storage, monkeypatch):
+    path = sent(storage)
+
+    def gone(source, target):
+        raise FileNotFoundError(source)
+
+    monkeypatch.setattr("os.link", gone)
+    with pytest.raises(MeshError, match="no longer there"):
+        storage.take(path, "one")
+
+
+@pytest.mark.parametrize(("queue", "timeout_s", "jobs"), [(30, 60, 1), (100, 100, 4), (10, 10, 1)])
+def test_an_upload_outlasts_the_longest_wait(tmp_path, monkeypatch, queue, timeout_s, jobs):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    settings = WebSettings(queue=queue, timeout_s=timeout_s, jobs=jobs, keep_s=60)
+    storage = Storage(settings)
+    upload = storage.take(sent(storage), "one")
+    result = storage.write("two", "result.zip", b"x")
+    later(max(queue * timeout_s / jobs, 60) + 1, monkeypatch)
+    storage.sweep()
+    assert upload.path.exists()
+    assert not result.exists()
+    storage.close()
+
+
+def test_a_sweep_that_fails_is_not_the_last(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(module, "_SWEEP_EVERY_S", 0.01)
+    sweeps = []
+
+    def sweep(self):
+        sweeps.append(self)
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(Storage, "sweep", sweep)
+    storage = Storage(SETTINGS)
+    end = time.monotonic() + 20
+    while len(sweeps) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    storage.close()
+    assert len(sweeps) >= 3
+    assert "not yours" in caplog.text
