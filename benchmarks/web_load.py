@@ -1,10 +1,11 @@
 """Load and hostility test of the web page: everyone at once, and then what nobody should send.
 
-    .venv/bin/python benchmarks/web_load.py --model RUN --at-once 20
+    .venv/bin/python benchmarks/web_load.py --model RUN --at-once 20 [--queue 5 --no-hostile]
 
 Starts a page of its own, sends that many uploads at the same moment through Gradio's own client, and says how many were
-answered and how many politely refused, how long they took, what memory the server has before and after, and what is
-left in its folder. Then it sends hostile files over HTTP and says what came back, and whether the page still answers.
+answered, how many were politely refused (`--queue 5` makes the queue full; it is counted only where the page then says
+"busy") and how many failed otherwise, how long they took, what memory the server has before and after, and what is left
+in its folder. Then it sends hostile files over HTTP and says what came back, and whether the page still answers.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
+import httpx
 import psutil
 from gradio_client import Client, handle_file
+from gradio_client.utils import QueueError
 
 from smilevlm.web.page import FIND
 from smilevlm.web.server import find_examples
 
 PATIENCE_S = 300.0
+REFUSED = "refused: "
 
 SERVE = (
     "import sys; from smilevlm.web import WebSettings, serve; "
@@ -80,18 +84,26 @@ def visitor(address: str) -> Client:
 
 
 def ask(client: Client, path: Path) -> str:
-    """Upload and answer as the page does it; the verdict or the sentence of refusal."""
+    """Upload and answer as the page does it; the verdict, or the sentence that the visitor is left with."""
     try:
         taken = str(client.predict(handle_file(path), api_name="/take"))
         said = taken if "message error" in taken else str(client.predict("", FIND, FIND, api_name="/recognise"))
+    except QueueError:
+        # Then the page in a browser asks for its sentence, past the queue.
+        asked = {"data": [], "session_hash": client.session_hash}
+        answer = httpx.post(f"{client.src}gradio_api/run/failed", json=asked, timeout=PATIENCE_S)
+        return REFUSED + in_message(str(answer.json()))
     except Exception as error:
         # Whatever the client raises is the server's answer: what it says is what is reported.
         return "by the server: " + (str(error) or repr(error)).splitlines()[0][:120]
     verdict = re.search(r'class="verdict">(.*?)</p>', said)
-    refusal = re.search(r'class="message error"[^>]*>(.*?)</p>', said)
-    if verdict:
-        return "answered: " + verdict[1]
-    return unescape(refusal[1]) if refusal else "nothing understandable: " + said[:200]
+    return "answered: " + verdict[1] if verdict else in_message(said)
+
+
+def in_message(said: str) -> str:
+    """The sentence of a message of the page."""
+    found = re.search(r'class="message error"[^>]*>(.*?)</p>', said)
+    return unescape(found[1]) if found else "nothing understandable: " + said[:200]
 
 
 def everyone_at_once(page: Page, number: int) -> None:
@@ -116,14 +128,18 @@ def everyone_at_once(page: Page, number: int) -> None:
     for thread in threads:
         thread.join()
     answered = [seconds for seconds, said in results if said.startswith("answered")]
-    refused = [said for _, said in results if not said.startswith("answered")]
-    print(f"{number} at once: {len(answered)} answered, {len(refused)} refused, {number - len(results)} lost")
+    others = [said for _, said in results if not said.startswith("answered")]
+    politely = sum(said.startswith(REFUSED + "Busy") for said in others)
+    print(
+        f"{number} at once: {len(answered)} answered, {politely} refused politely by the queue, "
+        f"{len(others) - politely} failed otherwise, {number - len(results)} lost"
+    )
     if answered:
         print(
             f"  seconds: first {min(answered):.1f}, median {statistics.median(answered):.1f}, last {max(answered):.1f}"
         )
-    for said in sorted(set(refused)):
-        print(f"  {refused.count(said)} x {said}")
+    for said in sorted(set(others)):
+        print(f"  {others.count(said)} x {said}")
     print("memory after, MB:", page.memory_mb())
     for client in visitors:
         client.close()
@@ -186,11 +202,14 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="what `smilevlm predict --model` takes")
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--queue", type=int, default=30)
+    parser.add_argument("--no-hostile", action="store_true", help="only everyone at once")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory() as sent:
         page = Page(arguments.model, Path(home), arguments.queue)
         try:
             everyone_at_once(page, arguments.at_once)
+            if arguments.no_hostile:
+                return
             someone = visitor(page.address)
             for name, path in hostile_files(Path(sent)):
                 begun = time.perf_counter()
@@ -204,8 +223,8 @@ def main() -> None:
             print("files left after 90 s:", page.files())
         finally:
             log = page.close()
-        print("folder left behind:", [path.name for path in Path(home).iterdir() if path.name != "log"])
-        print("server's log:", log.strip()[:2000])
+            print("folder left behind:", [path.name for path in Path(home).iterdir() if path.name != "log"])
+            print("server's log:", log.strip()[:2000])
 
 
 if __name__ == "__main__":

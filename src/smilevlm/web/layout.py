@@ -140,7 +140,13 @@ def build(page: Page) -> gr.Blocks:
             return page.failed(_session(request))
 
         turn: dict[str, Any] = {"fn": turned, "inputs": [shown], "outputs": [turning], "queue": False}
-        refused: dict[str, Any] = {"fn": failed, "inputs": None, "outputs": [message], "queue": False}
+        refused: dict[str, Any] = {
+            "fn": failed,
+            "inputs": None,
+            "outputs": [message],
+            "queue": False,
+            "api_name": "failed",
+        }
         asked = [upload, text, up, front]
         taken = sent.upload(take, [sent], [upload, message, results], queue=False, api_name="take")
         recognised = [
