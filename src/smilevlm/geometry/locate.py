@@ -36,7 +36,7 @@ LEAST_CONFIDENCE = 0.4
 further."""
 CLEAR_CONFIDENCE = 0.9
 """From here nobody asks again."""
-_LEAST_MERIT, _LEAST_IF_PLAIN, _LEAST_IF_DOUBTFUL = 1.25, 0.01, 0.03
+_LEAST_MERIT, _LEAST_IF_PLAIN, _LEAST_IF_DOUBTFUL = 1.25, 0.005, 0.012
 """What a place needs where the search found nothing better: the merit, and a confidence by its relief and merit.
 
 Over tight crops of 56 faces the doubtful ones kept 0.058 and the plain ones 0.011; most terrains and blobs fall below,

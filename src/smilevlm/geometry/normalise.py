@@ -202,8 +202,8 @@ def _searched(
     if place.fit_share >= settings.min_fit_share:
         # Often the pose is right, and only what lies behind the skin spoilt the fit.
         seen = refined(points, place)
-        if is_better(seen, place) and is_sure(points, seen):
-            place, enough = seen, True
+        if is_better(seen, place):
+            place, enough = seen, is_sure(points, seen)
         else:
             place, enough = confirmed(place, seen), is_likely(points, place)
         if enough and (
