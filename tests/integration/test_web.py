@@ -286,9 +286,9 @@ def test_a_full_queue_is_said_to_be_full(strict_server, open_browser):
         for _ in range(10):  # a place may be free by chance
             browser.press("example-0")
             with contextlib.suppress(AssertionError):
-                wait_for(lambda: browser.text("#message").strip(), 3)
+                wait_for(lambda: browser.text("#message .message"), 3)
                 break
-        assert browser.text("#message").strip() == "Busy, try again in a minute."
+        assert browser.text("#message .message").strip() == "Busy, try again in a minute."
     finally:
         over.set()
         others.join()
