@@ -1,9 +1,9 @@
-"""Draw docs/images/overview.png from a demo: the six expressions of one test person, their views and probabilities.
+"""Draw docs/images/overview.png: the six expressions of one synthetic person, views, and what the bundled weights say.
 
-Command: python tools/overview_picture.py demo docs/images/overview.png
+Commands: smilevlm synthesize bu3dfe faces --subjects 2 --seed 77 --levels 4 --only-cropped
+    python tools/overview_picture.py faces docs/images/overview.png
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,15 +14,14 @@ import smilevlm
 CODES = {"happy": "HA", "sad": "SA", "surprise": "SU", "angry": "AN", "disgust": "DI", "fear": "FE"}
 
 
-def main(demo: Path, picture: Path) -> None:
+def main(faces: Path, picture: Path) -> None:
     """One column per expression: texture, three geometry views, probabilities."""
-    split = json.loads((demo / "run/fold_00/fold.json").read_text())
-    subject = split["test_subjects"][1]
-    model = smilevlm.load(demo / "run")
+    subject = min(path.name for path in faces.iterdir() if path.is_dir())
+    model = smilevlm.load("default")
     figure = Figure(figsize=(13, 6.2), layout="constrained")
     axes = figure.subplots(3, len(CODES), height_ratios=[1.5, 0.8, 1.1])
     for column, (expression, code) in enumerate(CODES.items()):
-        scan = next(iter(sorted((demo / "faces" / subject).glob(f"*_{code}04*_F3D.wrl"))))
+        scan = next(iter(sorted((faces / subject).glob(f"*_{code}04*_F3D.wrl"))))
         answer = model.predict(scan)
         texture = smilevlm.render_views(smilevlm.read_mesh(scan), angles_deg=(0,), size=256, kind="texture")[0]
         views = smilevlm.render_views(smilevlm.read_mesh(scan), size=160)
@@ -39,7 +38,9 @@ def main(demo: Path, picture: Path) -> None:
             axes[2, column].set_yticklabels([])
         for row in (0, 1):
             axes[row, column].axis("off")
-    figure.suptitle(f"Synthetic person {subject}, unseen in training: scan, views at -30, 0, +30 deg, probabilities")
+    figure.suptitle(
+        "A synthetic person, unseen in training: scan, views at -30, 0, +30 deg, probabilities of the bundled weights"
+    )
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=80)
 
