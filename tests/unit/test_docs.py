@@ -156,9 +156,9 @@ def arguments_of(command: str) -> list[str]:
     [pytest.param(page, command, id=f"{page.name}: {command[:60]}") for page in PAGES for command in commands_of(page)],
 )
 def test_commands_parse(page, command):
-    from smilevlm.cli.main import build_parser
+    from smilevlm.cli.main import build_parser, with_axes_joined
 
-    arguments = arguments_of(command)
+    arguments = with_axes_joined(arguments_of(command))
     if {"--help", "--version"} & set(arguments):
         with pytest.raises(SystemExit, match=r"^0$"):
             build_parser().parse_args(arguments)

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 after an error that the user can mend, which is printed as one line.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = build_parser().parse_args(_with_axes_joined(words))
+    parsed = build_parser().parse_args(with_axes_joined(words))
     parsed.command_line = words
     try:
         _COMMANDS[parsed.command].run(parsed)
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _with_axes_joined(words: Sequence[str]) -> list[str]:
+def with_axes_joined(words: Sequence[str]) -> list[str]:
     """`--front -y` as `--front=-y`: argparse takes what begins with a dash for an option."""
     joined: list[str] = []
     for word in words:

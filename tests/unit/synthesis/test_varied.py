@@ -43,7 +43,7 @@ def test_the_folder_layout_reads_all_of_it(faces):
     assert {recording.expression for recording in index.recordings} == {NEUTRAL, *BASIC_EXPRESSIONS}
     kinds = Counter((recording.expression, recording.is_sequence) for recording in index.recordings)
     assert all(kinds[name, True] == 2 for name in (NEUTRAL, *BASIC_EXPRESSIONS)), "both people are filmed"
-    assert kinds[NEUTRAL, False] == 4
+    assert kinds[NEUTRAL, False] == 6
     assert all(kinds[name, False] == 2 for name in BASIC_EXPRESSIONS)
     assert not index.remarks or all("were left out" not in remark for remark in index.remarks)
 
