@@ -10,7 +10,7 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Bool, Float32, Int32
 
 from smilevlm.synthesis.face_model import head_model
 
@@ -26,7 +26,8 @@ class Anatomy:
         landmarks: Vertex numbers of BU-3DFE's 83 points: eyes 1-16, brows 17-36, nose 37-48, mouth 49-68, contour.
         position_mm: The mean neutral face, nose tip at the origin.
         lips, brows, eyes, iris, stubble, cheeks: Share in [0, 1] per vertex.
-        inner_faces: Triangles of teeth and tongue, which a scanner may or may not see.
+        inner: Vertices of teeth and tongue, which a scanner may or may not see.
+        inner_faces: Their triangles.
     """
 
     nose_tip: int
@@ -38,6 +39,7 @@ class Anatomy:
     iris: Float32[np.ndarray, " vert"]
     stubble: Float32[np.ndarray, " vert"]
     cheeks: Float32[np.ndarray, " vert"]
+    inner: Bool[np.ndarray, " vert"]
     inner_faces: np.ndarray
 
 
@@ -72,6 +74,7 @@ def anatomy() -> Anatomy:
         iris=_iris(position, eyes),
         stubble=_soft(front, np.maximum(np.abs(x) - 52, y + 12), 0.0, 14.0) * (np.hypot(x, y + 33) > 12),
         cheeks=_soft(front, np.hypot((np.abs(x) - 42) / 16, (y + 6) / 18), 0.2, 0.9),
+        inner=inner,
         inner_faces=inner[topology.fine_faces[:, 0]],
     )
 

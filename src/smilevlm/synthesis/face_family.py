@@ -199,8 +199,7 @@ def skin_average() -> sparse.csr_matrix:
     links = sparse.csr_matrix((np.ones(len(pairs), np.float32), (pairs[:, 0], pairs[:, 1])), shape=(num, num))
     links.data[:] = 1
     mean = sparse.diags_array(1 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links
-    rigid = places.eyes > 0
-    rigid[faces[places.inner_faces].ravel()] = True
+    rigid = (places.eyes > 0) | places.inner
     own = np.where(rigid, 1.0, 0.5).astype(np.float32)
     average = sparse.diags_array(own) + sparse.diags_array(1 - own) @ mean
     return sparse.csr_matrix(average.astype(np.float32))

@@ -163,8 +163,7 @@ def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
     for _ in range(25):
         lumps = skin_average() @ lumps
     relief = 1 + 0.2 * lumps / max(lumps.std(), 1e-9) + 0.15 * rough[:, 0] / rough[:, 0].std()
-    skin = places.eyes == 0
-    skin[head_model().topology.fine_faces[places.inner_faces].ravel()] = False
+    skin = (places.eyes == 0) & ~places.inner
     return Hair(layer_mm=(np.maximum(layer * relief, 0) * skin).astype(np.float32))
 
 
@@ -182,10 +181,8 @@ def _draw_faces(rng: np.random.Generator, *, coarse: bool) -> Faces:
     topology, places = head_model().topology, anatomy()
     faces = topology.faces if coarse else topology.fine_faces
     keep = np.ones(len(faces), bool)
-    teeth = np.zeros(len(places.position_mm), bool)
-    teeth[topology.fine_faces[places.inner_faces].ravel()] = True
     sealed = rng.uniform() < 0.15
-    for part, absent in ((places.eyes > 0, 0.2), (teeth, 1.0 if sealed else 0.4), (_inside_mouth(), 0.3)):
+    for part, absent in ((places.eyes > 0, 0.2), (places.inner, 1.0 if sealed else 0.4), (_inside_mouth(), 0.3)):
         if rng.uniform() < absent:
             keep &= ~part[faces].any(axis=1)
     if sealed:
@@ -199,9 +196,7 @@ def _between_lips(*, coarse: bool) -> Faces:
     """Triangles from lip to lip, as models have them whose mouth is a painted skin."""
     topology, places = head_model().topology, anatomy()
     faces = topology.faces if coarse else topology.fine_faces
-    inner = places.eyes > 0
-    inner[topology.fine_faces[places.inner_faces].ravel()] = True
-    faces = faces[~(inner | _inside_mouth())[faces].any(axis=1)]
+    faces = faces[~((places.eyes > 0) | places.inner | _inside_mouth())[faces].any(axis=1)]
     rim = _rim_around(faces, places.position_mm, np.array([0.0, -32.0, -18.0]))
     # From corner to corner along either lip, whatever the sense of the rim.
     x = places.position_mm[rim, 0]
