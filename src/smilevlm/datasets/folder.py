@@ -18,11 +18,9 @@ from smilevlm.datasets.index import DataIndex
 from smilevlm.datasets.tree import Findings, some
 from smilevlm.errors import LayoutError
 from smilevlm.labels import canonical_expression
-from smilevlm.readers import MESH_SUFFIXES
+from smilevlm.readers import MESH_SUFFIXES, POINT_SUFFIXES
 from smilevlm.store import FrameFile, Recording
 
-_POINT_SUFFIXES = (".txt", ".csv")
-"""Text and tables are taken for point clouds only where no other mesh lies beside them."""
 _NUMBERED = re.compile(r"(.*?)(\d+)", re.ASCII)
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
@@ -71,10 +69,10 @@ def _recordings(findings: Findings, folder: Path, subject: str, expression: Path
 def _meshes(findings: Findings, folder: Path) -> list[Path]:
     files = findings.entries(folder)
     there = [suffix for suffix in MESH_SUFFIXES if any(file.suffix.lower() == suffix for file in files)]
-    ranked = sorted(there, key=lambda suffix: suffix in _POINT_SUFFIXES)
+    ranked = sorted(there, key=lambda suffix: suffix in POINT_SUFFIXES)
     if not ranked:
         return []
-    others = [suffix for suffix in ranked[1:] if suffix not in _POINT_SUFFIXES]
+    others = [suffix for suffix in ranked[1:] if suffix not in POINT_SUFFIXES]
     if others:
         place = findings.relative(folder)
         findings.remark(f"{place} holds meshes as {', '.join((ranked[0], *others))}; {ranked[0]} was read")
@@ -104,7 +102,7 @@ def _expression(word: str) -> str:
 
 
 def _remark_on_loose_meshes(findings: Findings, folder: Path) -> None:
-    loose = [e.name for e in findings.entries(folder) if e.suffix.lower() in set(MESH_SUFFIXES) - set(_POINT_SUFFIXES)]
+    loose = [e.name for e in findings.entries(folder) if e.suffix.lower() in set(MESH_SUFFIXES) - set(POINT_SUFFIXES)]
     if loose:
         place = "the root" if folder == findings.root else findings.relative(folder)
         findings.remark(f"{some(loose)} in {place} lie beside the folders of expressions and were left out")

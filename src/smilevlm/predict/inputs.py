@@ -10,12 +10,10 @@ from pathlib import Path
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers import MESH_SUFFIXES, is_folder, list_folder
+from smilevlm.readers import MESH_SUFFIXES, POINT_SUFFIXES, is_folder, list_folder
 from smilevlm.store import FrameFile
 
 Scan = str | os.PathLike[str] | Mesh
-_POINT_SUFFIXES = (".txt", ".csv")
-"""Text and tables are taken for point clouds only where no other mesh lies beside them."""
 _NUMBERED = re.compile(r"(.*?)(\d{1,15})", re.ASCII)
 """More digits are no frame number; the lazy text takes what is too many, and the texts differ then."""
 
@@ -96,7 +94,7 @@ def _below(folder: Path) -> Iterator[ScanFiles]:
 def _meshes(entries: Sequence[Path]) -> list[Path]:
     """The mesh files of a folder; text files only where there is nothing else."""
     files = [entry for entry in entries if entry.suffix.lower() in MESH_SUFFIXES]
-    surfaces = [file for file in files if file.suffix.lower() not in _POINT_SUFFIXES]
+    surfaces = [file for file in files if file.suffix.lower() not in POINT_SUFFIXES]
     return surfaces or files
 
 

@@ -33,6 +33,8 @@ READERS: dict[str, Reader] = {
     ".csv": lambda data, path, _: read_point_cloud(data, path=path),
 }
 MESH_SUFFIXES = tuple(READERS)
+POINT_SUFFIXES = (".txt", ".csv")
+"""Text and tables are taken for point clouds only where no other mesh lies beside them."""
 
 
 def read_mesh(path: str | os.PathLike[str], *, load_texture: bool = True) -> Mesh:
