@@ -160,6 +160,15 @@ def parse_number(buffer: Bytes, position: int, stop: int) -> tuple[float, int, i
 
 @kernel
 @no_type_check
+def skip_non_finite(buffer: Bytes, i: int, stop: int) -> int:
+    """Past a number that is not finite or too large: to the next blank or separator; `#` is part of `-1.#IND00`."""
+    while i < stop and (not is_delimiter(buffer[i]) or buffer[i] == HASH):
+        i += 1
+    return i
+
+
+@kernel
+@no_type_check
 def skip_blank(buffer: Bytes, i: int, stop: int) -> int:
     """Past white space, commas and `#` comments."""
     while i < stop:
@@ -192,7 +201,7 @@ def plain_value(negative: bool, whole: int, fraction: int, num_fraction: int) ->
 @kernel
 @no_type_check
 def scan_floats(buffer: Bytes, position: int, stop: int, values: Array) -> tuple[int, int, int]:
-    """All numbers up to `stop`: (count, status, position).
+    """All numbers up to `stop`: (count, status, position); nan for one that is not finite or too large.
 
     Those of up to seven digits before and after the point, without exponent, take a short way.
     """
@@ -215,6 +224,8 @@ def scan_floats(buffer: Bytes, position: int, stop: int, values: Array) -> tuple
                 after = j
         if after == i:
             value, after, status = parse_number(buffer, i, stop)
+            if status == NON_FINITE or status == TOO_LARGE:
+                value, after, status = np.nan, skip_non_finite(buffer, i, stop), DONE
             if status == DONE and after < stop and not is_delimiter(buffer[after]):
                 status = NOT_A_NUMBER
             if status != DONE:
@@ -296,7 +307,8 @@ def position_of_value(buffer: Bytes, position: int, stop: int, ordinal: int) -> 
 def scan_table(buffer: Bytes, position: int, stop: int, values: Array, row_starts: Array) -> tuple[int, int, int, int]:
     """Numbers, and where each line that has any starts: (count, rows, status, position).
 
-    Blanks, commas and semicolons separate; `#` and `//` start comments. `row_starts[rows]` is set to the count.
+    Blanks, commas and semicolons separate; `#` and `//` start comments. `row_starts[rows]` is set to the count; nan is
+    written for a number that is not finite or too large.
     """
     count = 0
     rows = 0
@@ -314,6 +326,8 @@ def scan_table(buffer: Bytes, position: int, stop: int, values: Array, row_start
                 i += 1
         else:
             value, after, status = parse_number(buffer, i, stop)
+            if status == NON_FINITE or status == TOO_LARGE:
+                value, after, status = np.nan, skip_non_finite(buffer, i, stop), DONE
             if status == DONE and after < stop and not is_delimiter(buffer[after]):
                 status = NOT_A_NUMBER
             if status != DONE:

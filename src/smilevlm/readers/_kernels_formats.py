@@ -20,19 +20,21 @@ from smilevlm.readers._kernels import (
     is_delimiter,
     kernel,
     parse_number,
+    skip_non_finite,
 )
 from smilevlm.readers._status import (
     DONE,
     INDEX_OUT_OF_RANGE,
+    NO_TEXTURE,
+    NON_FINITE,
     NOT_A_NUMBER,
     NOT_AN_INDEX,
+    TOO_LARGE,
     TOO_SHORT,
     UNKNOWN_WORD,
 )
 
 LETTER_F, LETTER_T, LETTER_V = 102, 116, 118
-NO_TEXTURE = -2
-"""Texture index of a corner that has none."""
 
 
 @kernel
@@ -116,13 +118,15 @@ def count_obj(buffer: Bytes, stop: int) -> tuple[int, int, int]:
 @kernel
 @no_type_check
 def scan_line_numbers(buffer: Bytes, i: int, stop: int, numbers: Array) -> tuple[int, int, int]:
-    """Numbers to the end of a line or a comment, as many as fit: (count, status, position)."""
+    """Numbers to the end of a line or a comment, as many as fit: (count, status, position); nan if not finite."""
     count = 0
     i = skip_inline(buffer, i, stop)
     while i < stop and count < len(numbers):
         if is_delimiter(buffer[i]) and buffer[i] > 0:
             break
         value, after, status = parse_number(buffer, i, stop)
+        if status == NON_FINITE or status == TOO_LARGE:
+            value, after, status = np.nan, skip_non_finite(buffer, i, stop), DONE
         if status == DONE and after < stop and not is_delimiter(buffer[after]) and buffer[after] != BACKSLASH:
             status = NOT_A_NUMBER
         if status != DONE:
@@ -259,6 +263,8 @@ def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int]:
             for axis in range(3):
                 start, end = next_word(buffer, i, stop)
                 value, after, status = parse_number(buffer, start, end)
+                if status == NON_FINITE or status == TOO_LARGE:
+                    value, after, status = np.nan, end, DONE
                 if status == DONE and after != end:
                     status = NOT_A_NUMBER
                 if status != DONE:

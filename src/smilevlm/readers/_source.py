@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Float, Float32, Float64, Int32, Int64, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry.memory import empty_arrays
-from smilevlm.readers._status import DONE, MESSAGES
-from smilevlm.typing import CornerUv, Faces, Vertices
+from smilevlm.readers._status import DONE, INDEX_OUT_OF_RANGE, MESSAGES
+from smilevlm.readers.elements import first_bad_index, without_bad_indices
+from smilevlm.typing import CornerUv, Faces
 
 MEMORY_PER_FILE_BYTE = 8
 MEMORY_FREE_BYTES = 32 * 2**20
@@ -75,25 +76,25 @@ class Source:
         if num_bytes > MEMORY_PER_FILE_BYTE * self.size + MEMORY_FREE_BYTES:
             raise self.error(f"the file describes {num_bytes / 2**20:.0f} MiB of geometry in {self.size} bytes")
 
-    def floats(self, start: int, stop: int) -> Float32[np.ndarray, " value"]:
-        """All numbers of a list of text; blanks and commas separate.
+    def floats(self, start: int, stop: int) -> Float64[np.ndarray, " value"]:
+        """All numbers of a list of text; blanks and commas separate. Not finite or beyond float32: nan.
 
         Raises:
-            MeshError: A word that is not a finite float32, at its line.
+            MeshError: A word that is no number, at its line.
         """
         from smilevlm.readers._kernels import scan_floats
 
-        (values,) = empty_arrays((((stop - start) // 2 + 1,), np.float32))
+        (values,) = empty_arrays((((stop - start) // 2 + 1,), np.float64))
         count, status, position = scan_floats(self.buffer, start, stop, values)
         if status != DONE:
             raise self.status_error(status, position)
         return values[:count]
 
-    def rows(self, start: int, stop: int, width: int, what: str) -> Float32[np.ndarray, "row {width}"]:
+    def rows(self, start: int, stop: int, width: int, what: str) -> Float64[np.ndarray, "row {width}"]:
         """A list of numbers in groups of `width`.
 
         Raises:
-            MeshError: The count is no multiple of `width`, or a word is not a finite float32.
+            MeshError: The count is no multiple of `width`, or a word is no number.
         """
         values = self.floats(start, stop)
         if len(values) % width:
@@ -115,10 +116,10 @@ class Source:
         return values[:count]
 
     def table(self, start: int, stop: int) -> Table:
-        """All numbers of the lines between two positions, comments left out.
+        """All numbers of the lines between two positions, comments left out. Not finite or beyond float32: nan.
 
         Raises:
-            MeshError: A word that is not a finite float32.
+            MeshError: A word that is no number.
         """
         from smilevlm.readers._kernels import scan_table
 
@@ -178,14 +179,16 @@ class Triangles:
     Args:
         faces: Vertex indices.
         uv: Texture coordinates per corner, or None.
-        status: DONE, or what is wrong with the index number `ordinal`.
-        ordinal: Which corner index (separators counted) is wrong.
+        status: DONE; or INDEX_OUT_OF_RANGE where so many faces name missing vertices that the file is refused.
+        ordinal: Then the first corner index (separators counted) that is wrong.
+        remarks: What was left out.
     """
 
     faces: Faces
     uv: CornerUv | None
     status: int = DONE
     ordinal: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def cut_into_triangles(
@@ -194,10 +197,14 @@ def cut_into_triangles(
     num_vertices: int,
     *,
     texture_corners: Int32[np.ndarray, " texture_corner"] | None = None,
-    texture_points: Float32[np.ndarray, "point 2"] | None = None,
+    texture_points: Float[np.ndarray, "point 2"] | None = None,
     flipped: bool = False,
 ) -> Triangles:
     """Cut faces separated by -1 into fans, dropping triangles that name a vertex twice.
+
+    Faces that name a vertex that is not there are left out with a remark, up to `MAX_BAD_FACE_SHARE` of them. Texture
+    coordinates never cost a face: corners whose texture index names nothing have none, and without corner-by-corner
+    agreement the mesh has none.
 
     Args:
         source: The file, whose size bounds the memory.
@@ -210,26 +217,55 @@ def cut_into_triangles(
     Raises:
         MeshError: The triangles would need far more memory than the file has bytes.
     """
-    from smilevlm.readers._kernels_faces import count_triangles, fill_triangles
-
+    if texture_points is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            texture_points = np.ascontiguousarray(texture_points, np.float32)
     if not flipped and (texture_points is None or texture_corners is corners):
         plain = _plain_triangles(source, corners, num_vertices, texture_points)
         if plain is not None:
-            return plain
+            return _with_finite_uv(plain)
     has_texture = texture_corners is not None and texture_points is not None and len(corners) > 0
     if texture_corners is None or texture_points is None or not has_texture:
         texture_corners, texture_points = np.zeros(0, np.int32), np.zeros((0, 2), np.float32)
     elif len(texture_corners) == 0:  # to the kernel an empty list says that there is no texture at all
         texture_corners = np.full(1, -1, np.int32)
-    num_points = len(texture_points)
-    count, status, ordinal = count_triangles(corners, texture_corners, num_vertices, num_points)
-    uv_rows = count if has_texture else 0
-    source.require_memory((count + 2 * uv_rows) * 3 * ITEM_BYTES if status == DONE else 0)
-    faces = np.empty((count if status == DONE else 0, 3), np.int32)
-    uv = np.empty((uv_rows if status == DONE else 0, 3, 2), np.float32)
-    if status == DONE:
-        fill_triangles(corners, texture_corners, texture_points, faces, uv, flipped)
-    return Triangles(faces=faces, uv=uv if has_texture else None, status=status, ordinal=ordinal)
+    remarks: tuple[str, ...] = ()
+    count, status, ordinal = _count(corners, texture_corners, num_vertices, texture_points)
+    if status != DONE:
+        repaired = without_bad_indices(corners, texture_corners, num_vertices, len(texture_points))
+        if repaired is None:
+            nothing = Triangles(faces=np.empty((0, 3), np.int32), uv=None)
+            return replace(nothing, status=INDEX_OUT_OF_RANGE, ordinal=first_bad_index(corners, num_vertices))
+        corners, texture_corners, remarks = repaired
+        has_texture = len(texture_corners) > 0
+        count, status, ordinal = _count(corners, texture_corners, num_vertices, texture_points)
+        assert status == DONE, ordinal
+    source.require_memory((count + 2 * count * has_texture) * 3 * ITEM_BYTES)
+    faces = np.empty((count, 3), np.int32)
+    uv = np.empty((count if has_texture else 0, 3, 2), np.float32)
+    from smilevlm.readers._kernels_faces import fill_triangles
+
+    fill_triangles(corners, texture_corners, texture_points, faces, uv, flipped)
+    return _with_finite_uv(Triangles(faces=faces, uv=uv if has_texture else None, remarks=remarks))
+
+
+def _count(
+    corners: np.ndarray, texture_corners: np.ndarray, num_vertices: int, texture_points: np.ndarray
+) -> tuple[int, int, int]:
+    from smilevlm.readers._kernels_faces import count_triangles
+
+    return count_triangles(corners, texture_corners, num_vertices, len(texture_points))
+
+
+def _with_finite_uv(triangles: Triangles) -> Triangles:
+    """Corners whose texture coordinates are not finite have none: they become (0, 0)."""
+    uv = triangles.uv
+    if uv is None or np.isfinite(uv).all():
+        return triangles
+    bad = ~np.isfinite(uv).all(axis=2)
+    uv[bad] = 0
+    remark = f"{np.count_nonzero(bad)} corners have texture coordinates that are not finite; left out"
+    return replace(triangles, remarks=(*triangles.remarks, remark))
 
 
 def _plain_triangles(
@@ -253,12 +289,14 @@ def _plain_triangles(
     return Triangles(faces=faces, uv=None if points is None else uv)
 
 
-def color_bytes(colors: Float32[np.ndarray, "vert 3"], scale: float = 255.0) -> UInt8[np.ndarray, "vert 3"]:
-    """Colours times `scale`, rounded, clipped to 0..255."""
-    return np.clip(np.rint(colors * np.float32(scale)), 0, 255).astype(np.uint8)
+def color_bytes(colors: Float[np.ndarray, "vert 3"], scale: float = 255.0) -> UInt8[np.ndarray, "vert 3"]:
+    """Colours times `scale`, rounded, clipped to 0..255; grey for one that is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip(np.rint(colors.astype(np.float32) * np.float32(scale)), 0, 255)
+    return np.where(np.isfinite(scaled), scaled, BLANK_COLOR).astype(np.uint8)
 
 
-def require_vertices(source: Source, vertices: Vertices) -> None:
+def require_vertices(source: Source, vertices: Float[np.ndarray, "vert 3"]) -> None:
     """Refuse a file without a single vertex.
 
     Raises:
@@ -266,16 +304,3 @@ def require_vertices(source: Source, vertices: Vertices) -> None:
     """
     if not len(vertices):
         raise source.error("no vertices, expected at least one")
-
-
-def finite_float32(source: Source, values: np.ndarray, offset: int) -> Float32[np.ndarray, ...]:
-    """Numbers of a binary file as float32.
-
-    Raises:
-        MeshError: One is nan, infinite, or too large for float32.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        converted = np.ascontiguousarray(values, np.float32)
-    if not np.isfinite(converted).all():
-        raise source.byte_error("non-finite number or one too large for float32 among the coordinates", offset)
-    return converted

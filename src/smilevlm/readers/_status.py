@@ -15,12 +15,10 @@ UNKNOWN_WORD = 9
 
 MESSAGES = {
     NOT_A_NUMBER: "expected a number",
-    NON_FINITE: "non-finite number; every coordinate must be finite",
-    TOO_LARGE: "number too large for float32",
+    NON_FINITE: "expected a finite number",
+    TOO_LARGE: "expected a smaller number",
     NOT_AN_INDEX: "expected a whole index (-1 only to end a face)",
     INDEX_OUT_OF_RANGE: "a face names a vertex that is not there",
-    TEXTURE_INDEX_OUT_OF_RANGE: "a face names a texture coordinate that is not there",
-    STRUCTURE_MISMATCH: "texture indices do not follow the faces corner by corner",
     TOO_SHORT: "fewer values than announced",
     UNKNOWN_WORD: "unexpected word",
 }
@@ -32,3 +30,6 @@ TOKEN_STRING = 3
 TOKEN_OPEN = 4
 TOKEN_CLOSE = 5
 TOKEN_UNCLOSED_STRING = 6
+
+NO_TEXTURE = -2
+"""Texture index of a corner that has none."""

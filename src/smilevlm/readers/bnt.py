@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float, Float32, Float64, Int32
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.readers._sinks import ByteSink
-from smilevlm.readers._source import Source, finite_float32
+from smilevlm.readers._source import Source
+from smilevlm.readers.elements import usable_mesh
 from smilevlm.readers.textures import load_named_texture
-from smilevlm.typing import Faces, Vertices
+from smilevlm.typing import Faces
 
 HEADER = struct.Struct("<HHdH")
 NUM_COLUMNS = 5
@@ -88,14 +89,14 @@ def read_bnt(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     valid = np.isfinite(columns[:3]).all(axis=0) & (columns[:3] != header.zmin).all(axis=0)
     if not valid.any():
         raise source.byte_error(f"all of the {header.num_points} points are background", header.offset)
-    vertices = finite_float32(source, columns[:3, valid].T, header.offset)
+    coordinates = np.ascontiguousarray(columns[:3, valid].T)
     if header.is_grid:
-        faces = _grid_faces(valid.reshape(header.num_rows, header.num_columns), vertices)
+        faces = _grid_faces(valid.reshape(header.num_rows, header.num_columns), coordinates)
     else:
-        faces = _scattered_faces(source, vertices)
+        faces = _scattered_faces(source, coordinates)
     uv = _texture_coordinates(columns[3:, valid], header.zmin)[faces] if len(faces) else None
     texture = load_named_texture(path, [header.image_name]) if load_texture and uv is not None else None
-    return Mesh(vertices=vertices, faces=faces, uv=uv, texture=texture)
+    return usable_mesh(path, coordinates, faces=faces, uv=uv, texture=texture)
 
 
 def read_bnt_header(source: Source) -> BntHeader:
@@ -128,13 +129,13 @@ def read_bnt_header(source: Source) -> BntHeader:
     )
 
 
-def _grid_faces(valid: Bool[np.ndarray, "row column"], vertices: Vertices) -> Faces:
+def _grid_faces(valid: Bool[np.ndarray, "row column"], vertices: Float64[np.ndarray, "vert 3"]) -> Faces:
     numbers = np.full(valid.shape, -1, np.int32)
     numbers[valid] = np.arange(len(vertices), dtype=np.int32)
     # Around each cell of four neighbours, counter-clockwise when rows run upwards and columns to the right.
     cells = np.stack([numbers[:-1, :-1], numbers[:-1, 1:], numbers[1:, 1:], numbers[1:, :-1]], axis=-1).reshape(-1, 4)
     cells = cells[(cells >= 0).sum(axis=1) >= 3]
-    depth = vertices[:, 2].astype(np.float64)[cells]
+    depth = vertices[:, 2][cells]
     highest = np.where(cells >= 0, depth, -np.inf).max(axis=1)
     lowest = np.where(cells >= 0, depth, np.inf).min(axis=1)
     cells = cells[highest - lowest <= MAX_DEPTH_JUMP_MM]
@@ -144,14 +145,14 @@ def _grid_faces(valid: Bool[np.ndarray, "row column"], vertices: Vertices) -> Fa
     return _facing_the_scanner(faces, vertices)
 
 
-def _scattered_faces(source: Source, vertices: Vertices) -> Faces:
+def _scattered_faces(source: Source, vertices: Float64[np.ndarray, "vert 3"]) -> Faces:
     from scipy.spatial import Delaunay, QhullError
 
     if len(vertices) > MAX_SCATTERED_POINTS:
         raise source.error(
             f"{len(vertices)} points that are no grid of the announced rows and columns, at most {MAX_SCATTERED_POINTS}"
         )
-    places = vertices[:, :2].astype(np.float64)
+    places = vertices[:, :2]
     try:
         faces = Delaunay(places).simplices.astype(np.int32)
     except QhullError as error:
@@ -159,13 +160,13 @@ def _scattered_faces(source: Source, vertices: Vertices) -> Faces:
         raise source.error(f"the points are no grid and cannot be triangulated: {reason}") from error
     lengths = np.linalg.norm(places[faces] - places[np.roll(faces, 1, axis=1)], axis=2).max(axis=1)
     faces = faces[lengths <= MAX_EDGE_RATIO * np.median(lengths)]
-    depth = vertices[:, 2].astype(np.float64)[faces]
+    depth = vertices[:, 2][faces]
     return _facing_the_scanner(faces[np.ptp(depth, axis=1) <= MAX_DEPTH_JUMP_MM], vertices)
 
 
-def _facing_the_scanner(faces: Int32[np.ndarray, "face 3"], vertices: Vertices) -> Faces:
+def _facing_the_scanner(faces: Int32[np.ndarray, "face 3"], vertices: Float64[np.ndarray, "vert 3"]) -> Faces:
     """Turn all triangles over when most show the scanner their back, whichever way rows and columns run."""
-    corners = vertices[:, :2].astype(np.float64)[faces]
+    corners = vertices[:, :2][faces]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     areas = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     turned = (areas < 0).sum() > (areas > 0).sum()

@@ -4,35 +4,52 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers.archives import read_file
+from smilevlm.readers.archives import list_names, read_file
 from smilevlm.readers.bnt import read_bnt
+from smilevlm.readers.decode import decimal_points, decode_text, unpack
 from smilevlm.readers.obj import read_obj, write_obj
 from smilevlm.readers.off import read_off, write_off
 from smilevlm.readers.ply import read_ply, write_ply
 from smilevlm.readers.point_cloud import read_point_cloud
+from smilevlm.readers.sniff import NOT_MESHES, sniff
 from smilevlm.readers.stl import read_stl, write_stl
+from smilevlm.readers.suffixes import ADVICE, mesh_suffix
 from smilevlm.readers.vrml import read_vrml
 
 Reader = Callable[[bytes, Path, bool], Mesh]
 
+
+def _vrml(data: bytes, path: Path, load_texture: bool) -> Mesh:
+    return read_vrml(data, path=path, load_texture=load_texture)
+
+
+def _point_cloud(data: bytes, path: Path, _: bool) -> Mesh:
+    return read_point_cloud(data, path=path)
+
+
 READERS: dict[str, Reader] = {
-    ".wrl": lambda data, path, load_texture: read_vrml(data, path=path, load_texture=load_texture),
-    ".vrml": lambda data, path, load_texture: read_vrml(data, path=path, load_texture=load_texture),
+    ".wrl": _vrml,
+    ".vrml": _vrml,
+    ".wrz": _vrml,
     ".obj": lambda data, path, load_texture: read_obj(data, path=path, load_texture=load_texture),
     ".ply": lambda data, path, load_texture: read_ply(data, path=path, load_texture=load_texture),
     ".bnt": lambda data, path, load_texture: read_bnt(data, path=path, load_texture=load_texture),
     ".stl": lambda data, path, _: read_stl(data, path=path),
     ".off": lambda data, path, _: read_off(data, path=path),
-    ".xyz": lambda data, path, _: read_point_cloud(data, path=path),
-    ".txt": lambda data, path, _: read_point_cloud(data, path=path),
-    ".pts": lambda data, path, _: read_point_cloud(data, path=path),
-    ".csv": lambda data, path, _: read_point_cloud(data, path=path),
+    ".xyz": _point_cloud,
+    ".txt": _point_cloud,
+    ".pts": _point_cloud,
+    ".csv": _point_cloud,
 }
+"""Suffix to reader; suffixes of one format share the reader."""
 MESH_SUFFIXES = tuple(READERS)
+BINARY_SUFFIXES = (".bnt",)
+"""Formats without text, of which nothing is to be decoded."""
 POINT_SUFFIXES = (".txt", ".csv")
 """Text and tables are taken for point clouds only where no other mesh lies beside them."""
 
@@ -56,6 +73,64 @@ def read_mesh(path: str | os.PathLike[str], *, load_texture: bool = True) -> Mes
     return parse_mesh(read_file(path), path, load_texture=load_texture)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DecodedFile:
+    """The bytes of a scan ready for the reader of their format.
+
+    Args:
+        data: Unpacked, text as UTF-8 with decimal points.
+        suffix: Names the reader.
+        remarks: Where the suffix of the file says something else.
+    """
+
+    data: bytes
+    suffix: str
+    remarks: tuple[str, ...]
+
+
+def decode_file(data: bytes, path: Path) -> DecodedFile:
+    """Everything that comes before a format's own reader: unpack, decode, look what the bytes are.
+
+    Args:
+        data: The whole file.
+        path: Its name; the suffix chooses the reader where the bytes do not tell what they are.
+
+    Raises:
+        MeshError: The bytes are no mesh, such as a web page or an archive; or neither they nor the suffix are known.
+    """
+    suffix = mesh_suffix(path)
+    data = decode_text(unpack(data, path), path)
+    kind = sniff(data)
+    if kind in NOT_MESHES:
+        raise MeshError(NOT_MESHES[kind], path=path)
+    if kind == ".zip" and suffix != ".npz":
+        raise MeshError(_archive_fault(path, suffix), path=path)
+    if kind in ADVICE and kind not in READERS:
+        raise MeshError(f"the bytes are those of a {kind} file, {ADVICE[kind]}", path=path)
+    # Several suffixes may share a reader: then the bytes are what the suffix says.
+    is_other = kind in READERS and READERS.get(suffix) is not READERS[kind]
+    chosen = kind if is_other else suffix
+    if chosen not in READERS:
+        given = f"unknown suffix {suffix!r}" if suffix else "no suffix"
+        advice = f"; {ADVICE[suffix]}" if suffix in ADVICE else ""
+        raise MeshError(f"{given}, expected one of {' '.join(MESH_SUFFIXES)}{advice}", path=path)
+    if chosen not in BINARY_SUFFIXES:
+        data = decimal_points(data)
+    remarks = (f"its bytes are those of a {chosen} file; read so",) if is_other else ()
+    return DecodedFile(data=data, suffix=chosen, remarks=remarks)
+
+
+def _archive_fault(path: Path, suffix: str) -> str:
+    """Why a zip archive cannot be read where a scan is expected."""
+    if suffix != ".zip":
+        return f"a zip archive named {suffix or 'without a suffix'}: rename it to .zip, or unpack it"
+    try:
+        list_names(path)
+    except MeshError as error:
+        return f"a damaged archive: {error.message}"
+    return "an archive, expected one file in it"
+
+
 def parse_mesh(data: bytes, path: Path, *, load_texture: bool = True) -> Mesh:
     """The same from bytes in memory.
 
@@ -67,11 +142,9 @@ def parse_mesh(data: bytes, path: Path, *, load_texture: bool = True) -> Mesh:
     Raises:
         MeshError: See `read_mesh`.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        given = f"unknown suffix {path.suffix!r}" if path.suffix else "no suffix"
-        raise MeshError(f"{given}, expected one of {' '.join(MESH_SUFFIXES)}", path=path)
-    return reader(data, path, load_texture)
+    file = decode_file(data, path)
+    mesh = READERS[file.suffix](file.data, path, load_texture)
+    return replace(mesh, remarks=(*file.remarks, *mesh.remarks)) if file.remarks else mesh
 
 
 def write_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> None:

@@ -12,15 +12,11 @@ from jaxtyping import Float32, Int32, UInt8
 
 from smilevlm.geometry import Mesh
 from smilevlm.readers._sinks import TextSink
-from smilevlm.readers._source import BLANK_COLOR, Source, Triangles, color_bytes, cut_into_triangles, require_vertices
-from smilevlm.readers._status import (
-    DONE,
-    INDEX_OUT_OF_RANGE,
-    MESSAGES,
-    TEXTURE_INDEX_OUT_OF_RANGE,
-    TOO_SHORT,
-)
+from smilevlm.readers._source import BLANK_COLOR, Source, Triangles, color_bytes, cut_into_triangles
+from smilevlm.readers._status import DONE, TOO_SHORT
 from smilevlm.readers.archives import read_file
+from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers.suffixes import mesh_stem
 from smilevlm.readers.textures import basename, find_beside, load_named_texture
 
 MAX_MATERIAL_BYTES = 2**20
@@ -51,8 +47,8 @@ def read_obj(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     source = Source(data, path)
     num_vertices, num_texture, num_corners = count_obj(source.buffer, source.size)
     # Lines that are too short to hold what they claim would make these larger than the file warrants.
-    source.require_memory(4 * (6 * num_vertices + 2 * num_texture + 2 * num_corners))
-    vertices, colors = np.empty((num_vertices, 3), np.float32), np.empty((num_vertices, 3), np.float32)
+    source.require_memory(4 * (9 * num_vertices + 2 * num_texture + 2 * num_corners))
+    vertices, colors = np.empty((num_vertices, 3), np.float64), np.empty((num_vertices, 3), np.float32)
     points = np.empty((num_texture, 2), np.float32)
     corners, texture_corners = np.empty(num_corners, np.int32), np.empty(num_corners, np.int32)
     count, status, position = scan_obj(source.buffer, source.size, vertices, colors, points, corners, texture_corners)
@@ -60,7 +56,6 @@ def read_obj(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         raise source.text_error("too few numbers, expected 'v x y z' or 'vt u v'", position)
     if status != DONE:
         raise source.status_error(status, position)
-    require_vertices(source, vertices)
     corners, texture_corners = corners[:count], texture_corners[:count]
     has_uv = bool((texture_corners >= 0).any())
     triangles = cut_into_triangles(
@@ -71,13 +66,15 @@ def read_obj(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         texture_points=points if has_uv else None,
     )
     if triangles.status != DONE:
-        raise source.text_error(*_bad_index(source, triangles, corners, texture_corners, num_vertices, num_texture))
-    return Mesh(
-        vertices=vertices,
+        raise source.text_error(*_bad_index(source, triangles, corners, num_vertices))
+    return usable_mesh(
+        path,
+        vertices,
         faces=triangles.faces,
         uv=triangles.uv,
         texture=load_named_texture(path, _texture_names(source)) if load_texture and has_uv else None,
         vertex_colors=_vertex_colors(colors),
+        remarks=triangles.remarks,
     )
 
 
@@ -85,9 +82,7 @@ def _bad_index(
     source: Source,
     triangles: Triangles,
     corners: Int32[np.ndarray, " corner"],
-    texture_corners: Int32[np.ndarray, " corner"],
     num_vertices: int,
-    num_texture: int,
 ) -> tuple[str, int]:
     face = int((corners[: triangles.ordinal] == -1).sum())
     position = 0
@@ -95,12 +90,7 @@ def _bad_index(
         position = match.end() - 1
         if number == face:
             break
-    if triangles.status == INDEX_OUT_OF_RANGE:
-        return f"a face names vertex {corners[triangles.ordinal] + 1}, there are {num_vertices}", position
-    if triangles.status == TEXTURE_INDEX_OUT_OF_RANGE:
-        index = texture_corners[triangles.ordinal] + 1
-        return f"a face names texture coordinate {index}, there are {num_texture}", position
-    return MESSAGES[triangles.status], position
+    return f"a face names vertex {corners[triangles.ordinal] + 1}, there are {num_vertices}", position
 
 
 def _vertex_colors(colors: Float32[np.ndarray, "vert 3"]) -> UInt8[np.ndarray, "vert 3"] | None:
@@ -108,7 +98,7 @@ def _vertex_colors(colors: Float32[np.ndarray, "vert 3"]) -> UInt8[np.ndarray, "
     present = ~np.isnan(colors[:, 0])
     if not present.any():
         return None
-    scale = 255.0 if colors[present].max() <= 1.0 else 1.0
+    scale = 255.0 if np.nanmax(colors[present]) <= 1.0 else 1.0
     result = np.full(colors.shape, BLANK_COLOR, np.uint8)
     result[present] = color_bytes(colors[present], scale)
     return result
@@ -138,7 +128,7 @@ def _libraries(source: Source) -> Iterator[str]:
         if len(candidates) > 64:
             break
     seen: set[Path] = set()
-    for name in [*candidates, source.path.stem + ".mtl"]:
+    for name in [*candidates, mesh_stem(source.path) + ".mtl"]:
         found = find_beside(source.path, [basename(name)])
         if found is None or found in seen:
             continue

@@ -9,9 +9,9 @@ import numpy as np
 
 from smilevlm.geometry import Mesh
 from smilevlm.readers._sinks import TextSink
-from smilevlm.readers._source import Source, Table, color_bytes, cut_into_triangles
+from smilevlm.readers._source import Source, Table, Triangles, color_bytes, cut_into_triangles
 from smilevlm.readers._status import DONE, INDEX_OUT_OF_RANGE, MESSAGES
-from smilevlm.typing import CornerUv
+from smilevlm.readers.elements import usable_mesh
 
 MAGIC = re.compile(rb"\s*(?:#[^\r\n]*\s*)*(ST)?(C)?(N)?(4)?(n)?OFF(?=[\s#])[ \t]*(BINARY)?")
 
@@ -38,7 +38,6 @@ def read_off(data: bytes, *, path: Path) -> Mesh:
     table = source.table(min(magic.end(), source.size), source.size)
     num_vertices, num_faces = _counts(source, table)
     rows = _vertex_rows(source, table, num_vertices, 3 + 3 * has_normal + 2 * has_uv)
-    vertices = np.ascontiguousarray(rows[:, :3], np.float32)
     colors = None
     if has_color:
         first = 3 + 3 * has_normal
@@ -46,10 +45,12 @@ def read_off(data: bytes, *, path: Path) -> Mesh:
         if width < 3:
             raise source.text_error("expected a colour of three or four numbers for each vertex", table.start)
         raw = rows[:, first : first + 3]
-        colors = color_bytes(raw.astype(np.float32), 255.0 if raw.max(initial=0) <= 1.0 else 1.0)
-    points = np.ascontiguousarray(rows[:, -2:], np.float32) if has_uv else None
-    faces, uv = _faces(source, table, 1 + num_vertices, num_faces, num_vertices, points)
-    return Mesh(vertices=vertices, faces=faces, uv=uv, vertex_colors=colors)
+        colors = color_bytes(raw, 255.0 if np.nanmax(raw, initial=0) <= 1.0 else 1.0)
+    points = rows[:, -2:] if has_uv else None
+    triangles = _faces(source, table, 1 + num_vertices, num_faces, num_vertices, points)
+    return usable_mesh(
+        path, rows[:, :3], faces=triangles.faces, uv=triangles.uv, vertex_colors=colors, remarks=triangles.remarks
+    )
 
 
 def _counts(source: Source, table: Table) -> tuple[int, int]:
@@ -80,7 +81,7 @@ def _vertex_rows(source: Source, table: Table, num_vertices: int, least: int) ->
 
 def _faces(
     source: Source, table: Table, first_row: int, num_faces: int, num_vertices: int, points: np.ndarray | None
-) -> tuple[np.ndarray, CornerUv | None]:
+) -> Triangles:
     from smilevlm.readers._kernels_faces import polygons_from_rows
 
     row_starts = table.row_starts[: first_row + num_faces + 1]
@@ -101,7 +102,7 @@ def _faces(
         row = first_row + int((corners[: triangles.ordinal] == -1).sum())
         message = f"a face names vertex {corners[triangles.ordinal]}, there are {num_vertices}"
         raise _row_error(source, table, row, message)
-    return triangles.faces, triangles.uv
+    return triangles
 
 
 def _row_error(source: Source, table: Table, row: int, message: str) -> Exception:

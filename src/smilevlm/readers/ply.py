@@ -10,11 +10,11 @@ from jaxtyping import Float32, Float64, Int32, UInt8
 
 from smilevlm.geometry import Mesh
 from smilevlm.readers._sinks import ByteSink
-from smilevlm.readers._source import Source, color_bytes, cut_into_triangles, finite_float32, require_vertices
+from smilevlm.readers._source import Source, Triangles, color_bytes, cut_into_triangles
 from smilevlm.readers._status import DONE, INDEX_OUT_OF_RANGE, MESSAGES
+from smilevlm.readers.elements import usable_mesh
 from smilevlm.readers.ply_header import CODES, FIRST_FLOAT_CODE, Element, Header, read_header
 from smilevlm.readers.textures import load_named_texture
-from smilevlm.typing import CornerUv, Faces
 
 INDEX_LISTS = ("vertex_indices", "vertex_index")
 UV_NAMES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
@@ -56,14 +56,16 @@ def read_ply(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         body.advance(element)
     if vertices is None:
         raise source.text_error("no element vertex in the header", 0)
-    require_vertices(source, vertices)
-    triangles, uv = _triangles(source, faces, vertex, len(vertices))
-    return Mesh(
-        vertices=vertices,
-        faces=triangles,
-        uv=uv,
-        texture=load_named_texture(path, header.texture_names) if load_texture and uv is not None else None,
+    triangles = _triangles(source, faces, vertex, len(vertices))
+    with_texture = load_texture and triangles.uv is not None
+    return usable_mesh(
+        path,
+        vertices,
+        faces=triangles.faces,
+        uv=triangles.uv,
+        texture=load_named_texture(path, header.texture_names) if with_texture else None,
         vertex_colors=_vertex_colors(header, vertex),
+        remarks=triangles.remarks,
     )
 
 
@@ -84,7 +86,6 @@ class _BinaryBody:
             )
 
     def column(self, element: Element, column: int) -> Column:
-        item = element.properties[column]
         if not element.has_lists:
             raw = self._structured(element)[f"p{column}"]
             return Column(raw.astype(np.float64), np.ones(element.count, np.int32))
@@ -93,8 +94,6 @@ class _BinaryBody:
         values, lengths = np.empty(count, np.float64), np.zeros(element.count, np.int32)
         if count:
             self._walk(element, column, values, lengths)
-        if item.code >= FIRST_FLOAT_CODE and not np.isfinite(values).all():
-            raise self.error(f"non-finite number in {item.name}")
         return Column(values, lengths)
 
     def advance(self, element: Element) -> None:
@@ -192,14 +191,12 @@ Body = _BinaryBody | _TextBody
 
 
 def _read_vertex(source: Source, element: Element, body: Body) -> dict[str, np.ndarray]:
-    """The scalar properties that are kept, float32 except for colours."""
+    """The scalar properties that are kept."""
     found: dict[str, np.ndarray] = {}
     for name in dict.fromkeys(("x", "y", "z", *sum(UV_NAMES, ()), *sum(COLOR_NAMES, ()))):
         column = element.column(name)
         if column is not None:
-            values = body.column(element, column).values
-            offset = body.position if isinstance(body, _BinaryBody) else 0
-            found[name] = finite_float32(source, values, offset)
+            found[name] = body.column(element, column).values
     if missing := [name for name in "xyz" if name not in found]:
         error = source.text_error(f"element vertex has no property {', '.join(missing)}", 0)
         error.line = element.line
@@ -250,17 +247,15 @@ def _corner_uv(
         return None
     if (texcoord.lengths[present] != 2 * lengths[present]).any():
         raise body.error("texcoord must hold two numbers for each corner of its face")
-    values = finite_float32(source, texcoord.values, body.position if isinstance(body, _BinaryBody) else 0)
     uv = np.zeros((num_corners, 2), np.float32)
-    uv[places[np.repeat(present, lengths)]] = values.reshape(-1, 2)
+    with np.errstate(over="ignore", invalid="ignore"):
+        uv[places[np.repeat(present, lengths)]] = texcoord.values.reshape(-1, 2)
     return uv
 
 
-def _triangles(
-    source: Source, faces: _Faces | None, vertex: dict[str, np.ndarray], num_vertices: int
-) -> tuple[Faces, CornerUv | None]:
+def _triangles(source: Source, faces: _Faces | None, vertex: dict[str, np.ndarray], num_vertices: int) -> Triangles:
     if faces is None:
-        return np.zeros((0, 3), np.int32), None
+        return Triangles(faces=np.zeros((0, 3), np.int32), uv=None)
     corners = faces.corners
     points, texture_corners = faces.uv, None
     if points is not None:
@@ -275,7 +270,7 @@ def _triangles(
     if triangles.status != DONE:
         assert triangles.status == INDEX_OUT_OF_RANGE
         raise faces.where
-    return triangles.faces, triangles.uv
+    return triangles
 
 
 def _vertex_colors(header: Header, vertex: dict[str, np.ndarray]) -> UInt8[np.ndarray, "vert 3"] | None:
@@ -288,7 +283,7 @@ def _vertex_colors(header: Header, vertex: dict[str, np.ndarray]) -> UInt8[np.nd
     column = element.column(names[0])
     assert column is not None
     is_float = element.properties[column].code >= FIRST_FLOAT_CODE
-    return color_bytes(colors, 255.0 if is_float and colors.max(initial=0) <= 1.0 else 1.0)
+    return color_bytes(colors, 255.0 if is_float and np.nanmax(colors, initial=0) <= 1.0 else 1.0)
 
 
 def write_ply(file: ByteSink, mesh: Mesh, *, texture_name: str | None = None) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from smilevlm.geometry import Mesh
 from smilevlm.readers._source import Source
+from smilevlm.readers.elements import usable_mesh
 
 HEADER = re.compile(rb"(?:\xef\xbb\xbf)?[ \t]*[\"'A-Za-z][^\r\n]*(?:\r\n|\r|\n)")
 HEADER_NAMES = re.compile(rb"[\"']?(?:[xX]|X_|x_|pos|Pos|POS|point|Point|id|index|vert)")
@@ -53,4 +54,4 @@ def read_point_cloud(data: bytes, *, path: Path) -> Mesh:
         raw = rows[:, 3:]
         if (raw == np.floor(raw)).all() and raw.min() >= 0 and raw.max() <= 255:
             colors = raw.astype(np.uint8)
-    return Mesh(vertices=np.ascontiguousarray(rows[:, :3], np.float32), vertex_colors=colors)
+    return usable_mesh(path, rows[:, :3], vertex_colors=colors)

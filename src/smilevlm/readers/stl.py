@@ -10,8 +10,9 @@ from jaxtyping import Float32
 
 from smilevlm.geometry import Mesh
 from smilevlm.readers._sinks import ByteSink
-from smilevlm.readers._source import Source, finite_float32, require_vertices
+from smilevlm.readers._source import Source, require_vertices
 from smilevlm.readers._status import DONE, TOO_SHORT
+from smilevlm.readers.elements import usable_mesh
 
 HEADER_BYTES = 84
 RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -30,7 +31,7 @@ def read_stl(data: bytes, *, path: Path) -> Mesh:
     source = Source(data, path)
     corners = _read_text(source) if _is_text(data) else _read_binary(source)
     require_vertices(source, corners)
-    return _merged(corners)
+    return _merged(path, corners)
 
 
 def _is_text(data: bytes) -> bool:
@@ -52,7 +53,7 @@ def _read_binary(source: Source) -> Float32[np.ndarray, "vert 3"]:
         present = (source.size - HEADER_BYTES) // RECORD.itemsize
         raise source.byte_error(f"{count} triangles announced, bytes for {present} follow", 80)
     records = np.frombuffer(source.data, RECORD, count, HEADER_BYTES)
-    return finite_float32(source, records["corners"].reshape(-1, 3), HEADER_BYTES)
+    return np.ascontiguousarray(records["corners"].reshape(-1, 3), np.float32)
 
 
 def _read_text(source: Source) -> Float32[np.ndarray, "vert 3"]:
@@ -67,7 +68,7 @@ def _read_text(source: Source) -> Float32[np.ndarray, "vert 3"]:
     return points[:count].copy()
 
 
-def _merged(corners: Float32[np.ndarray, "vert 3"]) -> Mesh:
+def _merged(path: Path, corners: Float32[np.ndarray, "vert 3"]) -> Mesh:
     from smilevlm.readers._kernels_formats import merge_identical
 
     corners = corners + np.float32(0)  # -0 becomes 0: the same place with other bits
@@ -75,7 +76,7 @@ def _merged(corners: Float32[np.ndarray, "vert 3"]) -> Mesh:
     count = merge_identical(corners.view(np.int32), secrets.randbits(62), first_rows, merged)
     faces = merged.reshape(-1, 3)
     distinct = (faces[:, 0] != faces[:, 1]) & (faces[:, 0] != faces[:, 2]) & (faces[:, 1] != faces[:, 2])
-    return Mesh(vertices=corners[first_rows[:count]], faces=faces[distinct])
+    return usable_mesh(path, corners[first_rows[:count]], faces=faces[distinct])
 
 
 def write_stl(file: ByteSink, mesh: Mesh) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from smilevlm.errors import MeshError
 from smilevlm.readers.archives import folder_stamp, is_file, list_names, read_file
+from smilevlm.readers.suffixes import mesh_stem
 from smilevlm.typing import RgbImage
 
 TEXTURE_SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png")
@@ -95,7 +96,7 @@ def find_texture(mesh_path: Path, names: Iterable[str]) -> Path | None:
         None when there is no such image, which is not an error.
     """
     wanted = [basename(name) for name in names]
-    wanted += [mesh_path.stem + suffix for suffix in TEXTURE_SUFFIXES]
+    wanted += [mesh_stem(mesh_path) + suffix for suffix in TEXTURE_SUFFIXES]
     return find_beside(mesh_path, wanted)
 
 

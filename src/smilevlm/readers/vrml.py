@@ -7,19 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float64, UInt8
 
 from smilevlm.geometry import Mesh
-from smilevlm.readers._source import BLANK_COLOR, Source, color_bytes, cut_into_triangles, require_vertices
-from smilevlm.readers._status import (
-    DONE,
-    INDEX_OUT_OF_RANGE,
-    STRUCTURE_MISMATCH,
-    TEXTURE_INDEX_OUT_OF_RANGE,
-)
+from smilevlm.readers._source import BLANK_COLOR, Source, Triangles, color_bytes, cut_into_triangles
+from smilevlm.readers._status import DONE
+from smilevlm.readers.elements import usable_mesh
 from smilevlm.readers.textures import load_named_texture
 from smilevlm.readers.vrml_syntax import MAX_DEPTH, Node, Span, parse_vrml
-from smilevlm.typing import CornerUv, Faces, Vertices
+from smilevlm.typing import CornerUv, Faces
 
 GROUPS = {"Group", "Transform", "Anchor", "Billboard", "Collision"}
 GEOMETRY = {"IndexedFaceSet", "PointSet"}
@@ -31,15 +27,16 @@ MAX_VISITED_NODES = 100_000
 class Part:
     """One IndexedFaceSet or PointSet in its own frame."""
 
-    vertices: Vertices
+    vertices: Float64[np.ndarray, "vert 3"]
     faces: Faces
     uv: CornerUv | None
     colors: UInt8[np.ndarray, "vert 3"] | None
+    remarks: tuple[str, ...]
 
     @property
     def num_bytes(self) -> int:
         # Colours and texture coordinates count even when absent: other parts may have them.
-        return self.vertices.nbytes * 2 + self.faces.nbytes * 3
+        return self.vertices.nbytes + self.faces.nbytes * 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +70,17 @@ def read_vrml(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         reader.visit(node, np.eye(4), 0)
     if not reader.placed:
         raise source.error("no IndexedFaceSet or PointSet, expected the geometry of a scan")
-    vertices = _concatenate_vertices(source, reader.placed)
-    require_vertices(source, vertices)
+    vertices = _concatenate_vertices(reader.placed)
     faces, uv = _concatenate_faces(reader.placed)
     names = _texture_names(reader.placed, path)
-    return Mesh(
-        vertices=vertices,
+    return usable_mesh(
+        path,
+        vertices,
         faces=faces,
         uv=uv,
         texture=load_named_texture(path, names) if load_texture and uv is not None else None,
         vertex_colors=_concatenate_colors(reader.placed),
+        remarks=dict.fromkeys(remark for item in reader.placed for remark in item.part.remarks),
     )
 
 
@@ -163,7 +161,7 @@ def _numbers(source: Source, node: Node, name: str, default: tuple[float, ...]) 
     span = node.span(name)
     if span is None:
         return np.array(default)
-    values = source.floats(span.start, span.stop).astype(np.float64)
+    values = source.floats(span.start, span.stop)
     if len(values) != len(default):
         raise source.text_error(f"{name} has {len(values)} numbers, expected {len(default)}", span.start)
     return values
@@ -202,7 +200,7 @@ def _transform_matrix(source: Source, node: Node) -> Float64[np.ndarray, "4 4"]:
     )
 
 
-def _rows(source: Source, node: Node | None, field: str, width: int) -> Float32[np.ndarray, "row {width}"] | None:
+def _rows(source: Source, node: Node | None, field: str, width: int) -> Float64[np.ndarray, "row {width}"] | None:
     span = node.span(field) if node else None
     if node is None or span is None:
         return None
@@ -212,18 +210,18 @@ def _rows(source: Source, node: Node | None, field: str, width: int) -> Float32[
 def _read_part(source: Source, node: Node) -> Part:
     vertices = _rows(source, node.node("coord"), "point", 3)
     if vertices is None:
-        vertices = np.zeros((0, 3), np.float32)
-    faces: Faces = np.zeros((0, 3), np.int32)
-    uv: CornerUv | None = None
+        vertices = np.zeros((0, 3))
+    triangles = Triangles(faces=np.zeros((0, 3), np.int32), uv=None)
     coordinate_span = node.span("coordIndex") if node.type == "IndexedFaceSet" else None
     if coordinate_span is not None:
-        faces, uv = _read_faces(source, node, coordinate_span, len(vertices))
+        triangles = _read_faces(source, node, coordinate_span, len(vertices))
+    colors, remarks = _read_colors(source, node, coordinate_span, len(vertices))
     return Part(
-        vertices=vertices, faces=faces, uv=uv, colors=_read_colors(source, node, coordinate_span, len(vertices))
+        vertices=vertices, faces=triangles.faces, uv=triangles.uv, colors=colors, remarks=triangles.remarks + remarks
     )
 
 
-def _read_faces(source: Source, node: Node, span: Span, num_vertices: int) -> tuple[Faces, CornerUv | None]:
+def _read_faces(source: Source, node: Node, span: Span, num_vertices: int) -> Triangles:
     corners = source.indices(span.start, span.stop)
     points = _rows(source, node.node("texCoord"), "point", 2)
     texture_span = node.span("texCoordIndex")
@@ -240,62 +238,46 @@ def _read_faces(source: Source, node: Node, span: Span, num_vertices: int) -> tu
         texture_points=points,
         flipped=not node.flag("ccw", True),
     )
-    if triangles.status == DONE:
-        return triangles.faces, triangles.uv
-    k = triangles.ordinal
-    if triangles.status == INDEX_OUT_OF_RANGE:
-        position = source.value_position(span.start, span.stop, k)
-        raise source.text_error(f"coordIndex names vertex {corners[k]}, there are {num_vertices}", position)
-    assert texture_span is not None
-    assert texture_corners is not None
-    position = source.value_position(texture_span.start, texture_span.stop, k)
-    if triangles.status == TEXTURE_INDEX_OUT_OF_RANGE:
-        num_points = 0 if points is None else len(points)
-        raise source.text_error(
-            f"a face names texture coordinate {texture_corners[k]}, there are {num_points}", position
-        )
-    assert triangles.status == STRUCTURE_MISMATCH
-    raise source.text_error(
-        f"texCoordIndex does not follow the faces of coordIndex from its index number {k} on", position
-    )
+    if triangles.status != DONE:
+        position = source.value_position(span.start, span.stop, triangles.ordinal)
+        named = corners[triangles.ordinal]
+        raise source.text_error(f"coordIndex names vertex {named}, there are {num_vertices}", position)
+    return triangles
 
 
 def _read_colors(
     source: Source, node: Node, coordinate_span: Span | None, num_vertices: int
-) -> UInt8[np.ndarray, "vert 3"] | None:
-    """Colours per vertex; colours per face are left out."""
+) -> tuple[UInt8[np.ndarray, "vert 3"] | None, tuple[str, ...]]:
+    """Colours per vertex, and a remark where they do not fit the vertices; colours per face are left out."""
     colors = _rows(source, node.node("color"), "color", 3)
     if colors is None or not node.flag("colorPerVertex", True):
-        return None
+        return None, ()
+    left_out = (f"{len(colors)} colours do not fit the {num_vertices} vertices; left out",)
     index_span = node.span("colorIndex")
     if coordinate_span is None or index_span is None or not len(color_index := source.indices(*_ends(index_span))):
-        if len(colors) < num_vertices:
-            raise source.text_error(f"{len(colors)} colours for {num_vertices} vertices", node.position)
-        return color_bytes(colors[:num_vertices])
+        return (color_bytes(colors[:num_vertices]), ()) if len(colors) >= num_vertices else (None, left_out)
     corners = source.indices(*_ends(coordinate_span))
     length = min(len(corners), len(color_index))
     corners, color_index = corners[:length], color_index[:length]
-    if color_index.max(initial=-1) >= len(colors) or ((corners < 0) != (color_index < 0)).any():
-        raise source.text_error("colorIndex does not fit coordIndex and the colours", index_span.start)
+    named = (corners >= 0) & (corners < num_vertices)
+    if color_index.max(initial=-1) >= len(colors) or (color_index[named] < 0).any():
+        return None, left_out
     result = np.full((num_vertices, 3), BLANK_COLOR, np.uint8)
-    named = corners >= 0
     result[corners[named]] = color_bytes(colors)[color_index[named]]
-    return result
+    return result, ()
 
 
 def _ends(span: Span) -> tuple[int, int]:
     return span.start, span.stop
 
 
-def _concatenate_vertices(source: Source, placed: list[Placed]) -> Vertices:
+def _concatenate_vertices(placed: list[Placed]) -> Float64[np.ndarray, "vert 3"]:
     moved = []
     for item in placed:
         vertices = item.part.vertices
         if not np.array_equal(item.matrix, np.eye(4)):
             with np.errstate(over="ignore", invalid="ignore"):
-                vertices = (vertices @ item.matrix[:3, :3].T + item.matrix[:3, 3]).astype(np.float32)
-            if not np.isfinite(vertices).all():
-                raise source.error("a Transform moves vertices out of the range of float32")
+                vertices = vertices @ item.matrix[:3, :3].T + item.matrix[:3, 3]
         moved.append(vertices)
     return np.concatenate(moved) if len(moved) > 1 else moved[0]
 
