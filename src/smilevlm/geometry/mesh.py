@@ -120,4 +120,7 @@ class Mesh:
 
 
 def _is_array(values: object, kind: type[np.generic], width: int) -> TypeGuard[np.ndarray]:
-    return isinstance(values, np.ndarray) and values.dtype == kind and values.ndim == 2 and values.shape[1] == width
+    """Whether it is just what the compiled loops take; a subclass, a slice with steps or other types are converted."""
+    if type(values) is not np.ndarray:
+        return False
+    return values.dtype == kind and values.ndim == 2 and values.shape[1] == width and values.flags.c_contiguous

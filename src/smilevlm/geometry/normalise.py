@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
@@ -34,9 +34,12 @@ from smilevlm.geometry.locate import (
 )
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.sampling import even_points, surface_points
+from smilevlm.geometry.second_face import direction_in_words, second_face
 from smilevlm.geometry.units import at_shares, find_unit, some_columns, unit_name
 
 _IDENTITY = np.eye(3, dtype=np.float32)
+MIN_RELIABLE_CONFIDENCE = 0.4
+"""Below it an answer about the face's expression is not sure."""
 _NOSE_REACH_MM = np.array([12.0, 14.0, 20.0], np.float32)
 _SEARCH_POINTS = 16_000
 """Spread over the surface for the search in any pose."""
@@ -89,6 +92,8 @@ class NormalisedFace:
         num_spikes: Faces removed as spikes.
         num_scraps: Components removed as floating scraps.
         confidence: How sure it is that this is a face in this pose, in [0, 1]; see `Place.confidence`.
+        remarks: Those of the scan, and what was noticed while the face was found: another face, a face that is barely
+            one.
     """
 
     mesh: Mesh
@@ -101,6 +106,12 @@ class NormalisedFace:
     num_spikes: int
     num_scraps: int
     confidence: float = 1.0
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_barely_found(self) -> bool:
+        """Whether the confidence is below `MIN_RELIABLE_CONFIDENCE`: an incomplete, distorted or covered face."""
+        return self.confidence < MIN_RELIABLE_CONFIDENCE
 
 
 def normalise(
@@ -148,7 +159,16 @@ def normalise(
     is_enough = place.fit_share >= settings.min_fit_share and place.relief_match >= settings.min_relief_match
     if not is_enough or (search_pose and not place.is_face):
         raise MeshError(_no_face(scan, place, factor, settings, search_pose=search_pose))
-    return _in_face_frame(scan, place, factor, start, settings)
+    remarks = list(mesh.remarks)
+    if place.confidence < MIN_RELIABLE_CONFIDENCE:
+        remarks.append(
+            f"the face was barely found (confidence {place.confidence:.2f}, below {MIN_RELIABLE_CONFIDENCE:g}): it may "
+            "be incomplete, covered or distorted"
+        )
+    if (other := second_face(scan.mesh, scan.keep, place)) is not None:
+        remarks.append(f"another face lies {direction_in_words(other)}; the answer is for one of them")
+    face = _in_face_frame(scan, place, factor, start, settings)
+    return replace(face, remarks=tuple(remarks))
 
 
 def _check_hints(start: Float[np.ndarray, "3 3"] | None, mm_per_unit: float | None) -> None:
