@@ -14,7 +14,10 @@ _log = logging.getLogger("smilevlm")
 
 
 def cache_folder() -> Path:
-    """The environment's `SMILEVLM_CACHE_DIR`, else `$XDG_CACHE_HOME/smilevlm`, else `~/.cache/smilevlm`."""
+    """`SMILEVLM_CACHE_DIR` of the environment, else `$XDG_CACHE_HOME/smilevlm`, else `~/.cache/smilevlm`.
+
+    `/dev/null` stands for no cache.
+    """
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
     if base := os.environ.get("XDG_CACHE_HOME"):
@@ -62,6 +65,8 @@ def is_writable(folder: Path) -> bool:
 
 @functools.cache
 def _temporary_cache(instead_of: Path) -> Path | None:
+    if instead_of == Path(os.devnull):
+        return None  # no cache is wanted, or the process that started this one found none
     folder = _temporary_path()
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -76,6 +81,7 @@ def _temporary_cache(instead_of: Path) -> Path | None:
             "to a folder that can be written to",
             instead_of, folder, CACHE_VARIABLE,
         )  # fmt: skip
+        os.environ[CACHE_VARIABLE] = os.devnull
         return None
     _log.warning(
         "smilevlm: %s cannot be written to, so the cache is in %s; set %s to choose another folder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -60,6 +61,11 @@ def _cache_of(function: Callable[..., Any], given: str) -> str | None:
         return ""
     folder = writable_cache("numba")
     return None if folder is None else str(folder)
+
+
+def choose_cache() -> None:
+    """Choose the cache before worker processes start, which would each choose and say so."""
+    _cache_of(choose_cache, os.environ.get("NUMBA_CACHE_DIR", ""))
 
 
 def announce_compiling() -> None:

@@ -29,7 +29,7 @@ def command(capsys):
 
 def own_folder(synthetic_faces, root, words: dict[str, str]):
     """Two people's scans as `PERSON/WORD/scan.wrl`; several per class where several words stand for one."""
-    for person in ("F0001", "M0002"):
+    for person in ("F0001", "M0001"):
         for code, word in words.items():
             (scan,) = (synthetic_faces / person).glob(f"*_{code}*_F3D.wrl")
             folder = root / person.lower() / word
@@ -92,7 +92,7 @@ def test_settings_that_the_user_gives_stay(command, synthetic_faces, tmp_path):
     ("people", "words", "said"),
     [
         (("f0001",), {"HA04": "happy", "SU04": "surprise"}, "1 subject(s) and 2 class(es)"),
-        (("f0001", "m0002"), {"HA04": "happy"}, "2 subject(s) and 1 class(es)"),
+        (("f0001", "m0001"), {"HA04": "happy"}, "2 subject(s) and 1 class(es)"),
     ],
 )
 def test_too_few_people_or_classes_are_one_clear_line(command, synthetic_faces, tmp_path, people, words, said):

@@ -50,7 +50,7 @@ def test_a_folder_that_can_be_written_to_is_made(monkeypatch, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("variable", ["SMILEVLM_CACHE_DIR", "XDG_CACHE_HOME", "HOME"])
-@pytest.mark.parametrize("place", ["/proc/none", "{tmp}/file/deeper", "/dev/null"])
+@pytest.mark.parametrize("place", ["/proc/none", "{tmp}/file/deeper", "/dev/null/deeper"])
 def test_one_that_cannot_be_written_to_gives_way_to_a_temporary_one(
     monkeypatch, tmp_path, temporary, caplog, variable, place
 ):
@@ -87,6 +87,11 @@ def test_without_any_folder_nothing_is_cached(monkeypatch, tmp_path, temporary, 
         monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
     assert caches.writable_cache("numba") is None
     assert [record.getMessage().count("SMILEVLM_CACHE_DIR") for record in caplog.records] == [1]
+    # Processes that this one starts say nothing more.
+    assert os.environ["SMILEVLM_CACHE_DIR"] == os.devnull
+    caches._temporary_cache.cache_clear()
+    assert caches.writable_cache("numba") is None
+    assert len(caplog.records) == 1
 
 
 def test_a_user_without_a_home_gets_one(monkeypatch, temporary):

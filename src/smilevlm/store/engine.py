@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-from smilevlm.compiled import announce_compiling, is_announcing
+from smilevlm.compiled import announce_compiling, choose_cache, is_announcing
 from smilevlm.errors import MissingExtraError, StoreError
 
 _CONNECT_SECONDS = 20
@@ -33,6 +33,7 @@ def run_everywhere(
 
     if not calls:
         return
+    choose_cache()
     # One worker speaks for all.
     numbered = (
         delayed(_numbered)(index, work, call, announce=is_announcing() and index == 0)

@@ -67,12 +67,16 @@ def test_names_that_the_encoding_lacks_are_escaped(form, environment):
     done = run("predict", form, *NAMES, **environment)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
+    names = NAMES
+    if environment.get("LC_ALL") == "C":
+        # Such a process takes every byte of a name that is no ASCII for undecodable.
+        names = [os.fsencode(name).decode("ascii", "surrogateescape") for name in NAMES]
     if form == "--json":
-        assert [json.loads(line)["scan"] for line in done.stdout.splitlines()[: len(NAMES)]] == NAMES
+        assert [json.loads(line)["scan"] for line in done.stdout.splitlines()[: len(NAMES)]] == names
     if form == "--csv":
         encoding = environment["PYTHONIOENCODING"].split(":")[0] or "ascii"
         rows = list(csv.reader(io.StringIO(done.stdout.decode(encoding))))
-        shown = [name.encode(encoding, "backslashreplace").decode(encoding) for name in NAMES]
+        shown = [name.encode(encoding, "backslashreplace").decode(encoding) for name in names]
         assert rows[: len(NAMES)] == [[name, "ja"] for name in shown]
 
 

@@ -35,7 +35,11 @@ def place(relief: float, share: float, **others) -> Place:
         (place(0.1, 0.9), "the relief match is 0.10 (needed: 0.40)", "covered (needed"),
         (place(0.1, 0.2), "20% of the mean face is covered (needed: 35%) and the relief match is 0.10", "confidence"),
         (place(0.5, 0.5), "too low together: 0.50 + 0.50 = 1.00 (needed: 1.25)", "confidence"),
-        (place(0.6, 0.9, is_searched=True, rival_merit=1.45), "the confidence is 0.11 (needed: 0.40)", "covered (needed"),
+        (
+            place(0.6, 0.9, is_searched=True, rival_merit=1.45),
+            "the confidence is 0.11 (needed: 0.40)",
+            "covered (needed",
+        ),
         (place(0.5, 0.8, rival_merit=1.3), "the confidence is 0.002 (needed: 0.012)", "covered (needed"),
     ],
 )
