@@ -14,6 +14,7 @@ SMALL = (
     "--set", "model.tower_settings.width=8", "--set", "model.projector.hidden_dim=32", "--set",
     "model.fusion.hidden_dim=8", "--set", "optimiser.epochs=2",
 )  # fmt: skip
+PEOPLE = ("anna", "bob")
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def command(capsys):
 
 def own_folder(synthetic_faces, root, words: dict[str, str]):
     """Two people's scans as `PERSON/WORD/scan.wrl`; several per class where several words stand for one."""
-    for person in ("F0001", "M0001"):
+    for name, person in zip(PEOPLE, sorted(path for path in synthetic_faces.iterdir() if path.is_dir()), strict=True):
         for code, word in words.items():
-            (scan,) = (synthetic_faces / person).glob(f"*_{code}*_F3D.wrl")
-            folder = root / person.lower() / word
+            (scan,) = person.glob(f"*_{code}*_F3D.wrl")
+            folder = root / name / word
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(scan, folder / f"{code}.wrl")
     return root
@@ -64,7 +65,7 @@ def test_two_people_with_two_classes_of_ones_own_names(command, synthetic_faces,
     code, lines, _ = command("report", run, "--out", tmp_path / "report")
     assert code == 0
     assert "jaw dropped" in (tmp_path / "report" / "index.html").read_text()
-    code, (line,), _ = command("predict", scans / "f0001" / "Grinning" / "HA04.wrl", "--model", run, "--json")
+    code, (line,), _ = command("predict", scans / "anna" / "Grinning" / "HA04.wrl", "--model", run, "--json")
     assert code == 0
     assert set(json.loads(line)["probabilities"]) == {"grinning", "jaw dropped"}
 
@@ -91,8 +92,8 @@ def test_settings_that_the_user_gives_stay(command, synthetic_faces, tmp_path):
 @pytest.mark.parametrize(
     ("people", "words", "said"),
     [
-        (("f0001",), {"HA04": "happy", "SU04": "surprise"}, "1 subject(s) and 2 class(es)"),
-        (("f0001", "m0001"), {"HA04": "happy"}, "2 subject(s) and 1 class(es)"),
+        (("anna",), {"HA04": "happy", "SU04": "surprise"}, "1 subject(s) and 2 class(es)"),
+        (PEOPLE, {"HA04": "happy"}, "2 subject(s) and 1 class(es)"),
     ],
 )
 def test_too_few_people_or_classes_are_one_clear_line(command, synthetic_faces, tmp_path, people, words, said):

@@ -37,7 +37,7 @@ def place(relief: float, share: float, **others) -> Place:
         (place(0.5, 0.5), "too low together: 0.50 + 0.50 = 1.00 (needed: 1.25)", "confidence"),
         (
             place(0.6, 0.9, is_searched=True, rival_merit=1.45),
-            "the confidence is 0.11 (needed: 0.40)",
+            "the confidence is 0.109 (needed: 0.400)",
             "covered (needed",
         ),
         (place(0.5, 0.8, rival_merit=1.3), "the confidence is 0.002 (needed: 0.012)", "covered (needed"),
