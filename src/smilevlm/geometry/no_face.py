@@ -70,7 +70,7 @@ def _failed(place: Place, looked: Looked) -> list[str]:
     if not place.is_searched and place.merit < LEAST_MERIT:
         together = f"{place.relief_match:.2f} + {place.fit_share:.2f} = {place.merit:.2f}"
         return [f"relief match and covered share are too low together: {together} (needed: {LEAST_MERIT:.2f})"]
-    return [f"the confidence is {place.confidence:.3f} (needed: {place.least_confidence:.3f})"]
+    return [f"the confidence is {place.confidence:.3g} (needed: {place.least_confidence:.3g})"]
 
 
 def _advice(vertices_mm: Vertices, largest_mm: float, looked: Looked) -> str:

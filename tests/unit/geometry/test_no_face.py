@@ -37,10 +37,10 @@ def place(relief: float, share: float, **others) -> Place:
         (place(0.5, 0.5), "too low together: 0.50 + 0.50 = 1.00 (needed: 1.25)", "confidence"),
         (
             place(0.6, 0.9, is_searched=True, rival_merit=1.45),
-            "the confidence is 0.109 (needed: 0.400)",
+            "the confidence is 0.109 (needed: 0.4)",
             "covered (needed",
         ),
-        (place(0.5, 0.8, rival_merit=1.3), "the confidence is 0.002 (needed: 0.012)", "covered (needed"),
+        (place(0.5, 0.8, rival_merit=1.3), "the confidence is 0.00166 (needed: 0.012)", "covered (needed"),
     ],
 )
 def test_the_tests_that_failed_are_named_and_no_others(found, said, unsaid):
