@@ -161,3 +161,11 @@ def trained_run(prepared_store, make_tiny_config, tmp_path_factory) -> Path:
     train_run(make_tiny_config(), prepared_store, run)
     evaluate_run(run, prepared_store, num_examples=2)
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_word_about_compiling():
+    """Whether a test is the first to need a loop does not show in what commands print."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smilevlm.compiled._SILENT_SECONDS", float("inf"))
+        yield

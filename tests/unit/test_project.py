@@ -17,7 +17,10 @@ ROOMS = {
     "store", "synthesis", "views", "dynamics", "readers", "geometry", "labels", "results", "reporting", "web",
 }  # fmt: skip
 """Those of the design, and `reproduction` (ADR 6)."""
-MODULES = {"errors", "typing", "distributed", "files", "pretrained", "threads", "version", "__init__", "__main__"}
+MODULES = {
+    "caches", "compiled", "errors", "typing", "distributed", "files", "pretrained", "threads", "version", "__init__",
+    "__main__",
+}  # fmt: skip
 # Written in two parts, so that this file does not match itself.
 REGISTRIES = [
     re.compile(first + second)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 
 import smilevlm
+from smilevlm.caches import name_a_home
 from smilevlm.cli import (
     analyse,
     check,
@@ -26,6 +26,8 @@ from smilevlm.cli import (
     train,
 )
 from smilevlm.cli.arguments import Command, add_commands
+from smilevlm.cli.streams import drop, flush_streams, prepare_streams
+from smilevlm.compiled import announce_compiling
 from smilevlm.errors import SmileVlmError
 from smilevlm.training.parallel import process_rank
 
@@ -96,36 +98,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 after an error that the user can mend, which is printed as one line.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_streams()
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        flush_streams()
+
+
+def _run(words: list[str]) -> int:
     parsed = build_parser().parse_args(with_axes_joined(words))
     parsed.command_line = words
+    announce_compiling()
+    name_a_home()
     try:
         _COMMANDS[parsed.command].run(parsed)
-        # Here, not at exit, where a closed pipe could no longer be caught.
+        # Here, where what cannot be written is still an error of the command.
         sys.stdout.flush()
-    except SmileVlmError as error:
+    except BrokenPipeError:
+        drop(sys.stdout)
+        return 1
+    except (SmileVlmError, OSError, MemoryError, BrokenExecutor, UnicodeEncodeError) as error:
         rank = process_rank()
         if rank > 0:
             # Most errors come to all processes alike; the first one tells of it, and the others are ended meanwhile.
             time.sleep(_SECONDS_FOR_THE_FIRST_PROCESS)
-        print(f"smilevlm {parsed.called}: error: {f'process {rank}: ' if rank else ''}{error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # Whoever read our output has seen enough; nothing may be flushed into the closed pipe.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        print(f"smilevlm {parsed.called}: error: {_said(error)}", file=sys.stderr)
-        return 1
-    except MemoryError:
-        print(f"smilevlm {parsed.called}: error: out of memory; fewer --jobs need less", file=sys.stderr)
-        return 1
-    except BrokenExecutor:
-        print(
-            f"smilevlm {parsed.called}: error: a worker process was killed, most often for want of memory; run again "
-            "with fewer --jobs",
-            file=sys.stderr,
-        )
+        where = f"process {rank}: " if rank else ""
+        print(f"smilevlm {parsed.called}: error: {where}{_said(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nsmilevlm {parsed.called}: stopped{_AFTER_A_STOP.get(parsed.called, '')}", file=sys.stderr)
@@ -144,8 +142,18 @@ def with_axes_joined(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _said(error: OSError) -> str:
-    """What the system says, the file first."""
+def _said(error: Exception) -> str:
+    """One line for people; of what the system says, the file first."""
+    if isinstance(error, MemoryError):
+        return "out of memory; fewer --jobs need less"
+    if isinstance(error, BrokenExecutor):
+        return "a worker process was killed, most often for want of memory; run again with fewer --jobs"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!r} is a name that cannot be written as text; rename the file or folder"
+    if not isinstance(error, OSError):
+        return str(error)
+    if "usable temporary directory" in str(error):
+        return "there is no folder for temporary files that can be written to; set TMPDIR to one"
     if error.filename is None or error.strerror is None:
         return str(error)
     return f"{error.filename}: {error.strerror.lower()}"

@@ -20,8 +20,8 @@ DESCRIPTION = (
     "need no training."
 )
 EXAMPLE = 'smilevlm predict scan.wrl clips/ --prompt pain="a face in pain" --prompt calm="a calm face"'
-_TEMPLATES = ("a {} facial expression", "a face that looks {}", "a person with a {} expression")
-"""What a class given by its name alone is compared with."""
+_BY_NAME = "class_names"
+"""The prompt set for classes that are given by their names alone."""
 _FEW_ERRORS = 20
 _NO_BAR = 20
 """So few scans are done before a bar would be read."""
@@ -133,7 +133,11 @@ def _answers(
 def _prompts(options: Sequence[str], classes: Sequence[str] | None) -> Mapping[str, list[str]] | None:
     if options and classes:
         raise SettingsError("--prompt and --classes exclude each other; describe every class, or name them all")
-    prompts: dict[str, list[str]] = {name: [each.format(name) for each in _TEMPLATES] for name in classes or ()}
+    if classes:
+        from smilevlm.prompts import load_prompt_set
+
+        return {name: list(texts) for name, texts in load_prompt_set(_BY_NAME, classes=classes).prompts.items()}
+    prompts: dict[str, list[str]] = {}
     for option in options:
         name, separator, text = option.partition("=")
         if not separator or not name.strip() or not text.strip():

@@ -21,7 +21,7 @@ EXAMPLE = "smilevlm train demo --store store --out run --fold 0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="name of the experiment, such as demo")
+    parser.add_argument("recipe", help="name of the experiment, such as demo; folder for scans of your own")
     parser.add_argument(
         "--method",
         default="full",
@@ -66,13 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.errors import SettingsError
-    from smilevlm.recipes import find_recipe
+    from smilevlm.recipes import recipe_for_store
     from smilevlm.recipes.methods import with_method
     from smilevlm.store import read_manifest
     from smilevlm.training.parallel import Machine, launch, under_launcher
     from smilevlm.training.resolve import with_overrides
 
-    config = with_overrides(with_method(find_recipe(arguments.recipe), arguments.method), arguments.set)
+    recipe = recipe_for_store(arguments.recipe, arguments.store, arguments.set)
+    config = with_overrides(with_method(recipe, arguments.method), arguments.set)
     if with_method(config, arguments.method) != config:
         raise SettingsError(f"--set undoes what --method {arguments.method} stands for")
     read_manifest(arguments.store)

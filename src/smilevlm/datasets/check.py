@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from smilevlm.compiled import choose_cache
 from smilevlm.datasets.check_frames import FrameReport, check_recording
 from smilevlm.datasets.index import DataIndex, Problem
 from smilevlm.store import Recording
@@ -99,6 +100,7 @@ def _read_all(index: DataIndex, jobs: int, progress: Progress | None) -> Sequenc
     total = len(index.recordings)
     if progress:
         progress(0, total)
+    choose_cache()
     calls = (delayed(check_recording)(index.layout, index.root, recording) for recording in index.recordings)
     reports: list[FrameReport] = []
     for report in cast("Iterable[FrameReport]", Parallel(n_jobs=jobs, return_as="generator")(calls)):

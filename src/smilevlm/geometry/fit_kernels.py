@@ -10,8 +10,8 @@ template (by the turn, then by the shift), the distance itself, its weight, and 
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
+from smilevlm.compiled import kernel as compiled_kernel
 from smilevlm.geometry.kernels import kernel
 
 FIRST_GATE_MM, LAST_GATE_MM, GATE_SHRINK = 25.0, 7.0, 0.82
@@ -80,7 +80,7 @@ def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
     return count
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})
+@compiled_kernel(fastmath={"reassoc"})
 @no_type_check
 def _dot(first, second):
     """A sum in as many parts as the processor adds at once; the machine's compiler fixes their order."""

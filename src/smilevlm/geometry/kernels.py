@@ -8,9 +8,10 @@ Plain scalar loops, one thread, no fast-math: the same input gives the same bits
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
-kernel = njit(cache=True, nogil=True)
+from smilevlm.compiled import kernel as compiled_kernel
+
+kernel = compiled_kernel()
 
 
 @kernel

@@ -36,7 +36,7 @@ LEAST_CONFIDENCE = 0.4
 further."""
 CLEAR_CONFIDENCE = 0.9
 """From here nobody asks again."""
-_LEAST_MERIT, _LEAST_IF_PLAIN, _LEAST_IF_DOUBTFUL = 1.25, 0.005, 0.012
+LEAST_MERIT, _LEAST_IF_PLAIN, _LEAST_IF_DOUBTFUL = 1.25, 0.005, 0.012
 """What a place needs where the search found nothing better: the merit, and a confidence by its relief and merit.
 
 Over tight crops of 56 faces the doubtful ones kept 0.058 and the plain ones 0.011; most terrains and blobs fall below,
@@ -94,10 +94,14 @@ class Place:
     @property
     def is_face(self) -> bool:
         """Whether the place is good enough for how it was found: the best of many must be better than the only one."""
+        return (self.is_searched or self.merit >= LEAST_MERIT) and self.confidence >= self.least_confidence
+
+    @property
+    def least_confidence(self) -> float:
+        """The confidence that a face needs which was found in this way."""
         if self.is_searched:
-            return self.confidence >= LEAST_CONFIDENCE
-        least = _LEAST_IF_PLAIN if self.is_plain else _LEAST_IF_DOUBTFUL
-        return self.merit >= _LEAST_MERIT and self.confidence >= least
+            return LEAST_CONFIDENCE
+        return _LEAST_IF_PLAIN if self.is_plain else _LEAST_IF_DOUBTFUL
 
     @property
     def is_plain(self) -> bool:

@@ -33,11 +33,14 @@ from smilevlm.geometry.locate import (
     refined,
 )
 from smilevlm.geometry.mesh import Mesh
+from smilevlm.geometry.no_face import Looked, no_face_message
 from smilevlm.geometry.sampling import even_points, surface_points
+from smilevlm.geometry.sanitize import drop_invalid_vertices
 from smilevlm.geometry.second_face import direction_in_words, second_face
 from smilevlm.geometry.units import at_shares, find_unit, some_columns, unit_name
 
 _IDENTITY = np.eye(3, dtype=np.float32)
+_LEAST_VERTICES = 100
 MIN_RELIABLE_CONFIDENCE = 0.4
 """Below it an answer about the face's expression is not sure."""
 _NOSE_REACH_MM = np.array([12.0, 14.0, 20.0], np.float32)
@@ -144,7 +147,7 @@ def normalise(
     nose of the registered mean face.
     """
     _check_hints(start, mm_per_unit)
-    mesh = _finite(mesh)
+    mesh = _usable(mesh)
     factor = find_unit(mesh.vertices)[0] if mm_per_unit is None else mm_per_unit
     scan = _prepared(mesh, factor, settings)
     points = surface_points(scan.mesh, scan.keep, settings.max_points)
@@ -158,17 +161,30 @@ def normalise(
         scan, place, factor = _searched(mesh, scan, place, factor, settings, unit_is_known=mm_per_unit is not None)
     is_enough = place.fit_share >= settings.min_fit_share and place.relief_match >= settings.min_relief_match
     if not is_enough or (search_pose and not place.is_face):
-        raise MeshError(_no_face(scan, place, factor, settings, search_pose=search_pose))
-    remarks = list(mesh.remarks)
+        looked = Looked(
+            min_fit_share=settings.min_fit_share,
+            min_relief_match=settings.min_relief_match,
+            mm_per_unit=factor,
+            unit_is_given=mm_per_unit is not None,
+            searched=search_pose,
+            pose_is_given=start is not None,
+        )
+        raise MeshError(no_face_message(scan.mesh.vertices, place, looked))
+    remarks = (*mesh.remarks, *_doubts(scan, place))
+    return replace(_in_face_frame(scan, place, factor, start, settings), remarks=remarks)
+
+
+def _doubts(scan: _Scan, place: Place) -> list[str]:
+    """What speaks against the answer: a face that is barely one, another face."""
+    doubts = []
     if place.confidence < MIN_RELIABLE_CONFIDENCE:
-        remarks.append(
+        doubts.append(
             f"the face was barely found (confidence {place.confidence:.2f}, below {MIN_RELIABLE_CONFIDENCE:g}): it may "
             "be incomplete, covered or distorted"
         )
     if (other := second_face(scan.mesh, scan.keep, place)) is not None:
-        remarks.append(f"another face lies {direction_in_words(other)}; the answer is for one of them")
-    face = _in_face_frame(scan, place, factor, start, settings)
-    return replace(face, remarks=tuple(remarks))
+        doubts.append(f"another face lies {direction_in_words(other)}; the answer is for one of them")
+    return doubts
 
 
 def _check_hints(start: Float[np.ndarray, "3 3"] | None, mm_per_unit: float | None) -> None:
@@ -178,14 +194,11 @@ def _check_hints(start: Float[np.ndarray, "3 3"] | None, mm_per_unit: float | No
         raise SettingsError(f"mm_per_unit is {mm_per_unit}; expected a positive number")
 
 
-def _finite(mesh: Mesh) -> Mesh:
-    """Without vertices that are not finite or, in a mesh, that no face uses."""
-    if mesh.num_vertices < 100:
-        raise MeshError(f"a face needs at least 100 vertices; the mesh has {mesh.num_vertices}")
-    if not np.isfinite(mesh.vertices).all():
-        mesh = keep_points(mesh, np.asarray(np.isfinite(mesh.vertices).all(axis=1)))
-    if mesh.num_vertices < 100:
-        raise MeshError(f"only {mesh.num_vertices} vertices have finite coordinates; a face needs at least 100")
+def _usable(mesh: Mesh) -> Mesh:
+    """Without invalid vertices and, in a mesh, those that no face uses."""
+    mesh = drop_invalid_vertices(mesh)
+    if mesh.num_vertices < _LEAST_VERTICES:
+        raise MeshError(f"a face needs at least {_LEAST_VERTICES} vertices; the mesh has {mesh.num_vertices}")
     if not mesh.is_point_cloud:
         # Scanners store missing points too, often at the origin; no face uses them.
         mesh = keep_faces(mesh, np.ones(mesh.num_faces, bool))
@@ -246,20 +259,6 @@ def _searched(
     if place.is_face and not (found.is_face and is_better(found, place)):
         return as_it_stood, beside(place, found), factor
     return scan, found, likely
-
-
-def _no_face(scan: _Scan, place: Place, factor: float, settings: NormaliseSettings, *, search_pose: bool) -> str:
-    """What was found instead of a face, and what to do."""
-    low, high = at_shares(some_columns(scan.mesh.vertices), 0.01, 0.99)
-    size = " x ".join(f"{extent:.0f}" for extent in (high - low).tolist())
-    where = "in any pose" if search_pose else "looking along +z"
-    return (
-        f"no face found {where}: the likeliest place covers {place.fit_share:.0%} of the mean face (expected "
-        f"{settings.min_fit_share:.0%}) and meets its relief to {place.relief_match:.2f} (expected "
-        f"{settings.min_relief_match:.2f}), confidence {place.confidence:.2f}; the scan measures {size} mm if its unit "
-        f"is {unit_name(factor)} ({factor:g} mm). Look at what was scanned; if it is a face, name its axes "
-        "(--up, --front)"
-    )
 
 
 def _in_face_frame(

@@ -1,7 +1,8 @@
 """Words for expressions: prompt sets, the text tower that embeds them, and which prompt a sample is paired with."""
 
-from smilevlm.prompts.cache import CachedTextTower, cache_folder
+from smilevlm.prompts.cache import CachedTextTower
 from smilevlm.prompts.checking import Finding, PromptReport, check_prompts
+from smilevlm.prompts.choosing import prompt_set_for
 from smilevlm.prompts.clip_text_tower import ClipTextTower
 from smilevlm.prompts.embeddings import PromptEmbeddings, centre_and_normalise, embed_prompts
 from smilevlm.prompts.pairing import (
@@ -43,7 +44,6 @@ __all__ = [
     "Provenance",
     "TextTower",
     "available_prompt_sets",
-    "cache_folder",
     "centre_and_normalise",
     "check_prompts",
     "embed_prompts",
@@ -52,6 +52,7 @@ __all__ = [
     "load_text_tower",
     "pairing_texts",
     "parse_prompt_source",
+    "prompt_set_for",
     "read_prompt_source",
     "sample_prompts",
     "shuffle_classes",

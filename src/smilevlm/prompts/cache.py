@@ -13,16 +13,9 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from smilevlm.caches import cache_folder, writable_cache
 from smilevlm.files import write_atomically
 from smilevlm.prompts.text_tower import TextTower
-
-CACHE_VARIABLE = "SMILEVLM_CACHE_DIR"
-
-
-def cache_folder() -> Path:
-    """The user's cache: the environment's `SMILEVLM_CACHE_DIR`, or `~/.cache/smilevlm`."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "smilevlm"
 
 
 class CachedTextTower:
@@ -34,12 +27,12 @@ class CachedTextTower:
 
     Args:
         tower: The tower that encodes what is not in the cache.
-        folder: Where the entries lie; None for `prompts` in `cache_folder()`.
+        folder: Where the entries lie; None for `prompts` in the user's cache, see `smilevlm.caches`.
     """
 
     def __init__(self, tower: TextTower, folder: str | os.PathLike[str] | None = None) -> None:
         self.tower = tower
-        self.folder = cache_folder() / "prompts" if folder is None else Path(folder)
+        self.folder = Path(folder or writable_cache("prompts") or cache_folder() / "prompts")
         self._may_write = True
 
     @property

@@ -7,6 +7,7 @@ prompts:                    # either the prompts of each class
   happy: [a person smiling, a joyful face]
 templates: [a [CLS] face]   # or templates and the classes that fill their slot
 classes: [happy, sad]       # beside `prompts`: the classes that must be there, no more and no fewer
+any_class: true             # beside `templates`: any further class that is asked for fills them too
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from smilevlm.prompts import yaml_nodes as nodes
 from smilevlm.prompts.prompt_set import CLASS_SLOT, Generation, PromptSet, Provenance, find_fault
 from smilevlm.prompts.yaml_nodes import Entry, Text
 
-_KEYS = ("name", "provenance", "prompts", "templates", "classes")
+_KEYS = ("name", "provenance", "prompts", "templates", "classes", "any_class")
 _PROVENANCE_KEYS = ("source", "date", "generated_by")
 _GENERATION_KEYS = tuple(field.name for field in fields(Generation))
 _DATA_FOLDER = Path(__file__).parent / "data"
@@ -45,6 +46,7 @@ class PromptSource:
         line: Line of the key `prompts` or `templates`.
         declared: The classes that the file says must be there; None where it does not say.
         declared_line: Line of the key `classes`.
+        templates: What classes that the file does not name fill; empty where it allows no such class.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class PromptSource:
     line: int
     declared: tuple[str, ...] | None = None
     declared_line: int | None = None
+    templates: tuple[str, ...] = ()
 
     def line_of(self, class_name: str | None, position: int | None = None) -> int:
         """The line of a class, or of one of its prompts; that of all prompts where no class is given."""
@@ -63,8 +66,11 @@ class PromptSource:
             return self.line
         return self.class_lines[class_name] if position is None else self.prompt_lines[class_name][position]
 
-    def prompt_set(self) -> PromptSet:
+    def prompt_set(self, further: Sequence[str] = ()) -> PromptSet:
         """The set.
+
+        Args:
+            further: Classes that fill the templates where the file does not name them, if it allows that.
 
         Raises:
             PromptError: The prompts do not make a set, or are not of the declared classes.
@@ -79,7 +85,9 @@ class PromptSource:
         if fault := find_fault(self.prompts):
             line = None if fault.class_name is None else self.line_of(fault.class_name, fault.position)
             raise PromptError(fault.message, path=self.path, line=line)
-        return PromptSet(name=self.name, provenance=self.provenance, prompts=self.prompts)
+        missing = [name for name in further if self.templates and name not in self.prompts]
+        filled = {name: tuple(text.replace(CLASS_SLOT, name) for text in self.templates) for name in missing}
+        return PromptSet(name=self.name, provenance=self.provenance, prompts={**self.prompts, **filled})
 
 
 def available_prompt_sets() -> tuple[str, ...]:
@@ -114,7 +122,8 @@ def load_prompt_set(name_or_path: str | os.PathLike[str], *, classes: Sequence[s
         PromptError: There is no such set or file, the file is malformed, or classes are missing.
     """
     path = find_prompt_file(name_or_path)
-    prompt_set = read_prompt_source(path).prompt_set()
+    source = read_prompt_source(path)
+    prompt_set = source.prompt_set(classes or ())
     if classes is None:
         return prompt_set
     try:
@@ -199,6 +208,9 @@ def _source(entries: dict[str, Entry], path: Path) -> PromptSource:
     provenance = _provenance(entries["provenance"], path)
     given = entries["prompts" if "prompts" in entries else "templates"]
     classes = nodes.texts(entries["classes"].node, path) if "classes" in entries else None
+    any_class = "any_class" in entries and nodes.boolean(entries["any_class"].node, path)
+    if any_class and "templates" not in entries:
+        raise PromptError("'any_class' needs 'templates'", path=path, line=entries["any_class"].line)
     if "templates" in entries:
         if classes is None:
             raise PromptError("'templates' needs 'classes'", path=path, line=given.line)
@@ -217,6 +229,7 @@ def _source(entries: dict[str, Entry], path: Path) -> PromptSource:
         line=given.line,
         declared=None if classes is None else tuple(item.value for item in classes),
         declared_line=entries["classes"].line if "classes" in entries else None,
+        templates=tuple(item.value for item in nodes.texts(given.node, path)) if any_class else (),
     )
 
 

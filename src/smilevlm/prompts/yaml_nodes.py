@@ -9,7 +9,9 @@ import yaml
 
 from smilevlm.errors import PromptError
 
-_NULL, _TEXT, _INTEGER, _NUMBER = (f"tag:yaml.org,2002:{name}" for name in ("null", "str", "int", "float"))
+_NULL, _TEXT, _BOOLEAN, _INTEGER, _NUMBER = (
+    f"tag:yaml.org,2002:{name}" for name in ("null", "str", "bool", "int", "float")
+)
 
 
 class Text(NamedTuple):
@@ -105,6 +107,15 @@ def number(node: yaml.Node, path: Path) -> float:
     if isinstance(node, yaml.ScalarNode) and node.tag in (_INTEGER, _NUMBER):
         return float(yaml.safe_load(node.value))
     raise PromptError("expected a number", path=path, line=line_of(node))
+
+
+def boolean(node: yaml.Node, path: Path) -> bool:
+    """Raises:
+    PromptError: Neither `true` nor `false`.
+    """
+    if isinstance(node, yaml.ScalarNode) and node.tag == _BOOLEAN:
+        return bool(yaml.safe_load(node.value))
+    raise PromptError("expected true or false", path=path, line=line_of(node))
 
 
 def is_null(node: yaml.Node) -> bool:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any, no_type_check
 
 import numpy as np
-from numba import njit
 
+from smilevlm.compiled import kernel as compiled_kernel
 from smilevlm.readers._status import (
     DONE,
     NON_FINITE,
@@ -33,7 +33,7 @@ from smilevlm.readers._words import WORD, first_digits, load_word
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Array = np.ndarray[Any, Any]
 
-kernel = njit(cache=True, nogil=True)
+kernel = compiled_kernel()
 
 POWERS_OF_TEN = np.array([float(f"1e{n}") for n in range(23)])  # all exact in float64
 FLOAT32_LIMIT = 3.4028235677973366e38  # half a unit above the largest float32: this and more rounds to infinity

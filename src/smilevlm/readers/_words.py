@@ -12,9 +12,11 @@ from typing import no_type_check
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from smilevlm.compiled import kernel
 
 WORD = 8
 ZEROS = np.uint64(0x3030303030303030)
@@ -49,7 +51,7 @@ def trailing_zeros(typing_context, word):
     return types.uint64(types.uint64), build
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 @no_type_check
 def first_digits(word: int) -> tuple[int, int]:
     """The digits that eight bytes of text start with: (their value, how many).

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilevlm.errors import SettingsError
@@ -17,10 +19,15 @@ _SETTINGS = (
 RECIPES: dict[str, str] = {
     "bundled": "bundled",
     "demo": "tiny",
+    "folder": "own_data",
     **{f"tiny_{setting}": "tiny" for setting in _SETTINGS},
     **{f"paper_{setting}": "paper" for setting in _SETTINGS},
 }
 """The module of this room that has each recipe as a function; it brings in torch, so it is imported when asked for."""
+
+
+FITTED = ("folder",)
+"""Recipes whose settings follow from the store."""
 
 
 def find_recipe(name: str) -> ExperimentConfig:
@@ -30,3 +37,27 @@ def find_recipe(name: str) -> ExperimentConfig:
     if name not in RECIPES:
         raise SettingsError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
     return getattr(import_module(f"{__name__}.{RECIPES[name]}"), name)()
+
+
+def recipe_for_store(name: str, store: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """A recipe; one of `FITTED` with the settings that follow from the store, those aside that are overridden.
+
+    Args:
+        name: Of the recipe.
+        store: A prepared set.
+        overrides: That will be laid on the recipe, like `num_folds=2`. They are not yet, but what follows from them is.
+
+    Raises:
+        SettingsError: No recipe has this name, an override is none, or the store has too few subjects or classes.
+        StoreError: The store is unfinished or damaged.
+    """
+    from smilevlm.training.resolve import with_overrides
+
+    config = find_recipe(name)
+    overridden = with_overrides(config, overrides)
+    if name not in FITTED:
+        return config
+    from smilevlm.recipes.own_data import fitted_to_store
+    from smilevlm.store import PreparedSet
+
+    return fitted_to_store(overridden, PreparedSet(store), {item.partition("=")[0] for item in overrides})

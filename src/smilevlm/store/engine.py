@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+from smilevlm.compiled import announce_compiling, choose_cache, is_announcing
 from smilevlm.errors import MissingExtraError, StoreError
 
 _CONNECT_SECONDS = 20
@@ -32,13 +33,20 @@ def run_everywhere(
 
     if not calls:
         return
-    numbered = (delayed(_numbered)(index, work, call) for index, call in enumerate(calls))
+    choose_cache()
+    # One worker speaks for all.
+    numbered = (
+        delayed(_numbered)(index, work, call, announce=is_announcing() and index == 0)
+        for index, call in enumerate(calls)
+    )
     with _backend(scheduler), _dead_workers_explained():
         run = Parallel(n_jobs=jobs if scheduler is None else -1, return_as="generator_unordered")
         yield from cast(Iterator[int], run(numbered))
 
 
-def _numbered(index: int, work: Callable[..., None], call: tuple[Any, ...]) -> int:
+def _numbered(index: int, work: Callable[..., None], call: tuple[Any, ...], *, announce: bool) -> int:
+    if announce:
+        announce_compiling()
     work(*call)
     return index
 

@@ -17,9 +17,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from smilevlm.caches import is_writable, writable_cache
+from smilevlm.errors import SettingsError
 
 _KNOWN_LOADER = "8672c29d9597a9cc84ac221590d13b74cf833b37248e5ae7612aef2c39744f76"
 """sha256 of the source of `anny.models.full_model.load_blend_shape` in anny 0.6.2."""
@@ -30,13 +34,42 @@ def load_anny_head() -> Any:  # noqa: ANN401
     logging.getLogger("anny").setLevel(logging.ERROR)
     with warnings.catch_warnings(), native_messages_held_back():
         warnings.simplefilter("ignore")
+        _choose_cache_of_warp()
         import anny
         from anny.models import full_model
 
+        _choose_cache()
         with _fast_loader(full_model):
             return anny.Anny(
                 rig="makehuman-head", topology="head", local_changes="all", facial_actions="all", phenotypes="all"
             )
+
+
+def _choose_cache_of_warp() -> None:
+    """The same for `warp`, which makes its folder when it is imported."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    own = (Path(base) if base else Path.home() / ".cache") / "warp"
+    if "WARP_CACHE_PATH" in os.environ or is_writable(own):
+        return
+    folder = writable_cache("warp")
+    if folder is not None:
+        os.environ["WARP_CACHE_PATH"] = str(folder)
+
+
+def _choose_cache() -> None:
+    """Leave `anny` the cache that it has, unless that is empty and cannot be written to."""
+    from anny import paths
+
+    own = paths.get_anny_cache_path()
+    if own is None or any(own.glob("v*/*.safetensors")) or is_writable(own):
+        return
+    folder = writable_cache("anny")
+    if folder is None:
+        raise SettingsError(
+            f"{own} cannot be written to, where the head model is kept; set SMILEVLM_CACHE_DIR (or ANNY_CACHE_DIR) to "
+            "a folder that can be written to"
+        )
+    paths.set_anny_cache_path(folder)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet
-from smilevlm.training.fold import check_store, train_fold
+from smilevlm.training.fold import train_fold
 from smilevlm.training.material import load_earlier_models, load_prompts
+from smilevlm.training.misfits import refuse_misfits
 from smilevlm.training.names import CONFIG_NAME, CONTROL_NAME, FOLD_NAME
 from smilevlm.training.parallel import (
     Machine,
@@ -125,7 +126,7 @@ def train_run(
 
 def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, wanted: Sequence[FoldJob]) -> None:
     """Refuse what cannot be trained before a run folder exists that would then stand in the way."""
-    check_store(config, prepared)
+    refuse_misfits(config, prepared, [job.fold for job in wanted])
     if config.optimiser.batch_size < num_processes():
         raise SettingsError(
             f"a batch of {config.optimiser.batch_size} leaves some of {num_processes()} processes without a sample; "
@@ -139,11 +140,6 @@ def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, want
         refuse_split_leaks(split, prepared)
         refuse_chosen_prompts(config, split.test_subjects, prepared.manifest.layout)
         load_earlier_models(config, prepared, split)
-        if len(split.train) < config.optimiser.batch_size:
-            raise SettingsError(
-                f"{job.name} has {len(split.train)} training samples, which do not fill one batch of "
-                f"{config.optimiser.batch_size}; lower optimiser.batch_size or use more subjects"
-            )
 
 
 def _build_once(config: ExperimentConfig) -> None:

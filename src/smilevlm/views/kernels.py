@@ -8,7 +8,8 @@ bits on one machine. Depth grows toward the camera, so the nearest surface has t
 # ruff: noqa: ANN001, ANN201, ANN202
 
 import numpy as np
-from numba import njit
+
+from smilevlm.compiled import kernel as compiled_kernel
 
 EMPTY = np.float32(-1e9)
 ON_EDGE = np.float32(-1e-6)
@@ -17,7 +18,7 @@ BLOCK = 512
 """Faces that are looked at together; their pixels stay in the nearest cache."""
 
 # Division by zero must not branch: it would keep the compiler from working on several pixels at once.
-kernel = njit(cache=True, nogil=True, error_model="numpy")
+kernel = compiled_kernel(error_model="numpy")
 
 
 @kernel

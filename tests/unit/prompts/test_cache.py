@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from smilevlm.prompts import CachedTextTower, TextTower, cache_folder
+from smilevlm.caches import cache_folder
+from smilevlm.prompts import CachedTextTower, TextTower
 
 
 @pytest.fixture

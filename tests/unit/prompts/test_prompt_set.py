@@ -89,6 +89,7 @@ def test_every_set_is_sound_and_named_after_its_file():
         "basic_expressions",
         "basic_expressions_detailed",
         "basic_expressions_neutral",
+        "class_names",
         "micro_expressions",
         "spontaneous_expressions",
     )
