@@ -25,12 +25,27 @@ from smilevlm.readers.landmarks import (
 from smilevlm.readers.obj import write_mtl, write_obj
 from smilevlm.readers.off import write_off
 from smilevlm.readers.ply import write_ply
+from smilevlm.readers.scan_tree import (
+    ARCHIVE_SUFFIX,
+    FolderVisits,
+    PassedOver,
+    ScanFolder,
+    archive_fault,
+    choose_meshes,
+    is_hidden,
+    note_tables,
+    repeated_links,
+    walk_scans,
+)
 from smilevlm.readers.stl import write_stl
+from smilevlm.readers.suffixes import mesh_stem, mesh_suffix
 from smilevlm.readers.textures import read_texture
+from smilevlm.readers.vertex_counts import announced_vertices
 from smilevlm.readers.vrml_writer import write_bu3dfe_vrml, write_bu4dfe_vrml
 from smilevlm.readers.workbooks import CellValue, SheetRow, read_workbook, write_workbook
 
 __all__ = [
+    "ARCHIVE_SUFFIX",
     "BOSPHORUS_LABELS",
     "FOURDME_COLUMNS",
     "MESH_SUFFIXES",
@@ -39,16 +54,26 @@ __all__ = [
     "AuTable",
     "BndLandmarks",
     "CellValue",
+    "FolderVisits",
     "MicroClip",
     "MicroLabels",
+    "PassedOver",
     "PseLandmarks",
+    "ScanFolder",
     "SheetRow",
+    "announced_vertices",
+    "archive_fault",
+    "choose_meshes",
     "file_size",
     "find_v_direction",
     "is_file",
     "is_folder",
+    "is_hidden",
     "list_folder",
     "list_names",
+    "mesh_stem",
+    "mesh_suffix",
+    "note_tables",
     "parse_mesh",
     "read_4dme_labels",
     "read_au_table",
@@ -62,6 +87,8 @@ __all__ = [
     "read_pse",
     "read_texture",
     "read_workbook",
+    "repeated_links",
+    "walk_scans",
     "write_au_table",
     "write_bnd",
     "write_bnt",
