@@ -51,7 +51,7 @@ def _places(findings: Findings) -> list[Path]:
     """The root and the parts in which the data set is distributed."""
     places = [findings.root]
     for place in places:
-        parts = [e for e in findings.entries(place) if _PART.fullmatch(e.name) and is_folder(e)]
+        parts = [e for e in findings.entries(place) if _PART.fullmatch(e.name) and is_folder(e) and findings.is_new(e)]
         for part in parts:
             findings.remark(f"part {findings.relative(part)} was read")
         places += parts

@@ -77,7 +77,7 @@ def _has_points(lines: list[str]) -> bool:
         del lines[0]
     # A line that is broken makes a broken point cloud, not a table of something else.
     points = [_numbers(line) >= 3 for line in lines]
-    return bool(points) and points[0] and 2 * sum(points) > len(points)
+    return bool(points) and points[0] and 2 * sum(points) >= len(points)
 
 
 def _numbers(line: str) -> int:

@@ -74,9 +74,14 @@ class FolderVisits:
 
 
 class PassedOver:
-    """Files that were passed over, counted by reason; noting a file again changes nothing."""
+    """Files that were passed over, counted by reason; noting a file again changes nothing.
 
-    def __init__(self) -> None:
+    Args:
+        root: The folder or archive that was searched, for the remark.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._place = root.name or Path(os.path.realpath(root)).name
         self._plain: dict[Path, str] = {}
         self._named: dict[Path, tuple[str, str]] = {}
 
@@ -114,7 +119,8 @@ class PassedOver:
     def remarks(self) -> tuple[str, ...]:
         """One sentence, or none."""
         number = len(self._plain.keys() | self._named.keys())
-        return (f"{number} {'file' if number == 1 else 'files'} passed over: {self.summary}",) if self else ()
+        files = "file" if number == 1 else "files"
+        return (f"{number} {files} in {self._place} passed over: {self.summary}",) if self else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +143,7 @@ def walk_scans(root: Path) -> tuple[list[ScanFolder], PassedOver]:
     Raises:
         MeshError: The root cannot be listed.
     """
-    visits, passed_over = FolderVisits(root), PassedOver()
+    visits, passed_over = FolderVisits(root), PassedOver(root)
     found: list[ScanFolder] = []
     other_tables: list[ScanFolder] = []
     list_names(root)

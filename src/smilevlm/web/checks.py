@@ -8,6 +8,7 @@ from pathlib import Path
 from smilevlm.errors import MeshError
 from smilevlm.predict import ScanFiles, find_scans
 from smilevlm.readers import (
+    ARCHIVE_SUFFIX,
     MESH_SUFFIXES,
     announced_vertices,
     file_size,
@@ -17,9 +18,9 @@ from smilevlm.readers import (
     parse_mesh,
     read_file,
 )
+from smilevlm.store.numbering import MIN_FRAMES
 from smilevlm.web.settings import MEGABYTE, WebSettings
 
-ARCHIVE_SUFFIX = ".zip"
 SUFFIXES = (*MESH_SUFFIXES, ARCHIVE_SUFFIX)
 _LEAST_VERTEX_BYTES = 3
 """No format writes a vertex in fewer: one byte per coordinate, in PLY."""
@@ -52,8 +53,8 @@ def check_upload(path: Path, settings: WebSettings) -> ScanFiles:
     found = find_scans(path)
     if len(found) > 1:
         raise MeshError(
-            f"the archive holds {len(found)} scans or sequences; expected the numbered frames of one sequence, such as "
-            "000.ply 001.ply, in one folder",
+            f"the archive holds {len(found)} scans or sequences; expected one scan, or in one folder the frames of one "
+            f"sequence, {MIN_FRAMES} or more files such as 000.ply 001.ply",
             path=path,
         )
     (scan,) = found

@@ -89,6 +89,7 @@ def details(answer: Answer) -> str:
         "Unit of the file": f"{face.unit} ({face.mm_per_unit:g} mm)",
         "Meshes used": f"{answer.num_frames}",
         **_bad_frames(answer),
+        **({"Remarks": ". ".join(answer.remarks)} if answer.remarks else {}),
         "Time": f"{took.total:.2f} s: reading {took.read:.2f}, finding the face {took.face:.2f}, "
         f"views {took.views:.2f}, network {took.network:.2f}",
     }
