@@ -94,7 +94,7 @@ def write_table(found: Iterable[Row], recogniser: Recogniser, *, verbose: bool) 
     if first is not None:
         console.print(_table(rows, first, recogniser, verbose=verbose))
     for remark, paths in remarks.items():
-        where = f"{paths[0]}: " if len(paths) == 1 else ""
+        where = f"{paths[0]}: " if len(paths) == 1 < len(rows) else ""
         console.print(f"remark: {where}{remark}", soft_wrap=True, markup=False, highlight=False)
 
 

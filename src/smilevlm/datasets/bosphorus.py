@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings, some, subject_folders
+from smilevlm.datasets.tree import Findings, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, canonical_expression
-from smilevlm.readers import is_folder
+from smilevlm.readers import is_folder, some
 from smilevlm.store import FrameFile, Recording
 
 _SUBJECT = re.compile(r"bs\d{3}", re.IGNORECASE)

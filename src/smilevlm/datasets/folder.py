@@ -13,7 +13,7 @@ from pathlib import Path
 
 from smilevlm.datasets.frames import numbered_frames
 from smilevlm.datasets.index import DataIndex
-from smilevlm.datasets.tree import Findings, some
+from smilevlm.datasets.tree import Findings
 from smilevlm.errors import LayoutError
 from smilevlm.labels import canonical_expression
 from smilevlm.readers import (
@@ -26,6 +26,7 @@ from smilevlm.readers import (
     mesh_suffix,
     note_tables,
     repeated_links,
+    some,
 )
 from smilevlm.store import FrameFile, Recording
 from smilevlm.store.numbering import NumberedAs, read_numbering
@@ -124,9 +125,11 @@ class _Search:
         """Meshes that lie beside the folders of expressions, and all other files there."""
         files = [file for file in self._files(folder) if file.name != MARKER_NAME]
         loose, tables = choose_meshes(files, self.passed_over)
-        texts = [*tables, *(file for file in loose if mesh_suffix(file) in POINT_SUFFIXES)]
-        note_tables(texts, self.passed_over)
-        names = [file.name for file in loose if file not in texts]
+        note_tables(tables, self.passed_over)
+        names = [file.name for file in loose if mesh_suffix(file) not in POINT_SUFFIXES]
+        for file in loose:
+            if mesh_suffix(file) in POINT_SUFFIXES:
+                self.passed_over.count(file, f"{mesh_suffix(file)} beside folders")
         if names:
             place = "the root" if folder == self._findings.root else self._findings.relative(folder)
             self._findings.remark(f"{some(names)} in {place} lie beside the folders of expressions and were left out")

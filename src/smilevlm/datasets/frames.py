@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smilevlm.datasets.tree import Findings, some
-from smilevlm.readers import mesh_stem, mesh_suffix
+from smilevlm.datasets.tree import Findings
+from smilevlm.readers import mesh_stem, mesh_suffix, some
 from smilevlm.store import FrameFile
 
 LANDMARK_SUFFIXES = (".bnd", ".landmark")

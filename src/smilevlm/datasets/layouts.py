@@ -44,7 +44,5 @@ def index_data_set(layout: str, root: Path, *, numbered_as: NumberedAs = "auto")
     if layout == "folder":
         return index_folder(root, numbered_as=numbered_as)
     if numbered_as != "auto":
-        raise SettingsError(
-            f"--scans and --sequence are for the layout folder; {layout} says itself what is a sequence"
-        )
+        raise SettingsError(f"--scans and --sequence are for the layout folder; {layout} says what is a sequence")
     return LAYOUTS[layout](root)

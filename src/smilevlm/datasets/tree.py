@@ -15,8 +15,6 @@ from smilevlm.readers import FolderVisits, archive_fault, is_file, is_folder, is
 from smilevlm.store import Recording
 from smilevlm.synthesis import MARKER_NAME
 
-_SHOWN_NAMES = 3
-
 
 class Findings:
     """Collects what an index meets on its way through a copy.
@@ -204,9 +202,3 @@ def subject_folders(
             inner = [e for e in findings.entries(entry) if e.name.upper() == name.upper()] if packed else []
             found[name.upper()] = inner[0] if inner else entry
     return found
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
-    shown = ", ".join(names[:_SHOWN_NAMES])
-    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"

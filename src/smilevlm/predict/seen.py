@@ -11,7 +11,7 @@ from jaxtyping import Float
 from smilevlm.errors import LayoutError, MeshError, StoreError
 from smilevlm.geometry import Mesh, NormalisedFace
 from smilevlm.predict.inputs import Scan, ScanFiles, scan_files
-from smilevlm.readers import read_mesh
+from smilevlm.readers import read_mesh, some
 from smilevlm.store import FrameFile, PrepareSettings
 from smilevlm.store.numbering import NumberedAs, counted_remarks
 from smilevlm.store.rendering import FaceFinder, sequence_views
@@ -156,6 +156,5 @@ class _Eye:
         if not self._bad_frames:
             return ()
         number, total = len(self._bad_frames), len(self._bad_frames) + self._num_frames
-        name, reason = self._bad_frames[0]
-        what = "frame" if number == 1 else "frames"
-        return (f"{number} of {total} {what} could not be used, such as {name}: {reason}",)
+        names = some([name for name, _ in self._bad_frames])
+        return (f"{number} of {total} frames could not be used: {names} ({self._bad_frames[0][1]})",)

@@ -35,6 +35,7 @@ from smilevlm.readers.scan_tree import (
     is_hidden,
     note_tables,
     repeated_links,
+    some,
     walk_scans,
 )
 from smilevlm.readers.stl import write_stl
@@ -88,6 +89,7 @@ __all__ = [
     "read_texture",
     "read_workbook",
     "repeated_links",
+    "some",
     "walk_scans",
     "write_au_table",
     "write_bnd",

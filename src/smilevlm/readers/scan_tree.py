@@ -26,6 +26,12 @@ _COMPANIONS = {
 _SHOWN_NAMES = 3
 
 
+def some(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is hidden, or put there by an operating system."""
     return name.startswith((".", "__MACOSX")) or name.lower() in _SYSTEM_NAMES
@@ -56,7 +62,7 @@ class FolderVisits:
         inside = split_archive(folder)
         if inside is not None and inside[1] != "":
             return True
-        if folder.is_symlink():
+        if os.path.islink(folder):  # noqa: PTH114  (a name too long is no link)
             target = Path(os.path.realpath(folder))
             if self._root.is_relative_to(target) or self._is_met(target):
                 return False
@@ -110,9 +116,7 @@ class PassedOver:
         for path, kind in self._named.items():
             kinds.setdefault(kind, []).append(path.name)
         for (kind, advice), names in sorted(kinds.items()):
-            shown = ", ".join(names[:_SHOWN_NAMES])
-            more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-            parts.append(f"{len(names)} {kind} ({shown}{more}: {advice})")
+            parts.append(f"{len(names)} {kind} ({some(names)}: {advice})")
         return ", ".join(parts)
 
     @property
@@ -239,7 +243,7 @@ def archive_fault(path: Path) -> str | None:
 def repeated_links(files: Iterable[Path]) -> set[Path]:
     """Symbolic links to a file that is among the files itself, or that a link before led to."""
     files = list(files)
-    links = [file for file in files if file.is_symlink()]
+    links = [file for file in files if os.path.islink(file)]  # noqa: PTH114  (a name too long is no link)
     if not links:
         return set()
     known = {os.path.realpath(file) for file in set(files) - set(links)}
