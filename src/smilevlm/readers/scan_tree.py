@@ -111,7 +111,10 @@ class PassedOver:
     @property
     def summary(self) -> str:
         """Such as `2 .jpg, 1 damaged archive (clip.zip: its table of contents is missing)`; empty without any."""
-        parts = [f"{count} {reason}" for reason, count in sorted(Counter(self._plain.values()).items())]
+        parts = [
+            f"{count} {reason.replace('link', 'links', 1) if count > 1 else reason}"
+            for reason, count in sorted(Counter(self._plain.values()).items())
+        ]
         kinds: dict[tuple[str, str], list[str]] = {}
         for path, kind in self._named.items():
             kinds.setdefault(kind, []).append(path.name)

@@ -105,8 +105,8 @@ def test_what_is_no_scan_is_counted(tmp_path):
     index = index_folder(tmp_path)
     assert index.remarks[-1] == (
         f"7 files in {tmp_path.name} passed over: 1 .csv beside folders, 1 .csv without coordinates, 1 .jpg, 1 .pdf, "
-        "1 .txt beside folders, 1 .fbx (phone.fbx: a scene of a 3D editor: export the mesh as OBJ, PLY or GLB), 1 damaged "
-        "archive (b.zip: not a readable zip archive: its table of contents is missing)"
+        "1 .txt beside folders, 1 .fbx (phone.fbx: a scene of a 3D editor: export the mesh as OBJ, PLY or GLB), "
+        "1 damaged archive (b.zip: not a readable zip archive: its table of contents is missing)"
     )
     assert [(p.path, p.reason) for p in index.problems] == [
         ("ben/sad", "no mesh in this folder; found 1 .csv without coordinates, 1 .pdf")

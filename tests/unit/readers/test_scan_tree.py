@@ -63,7 +63,7 @@ def test_what_links_alone_lead_to_is_read_once(tmp_path):
     assert {"annexed.ply", "own.ply", "first/deep/face.ply"} <= set(found)
     assert len({"first/face.ply", "one.ply"} & set(found)) == 1
     assert len(found) == 4
-    assert "1 link to a scan that is read anyway" in walk_scans(root)[1].summary
+    assert "2 links to a scan that is read anyway" in walk_scans(root)[1].summary
     assert "1 link to a folder that is visited anyway" in walk_scans(root)[1].summary
 
 
