@@ -11,10 +11,10 @@ from smilevlm.readers import (
     ARCHIVE_SUFFIX,
     MESH_SUFFIXES,
     announced_vertices,
+    archive_fault,
     file_size,
     is_file,
     list_folder,
-    list_names,
     parse_mesh,
     read_file,
 )
@@ -112,7 +112,8 @@ def _check_archive(path: Path, size: int, settings: WebSettings) -> None:
 
 def _members(folder: Path) -> Iterator[Path]:
     """Every file in an archive; an archive within it is a file."""
-    list_names(folder)  # says what is wrong with a damaged one, where the questions below only say no
+    if fault := archive_fault(folder):
+        raise MeshError(f"damaged archive: {fault}", path=folder)
     waiting = [folder]
     while waiting:
         for entry in list_folder(waiting.pop()):

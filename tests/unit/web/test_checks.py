@@ -103,7 +103,7 @@ def test_a_link_is_never_followed(tmp_path):
 def test_an_archive_that_was_cut_off(tmp_path):
     whole = EXAMPLES["happy sequence"].read_bytes()
     for share in (0.1, 0.5, 0.99):
-        assert refusal(written(tmp_path / "scan.zip", whole[: int(share * len(whole))]))
+        assert "damaged archive: " in refusal(written(tmp_path / "scan.zip", whole[: int(share * len(whole))]))
 
 
 def test_an_archive_of_several_scans(tmp_path):
