@@ -5,7 +5,7 @@ from smilevlm.readers.au_tables import AuTable, read_au_table, write_au_table
 from smilevlm.readers.bndplus import read_bndplus
 from smilevlm.readers.bnt import find_v_direction, write_bnt
 from smilevlm.readers.bosphorus_landmarks import BOSPHORUS_LABELS, read_lm2, read_lm3, write_lm2, write_lm3
-from smilevlm.readers.files import MESH_SUFFIXES, POINT_SUFFIXES, parse_mesh, read_mesh, write_mesh
+from smilevlm.readers.files import MESH_SUFFIXES, POINT_SUFFIXES, decode_file, parse_mesh, read_mesh, write_mesh
 from smilevlm.readers.fourdme_labels import (
     FOURDME_COLUMNS,
     ActionUnit,
@@ -65,6 +65,7 @@ __all__ = [
     "announced_vertices",
     "archive_fault",
     "choose_meshes",
+    "decode_file",
     "file_size",
     "find_v_direction",
     "is_file",

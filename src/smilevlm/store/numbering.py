@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from smilevlm.errors import MeshError
-from smilevlm.readers import announced_vertices, mesh_stem, mesh_suffix, read_file
+from smilevlm.readers import announced_vertices, decode_file, mesh_stem, mesh_suffix, read_file
 from smilevlm.store.records import FrameFile
 
 NumberedAs = Literal["auto", "scans", "sequence"]
@@ -109,7 +109,8 @@ def _vertex_counts(frames: Sequence[FrameFile]) -> set[int]:
     counts = set()
     for frame in (frames[0], frames[len(frames) // 2], frames[-1]):
         try:
-            counts.add(announced_vertices(read_file(frame.path), mesh_suffix(frame.path)))
+            decoded = decode_file(read_file(frame.path), frame.path)
+            counts.add(announced_vertices(decoded.data, decoded.suffix))
         except MeshError:  # it is said when the frame is read
             continue
     return counts - {0}

@@ -12,9 +12,11 @@ from smilevlm.readers import (
     MESH_SUFFIXES,
     announced_vertices,
     archive_fault,
+    decode_file,
     file_size,
     is_file,
     list_folder,
+    mesh_suffix,
     parse_mesh,
     read_file,
 )
@@ -65,21 +67,24 @@ def check_upload(path: Path, settings: WebSettings) -> ScanFiles:
             _check_frame(frame.path, settings)
     else:
         (frame,) = scan.frames
-        check_vertices(announced_vertices(read_file(frame.path), frame.path.suffix.lower()), frame.path, settings)
+        decoded = decode_file(read_file(frame.path), frame.path)
+        check_vertices(announced_vertices(decoded.data, decoded.suffix), frame.path, settings)
     return scan
 
 
 def _check_frame(path: Path, settings: WebSettings) -> None:
     """Refuse a frame of too many vertices; its other faults are left to be counted when it is read."""
-    suffix = path.suffix.lower()
-    is_small = file_size(path) < _LEAST_VERTEX_BYTES * settings.max_vertices
+    suffix = mesh_suffix(path)
+    # A compressed file may be small and hold much.
+    is_small = suffix == path.suffix.lower() and file_size(path) < _LEAST_VERTEX_BYTES * settings.max_vertices
     if is_small and suffix not in _VRML:
         return  # unpacking it twice would tell nothing new
     try:
         data = read_file(path)
-        if suffix not in _VRML:
-            count = announced_vertices(data, suffix)
-        elif is_small and b"USE" not in data:  # by which a short file may repeat a list
+        decoded = decode_file(data, path)
+        if decoded.suffix not in _VRML:
+            count = announced_vertices(decoded.data, decoded.suffix)
+        elif is_small and b"USE" not in decoded.data:  # by which a short file may repeat a list
             return
         else:
             count = parse_mesh(data, path, load_texture=False).num_vertices
