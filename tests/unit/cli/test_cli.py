@@ -273,7 +273,7 @@ def test_predict_finds_scans_and_sequences_below_a_folder(command, trained_run, 
     found = [json.loads(line) for line in out.splitlines()]
     assert [(Path(each["scan"]).name, each["frames"]) for each in found] == [("alone.wrl", 1), ("clip", 6)]
     passed_over = (
-        f"2 files in {tmp_path.name} passed over: 1 .csv without coordinates, 1 damaged archive (broken.zip: not a "
+        f"2 files in {tmp_path.name} passed over: 1 .csv beside meshes, 1 damaged archive (broken.zip: not a "
         "readable zip archive: its table of contents is missing)"
     )
     assert found[0]["remarks"] == [passed_over]
