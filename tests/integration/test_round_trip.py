@@ -362,7 +362,7 @@ def test_a_folder_of_any_formats_comes_back(frontal_faces, tmp_path):
         "anna/happy/scan.obj": happy,
         "anna/surprise/scan.ply": surprise,
         "ben/happy/scan.stl": Mesh(vertices=happy.vertices, faces=happy.faces),
-        **{f"ben/surprise/{number:03d}.off": replace(surprise, uv=None) for number in (7, 8, 10)},
+        **{f"ben/surprise/{number:03d}.off": replace(surprise, uv=None) for number in (7, 8, 10, 11, 12, 13)},
     }
     for name, mesh in written.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -375,7 +375,7 @@ def test_a_folder_of_any_formats_comes_back(frontal_faces, tmp_path):
         ("ben_happy", "ben", "happy", False),
         ("ben_surprise", "ben", "surprise", True),
     ]
-    assert [frame.number for frame in index.recordings[3].frames] == [7, 8, 10]
+    assert [frame.number for frame in index.recordings[3].frames] == [7, 8, 10, 11, 12, 13]
     for frame in (frame for r in index.recordings for frame in r.frames):
         mesh, expected = read_frame(frame).mesh, written[frame.path.relative_to(root).as_posix()]
         # STL knows triangles, not which of them share a vertex.

@@ -5,73 +5,101 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from smilevlm.evaluation.recogniser import Recogniser
     from smilevlm.predict import Answer
 
-Found = Iterable[tuple[Path, "Answer | str"]]
-"""Path of each scan or sequence, and its answer or what went wrong."""
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One scan or sequence.
+
+    Args:
+        path: As it was given or found.
+        result: The answer, or what went wrong.
+        remarks: See `Answer.remarks`; of a scan that failed those of its folder.
+    """
+
+    path: Path
+    result: Answer | str
+    remarks: tuple[str, ...] = ()
 
 
-def write_json(found: Found, recogniser: Recogniser) -> None:
+def write_json(found: Iterable[Row], recogniser: Recogniser) -> None:
     """One line per scan, written as it comes."""
-    for path, answer in found:
-        print(json.dumps(_plain(path, answer, recogniser)), flush=True)
+    for row in found:
+        print(json.dumps(_plain(row, recogniser)), flush=True)
 
 
-def write_csv(found: Found, recogniser: Recogniser) -> None:
-    """A header and a row per scan, written as it comes; of a scan that failed only path and error."""
+def write_csv(found: Iterable[Row], recogniser: Recogniser) -> None:
+    """A header and a row per scan, written as it comes; of a scan that failed only path, remarks and error."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     head: list[str] | None = None
-    waiting: list[tuple[Path, str]] = []
+    waiting: list[Row] = []
 
-    def fail(path: Path, message: str, head: list[str]) -> None:
-        writer.writerow([str(path), *[""] * (len(head) - 2), message])
+    def fail(row: Row, head: list[str]) -> None:
+        writer.writerow([str(row.path), *[""] * (len(head) - 3), "; ".join(row.remarks), row.result])
 
-    for path, answer in found:
+    for row in found:
+        path, answer = row.path, row.result
         if isinstance(answer, str):
             if head is None:
-                waiting.append((path, answer))
+                waiting.append(row)
             else:
-                fail(path, answer, head)
+                fail(row, head)
             continue
         if head is None:
             views = [f"weight_{angle:+g}" for angle in answer.view_weights]
             head = ["scan", "label", "sure", "confidence", *answer.probabilities, *views, "frames", "bad_frames",
-                    "unit", "face_confidence", "trained_on_synthetic_faces", "error"]  # fmt: skip
+                    "unit", "face_confidence", "trained_on_synthetic_faces", "remarks", "error"]  # fmt: skip
             writer.writerow(head)
             for earlier in waiting:
-                fail(*earlier, head)
+                fail(earlier, head)
         numbers = [answer.confidence, *answer.probabilities.values(), *answer.view_weights.values()]
         writer.writerow(
             [str(path), answer.label, answer.sure, *(f"{number:.6f}" for number in numbers), answer.num_frames,
-             len(answer.bad_frames), answer.face.unit, f"{answer.face.confidence:.3f}", recogniser.synthetic, ""]
+             len(answer.bad_frames), answer.face.unit, f"{answer.face.confidence:.3f}", recogniser.synthetic,
+             "; ".join(row.remarks), ""]
         )  # fmt: skip
         sys.stdout.flush()
     if head is None:
-        writer.writerow(["scan", "error"])
-        for path, message in waiting:
-            writer.writerow([str(path), message])
+        head = ["scan", "remarks", "error"]
+        writer.writerow(head)
+        for row in waiting:
+            fail(row, head)
 
 
-def write_table(found: Found, recogniser: Recogniser, *, verbose: bool) -> None:
-    """A table of all answers; nothing when there is none."""
+def write_table(found: Iterable[Row], recogniser: Recogniser, *, verbose: bool) -> None:
+    """A table of all answers, nothing when there is none; below it each remark once, with the scans it is on."""
     rows: list[list[str]] = []
     first: Answer | None = None
-    for path, answer in found:
+    remarks: dict[str, list[Path]] = {}
+    for row in found:
+        for remark in row.remarks:
+            remarks.setdefault(remark, []).append(row.path)
         # The strings alone are kept, for an answer holds a mesh.
-        if not isinstance(answer, str):
-            first = first or answer
-            rows.append(_row(path, answer, verbose=verbose))
-    if first is None:
-        return
-    from rich.table import Table
-
+        if not isinstance(row.result, str):
+            first = first or row.result
+            rows.append(_row(row.path, row.result, verbose=verbose))
     from smilevlm.cli.progress import table_console
+
+    console = table_console()
+    if first is not None:
+        console.print(_table(rows, first, recogniser, verbose=verbose))
+    for remark, paths in remarks.items():
+        where = f"{paths[0]}: " if len(paths) == 1 < len(rows) else ""
+        console.print(f"remark: {where}{remark}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _table(rows: Sequence[Sequence[str]], first: Answer, recogniser: Recogniser, *, verbose: bool) -> Table:
+    from rich.table import Table
 
     notes = ["model trained on synthetic faces"] * recogniser.synthetic
     notes.append("calibrated on people held back" if first.calibrated else "probabilities not calibrated")
@@ -85,14 +113,15 @@ def write_table(found: Found, recogniser: Recogniser, *, verbose: bool) -> None:
         table.add_column("how it was found")
     for row in rows:
         table.add_row(*row)
-    table_console().print(table)
+    return table
 
 
 def _row(path: Path, answer: Answer, *, verbose: bool) -> list[str]:
     shares = [f"{share:.0%}" for share in answer.probabilities.values()]
     weights = " / ".join(f"{weight:.2f}" for weight in answer.view_weights.values())
     label = answer.label if answer.sure else f"not sure ({answer.label}?)"
-    return [str(path), label, *shares, weights, *[_details(answer)] * verbose]
+    name = f"{path}\nsequence of {answer.num_frames} frames" if answer.is_sequence else str(path)
+    return [name, label, *shares, weights, *[_details(answer)] * verbose]
 
 
 def _details(answer: Answer) -> str:
@@ -111,7 +140,7 @@ def _details(answer: Answer) -> str:
     )
 
 
-def _plain(path: Path, answer: Answer | str, recogniser: Recogniser) -> dict[str, object]:
-    if isinstance(answer, str):
-        return {"scan": str(path), "error": answer}
-    return {"scan": str(path), **answer.as_plain(), "trained_on_synthetic_faces": recogniser.synthetic}
+def _plain(row: Row, recogniser: Recogniser) -> dict[str, object]:
+    if isinstance(row.result, str):
+        return {"scan": str(row.path), "error": row.result, "remarks": list(row.remarks)}
+    return {"scan": str(row.path), **row.result.as_plain(), "trained_on_synthetic_faces": recogniser.synthetic}

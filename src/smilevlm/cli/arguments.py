@@ -28,7 +28,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default where there is one to speak of."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []) or action.default == argparse.SUPPRESS:
+        if action.default in (None, False, []) or action.nargs == 0 or action.default == argparse.SUPPRESS:
             return action.help
         return super()._get_help_string(action)
 
@@ -93,6 +93,32 @@ def integer_list(text: str) -> tuple[int, ...]:
 def add_jobs(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--jobs", type=positive_int, default=os.cpu_count() or 1, help=f"{what} worked on at the same time"
+    )
+
+
+def add_numbered_as(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
+    """`--scans` and `--sequence`, which say what numbered files are.
+
+    Args:
+        parser: Gets them.
+        prefix: What they are for, such as `layout folder: `.
+    """
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "--scans",
+        dest="numbered_as",
+        action="store_const",
+        const="scans",
+        default="auto",
+        help=f"{prefix}numbered files are single scans, a row each",
+    )
+    either.add_argument(
+        "--sequence",
+        dest="numbered_as",
+        action="store_const",
+        const="sequence",
+        default="auto",
+        help=f"{prefix}the numbered files of a folder are the frames of one sequence, however few",
     )
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilevlm.cli.arguments import LAYOUT_NAMES, add_jobs
+from smilevlm.cli.arguments import LAYOUT_NAMES, add_jobs, add_numbered_as
 from smilevlm.errors import SmileVlmError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--names-only", action="store_true", help="look at names and label tables, read no mesh: quick")
     parser.add_argument("--json", action="store_true", help="one JSON object for programs, with every problem")
     parser.add_argument("--subjects-table", action="store_true", help="also count each person's recordings")
+    add_numbered_as(parser, prefix="layout folder: ")
     add_jobs(parser, "scans or sequences")
 
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting, table_console
     from smilevlm.datasets import check_data_set, index_data_set
 
-    index = index_data_set(arguments.layout, arguments.root)
+    index = index_data_set(arguments.layout, arguments.root, numbered_as=arguments.numbered_as)
     with counting("recordings read") as progress:
         report = check_data_set(index, read_files=not arguments.names_only, jobs=arguments.jobs, progress=progress)
     if arguments.json:

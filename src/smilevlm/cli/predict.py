@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilevlm.cli.arguments import positive_int, word_list
+from smilevlm.cli.arguments import add_numbered_as, positive_int, word_list
 from smilevlm.errors import MeshError, PromptError, SettingsError, SmileVlmError
 
 if TYPE_CHECKING:
-    from smilevlm.predict import Answer, Model, ScanFiles
+    from smilevlm.cli.answers import Row
+    from smilevlm.predict import Model, ScanFiles
+    from smilevlm.store.numbering import NumberedAs
 
 HELP = "recognise the expression of scans and sequences"
 DESCRIPTION = (
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="mesh file; folder or zip archive of numbered frames; or folder of any of these",
     )
+    add_numbered_as(parser)
     parser.add_argument(
         "--model",
         default="default",
@@ -70,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     prompts = _prompts(arguments.prompt, arguments.classes)
     model = load(arguments.model)
-    found = _find(arguments.scans)
+    found = _find(arguments.scans, arguments.numbered_as)
     errors: list[str] = []
     answers = _answers(model, found, arguments, prompts, errors)
     if arguments.json:
@@ -85,14 +88,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise SmileVlmError(f"{len(errors)} of {len(found)} scans could not be recognised: {shown}{more}")
 
 
-def _find(paths: Sequence[Path]) -> list[ScanFiles | MeshError]:
+def _find(paths: Sequence[Path], numbered_as: NumberedAs) -> list[ScanFiles | MeshError]:
     """Everything below the paths; for a path with nothing below it, what is wrong with it."""
     from smilevlm.predict import find_scans
 
     found: list[ScanFiles | MeshError] = []
     for path in paths:
         try:
-            found += find_scans(path)
+            found += find_scans(path, numbered_as=numbered_as)
         except MeshError as error:
             found.append(error)
     return found
@@ -104,8 +107,9 @@ def _answers(
     arguments: argparse.Namespace,
     prompts: Mapping[str, Sequence[str]] | None,
     errors: list[str],
-) -> Iterator[tuple[Path, Answer | str]]:
-    """(path, answer or what went wrong), as they come; what went wrong is added to `errors`."""
+) -> Iterator[Row]:
+    """Answers or what went wrong, as they come; what went wrong is added to `errors`."""
+    from smilevlm.cli.answers import Row
     from smilevlm.cli.progress import counting
     from smilevlm.predict import Answer, ScanFiles
 
@@ -123,11 +127,11 @@ def _answers(
             if len(found) > _NO_BAR:
                 progress(done, len(found))
             if isinstance(result, Answer):
-                yield path, result
+                yield Row(path=path, result=result, remarks=result.remarks)
                 continue
             message = str(result)
             errors.append(message if str(path) in message else f"{path}: {message}")
-            yield path, message
+            yield Row(path=path, result=message, remarks=scan.remarks if isinstance(scan, ScanFiles) else ())
 
 
 def _prompts(options: Sequence[str], classes: Sequence[str] | None) -> Mapping[str, list[str]] | None:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilevlm.cli.arguments import LAYOUT_NAMES, add_jobs, number_list, positive_int
+from smilevlm.cli.arguments import LAYOUT_NAMES, add_jobs, add_numbered_as, number_list, positive_int
 from smilevlm.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, help="the data set's folder")
     parser.add_argument("store", type=Path, help="folder to write")
     parser.add_argument("--protocol", help="prepare only what this protocol uses, such as bu3dfe_subset1")
+    add_numbered_as(parser, prefix="layout folder: ")
     parser.add_argument("--retry-skipped", action="store_true", help="try again what an earlier run skipped")
     parser.add_argument(
         "--recipe",
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     settings = _settings(arguments) if arguments.recipe is None else _settings_of(arguments)
     _refuse_store_in_data_set(arguments.root, arguments.store)
-    index = index_data_set(arguments.layout, arguments.root)
+    index = index_data_set(arguments.layout, arguments.root, numbered_as=arguments.numbered_as)
     recordings = _chosen(index, arguments.protocol)
     for remark in index.remarks:
         print(f"remark: {remark}", file=sys.stderr)
@@ -164,6 +165,7 @@ def _print_summary(prepared: PreparedSet) -> None:
     from rich.table import Table
 
     from smilevlm.cli.progress import table_console
+    from smilevlm.store.numbering import remark_kind
 
     manifest = prepared.manifest
     faces = "synthetic " if manifest.synthetic else ""
@@ -183,6 +185,9 @@ def _print_summary(prepared: PreparedSet) -> None:
             print(f"{what} {bad.sample_id}: {where}{bad.reason}")
         if len(listed) > _LISTED:
             print(f"... and {len(listed) - _LISTED} more; all are in {prepared.path / 'manifest.json'}")
+    kinds = Counter(remark_kind(remark.text) for remark in manifest.remarks)
+    for kind, number in sorted(kinds.items()):
+        print(f"remark: {kind}: {number} {'scan or sequence' if number == 1 else 'scans or sequences'}")
     print(
         f"{manifest.num_samples} {faces}samples of {len(manifest.subjects)} subjects prepared, "
         f"{len(manifest.skipped)} scans or sequences skipped, {len(manifest.bad_frames)} bad frames replaced"

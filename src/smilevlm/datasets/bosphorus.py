@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings, some, subject_folders
+from smilevlm.datasets.tree import Findings, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, canonical_expression
-from smilevlm.readers import is_folder
+from smilevlm.readers import is_folder, some
 from smilevlm.store import FrameFile, Recording
 
 _SUBJECT = re.compile(r"bs\d{3}", re.IGNORECASE)
@@ -51,7 +51,7 @@ def _places(findings: Findings) -> list[Path]:
     """The root and the parts in which the data set is distributed."""
     places = [findings.root]
     for place in places:
-        parts = [e for e in findings.entries(place) if _PART.fullmatch(e.name) and is_folder(e)]
+        parts = [e for e in findings.entries(place) if _PART.fullmatch(e.name) and is_folder(e) and findings.is_new(e)]
         for part in parts:
             findings.remark(f"part {findings.relative(part)} was read")
         places += parts

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from smilevlm.datasets.frames import textured_frames
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings, some, subject_folders
+from smilevlm.datasets.tree import Findings, subject_folders
 from smilevlm.errors import FileFormatError
 from smilevlm.labels import SPONTANEOUS_EXPRESSIONS, UNLABELLED
-from smilevlm.readers import is_folder, read_au_table
+from smilevlm.readers import is_folder, read_au_table, some
 from smilevlm.store import Recording
 
 _SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings, some, subject_folders
+from smilevlm.datasets.tree import Findings, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, canonical_expression
+from smilevlm.readers import some
 from smilevlm.store import FrameFile, Recording
 from smilevlm.synthesis import MARKER_NAME
 

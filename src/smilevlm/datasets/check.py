@@ -134,4 +134,5 @@ def _remarks(reports: Sequence[FrameReport]) -> list[str]:
     seen: Counter[str] = Counter()
     for report in reports:
         seen.update(report.observations)
+        seen.update(report.mesh_remarks)
     return [f"{text}: {count} {'frame' if count == 1 else 'frames'}" for text, count in sorted(seen.items())]

@@ -18,6 +18,7 @@ from smilevlm.readers import BndLandmarks, find_v_direction, read_bnd, read_land
 from smilevlm.readers.bnt import VDirection
 from smilevlm.readers.textures import find_beside
 from smilevlm.store import Recording, read_frame
+from smilevlm.store.numbering import remark_kind
 
 _NEAR_MM = 0.5
 """A landmark is written with fewer digits than its vertex, never so far from it."""
@@ -37,17 +38,20 @@ class FrameReport:
         num_frames: Frames that were read, good or bad.
         bad_files: In the order of the frames.
         observations: What was seen, and in how many frames.
+        mesh_remarks: What the readers left out or repaired, and in how many frames; by kind, numbers left out.
     """
 
     num_frames: int
     bad_files: tuple[Problem, ...]
     observations: Mapping[str, int]
+    mesh_remarks: Mapping[str, int]
 
 
 def check_recording(layout: str, root: Path, recording: Recording) -> FrameReport:
     """Read all frames of a recording, one after the other."""
     bad_files: list[Problem] = []
     seen: Counter[str] = Counter()
+    mesh_remarks: Counter[str] = Counter()
 
     def attempt(read: Callable[[], _Value], path: Path) -> _Value | None:
         try:
@@ -60,6 +64,7 @@ def check_recording(layout: str, root: Path, recording: Recording) -> FrameRepor
         loaded = attempt(partial(read_frame, frame, load_texture=True), frame.path)
         if loaded is not None:
             seen.update(_texture_state(loaded.mesh))
+            mesh_remarks.update({remark_kind(remark) for remark in loaded.mesh.remarks})
         landmarks = frame.landmark_path
         points = None if landmarks is None else attempt(partial(read_landmarks, landmarks), landmarks)
         if layout == "bosphorus":
@@ -69,7 +74,12 @@ def check_recording(layout: str, root: Path, recording: Recording) -> FrameRepor
                 seen.update([_V_DIRECTION[find_v_direction(loaded.mesh, pixels, points)]])
         elif layout == "bu4dfe" and landmarks is not None and loaded is not None and points is not None:
             seen.update([_landmark_base(loaded.mesh, read_bnd(landmarks))])
-    return FrameReport(num_frames=len(recording.frames), bad_files=tuple(bad_files), observations=dict(seen))
+    return FrameReport(
+        num_frames=len(recording.frames),
+        bad_files=tuple(bad_files),
+        observations=dict(seen),
+        mesh_remarks=dict(mesh_remarks),
+    )
 
 
 def _bad_file(root: Path, path: Path, error: SmileVlmError | OSError) -> Problem:

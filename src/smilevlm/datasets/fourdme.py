@@ -15,10 +15,10 @@ from pathlib import Path
 
 from smilevlm.datasets.frames import numbered_frames
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings, some
+from smilevlm.datasets.tree import Findings
 from smilevlm.errors import FileFormatError
 from smilevlm.labels import MICRO_EXPRESSIONS, UNLABELLED
-from smilevlm.readers import MicroClip, read_4dme_labels
+from smilevlm.readers import MicroClip, read_4dme_labels, some
 from smilevlm.store import FrameFile, Phases, Recording
 
 _WORKBOOK = re.compile(r"4DME_Labelling_Micro_release.*\.xlsx", re.IGNORECASE)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smilevlm.datasets.tree import Findings, some
+from smilevlm.datasets.tree import Findings
+from smilevlm.readers import mesh_stem, mesh_suffix, some
 from smilevlm.store import FrameFile
 
 LANDMARK_SUFFIXES = (".bnd", ".landmark")
@@ -59,13 +60,13 @@ def numbered_frames(
         only_digits: Whether the whole stem must be the number; else the stem's last number counts.
         landmarks: Landmark files by frame number; None takes those beside the meshes.
     """
-    there = [suffix for suffix in suffixes if any(file.suffix.lower() == suffix for file in files)]
+    there = [suffix for suffix in suffixes if any(mesh_suffix(file) == suffix for file in files)]
     if not there:
         return ()
     place = findings.relative(files[0].parent)
     if len(there) > 1:
         findings.remark(f"{place} holds meshes as {', '.join(there)}; {there[0]} was read")
-    meshes = [file for file in files if file.suffix.lower() == there[0]]
+    meshes = [file for file in files if mesh_suffix(file) == there[0]]
     by_frame = by_number(meshes, there, only_digits=only_digits)
     numbers = sorted(by_frame)
     kept = set(by_frame.values())
@@ -83,7 +84,7 @@ def by_number(files: Sequence[Path], suffixes: Sequence[str], *, only_digits: bo
     """Files of some suffixes by frame number; the first of two."""
     found: dict[int, Path] = {}
     for file in files:
-        number = _number(file.stem, only_digits=only_digits) if file.suffix.lower() in suffixes else None
+        number = _number(mesh_stem(file), only_digits=only_digits) if mesh_suffix(file) in suffixes else None
         if number is not None:
             found.setdefault(number, file)
     return found

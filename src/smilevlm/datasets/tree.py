@@ -11,11 +11,9 @@ from typing import Any
 
 from smilevlm.datasets.index import DataIndex, Expected, Problem
 from smilevlm.errors import LayoutError, MeshError
-from smilevlm.readers import is_file, is_folder, list_folder, read_file
+from smilevlm.readers import FolderVisits, archive_fault, is_file, is_folder, is_hidden, list_folder, read_file
 from smilevlm.store import Recording
 from smilevlm.synthesis import MARKER_NAME
-
-_SHOWN_NAMES = 3
 
 
 class Findings:
@@ -39,6 +37,7 @@ class Findings:
         self.marker = read_marker(root)
         self._remarks: list[str] = []
         self._problems: list[Problem] = []
+        self._visits = FolderVisits(root)
         self.synthetic = self.marker is not None or self._has_marker_near()
 
     def relative(self, path: Path) -> str:
@@ -61,12 +60,22 @@ class Findings:
         except MeshError as error:
             self.problem(folder, error.message)
             return []
-        shown = [entry for entry in found if not entry.name.startswith((".", "__MACOSX"))]
+        shown = [entry for entry in found if not is_hidden(entry.name)]
         return sorted(shown, key=lambda entry: (entry.name.lower(), entry.name))
 
     def folders(self, folder: Path) -> list[Path]:
-        """The folders directly below; archives are none."""
-        return [e for e in self.entries(folder) if not e.name.lower().endswith(".zip") and is_folder(e)]
+        """The folders directly below; archives are none, nor are links to a folder that is visited anyway."""
+        found = [e for e in self.entries(folder) if not e.name.lower().endswith(".zip") and is_folder(e)]
+        return [entry for entry in found if self.is_new(entry)]
+
+    def is_new(self, folder: Path) -> bool:
+        """Whether a folder is no link to one that is visited anyway; a remark says so when it is."""
+        is_new = self._visits.is_new(folder)
+        if not is_new:
+            text = f"{self.relative(folder)} is a link to a folder that is visited anyway; it was left out"
+            if text not in self._remarks:
+                self.remark(text)
+        return is_new
 
     def folder(self, *parts: str, start: Path | None = None) -> Path | None:
         """A folder below the root or another start by its parts' names in any case; None when there is none."""
@@ -182,7 +191,9 @@ def subject_folders(
                 findings.remark(f"folder {findings.relative(entry)} is no subject folder and was left out")
         elif not is_folder(entry):
             if packed:
-                findings.problem(entry, "not a readable zip archive")
+                findings.problem(entry, f"damaged archive: {archive_fault(entry) or 'not a readable zip archive'}")
+        elif not findings.is_new(entry):
+            continue
         elif name.upper() in found:
             kept = findings.relative(found[name.upper()])
             findings.remark(f"{findings.relative(entry)} is subject {name.upper()} again, as {kept}; it was left out")
@@ -191,9 +202,3 @@ def subject_folders(
             inner = [e for e in findings.entries(entry) if e.name.upper() == name.upper()] if packed else []
             found[name.upper()] = inner[0] if inner else entry
     return found
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
-    shown = ", ".join(names[:_SHOWN_NAMES])
-    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"

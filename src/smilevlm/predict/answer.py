@@ -50,6 +50,8 @@ class Answer:
         bad_frames: (file name, what is wrong) of a sequence's frames that could not be used; a neighbour took the place
             of each.
         seconds: Where the time went.
+        remarks: What should be known beside the answer, a sentence each: files of a folder that were passed over,
+            numbered files that were taken as a sequence, elements of a mesh that were left out, bad frames.
     """
 
     label: str
@@ -62,6 +64,7 @@ class Answer:
     num_frames: int
     bad_frames: tuple[tuple[str, str], ...]
     seconds: Seconds
+    remarks: tuple[str, ...] = ()
 
     @property
     def confidence(self) -> float:
@@ -92,6 +95,7 @@ class Answer:
                 "rotation": face.rotation.tolist(),
             },
             "seconds": asdict(self.seconds),
+            "remarks": list(self.remarks),
         }
 
     @property

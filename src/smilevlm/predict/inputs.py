@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilevlm.errors import MeshError
+from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry import Mesh
-from smilevlm.readers import MESH_SUFFIXES, POINT_SUFFIXES, is_folder, list_folder
+from smilevlm.readers import (
+    ARCHIVE_SUFFIX,
+    MESH_SUFFIXES,
+    PassedOver,
+    ScanFolder,
+    archive_fault,
+    is_folder,
+    mesh_suffix,
+    walk_scans,
+)
 from smilevlm.store import FrameFile
+from smilevlm.store.numbering import NUMBERED_AS, NumberedAs, read_numbering
 
 Scan = str | os.PathLike[str] | Mesh
-_NUMBERED = re.compile(r"(.*?)(\d{1,15})", re.ASCII)
-"""More digits are no frame number; the lazy text takes what is too many, and the texts differ then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,83 +32,86 @@ class ScanFiles:
         path: The mesh file, or the folder of the frames.
         frames: One for a scan; in order for a sequence.
         is_sequence: Whether it becomes a dynamic image.
+        remarks: What was decided when the folder was searched: files passed over, numbered files taken as a sequence.
     """
 
     path: Path
     frames: tuple[FrameFile, ...]
     is_sequence: bool
+    remarks: tuple[str, ...] = ()
 
 
-def scan_files(path: str | os.PathLike[str]) -> ScanFiles:
+def scan_files(path: str | os.PathLike[str], *, numbered_as: NumberedAs = "auto") -> ScanFiles:
     """One scan or one sequence.
 
     Args:
         path: A mesh file; or a folder or zip archive that holds the frames of one sequence, numbered.
+        numbered_as: See `find_scans`.
 
     Raises:
         MeshError: There is no such file, or the folder holds no frames, or more than one scan or sequence.
+        SettingsError: `numbered_as` is none of its values.
     """
     place = Path(path)
-    if not is_folder(place):
-        return ScanFiles(path=place, frames=(FrameFile(path=place),), is_sequence=False)
-    found = find_scans(place)
+    found = find_scans(place, numbered_as=numbered_as)
     if len(found) > 1:
+        how = "; ".join(remark for remark in found[0].remarks if "numbered files" in remark)
         raise MeshError(
-            f"holds {len(found)} scans or sequences, expected the numbered frames of one sequence; "
-            "`smilevlm.find_scans` lists them",
+            f"holds {len(found)} scans or sequences, expected one; `smilevlm.find_scans` lists them, to give to "
+            f"`predict` as a list{f'. {how}' if how else ''}",
             path=place,
         )
     return found[0]
 
 
-def find_scans(path: str | os.PathLike[str]) -> list[ScanFiles]:
+def find_scans(path: str | os.PathLike[str], *, numbered_as: NumberedAs = "auto") -> list[ScanFiles]:
     """Everything to recognise below a path, sorted by name.
 
-    Mesh files in one folder whose names are one text and then a number each are the frames of one sequence (`000.wrl
-    001.wrl`, `happy_1.ply happy_2.ply`); any other mesh file is a scan of its own. A zip archive counts as a folder.
+    The numbered mesh files of one folder are the frames of one sequence when `smilevlm.store.numbering`'s rule says
+    so; any other mesh file is a scan of its own. A zip archive counts as a folder. Each real folder is visited once,
+    whatever links lead to it, and so is each file.
 
     Args:
         path: A mesh file, a folder or an archive.
+        numbered_as: What numbered files of one folder are: `auto` follows the rule, `scans` takes each for a scan of
+            its own, `sequence` takes them for frames however few they are.
 
     Raises:
-        MeshError: There is no such file, or no mesh below the folder.
+        MeshError: The archive is damaged, there is no mesh below the folder, or no sequence where one was asked for.
+        SettingsError: `numbered_as` is none of its values.
     """
+    if numbered_as not in NUMBERED_AS:
+        raise SettingsError(f"numbered_as is {numbered_as!r}, expected one of {', '.join(NUMBERED_AS)}")
     place = Path(path)
     if not is_folder(place):
+        if mesh_suffix(place) == ARCHIVE_SUFFIX and (fault := archive_fault(place)):
+            raise MeshError(f"damaged archive: {fault}", path=place)
         return [ScanFiles(path=place, frames=(FrameFile(path=place),), is_sequence=False)]
-    found = list(_below(place))
-    if not found:
-        raise MeshError(f"no mesh below this folder; expected files ending in {' '.join(MESH_SUFFIXES)}", path=place)
+    folders, passed_over = walk_scans(place)
+    if not folders:
+        raise MeshError(_nothing_below(passed_over), path=place)
+    found = [scan for folder in folders for scan in _scans_in(folder, numbered_as, passed_over.remarks)]
+    if numbered_as == "sequence" and not any(scan.is_sequence for scan in found):
+        raise MeshError(
+            "holds no sequence: expected a folder whose mesh files have one suffix and are named by one text and a "
+            "number each, such as 000.ply 001.ply",
+            path=place,
+        )
     return found
 
 
-def _below(folder: Path) -> Iterator[ScanFiles]:
-    entries = [entry for entry in list_folder(folder) if not entry.name.startswith((".", "__MACOSX"))]
-    entries.sort(key=lambda entry: (entry.name.lower(), entry.name))
-    meshes = _meshes(entries)
-    frames = _frames(meshes)
-    if frames:
-        yield ScanFiles(path=folder, frames=frames, is_sequence=True)
-    else:
-        for mesh in meshes:
-            yield ScanFiles(path=mesh, frames=(FrameFile(path=mesh),), is_sequence=False)
-    for entry in entries:
-        if is_folder(entry):
-            yield from _below(entry)
+def _nothing_below(passed_over: PassedOver) -> str:
+    said = f"no mesh below this folder; expected files ending in {' '.join(MESH_SUFFIXES)}"
+    return f"{said}; found {passed_over.summary}" if passed_over else said
 
 
-def _meshes(entries: Sequence[Path]) -> list[Path]:
-    """The mesh files of a folder; text files only where there is nothing else."""
-    files = [entry for entry in entries if entry.suffix.lower() in MESH_SUFFIXES]
-    surfaces = [file for file in files if file.suffix.lower() not in POINT_SUFFIXES]
-    return surfaces or files
-
-
-def _frames(meshes: Sequence[Path]) -> tuple[FrameFile, ...]:
-    """The meshes as the frames of one sequence; empty when they are none."""
-    matches = [_NUMBERED.fullmatch(mesh.stem) for mesh in meshes]
-    numbers = {int(match[2]): mesh for match, mesh in zip(matches, meshes, strict=True) if match}
-    alike = {(match[1], mesh.suffix.lower()) for match, mesh in zip(matches, meshes, strict=True) if match}
-    if len(meshes) < 2 or not all(matches) or len(alike) != 1 or len(numbers) != len(meshes):
-        return ()
-    return tuple(FrameFile(path=numbers[number], number=number) for number in sorted(numbers))
+def _scans_in(folder: ScanFolder, numbered_as: NumberedAs, remarks: tuple[str, ...]) -> list[ScanFiles]:
+    numbering = read_numbering(folder.meshes, numbered_as)
+    if numbering.remark:
+        remarks = (numbering.remark, *remarks)
+    if numbering.frames:
+        return [ScanFiles(path=folder.path, frames=numbering.frames, is_sequence=True, remarks=remarks)]
+    return [
+        ScanFiles(path=mesh, frames=(FrameFile(path=mesh),), is_sequence=False, remarks=remarks)
+        for mesh in folder.meshes
+    ]

@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import overload
@@ -26,6 +26,7 @@ from smilevlm.predict.inputs import Scan, ScanFiles
 from smilevlm.predict.seen import Seen, see
 from smilevlm.prompts import CachedTextTower, load_text_tower
 from smilevlm.prompts.prompt_set import find_fault
+from smilevlm.store.numbering import NumberedAs
 
 Prompts = Mapping[str, Sequence[str]]
 _BATCH = 32
@@ -57,7 +58,13 @@ class Model:
 
     @overload
     def predict(
-        self, scan: Scan | ScanFiles, *, prompts: Prompts | None = None, up: str | None = None, front: str | None = None
+        self,
+        scan: Scan | ScanFiles,
+        *,
+        prompts: Prompts | None = None,
+        up: str | None = None,
+        front: str | None = None,
+        numbered_as: NumberedAs = "auto",
     ) -> Answer: ...
 
     @overload
@@ -68,6 +75,7 @@ class Model:
         prompts: Prompts | None = None,
         up: str | None = None,
         front: str | None = None,
+        numbered_as: NumberedAs = "auto",
     ) -> list[Answer]: ...
 
     def predict(
@@ -77,6 +85,7 @@ class Model:
         prompts: Prompts | None = None,
         up: str | None = None,
         front: str | None = None,
+        numbered_as: NumberedAs = "auto",
     ) -> Answer | list[Answer]:
         """Recognise the expression of a 3D scan or a 4D sequence, or of several at once.
 
@@ -88,6 +97,7 @@ class Model:
             up: The scan's axis that points up, such as `+z`, where it is known; needs `front`. The face is then looked
                 for in this pose alone, give or take 30 degrees.
             front: The scan's axis that points out of the face.
+            numbered_as: How a folder of numbered files is read, see `find_scans`; `sequence` makes one of however few.
 
         Raises:
             MeshError: A file cannot be read, or holds no face.
@@ -95,9 +105,9 @@ class Model:
             SettingsError: The axes are none, or parallel.
         """
         if isinstance(scan, (str, os.PathLike, Mesh, ScanFiles)):
-            return self.predict([scan], prompts=prompts, up=up, front=front)[0]
+            return self.predict([scan], prompts=prompts, up=up, front=front, numbered_as=numbered_as)[0]
         answers = []
-        for answer in self.predict_each(scan, prompts=prompts, up=up, front=front):
+        for answer in self.predict_each(scan, prompts=prompts, up=up, front=front, numbered_as=numbered_as):
             if not isinstance(answer, Answer):
                 raise answer
             answers.append(answer)
@@ -111,6 +121,7 @@ class Model:
         up: str | None = None,
         front: str | None = None,
         jobs: int = 1,
+        numbered_as: NumberedAs = "auto",
     ) -> Iterator[Answer | SmileVlmError | OSError]:
         """Answers as they come, in the order of the scans; one that fails gives its error and does not end the rest.
 
@@ -121,27 +132,30 @@ class Model:
             front: See `predict`.
             jobs: Threads that read, find faces and render; with more than one the next scans are read while the network
                 works.
+            numbered_as: See `predict`.
 
         Raises:
             PromptError: A class has no description.
             SettingsError: The axes are none, or parallel.
         """
         compared = self.compare_with(prompts)
-        start = _start(up, front)
-        return self._answers(scans, compared, start, jobs)
+        see_each = functools.partial(
+            see, settings=self.recogniser.prepare, start=_start(up, front), numbered_as=numbered_as
+        )
+        return self._answers(scans, compared, see_each, jobs)
 
     def _answers(
         self,
         scans: Iterable[Scan | ScanFiles],
         compared: Comparison,
-        start: Float[np.ndarray, "3 3"] | None,
+        see_each: Callable[[Scan | ScanFiles], Seen],
         jobs: int,
     ) -> Iterator[Answer | SmileVlmError | OSError]:
         waiting = iter(scans)
         with ThreadPoolExecutor(jobs) as pool:
 
             def begin() -> list[Future[Seen | SmileVlmError | OSError]]:
-                return [pool.submit(self._try, scan, start) for scan in itertools.islice(waiting, _BATCH)]
+                return [pool.submit(_try, see_each, scan) for scan in itertools.islice(waiting, _BATCH)]
 
             batch = begin()
             while batch:
@@ -152,12 +166,6 @@ class Model:
                 for each in seen:
                     yield next(answers) if isinstance(each, Seen) else each
                 batch = batch or begin()
-
-    def _try(self, scan: Scan | ScanFiles, start: Float[np.ndarray, "3 3"] | None) -> Seen | SmileVlmError | OSError:
-        try:
-            return see(scan, self.recogniser.prepare, start)
-        except (SmileVlmError, OSError) as error:
-            return error
 
     def answer(self, seen: Sequence[Seen], compared: Comparison) -> list[Answer]:
         """The network's part: views in, answers out.
@@ -201,11 +209,18 @@ class Model:
             face=seen.face,
             num_frames=seen.num_frames,
             bad_frames=seen.bad_frames,
+            remarks=seen.remarks,
             seconds=Seconds(read=seen.read_s, face=seen.face_s, views=seen.views_s, network=network_s),
         )
 
-    def embed(self, scans: Sequence[Scan | ScanFiles]) -> Float32[np.ndarray, "scan dim"]:
+    def embed(
+        self, scans: Sequence[Scan | ScanFiles], *, numbered_as: NumberedAs = "auto"
+    ) -> Float32[np.ndarray, "scan dim"]:
         """Fused embeddings of scans and sequences, unit length.
+
+        Args:
+            scans: See `predict`.
+            numbered_as: See `predict`.
 
         Raises:
             MeshError: A file cannot be read, or holds no face.
@@ -214,7 +229,9 @@ class Model:
             return np.zeros((0, self.recogniser.model.settings.embedding_dim), np.float32)
         rows = []
         for scan in scans:
-            fused = self.recogniser.embed(np.stack(see(scan, self.recogniser.prepare).images)).z_fused
+            fused = self.recogniser.embed(
+                np.stack(see(scan, self.recogniser.prepare, numbered_as=numbered_as).images)
+            ).z_fused
             mean = (fused / np.linalg.norm(fused, axis=1, keepdims=True)).mean(axis=0)
             rows.append(mean / np.linalg.norm(mean))
         return np.stack(rows).astype(np.float32)
@@ -251,6 +268,13 @@ class Model:
             calibrated=False,
             is_own=True,
         )
+
+
+def _try(see_each: Callable[[Scan | ScanFiles], Seen], scan: Scan | ScanFiles) -> Seen | SmileVlmError | OSError:
+    try:
+        return see_each(scan)
+    except (SmileVlmError, OSError) as error:
+        return error
 
 
 def _start(up: str | None, front: str | None) -> Float[np.ndarray, "3 3"] | None:

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from smilevlm.errors import LayoutError, MeshError, StoreError
 from smilevlm.geometry import Mesh, NormalisedFace
 from smilevlm.predict.inputs import Scan, ScanFiles, scan_files
-from smilevlm.readers import read_mesh
+from smilevlm.readers import read_mesh, some
 from smilevlm.store import FrameFile, PrepareSettings
+from smilevlm.store.numbering import NumberedAs, counted_remarks
 from smilevlm.store.rendering import FaceFinder, sequence_views
 from smilevlm.typing import ViewImages
 from smilevlm.views import render_normalised
@@ -27,6 +28,7 @@ class Seen:
         face: Of the scan, or of the sequence's middle frame.
         num_frames: Meshes used.
         bad_frames: (file name, what is wrong) of frames whose place a neighbour took.
+        remarks: See `Answer.remarks`.
         read_s, face_s, views_s: Seconds for reading, finding the face, and rendering with pooling.
     """
 
@@ -37,9 +39,16 @@ class Seen:
     read_s: float
     face_s: float
     views_s: float
+    remarks: tuple[str, ...] = ()
 
 
-def see(scan: Scan | ScanFiles, settings: PrepareSettings, start: Float[np.ndarray, "3 3"] | None = None) -> Seen:
+def see(
+    scan: Scan | ScanFiles,
+    settings: PrepareSettings,
+    start: Float[np.ndarray, "3 3"] | None = None,
+    *,
+    numbered_as: NumberedAs = "auto",
+) -> Seen:
     """Read, find the face, render; a sequence's frames are pooled as well.
 
     Args:
@@ -47,6 +56,7 @@ def see(scan: Scan | ScanFiles, settings: PrepareSettings, start: Float[np.ndarr
         settings: How the model's views are made.
         start: Rotation of the scan's axes into a roughly frontal pose, in which alone the face is then looked for; None
             to look for it anywhere.
+        numbered_as: How a folder of numbered files is read, see `find_scans`.
 
     Raises:
         MeshError: A file cannot be read, or holds no face.
@@ -55,10 +65,10 @@ def see(scan: Scan | ScanFiles, settings: PrepareSettings, start: Float[np.ndarr
     eye = _Eye(settings, start)
     if isinstance(scan, Mesh):
         return eye.seen((eye.look(scan),))
-    files = scan if isinstance(scan, ScanFiles) else scan_files(scan)
+    files = scan if isinstance(scan, ScanFiles) else scan_files(scan, numbered_as=numbered_as)
     if not files.is_sequence:
-        return eye.seen((eye.read_and_look(files.frames[0]),))
-    return eye.seen(eye.watch(files))
+        return eye.seen((eye.read_and_look(files.frames[0]),), files.remarks)
+    return eye.seen(eye.watch(files), files.remarks)
 
 
 class _Eye:
@@ -70,6 +80,7 @@ class _Eye:
         self._face: NormalisedFace | None = None
         self._num_frames = self._middle = 0
         self._bad_frames: list[tuple[str, str]] = []
+        self._remarks: dict[str, tuple[str, ...]] = {}
         self._read_s = self._face_s = self._views_s = 0.0
 
     def read_and_look(self, frame: FrameFile) -> ViewImages:
@@ -77,13 +88,13 @@ class _Eye:
         mesh = read_mesh(frame.path, load_texture=self._settings.views.kind == "texture")
         self._read_s += time.perf_counter() - begun
         try:
-            return self.look(mesh)
+            return self.look(mesh, frame.path.name)
         except MeshError as error:
             if error.path is not None:
                 raise
             raise MeshError(error.message, path=frame.path) from None
 
-    def look(self, mesh: Mesh) -> ViewImages:
+    def look(self, mesh: Mesh, name: str = "") -> ViewImages:
         begun = time.perf_counter()
         face = self._find(mesh)
         found = time.perf_counter()
@@ -93,6 +104,7 @@ class _Eye:
         if self._num_frames <= self._middle:
             self._face = face
         self._num_frames += 1
+        self._remarks[name] = mesh.remarks
         return images
 
     def watch(self, files: ScanFiles) -> tuple[ViewImages, ...]:
@@ -121,7 +133,8 @@ class _Eye:
     def _measured(self) -> float:
         return self._read_s + self._face_s + self._views_s
 
-    def seen(self, images: tuple[ViewImages, ...]) -> Seen:
+    def seen(self, images: tuple[ViewImages, ...], of_files: tuple[str, ...] = ()) -> Seen:
+        """Everything that was seen, with the remarks of the files' folder before those of the meshes."""
         assert self._face is not None, "without a face there are no images"
         return Seen(
             images=images,
@@ -131,4 +144,17 @@ class _Eye:
             read_s=self._read_s,
             face_s=self._face_s,
             views_s=self._views_s,
+            remarks=(*of_files, *self._of_meshes(), *self._of_bad_frames()),
         )
+
+    def _of_meshes(self) -> tuple[str, ...]:
+        if self._num_frames > 1:
+            return counted_remarks(self._remarks)
+        return tuple(remark for remarks in self._remarks.values() for remark in remarks)
+
+    def _of_bad_frames(self) -> tuple[str, ...]:
+        if not self._bad_frames:
+            return ()
+        number, total = len(self._bad_frames), len(self._bad_frames) + self._num_frames
+        names = some([name for name, _ in self._bad_frames])
+        return (f"{number} of {total} frames could not be used: {names} ({self._bad_frames[0][1]})",)

@@ -5,7 +5,7 @@ from smilevlm.readers.au_tables import AuTable, read_au_table, write_au_table
 from smilevlm.readers.bndplus import read_bndplus
 from smilevlm.readers.bnt import find_v_direction, write_bnt
 from smilevlm.readers.bosphorus_landmarks import BOSPHORUS_LABELS, read_lm2, read_lm3, write_lm2, write_lm3
-from smilevlm.readers.files import MESH_SUFFIXES, POINT_SUFFIXES, parse_mesh, read_mesh, write_mesh
+from smilevlm.readers.files import MESH_SUFFIXES, POINT_SUFFIXES, decode_file, parse_mesh, read_mesh, write_mesh
 from smilevlm.readers.fourdme_labels import (
     FOURDME_COLUMNS,
     ActionUnit,
@@ -25,12 +25,28 @@ from smilevlm.readers.landmarks import (
 from smilevlm.readers.obj import write_mtl, write_obj
 from smilevlm.readers.off import write_off
 from smilevlm.readers.ply import write_ply
+from smilevlm.readers.scan_tree import (
+    ARCHIVE_SUFFIX,
+    FolderVisits,
+    PassedOver,
+    ScanFolder,
+    archive_fault,
+    choose_meshes,
+    is_hidden,
+    note_tables,
+    repeated_links,
+    some,
+    walk_scans,
+)
 from smilevlm.readers.stl import write_stl
+from smilevlm.readers.suffixes import mesh_stem, mesh_suffix
 from smilevlm.readers.textures import read_texture
+from smilevlm.readers.vertex_counts import announced_vertices
 from smilevlm.readers.vrml_writer import write_bu3dfe_vrml, write_bu4dfe_vrml
 from smilevlm.readers.workbooks import CellValue, SheetRow, read_workbook, write_workbook
 
 __all__ = [
+    "ARCHIVE_SUFFIX",
     "BOSPHORUS_LABELS",
     "FOURDME_COLUMNS",
     "MESH_SUFFIXES",
@@ -39,16 +55,27 @@ __all__ = [
     "AuTable",
     "BndLandmarks",
     "CellValue",
+    "FolderVisits",
     "MicroClip",
     "MicroLabels",
+    "PassedOver",
     "PseLandmarks",
+    "ScanFolder",
     "SheetRow",
+    "announced_vertices",
+    "archive_fault",
+    "choose_meshes",
+    "decode_file",
     "file_size",
     "find_v_direction",
     "is_file",
     "is_folder",
+    "is_hidden",
     "list_folder",
     "list_names",
+    "mesh_stem",
+    "mesh_suffix",
+    "note_tables",
     "parse_mesh",
     "read_4dme_labels",
     "read_au_table",
@@ -62,6 +89,9 @@ __all__ = [
     "read_pse",
     "read_texture",
     "read_workbook",
+    "repeated_links",
+    "some",
+    "walk_scans",
     "write_au_table",
     "write_bnd",
     "write_bnt",

@@ -103,7 +103,7 @@ def decode_file(data: bytes, path: Path) -> DecodedFile:
     kind = sniff(data)
     if kind in NOT_MESHES:
         raise MeshError(NOT_MESHES[kind], path=path)
-    if kind == ".zip" and suffix != ".npz":
+    if (kind == ".zip" and suffix != ".npz") or (suffix == ".zip" and kind not in READERS):
         raise MeshError(_archive_fault(path, suffix), path=path)
     if kind in ADVICE and kind not in READERS:
         raise MeshError(f"the bytes are those of a {kind} file, {ADVICE[kind]}", path=path)

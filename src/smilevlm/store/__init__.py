@@ -1,7 +1,7 @@
 """Prepared views on disk: written in parallel, resumable, read at random."""
 
 from smilevlm.store.frames import LoadedFrame, read_frame
-from smilevlm.store.manifest import BadFile, Manifest, PrepareSettings, read_manifest
+from smilevlm.store.manifest import BadFile, Manifest, PrepareSettings, Remark, read_manifest
 from smilevlm.store.parts import Sample
 from smilevlm.store.prepare import PrepareOutcome, prepare
 from smilevlm.store.reader import PreparedSet
@@ -18,6 +18,7 @@ __all__ = [
     "PrepareSettings",
     "PreparedSet",
     "Recording",
+    "Remark",
     "Sample",
     "prepare",
     "read_frame",

@@ -37,6 +37,19 @@ class BadFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remark:
+    """What should be known of a recording that is in the store.
+
+    Args:
+        sample_id: The recording.
+        text: One sentence: elements of a mesh that were left out, a face that was found only barely.
+    """
+
+    sample_id: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
     """Everything that decides what the prepared images look like.
 
@@ -70,6 +83,7 @@ class Manifest:
         content_hash: sha256 over the settings and the digests of the files behind every sample, in order.
         skipped: Scans and sequences that are not in the store.
         bad_frames: Frames that could not be used in sequences that are in the store.
+        remarks: On recordings that are in the store; those of a sequence's frames are counted.
     """
 
     layout: str
@@ -81,6 +95,7 @@ class Manifest:
     content_hash: str
     skipped: tuple[BadFile, ...]
     bad_frames: tuple[BadFile, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:
@@ -119,6 +134,8 @@ def read_manifest(store: Path) -> Manifest:
             content_hash=values["content_hash"],
             skipped=tuple(BadFile(**entry) for entry in values["skipped"]),
             bad_frames=tuple(BadFile(**entry) for entry in values["bad_frames"]),
+            # Stores of before have none.
+            remarks=tuple(Remark(**entry) for entry in values.get("remarks", ())),
         )
     except (KeyError, TypeError) as error:
         raise StoreError(f"{path}: field missing or of the wrong kind: {error}") from None

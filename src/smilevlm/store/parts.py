@@ -16,7 +16,7 @@ import numpy as np
 from smilevlm.errors import StoreError
 from smilevlm.files import folder_in_one_piece
 from smilevlm.readers import file_size
-from smilevlm.store.manifest import BadFile
+from smilevlm.store.manifest import BadFile, Remark
 from smilevlm.store.records import Recording
 from smilevlm.typing import ViewImages
 
@@ -87,6 +87,7 @@ class PartInfo:
         samples: (sample id, subject, digest of its files) per prepared sample.
         skipped: Recordings that could not be prepared.
         bad_frames: Frames left out of sequences that could.
+        remarks: On recordings that could be prepared.
     """
 
     name: str
@@ -95,6 +96,7 @@ class PartInfo:
     samples: tuple[tuple[str, str, str], ...]
     skipped: tuple[BadFile, ...]
     bad_frames: tuple[BadFile, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 def part_name(name: str) -> str:
@@ -157,6 +159,7 @@ def read_part_info(folder: Path) -> PartInfo:
             samples=tuple((str(a), str(b), str(c)) for a, b, c in values["samples"]),
             skipped=tuple(BadFile(**entry) for entry in values["skipped"]),
             bad_frames=tuple(BadFile(**entry) for entry in values["bad_frames"]),
+            remarks=tuple(Remark(**entry) for entry in values.get("remarks", ())),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged ({error}); delete {folder} and prepare again") from None

@@ -104,16 +104,16 @@ def _missing(
             raise StoreError(f"{parts.parent} was prepared with other settings; choose another folder or delete it")
         if name not in by_folder:
             raise StoreError(
-                f"{parts.parent} holds {info.name}, which is not in the data set given, or not in its protocol; choose "
-                "another folder"
+                f"{parts.parent} holds {info.name}, which is not in the data set given, or not in its protocol, or was "
+                "read with another of --scans and --sequence; choose another folder"
             )
         if retry_skipped and (info.skipped or info.bad_frames):
             remove_in_one_piece(folder)
             present.discard(name)
         elif info.sources != _sources(by_folder[name]):
             raise StoreError(
-                f"the scans of {info.name} changed since {folder} was prepared (their files, labels or protocol); "
-                "delete it and try again, or choose another store"
+                f"the scans of {info.name} changed since {folder} was prepared (their files, labels or protocol, or "
+                "how numbered files are read); delete it and try again, or choose another store"
             )
     return [job for name, job in by_folder.items() if name not in present]
 
@@ -145,4 +145,5 @@ def _manifest(
         content_hash=content_hash(settings, {sample_id: digest for sample_id, _, digest in samples}),
         skipped=skipped,
         bad_frames=tuple(bad for info in infos for bad in info.bad_frames),
+        remarks=tuple(remark for info in infos for remark in info.remarks),
     )

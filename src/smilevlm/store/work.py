@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.dynamics.plan import DynamicPlan
 from smilevlm.errors import SmileVlmError, StoreError
 from smilevlm.store.frames import read_frame
-from smilevlm.store.manifest import BadFile, PrepareSettings
+from smilevlm.store.manifest import BadFile, PrepareSettings, Remark
+from smilevlm.store.numbering import counted_remarks
 from smilevlm.store.parts import PackedSample, PartInfo, Sample, listing_digest, pack, part_name, write_part
 from smilevlm.store.records import FrameFile, Recording
 from smilevlm.store.rendering import FaceFinder, scan_views, sequence_views
@@ -54,18 +55,21 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
     packed: list[PackedSample] = []
     skipped: list[BadFile] = []
     bad_frames: list[BadFile] = []
+    remarks: list[Remark] = []
     sources = job.sources()
     for recording in job.recordings:
         bad: list[BadFile] = []
+        said: dict[str, tuple[str, ...]] = {}
         try:
             prepared = list(
-                _sequence(recording, settings, bad) if recording.is_sequence else _scan(recording, settings)
+                _sequence(recording, settings, bad, said) if recording.is_sequence else _scan(recording, settings, said)
             )
         except (SmileVlmError, OSError) as error:
             skipped.append(_bad_file(recording, recording.path, error))
         else:
             packed += prepared
             bad_frames += bad
+            remarks += [Remark(sample_id=recording.sample_id, text=text) for text in _texts(recording, said)]
     info = PartInfo(
         name=job.name,
         settings_digest=settings.digest,
@@ -73,6 +77,7 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
         samples=tuple((p.sample.sample_id, p.sample.subject, p.sample.digest) for p in packed),
         skipped=tuple(skipped),
         bad_frames=tuple(bad_frames),
+        remarks=tuple(remarks),
     )
     folder = job.folder(parts)
     try:
@@ -83,18 +88,24 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
             raise
 
 
-def _scan(recording: Recording, settings: PrepareSettings) -> Iterator[PackedSample]:
-    images, digest = _render(recording.frames[0], settings, FaceFinder(settings))
+def _texts(recording: Recording, said: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return counted_remarks(said) if recording.is_sequence else tuple(text for each in said.values() for text in each)
+
+
+def _scan(recording: Recording, settings: PrepareSettings, said: dict[str, tuple[str, ...]]) -> Iterator[PackedSample]:
+    images, digest = _render(recording.frames[0], settings, FaceFinder(settings), said)
     yield pack(sample_of(recording, digest=digest), images)
 
 
-def _sequence(recording: Recording, settings: PrepareSettings, bad: list[BadFile]) -> Iterator[PackedSample]:
+def _sequence(
+    recording: Recording, settings: PrepareSettings, bad: list[BadFile], said: dict[str, tuple[str, ...]]
+) -> Iterator[PackedSample]:
     """The dynamic images of a sequence; frames stream by, one in memory at a time."""
     digests: dict[FrameFile, str] = {}
     find = FaceFinder(settings)
 
     def render(frame: FrameFile) -> ViewImages:
-        images, digests[frame] = _render(frame, settings, find)
+        images, digests[frame] = _render(frame, settings, find, said)
         return images
 
     def lost(plan: DynamicPlan) -> None:
@@ -124,9 +135,13 @@ def _sequence(recording: Recording, settings: PrepareSettings, bad: list[BadFile
         )
 
 
-def _render(frame: FrameFile, settings: PrepareSettings, find: FaceFinder) -> tuple[ViewImages, str]:
+def _render(
+    frame: FrameFile, settings: PrepareSettings, find: FaceFinder, said: dict[str, tuple[str, ...]]
+) -> tuple[ViewImages, str]:
+    """The views of a frame and the digest of its file; `said` gets the remarks of its mesh under the file's name."""
     loaded = read_frame(frame, load_texture=settings.views.kind == "texture")
     images, _ = scan_views(loaded.mesh, settings, find)
+    said[frame.path.name] = loaded.mesh.remarks
     return images, loaded.digest
 
 

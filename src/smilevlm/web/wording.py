@@ -12,9 +12,6 @@ from smilevlm.web.pictures import angle_in_words, bars, figure, percent, sorted_
 from smilevlm.web.settings import WebSettings
 from smilevlm.web.work import Overlays, Prompts
 
-_FEW = 3
-"""Bad frames that are named."""
-
 
 def message(sentence: str, *, is_error: bool = False) -> str:
     """One sentence for the top of the page."""
@@ -88,20 +85,12 @@ def details(answer: Answer) -> str:
         "Mean face covered": percent(face.fit_share),
         "Unit of the file": f"{face.unit} ({face.mm_per_unit:g} mm)",
         "Meshes used": f"{answer.num_frames}",
-        **_bad_frames(answer),
+        **({"Remarks": ". ".join(answer.remarks)} if answer.remarks else {}),
         "Time": f"{took.total:.2f} s: reading {took.read:.2f}, finding the face {took.face:.2f}, "
         f"views {took.views:.2f}, network {took.network:.2f}",
     }
     cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows.items())
     return f"<section><h3>How it was found</h3><dl>{cells}</dl></section>"
-
-
-def _bad_frames(answer: Answer) -> dict[str, str]:
-    if not answer.bad_frames:
-        return {}
-    said = "; ".join(reason if name in reason else f"{name}: {reason}" for name, reason in answer.bad_frames[:_FEW])
-    more = f"; and {len(answer.bad_frames) - _FEW} more" if len(answer.bad_frames) > _FEW else ""
-    return {"Frames that could not be used": f"{len(answer.bad_frames)} ({said}{more})"}
 
 
 def introduction() -> str:

@@ -64,12 +64,14 @@ class Recognise:
             # Not every format says in its header how many vertices follow.
             check_vertices(mesh.num_vertices, frame.path, settings)
             read_s = time.perf_counter() - begun
-            seen = replace(see(mesh, prepare, start), read_s=read_s)
+            seen = see(mesh, prepare, start)
+            seen = replace(seen, read_s=read_s, remarks=(*scan.remarks, *seen.remarks))
         seen = replace(
             seen,
             face=replace(seen.face, mesh=thinned(seen.face.mesh, MAX_SHOWN_VERTICES)),
             # What is said of a frame begins with the upload's place on the server.
             bad_frames=tuple((name, said.replace(f"{self.path}/", "")) for name, said in seen.bad_frames),
+            remarks=tuple(remark.replace(f"{self.path}/", "") for remark in seen.remarks),
         )
         return Compare(seen=seen, prompts=self.prompts)(model, settings)
 

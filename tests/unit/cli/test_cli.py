@@ -251,7 +251,7 @@ def test_predict_writes_a_table_for_programs(command, trained_run, scans, tmp_pa
         assert sum(float(row[f"weight_{angle}"]) for angle in ("-30", "+0", "+30")) == pytest.approx(1, abs=1e-4)
     code, out, _ = command("predict", broken, "--model", trained_run, "--csv")
     assert code == 1
-    assert list(csv.DictReader(io.StringIO(out))) == [{"scan": str(broken), "error": ANY}]
+    assert list(csv.DictReader(io.StringIO(out))) == [{"scan": str(broken), "remarks": "", "error": ANY}]
 
 
 def test_predict_says_where_the_time_went(command, trained_run, scans):
@@ -262,14 +262,43 @@ def test_predict_says_where_the_time_went(command, trained_run, scans):
 
 
 def test_predict_finds_scans_and_sequences_below_a_folder(command, trained_run, scans, tmp_path):
-    for number, scan in enumerate(scans):
-        (tmp_path / "clip").mkdir(exist_ok=True)
-        shutil.copy(scan, tmp_path / "clip" / f"{number:03d}.wrl")
+    (tmp_path / "clip").mkdir()
+    for number in range(6):
+        shutil.copy(scans[number % len(scans)], tmp_path / "clip" / f"{number:03d}.wrl")
     shutil.copy(scans[0], tmp_path / "alone.wrl")
+    (tmp_path / "labels.csv").write_text("file,label\nalone.wrl,happy\n")
+    (tmp_path / "broken.zip").write_bytes(b"PK\3\4 and no more")
     code, out, _ = command("predict", tmp_path, "--model", trained_run, "--json")
     assert code == 0
     found = [json.loads(line) for line in out.splitlines()]
-    assert [(Path(each["scan"]).name, each["frames"]) for each in found] == [("alone.wrl", 1), ("clip", 2)]
+    assert [(Path(each["scan"]).name, each["frames"]) for each in found] == [("alone.wrl", 1), ("clip", 6)]
+    passed_over = (
+        f"2 files in {tmp_path.name} passed over: 1 .csv beside meshes, 1 damaged archive (broken.zip: not a "
+        "readable zip archive: its table of contents is missing)"
+    )
+    assert found[0]["remarks"] == [passed_over]
+    sequence = 'sequence of 6 frames; for a row each: --scans (in Python numbered_as="scans")'
+    assert found[1]["remarks"] == [sequence, passed_over]
+    code, out, _ = command("predict", tmp_path, "--model", trained_run, "--csv")
+    assert [row["remarks"] for row in csv.DictReader(io.StringIO(out))] == [passed_over, f"{sequence}; {passed_over}"]
+    code, out, _ = command("predict", tmp_path, "--model", trained_run)
+    assert (code, out.count(passed_over), out.count("sequence of 6 frames")) == (0, 1, 2)
+    assert f"remark: {tmp_path / 'clip'}: {sequence}" in out
+
+
+def test_predict_reads_numbered_files_as_it_is_told(command, trained_run, scans, tmp_path):
+    for number in range(3):
+        shutil.copy(scans[number % len(scans)], tmp_path / f"pose_{number}.wrl")
+    code, out, _ = command("predict", tmp_path, "--model", trained_run)
+    assert code == 0
+    assert all(f"pose_{number}.wrl" in out for number in range(3))
+    assert (
+        "3 numbered files (pose_0.wrl to pose_2.wrl) were read as single scans: fewer than 8; --sequence reads" in out
+    )
+    code, out, _ = command("predict", tmp_path, "--model", trained_run, "--json", "--sequence")
+    assert (code, json.loads(out)["frames"]) == (0, 3)
+    code, out, _ = command("predict", tmp_path, "--model", trained_run, "--json", "--scans")
+    assert [json.loads(line)["remarks"] for line in out.splitlines()] == [[], [], []]
 
 
 def test_axes_with_a_minus_are_no_options(command, trained_run, scans):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from smilevlm.cli import main
 from smilevlm.cli.arguments import LAYOUT_NAMES
+from smilevlm.readers import write_mesh
 from smilevlm.store import read_manifest
 
 
@@ -76,3 +78,40 @@ def test_many_bad_scans_are_listed_shortly_and_kept_in_full(prepare, synthetic_f
     assert "... and 10 more; all are in" in out
     assert len(json.loads((tmp_path / "store" / "manifest.json").read_text())["skipped"]) == 30
     assert "problems in this copy" in err
+
+
+def test_what_was_left_out_is_recorded_and_counted(prepare, frontal_faces, tmp_path, capsys):
+    scan = tmp_path / "faces" / "anna" / "happy" / "scan.obj"
+    scan.parent.mkdir(parents=True)
+    write_mesh(replace(frontal_faces["happy"], uv=None, texture=None), scan)
+    with scan.open("a") as file:
+        file.write("f 1 2 9999999\n")
+    (scan.parent / "photo.jpg").write_bytes(b"x")
+    shutil.copy(scan, scan.parent / "pose_1.obj")
+    shutil.copy(scan, scan.parent / "pose_2.obj")
+    scan.unlink()
+    code, out, err = prepare("folder", tmp_path / "faces", tmp_path / "store", "--size", "16")
+    assert code == 0
+    remarks = read_manifest(tmp_path / "store").remarks
+    assert [remark.sample_id for remark in remarks] == ["anna_happy_pose_1", "anna_happy_pose_2"]
+    assert "faces" in remarks[0].text
+    (line,) = [line for line in out.splitlines() if line.startswith("remark: ")]
+    assert line.endswith(": 2 scans or sequences")
+    assert "remark: anna/happy: 2 numbered files (pose_1.obj to pose_2.obj) were read as single scans" in err
+    assert "remark: 1 file in faces passed over: 1 .jpg" in err
+    code, _, err = prepare("folder", tmp_path / "faces", tmp_path / "store", "--size", "16", "--sequence")
+    assert code == 1
+    assert "--scans and --sequence" in err
+    assert main(["check", "folder", str(tmp_path / "faces"), "--jobs", "1", "--sequence"]) == 0
+    said = capsys.readouterr().out
+    assert "remark: anna/happy: sequence of 2 frames, as was asked for" in said
+    assert f"{line.removesuffix(': 2 scans or sequences')}: 2 frames" in said
+    assert prepare("bu3dfe", tmp_path / "faces", tmp_path / "other", "--scans")[0] == 1
+
+
+@pytest.mark.parametrize("command", ["check", "prepare"])
+def test_one_way_to_read_numbered_files(command, tmp_path, capsys):
+    store = [str(tmp_path / "store")] if command == "prepare" else []
+    with pytest.raises(SystemExit):
+        main([command, "folder", str(tmp_path), *store, "--scans", "--sequence"])
+    assert "not allowed with" in capsys.readouterr().err

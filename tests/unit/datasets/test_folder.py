@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 import builders
+from smilevlm.datasets import index_data_set
 from smilevlm.datasets.folder import index_folder
-from smilevlm.errors import LayoutError
+from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.store import Recording
 
 
@@ -36,16 +37,34 @@ def test_one_file_is_a_scan_and_known_words_are_canonical(tmp_path):
     assert index_folder(tmp_path).problems == ()
 
 
-@pytest.mark.parametrize(
-    "names", [("2.obj", "10.obj", "1.obj"), ("f_2.obj", "f_10.obj", "f_1.obj"), ("02.obj", "10.obj", "0001.obj")]
-)
-def test_numbered_files_are_one_sequence_in_the_order_of_their_numbers(tmp_path, names):
-    put(tmp_path, *(f"anna/happy/{name}" for name in names))
-    (recording,) = index_folder(tmp_path).recordings
+@pytest.mark.parametrize("pattern", ["{}.obj", "f_{}.obj", "{:03d}.obj", "frame{}.obj"])
+def test_numbered_files_are_one_sequence_in_the_order_of_their_numbers(tmp_path, pattern):
+    numbers = [*range(5, 13), 14]
+    put(tmp_path, *(f"anna/happy/{pattern.format(number)}" for number in reversed(numbers)))
+    index = index_folder(tmp_path)
+    (recording,) = index.recordings
     assert recording.is_sequence
     assert recording.sample_id == "anna_happy"
-    assert [frame.number for frame in recording.frames] == [1, 2, 10]
-    assert [frame.path.name for frame in recording.frames] == [names[2], names[0], names[1]]
+    assert [frame.number for frame in recording.frames] == numbers
+    assert [frame.path.name for frame in recording.frames] == [pattern.format(number) for number in numbers]
+    said = 'anna/happy: sequence of 9 frames; for a row each: --scans (in Python numbered_as="scans")'
+    assert said in index.remarks
+
+
+def test_numbered_files_are_what_they_are_said_to_be(tmp_path):
+    put(tmp_path, *(f"anna/happy/pose_{number}.obj" for number in range(3)))
+    put(tmp_path, *(f"ben/happy/{number:03d}.obj" for number in range(8)))
+    kinds = {
+        numbered_as: [
+            recording.is_sequence
+            for recording in index_data_set("folder", tmp_path, numbered_as=numbered_as).recordings
+        ]
+        for numbered_as in ("auto", "scans", "sequence")
+    }
+    assert kinds == {"auto": [False] * 3 + [True], "scans": [False] * 11, "sequence": [True, True]}
+    assert any("3 numbered files (pose_0.obj to pose_2.obj) were read as" in r for r in index_folder(tmp_path).remarks)
+    with pytest.raises(SettingsError, match="are for the layout folder; bu4dfe says what is a sequence"):
+        index_data_set("bu4dfe", tmp_path, numbered_as="scans")
 
 
 @pytest.mark.parametrize("names", [("first.obj", "second.obj"), ("a1.obj", "b2.obj"), ("1.obj", "neutral.obj")])
@@ -57,11 +76,12 @@ def test_other_names_are_a_scan_each(tmp_path, names):
 
 
 def test_folders_below_an_expression_are_further_recordings(tmp_path):
-    put(tmp_path, "anna/happy/take1/0.obj", "anna/happy/take1/1.obj", "anna/happy/take2/x.obj", "anna/happy/own.obj")
+    put(tmp_path, *(f"anna/happy/take1/{number}.obj" for number in range(8)))
+    put(tmp_path, "anna/happy/take2/x.obj", "anna/happy/own.obj")
     put(tmp_path, "anna/happy/take2/deep/y.obj")
     found = by_id(tmp_path)
     assert {name: len(r.frames) for name, r in found.items()} == {
-        "anna_happy": 1, "anna_happy_take1": 2, "anna_happy_take2": 1,
+        "anna_happy": 1, "anna_happy_take1": 8, "anna_happy_take2": 1,
     }  # fmt: skip
     assert {r.expression for r in found.values()} == {"happy"}
     assert "folder anna/happy/take2/deep lies too deep and was left out" in index_folder(tmp_path).remarks
@@ -72,7 +92,40 @@ def test_text_is_a_point_cloud_only_where_no_mesh_lies(tmp_path):
     put(tmp_path, "anna/sad/cloud.txt")
     found = by_id(tmp_path)
     assert [r.path.name for r in found.values()] == ["scan.obj", "cloud.txt"]
-    assert len(index_folder(tmp_path).remarks) == 1
+    assert index_folder(tmp_path).remarks == (
+        "taken for 0 sequences and 2 single scans",
+        f"1 file in {tmp_path.name} passed over: 1 .txt beside meshes",
+    )
+
+
+def test_what_is_no_scan_is_counted(tmp_path):
+    put(tmp_path, "anna/happy/scan.obj", "anna/happy/photo.jpg", "anna/happy/phone.fbx", "anna/happy/b.zip")
+    put(tmp_path, "labels.csv", "anna/notes.txt", "ben/sad/notes.pdf", "ben/sad/table.csv")
+    (tmp_path / "ben/sad/table.csv").write_text("name,age\nben,30\n")
+    index = index_folder(tmp_path)
+    assert index.remarks[-1] == (
+        f"7 files in {tmp_path.name} passed over: 1 .csv beside folders, 1 .csv without coordinates, 1 .jpg, 1 .pdf, "
+        "1 .txt beside folders, 1 .fbx (phone.fbx: a scene of a 3D editor: export the mesh as OBJ, PLY or GLB), "
+        "1 damaged archive (b.zip: not a readable zip archive: its table of contents is missing)"
+    )
+    assert [(p.path, p.reason) for p in index.problems] == [
+        ("ben/sad", "no mesh in this folder; found 1 .csv without coordinates, 1 .pdf")
+    ]
+
+
+def test_links_add_nothing(tmp_path):
+    put(tmp_path, "anna/happy/scan.obj", "ben/sad/scan.obj")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "anna" / "again").symlink_to("happy")
+    (tmp_path / "ben" / "up").symlink_to("..")
+    (tmp_path / "ben" / "sad" / "copy.obj").symlink_to("../../anna/happy/scan.obj")
+    index = index_folder(tmp_path)
+    assert [r.path.relative_to(tmp_path).as_posix() for r in index.recordings] == [
+        "anna/happy/scan.obj", "ben/sad/scan.obj",
+    ]  # fmt: skip
+    for link in ("loop", "anna/again", "ben/up"):
+        assert f"{link} is a link to a folder that is visited anyway; it was left out" in index.remarks
+    assert "1 link to a scan that is read anyway" in index.remarks[-1]
 
 
 def test_two_formats_in_one_folder(tmp_path):

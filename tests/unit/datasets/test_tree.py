@@ -7,9 +7,10 @@ import pytest
 
 import builders
 from smilevlm.datasets.frames import by_number, numbered_frames
-from smilevlm.datasets.tree import Findings, some, subject_folders
+from smilevlm.datasets.tree import Findings, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import NEUTRAL
+from smilevlm.readers import some
 from smilevlm.store import FrameFile, Recording
 from smilevlm.synthesis import MARKER_NAME
 

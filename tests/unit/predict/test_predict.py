@@ -249,15 +249,15 @@ def frames(scans, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sequence") / "clip"
     folder.mkdir()
     own = [path for path in scans if path.parent == scans[0].parent][:4]
-    for number, path in enumerate(own):
-        write_mesh(read_mesh(path), folder / f"{number:03d}.ply")
+    for number in range(6):
+        write_mesh(read_mesh(own[number % 4]), folder / f"{number:03d}.ply")
     return folder
 
 
 def test_a_folder_of_frames_is_one_dynamic_image_per_view(model, frames, tmp_path):
     answer = model.predict(frames)
     assert answer.is_sequence
-    assert answer.num_frames == 4
+    assert answer.num_frames == 6
     assert answer.views.shape == (3, 48, 48, 3)
     assert not np.array_equal(answer.views, model.predict(frames / "000.ply").views)
     archive = shutil.make_archive(str(tmp_path / "clip"), "zip", frames)
@@ -318,6 +318,29 @@ def test_frames_whose_place_a_neighbour_took_are_named(model, frames, tmp_path):
     assert answer.bad_frames[0][0] == "005.ply"
     assert answer.as_plain()["bad_frames"][0]["file"] == "005.ply"
     assert model.predict(frames).bad_frames == ()
+    assert answer.remarks[0].startswith("sequence of 12 frames; for a row each: --scans")
+    assert answer.remarks[1].startswith("1 of 12 frames could not be used: 005.ply (")
+    assert answer.as_plain()["remarks"] == list(answer.remarks)
+
+
+def test_what_a_reader_left_out_is_a_remark(model, scan):
+    mesh = replace(read_mesh(scan), remarks=("3 of 9408 faces name vertices that are not there; left out",))
+    assert model.predict(mesh).remarks == mesh.remarks
+    assert model.predict(scan).remarks == ()
+
+
+def test_a_folder_of_single_scans_is_no_sequence_unless_it_is_called_one(model, frames, tmp_path):
+    for number in range(3):
+        shutil.copy(frames / f"{number:03d}.ply", tmp_path / f"pose_{number}.ply")
+    with pytest.raises(MeshError, match=r'holds 3 scans .* --sequence .* numbered_as="sequence"'):
+        model.predict(tmp_path)
+    answer = model.predict(tmp_path, numbered_as="sequence")
+    assert (answer.num_frames, answer.remarks) == (3, ("sequence of 3 frames, as was asked for",))
+    assert model.embed([tmp_path], numbered_as="sequence").shape == (1, 384)
+    with pytest.raises(MeshError, match="holds 6 scans"):
+        model.predict(frames, numbered_as="scans")
+    with pytest.raises(SettingsError, match="numbered_as is 'frames'"):
+        model.predict(frames, numbered_as="frames")
 
 
 def test_the_bundled_weights_are_not_hidden_by_a_folder_of_their_name(tmp_path, monkeypatch):
