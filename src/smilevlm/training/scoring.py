@@ -124,7 +124,7 @@ def score_job(config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob,
         train_subjects=[tested.train_subject_name(name) for name in split.train_subjects],
         validation_subjects=[tested.train_subject_name(name) for name in split.validation_subjects],
         num_train_samples=len(split.train),
-        temperature=config.score_temperature,
+        temperature=recogniser.temperature,
         multi_label=multi_label,
         # Weights that were not trained have no log.
         metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
