@@ -12,9 +12,19 @@ from smilevlm.dynamics.plan import DynamicPlan
 from smilevlm.errors import SmileVlmError, StoreError
 from smilevlm.store.frames import read_frame
 from smilevlm.store.manifest import BadFile, PrepareSettings
-from smilevlm.store.parts import PackedSample, PartInfo, Sample, listing_digest, pack, part_name, write_part
+from smilevlm.store.parts import (
+    PackedSample,
+    PartInfo,
+    Sample,
+    content_digest,
+    labels_digest,
+    pack,
+    part_name,
+    write_part,
+)
 from smilevlm.store.records import FrameFile, Recording
 from smilevlm.store.rendering import FaceFinder, scan_views, sequence_views
+from smilevlm.store.sources import listings
 from smilevlm.typing import ViewImages
 
 
@@ -28,8 +38,11 @@ class PartJob:
     def folder(self, parts: Path) -> Path:
         return parts / part_name(self.name)
 
-    def sources(self) -> tuple[tuple[str, str], ...]:
-        return tuple((recording.sample_id, listing_digest(recording)) for recording in self.recordings)
+    def sources(self, settings: PrepareSettings) -> tuple[tuple[str, str], ...]:
+        return listings(self.recordings, with_textures=_needs_textures(settings))
+
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        return tuple((recording.sample_id, labels_digest(recording)) for recording in self.recordings)
 
 
 def part_jobs(recordings: Sequence[Recording]) -> list[PartJob]:
@@ -52,9 +65,10 @@ def part_jobs(recordings: Sequence[Recording]) -> list[PartJob]:
 def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
     """Prepare one part and leave it in its folder, unless another process has done so meanwhile."""
     packed: list[PackedSample] = []
+    samples: list[tuple[str, str, str]] = []
     skipped: list[BadFile] = []
     bad_frames: list[BadFile] = []
-    sources = job.sources()
+    sources = job.sources(settings)
     for recording in job.recordings:
         bad: list[BadFile] = []
         try:
@@ -64,15 +78,20 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
         except (SmileVlmError, OSError) as error:
             skipped.append(_bad_file(recording, recording.path, error))
         else:
-            packed += prepared
+            packed += [each for each, _ in prepared]
+            samples += [
+                (each.sample.sample_id, each.sample.subject, content_digest(each.sample, recording, textures))
+                for each, textures in prepared
+            ]
             bad_frames += bad
     info = PartInfo(
         name=job.name,
         settings_digest=settings.digest,
         sources=sources,
-        samples=tuple((p.sample.sample_id, p.sample.subject, p.sample.digest) for p in packed),
+        samples=tuple(samples),
         skipped=tuple(skipped),
         bad_frames=tuple(bad_frames),
+        labels=job.labels(),
     )
     folder = job.folder(parts)
     try:
@@ -83,18 +102,22 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
             raise
 
 
-def _scan(recording: Recording, settings: PrepareSettings) -> Iterator[PackedSample]:
-    images, digest = _render(recording.frames[0], settings, FaceFinder(settings))
-    yield pack(sample_of(recording, digest=digest), images)
+def _scan(recording: Recording, settings: PrepareSettings) -> Iterator[tuple[PackedSample, list[str]]]:
+    """The scan's sample, and the digest of its texture."""
+    images, digest, texture = _render(recording.frames[0], settings, FaceFinder(settings))
+    yield pack(sample_of(recording, digest=digest), images), [texture]
 
 
-def _sequence(recording: Recording, settings: PrepareSettings, bad: list[BadFile]) -> Iterator[PackedSample]:
-    """The dynamic images of a sequence; frames stream by, one in memory at a time."""
+def _sequence(
+    recording: Recording, settings: PrepareSettings, bad: list[BadFile]
+) -> Iterator[tuple[PackedSample, list[str]]]:
+    """The dynamic images of a sequence, each with the digests of its textures; frames stream by, one in memory."""
     digests: dict[FrameFile, str] = {}
+    textures: dict[FrameFile, str] = {}
     find = FaceFinder(settings)
 
     def render(frame: FrameFile) -> ViewImages:
-        images, digests[frame] = _render(frame, settings, find)
+        images, digests[frame], textures[frame] = _render(frame, settings, find)
         return images
 
     def lost(plan: DynamicPlan) -> None:
@@ -112,22 +135,26 @@ def _sequence(recording: Recording, settings: PrepareSettings, bad: list[BadFile
         on_lost=lost,
     ):
         plan = dynamic.plan
-        used = "".join(digests.get(recording.frames[k], "") for k in sorted(set(plan.frames)))
-        yield pack(
-            sample_of(
-                recording,
-                name=plan.name,
-                digest=hashlib.sha256(used.encode()).hexdigest(),
-                span=(plan.first_number, plan.last_number),
-            ),
-            dynamic.images,
+        frames = [recording.frames[k] for k in sorted(set(plan.frames))]
+        used = "".join(digests.get(frame, "") for frame in frames)
+        sample = sample_of(
+            recording,
+            name=plan.name,
+            digest=hashlib.sha256(used.encode()).hexdigest(),
+            span=(plan.first_number, plan.last_number),
         )
+        yield pack(sample, dynamic.images), [textures.get(frame, "") for frame in frames]
 
 
-def _render(frame: FrameFile, settings: PrepareSettings, find: FaceFinder) -> tuple[ViewImages, str]:
-    loaded = read_frame(frame, load_texture=settings.views.kind == "texture")
+def _render(frame: FrameFile, settings: PrepareSettings, find: FaceFinder) -> tuple[ViewImages, str, str]:
+    """A frame's views, and the digests of its mesh file and its texture."""
+    loaded = read_frame(frame, load_texture=_needs_textures(settings))
     images, _ = scan_views(loaded.mesh, settings, find)
-    return images, loaded.digest
+    return images, loaded.digest, loaded.texture_digest
+
+
+def _needs_textures(settings: PrepareSettings) -> bool:
+    return settings.views.kind == "texture"
 
 
 def sample_of(recording: Recording, *, digest: str = "", name: str = "", span: tuple[int, int] = (0, 0)) -> Sample:
