@@ -283,9 +283,7 @@ def folds_table(run: Run) -> Table:
             *(varies for _ in kept_columns),
         )
     )
-    kept = (
-        " The kept epoch, counted from 1, was chosen by its value on the validation subjects." if kept_columns else ""
-    )
+    kept = " The kept epoch, counted from 1, did best on the validation subjects." if kept_columns else ""
     return Table(
         name=f"{run.slug}_folds",
         title="Folds",

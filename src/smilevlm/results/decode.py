@@ -24,6 +24,7 @@ from smilevlm.results.schema import (
     FoldResult,
     FoldsSummary,
     Interval,
+    Monitor,
     MultiLabelScore,
     OtherTrainingData,
     PairingTeacher,
@@ -179,7 +180,7 @@ def _epoch_choice(node: Node) -> EpochChoice | None:
     if node.value is None:
         return None
     f = node.fields(field.name for field in fields(EpochChoice))
-    monitor = f["monitor"].choice(MONITORS)
+    monitor: Monitor = f["monitor"].choice(MONITORS)
     return EpochChoice(
         epoch=f["epoch"].integer(),
         num_epochs=f["num_epochs"].integer(1),
