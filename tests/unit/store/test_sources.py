@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.builders import image, write
 
+from builders import image, write
 from smilevlm.errors import StoreError
 from smilevlm.geometry import Mesh, NormaliseSettings
 from smilevlm.readers import write_ply
