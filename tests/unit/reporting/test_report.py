@@ -14,6 +14,7 @@ from smilevlm.reporting.curves import draw_losses
 from smilevlm.reporting.source import VALIDATION_COLUMNS, load_runs
 from smilevlm.reporting.table_files import to_csv, to_markdown
 from smilevlm.reporting.tables import folds_table
+from smilevlm.reporting.theme import LIGHT
 from smilevlm.results import EpochChoice, write_results, write_timing
 
 
