@@ -5,6 +5,7 @@ A message names what was given, what was expected, and where. `assert` is kept f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 
 
@@ -104,3 +105,8 @@ class MissingExtraError(SmileVlmError):
 
 class EndpointError(SmileVlmError):
     """A language model's server that cannot be reached, refuses, or answers with something else than was asked for."""
+
+
+def first_few(names: Sequence[str], limit: int = 5) -> str:
+    """The first names of a list that may be long, for a message."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

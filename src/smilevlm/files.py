@@ -29,18 +29,40 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 @contextmanager
+def locked(target: Path, *, wait: bool = True) -> Iterator[None]:
+    """Let one process at a time work on `target`, a file or folder that need not be there yet.
+
+    The lock is held on the file `.<name>.lock` beside it. The system frees it when its holder is killed.
+
+    Args:
+        target: What is worked on.
+        wait: Whether to wait until another holder is done.
+
+    Raises:
+        filelock.Timeout: It is held, and `wait` is false.
+    """
+    lock = _lock(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=-1 if wait else 0):
+        try:
+            yield
+        finally:
+            # While it is held: who waits for it then finds that the file is gone, and makes a new one.
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
 def folder_in_one_piece(target: Path) -> Iterator[Path]:
     """A scratch folder beside `target` that becomes `target` when the block ends without an error.
 
-    One process at a time works on a target: a lock file, which the system frees when its holder is killed, makes others
-    wait. What an interrupted run left behind under the scratch name is removed first.
+    One process at a time works on a target, others wait. What an interrupted run left behind under the scratch name is
+    removed first.
 
     Raises:
         OSError: At the end, when `target` is there already and holds something.
     """
-    scratch, lock = _scratch(target), _lock(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    scratch = _scratch(target)
+    with locked(target):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         try:
@@ -48,8 +70,6 @@ def folder_in_one_piece(target: Path) -> Iterator[Path]:
             scratch.replace(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            # While it is held: who waits for it then finds that the file is gone, and makes a new one.
-            lock.unlink(missing_ok=True)
 
 
 def remove_in_one_piece(folder: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Int64
 
-from smilevlm.errors import LeakError, SettingsError
+from smilevlm.errors import LeakError, SettingsError, first_few
 
 
 def subject_folds(
@@ -67,8 +67,3 @@ def refuse_shared_subjects(**groups: Sequence[str]) -> None:
     for (first, some), (second, others) in combinations(groups.items(), 2):
         if shared := sorted(set(some) & set(others)):
             raise LeakError(f"subjects both in {first} and in {second}: {first_few(shared)}")
-
-
-def first_few(names: Sequence[str], limit: int = 5) -> str:
-    """The first names of a list that may be long."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -19,7 +19,7 @@ from smilevlm.evaluation.metrics import (
 )
 from smilevlm.evaluation.readouts import TrainSide, fitted_readouts, score_readouts
 from smilevlm.evaluation.zero_shot import Prototypes, predicted_classes, probabilities, zero_shot_scores
-from smilevlm.results import FoldResult, MultiLabelScore
+from smilevlm.results import EpochChoice, FoldResult, MultiLabelScore
 
 _WEIGHT_TOLERANCE = 5e-3
 """Half precision, as in mixed-precision inference, leaves the sum of some weights off by about 1e-3."""
@@ -45,6 +45,7 @@ def score_fold(
     nearest: Prototypes | None = None,
     multi_label: MultiLabelScore | None = None,
     validation_subjects: Sequence[str] = (),
+    epoch_choice: EpochChoice | None = None,
     metrics_csv: str | None = None,
     bootstrap_seed: int = 0,
 ) -> FoldResult:
@@ -72,6 +73,7 @@ def score_fold(
         nearest: Every prompt for itself, for the readout `nearest_prompt`; None: it is left out.
         multi_label: The score of all test samples where some have several classes; noted in the result.
         validation_subjects: Everyone that a choice was made on.
+        epoch_choice: Which epoch they chose, noted in the result.
         metrics_csv: The training log, relative to the result file.
         bootstrap_seed: Of the interval over subjects, and of the inner split of the linear probe.
 
@@ -140,6 +142,7 @@ def score_fold(
         calibration=calibration(probabilities(scores, temperature), correct, temperature),
         by_level=_level_counts(correct, levels),
         multi_label=multi_label,
+        epoch_choice=epoch_choice,
         metrics_csv=metrics_csv,
     )
 

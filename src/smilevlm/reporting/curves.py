@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from smilevlm.reporting.source import LOSSES, VALIDATION_COLUMN, Run
+from smilevlm.reporting.source import LOSSES, VALIDATION_COLUMNS, Run
 from smilevlm.reporting.theme import Theme, bare
 
 MAX_POINTS = 150
@@ -16,10 +16,11 @@ _LINE_STYLES = ("-", "--", ":")
 
 
 def draw_losses(run: Run, theme: Theme) -> Figure:
-    """One panel per loss, and one for the validation accuracy where a log has it."""
+    """One panel per loss, and one for what the validation subjects are measured by where a log has it."""
     panels = dict(LOSSES)
-    if any(VALIDATION_COLUMN in log.columns for log in run.logs.values()):
-        panels[VALIDATION_COLUMN] = "Validation accuracy (%)"
+    for column, title in VALIDATION_COLUMNS.items():
+        if any(column in log.columns for log in run.logs.values()):
+            panels[column] = title
     num_rows = (len(panels) + 1) // 2
     figure = Figure(figsize=(7.2, 0.4 + 1.95 * num_rows), layout="constrained")
     grid = figure.subplots(num_rows, 2, squeeze=False)
@@ -30,7 +31,7 @@ def draw_losses(run: Run, theme: Theme) -> Figure:
             if values is None or not np.isfinite(values).any():
                 continue
             steps, means = binned(log.steps, values, MAX_POINTS)
-            scale = 100.0 if column == VALIDATION_COLUMN else 1.0
+            scale = 100.0 if column == "validation_accuracy" else 1.0
             style: dict[str, Any] = {"marker": "o", "markersize": 2.5} if len(steps) < 25 else {}
             turn, colour = divmod(number, len(theme.lines))
             style["linestyle"] = _LINE_STYLES[turn % len(_LINE_STYLES)]
@@ -39,7 +40,7 @@ def draw_losses(run: Run, theme: Theme) -> Figure:
         if not drawn:
             axes.text(0.5, 0.5, "no values in the log", ha="center", va="center", transform=axes.transAxes)
             axes.set_yticks([])
-        elif column != VALIDATION_COLUMN and _wide(np.concatenate(drawn)):
+        elif column not in VALIDATION_COLUMNS and _wide(np.concatenate(drawn)):
             # Barlow Twins starts orders of magnitude above where it ends.
             axes.set_yscale("log")
         axes.set_title(title, loc="left", color=theme.text)

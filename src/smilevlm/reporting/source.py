@@ -25,7 +25,11 @@ LOSSES: Mapping[str, str] = {
 }
 """Column of the training log to its title."""
 REQUIRED_COLUMNS = ("step", "epoch", *LOSSES, "learning_rate")
-VALIDATION_COLUMN = "validation_accuracy"
+VALIDATION_COLUMNS: Mapping[str, str] = {
+    "validation_accuracy": "Validation accuracy (%)",
+    "validation_loss": "Validation loss",
+}
+"""The same of what the validation subjects are measured by, once an epoch; a log has one of them or none."""
 _MAX_IMAGE_SIZE_PX = 224
 
 
@@ -105,7 +109,7 @@ def read_training_log(path: Path) -> TrainingLog:
     header = rows.fieldnames or []
     if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
         raise ResultError(f"the training log lacks the columns {', '.join(missing)}", path=path, line=1)
-    names = [*REQUIRED_COLUMNS, *([VALIDATION_COLUMN] if VALIDATION_COLUMN in header else [])]
+    names = [*REQUIRED_COLUMNS, *(name for name in VALIDATION_COLUMNS if name in header)]
     values: dict[str, list[float]] = {name: [] for name in names}
     for row in rows:
         for name in names:

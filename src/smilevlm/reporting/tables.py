@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from smilevlm.reporting.source import Run
-from smilevlm.results import ExperimentResult, FoldsSummary, Interval, Spread, class_f1
+from smilevlm.results import ExperimentResult, FoldResult, FoldsSummary, Interval, Spread, class_f1
 
 Kind = Literal[
     "text", "count", "percent", "percent_fine", "points", "percent_interval", "points_interval", "fraction", "p_value"
@@ -245,6 +245,7 @@ def folds_table(run: Run) -> Table:
         Column(key="unweighted_average_recall", title="UAR", kind="percent"),
         Column(key="mean_fusion", title="Mean fusion", kind="percent"),
         *(Column(key=f"view_{angle:g}", title=f"View {angle_text(angle)}", kind="percent") for angle in angles),
+        *(kept_columns := _kept_epoch_columns(result)),
     )
     rows: list[tuple[Cell, ...]] = [
         (
@@ -260,6 +261,7 @@ def folds_table(run: Run) -> Table:
             fold.unweighted_average_recall,
             fold.mean_fusion_accuracy,
             *(fold.single_view_accuracy[angle] for angle in angles),
+            *(_kept_epoch_cells(fold) if kept_columns else ()),
         )
         for fold in result.folds
     ]
@@ -278,16 +280,42 @@ def folds_table(run: Run) -> Table:
             summary.unweighted_average_recall.mean,
             summary.mean_fusion_accuracy.mean,
             *(summary.single_view_accuracy[angle].mean for angle in angles),
+            *(varies for _ in kept_columns),
         )
     )
+    kept = " The kept epoch, counted from 1, did best on the validation subjects." if kept_columns else ""
     return Table(
         name=f"{run.slug}_folds",
         title="Folds",
         note="Per cent. A fold's interval redraws its test subjects (bootstrap); the last row counts all test "
-        f"subjects and samples, its interval: {interval_method(result)}.",
+        f"subjects and samples, its interval: {interval_method(result)}.{kept}",
         columns=columns,
         rows=tuple(rows),
     )
+
+
+def _kept_epoch_columns(result: ExperimentResult) -> tuple[Column, ...]:
+    """None where every fold kept its last epoch."""
+    monitors = [fold.epoch_choice.monitor for fold in result.folds if fold.epoch_choice is not None]
+    if not monitors:
+        return ()
+    if monitors[0] == "accuracy":
+        value = Column(key="validation_accuracy", title="Validation accuracy", kind="percent")
+    else:
+        value = Column(key="validation_loss", title="Validation loss")
+    return (
+        Column(key="kept_epoch", title="Kept epoch", kind="count"),
+        Column(key="epochs", title="Epochs", kind="count"),
+        value,
+    )
+
+
+def _kept_epoch_cells(fold: FoldResult) -> tuple[Cell, ...]:
+    choice = fold.epoch_choice
+    if choice is None:
+        return (Missing(reason="the last"),) * 3
+    value = choice.value if choice.monitor == "accuracy" else f"{choice.value:.4g}"
+    return choice.epoch + 1, choice.num_epochs, value
 
 
 def classes_table(run: Run) -> Table:

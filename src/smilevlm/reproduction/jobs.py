@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock
-
 from smilevlm.datasets import find_protocol, protocol_folds
 from smilevlm.errors import ResultError, SmileVlmError
+from smilevlm.files import locked
 from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results
 from smilevlm.store import PreparedSet, read_manifest
@@ -156,10 +155,9 @@ def _run_one(run: PlannedRun, stores: Mapping[str, Path], machine: Machine, jobs
     assert run.config is not None, run.name
     store = stores[run.values.data]
     test_store = None if run.values.test_data is None else stores[run.values.test_data]
-    run.folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         # Workers live on for a while when the command is killed: a run that is gone on with waits for them.
-        with FileLock(run.folder.with_name(f".{run.folder.name}.lock")):
+        with locked(run.folder):
             train_run(run.config, store, run.folder, folds=run.folds, jobs=jobs, resume=True, machine=machine)
             result = evaluate_run(run.folder, store, test_store=test_store, machine=machine)
     except (SmileVlmError, MemoryError) as error:

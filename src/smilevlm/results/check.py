@@ -12,6 +12,7 @@ from smilevlm.errors import ResultError, SettingsError
 from smilevlm.results.binary import class_f1, class_recall
 from smilevlm.results.schema import (
     Calibration,
+    EpochChoice,
     Example,
     ExperimentResult,
     FoldResult,
@@ -131,6 +132,8 @@ def _check_fold(fold: FoldResult, classes: tuple[str, ...], here: str, file: str
     _same(fold.mean_fusion_accuracy, hits / total, f"{here}.mean_fusion_accuracy", file)
     _check_subject_counts(fold.mean_fusion_subject_counts, fold, hits, f"{here}.mean_fusion_subject_counts", file)
 
+    if fold.epoch_choice:
+        _check_epoch_choice(fold.epoch_choice, fold, f"{here}.epoch_choice", file)
     for name, readout in fold.readouts.items():
         _check_readout(readout, fold, f"{here}.readouts.{name}", file)
     _check_calibration(fold.calibration, total, int(np.trace(counts)), f"{here}.calibration", file)
@@ -151,6 +154,13 @@ def _check_fold(fold: FoldResult, classes: tuple[str, ...], here: str, file: str
         )
         place = f"{here}.view_weights.{angle:g}"
         _same(weight, weighted / total, place, file, _WEIGHT_TOLERANCE)
+
+
+def _check_epoch_choice(choice: EpochChoice, fold: FoldResult, here: str, file: str) -> None:
+    if choice.epoch >= choice.num_epochs:
+        _fail(file, f"{here}.epoch", f"{choice.epoch} is not below num_epochs {choice.num_epochs}")
+    if not fold.validation_subjects:
+        _fail(file, here, "there are no validation subjects that could have chosen an epoch")
 
 
 def _check_readout(readout: Readout, fold: FoldResult, here: str, file: str) -> None:

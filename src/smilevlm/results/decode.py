@@ -8,6 +8,7 @@ from smilevlm.results.node import Node
 from smilevlm.results.schema import (
     LEVELS,
     MAX_EXAMPLES,
+    MONITORS,
     READOUT_SUPERVISIONS,
     REPORTED_PAIRINGS,
     SCHEMA_VERSION,
@@ -16,12 +17,14 @@ from smilevlm.results.schema import (
     CalibrationBin,
     ConfusionMatrix,
     ControlResult,
+    EpochChoice,
     Example,
     ExperimentResult,
     FoldProposals,
     FoldResult,
     FoldsSummary,
     Interval,
+    Monitor,
     MultiLabelScore,
     OtherTrainingData,
     PairingTeacher,
@@ -39,7 +42,9 @@ def decode_result(root: Node) -> ExperimentResult:
     if isinstance(root.value, dict) and "schema_version" in root.value:
         version = root.members()["schema_version"]
         if version.integer(1) != SCHEMA_VERSION:
-            version.fail(f"this program reads version {SCHEMA_VERSION}, found {version.value}")
+            version.fail(
+                f"this program reads version {SCHEMA_VERSION}, found {version.value}; run `smilevlm evaluate` again"
+            )
     f = root.fields(field.name for field in fields(ExperimentResult))
     classes = f["classes"].texts()
     if len(classes) < 2:
@@ -166,7 +171,21 @@ def _fold(node: Node, classes: tuple[str, ...], angles_deg: tuple[float, ...]) -
         calibration=_calibration(f["calibration"]),
         by_level={n.integer_key(name): _count(n) for name, n in f["by_level"].members().items()},
         multi_label=_multi_label(f["multi_label"], classes, angles_deg),
+        epoch_choice=_epoch_choice(f["epoch_choice"]),
         metrics_csv=None if log.value is None else log.relative_path(),
+    )
+
+
+def _epoch_choice(node: Node) -> EpochChoice | None:
+    if node.value is None:
+        return None
+    f = node.fields(field.name for field in fields(EpochChoice))
+    monitor: Monitor = f["monitor"].choice(MONITORS)
+    return EpochChoice(
+        epoch=f["epoch"].integer(),
+        num_epochs=f["num_epochs"].integer(1),
+        monitor=monitor,
+        value=f["value"].number(0.0, 1.0) if monitor == "accuracy" else f["value"].number(-1e12, 1e12),
     )
 
 

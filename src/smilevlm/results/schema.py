@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from smilevlm.errors import SettingsError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_EXAMPLES = 24
 
 Level = Literal["scan", "sequence", "window"]
@@ -24,12 +24,15 @@ ReportedPairing = Literal["class", "pseudo", "generic", "labels", "none", "shuff
 """What a result says of its prompts: the pairing, or `none` where no loss saw any, or `shuffled` in the control."""
 ReadoutSupervision = Literal["none", "labels"]
 """What a readout itself learned from, beside the embeddings it reads."""
+Monitor = Literal["loss", "accuracy"]
+"""What an epoch is chosen by, on the validation subjects: the least loss or the highest zero-shot accuracy."""
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % interval."""
 ConfusionMatrix = tuple[tuple[int, ...], ...]
 """Counts; rows are the truth, columns the prediction, both in the order of `ExperimentResult.classes`."""
 
 LEVELS: tuple[Level, ...] = ("scan", "sequence", "window")
+MONITORS: tuple[Monitor, ...] = get_args(Monitor)
 PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
 REPORTED_PAIRINGS: tuple[ReportedPairing, ...] = get_args(ReportedPairing)
 _HONEST_NAMES = {
@@ -152,6 +155,23 @@ class OtherTrainingData:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EpochChoice:
+    """The epoch whose weights were kept.
+
+    Attributes:
+        epoch: Index from zero, as in the training log.
+        num_epochs: How many were trained.
+        monitor: What it was chosen by.
+        value: Of that epoch, on the validation subjects.
+    """
+
+    epoch: int
+    num_epochs: int
+    monitor: Monitor
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class FoldResult:
     """The scores of one fold.
 
@@ -177,6 +197,7 @@ class FoldResult:
         by_level: Intensity to (correct, tested) samples of the fused embedding; a single level 0 where there are none.
         multi_label: In protocols with several classes per sample only; the other scores are then those of the test
             samples with exactly one class.
+        epoch_choice: Which epoch the validation subjects chose; None where there were none and the last was kept.
         metrics_csv: The training log, a POSIX path relative to the result file; None when there is none.
     """
 
@@ -205,6 +226,7 @@ class FoldResult:
     calibration: Calibration
     by_level: Mapping[int, tuple[int, int]]
     multi_label: MultiLabelScore | None = None
+    epoch_choice: EpochChoice | None = None
     metrics_csv: str | None = None
 
 

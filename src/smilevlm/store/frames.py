@@ -17,10 +17,12 @@ class LoadedFrame:
     Args:
         mesh: In the unit and frame of the file.
         digest: sha256 of the mesh file.
+        texture_digest: sha256 of the texture's pixels; empty where none was read.
     """
 
     mesh: Mesh
     digest: str
+    texture_digest: str = ""
 
 
 def read_frame(frame: FrameFile, *, load_texture: bool = False, load_landmarks: bool = False) -> LoadedFrame:
@@ -36,4 +38,5 @@ def read_frame(frame: FrameFile, *, load_texture: bool = False, load_landmarks: 
     mesh = parse_mesh(data, frame.path, load_texture=load_texture)
     if load_landmarks and frame.landmark_path is not None:
         mesh = replace(mesh, landmarks=read_landmarks(frame.landmark_path))
-    return LoadedFrame(mesh=mesh, digest=hashlib.sha256(data).hexdigest())
+    texture = "" if mesh.texture is None else hashlib.sha256(mesh.texture.tobytes()).hexdigest()
+    return LoadedFrame(mesh=mesh, digest=hashlib.sha256(data).hexdigest(), texture_digest=texture)

@@ -16,7 +16,8 @@ from smilevlm.geometry import NormaliseSettings
 from smilevlm.views import ViewSettings
 
 MANIFEST_NAME = "manifest.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+"""Of manifest and parts. 3: the hash is over labels and textures as well."""
 PIPELINE_VERSION = 3
 """Raised when normalisation or rendering changes what the same settings give: older stores are other stores then."""
 
@@ -80,7 +81,8 @@ class Manifest:
         parts: Names of the parts that hold samples, sorted.
         subjects: Subject names, sorted.
         num_samples: Prepared scans and dynamic images.
-        content_hash: sha256 over the settings and the digests of the files behind every sample, in order.
+        content_hash: sha256 over the settings and, of every sample, its labels and the mesh files and textures it was
+            made from.
         skipped: Scans and sequences that are not in the store.
         bad_frames: Frames that could not be used in sequences that are in the store.
         remarks: On recordings that are in the store; those of a sequence's frames are counted.
@@ -121,7 +123,10 @@ def read_manifest(store: Path) -> Manifest:
     if not isinstance(values, dict):
         raise StoreError(f"{path} is no manifest: expected an object, found {type(values).__name__}")
     if values.get("format_version") != FORMAT_VERSION:
-        raise StoreError(f"{path}: format version {values.get('format_version')}, expected {FORMAT_VERSION}")
+        raise StoreError(
+            f"{path}: format version {values.get('format_version')}, expected {FORMAT_VERSION}; run `smilevlm prepare` "
+            "into another folder"
+        )
     try:
         settings = prepare_settings_from(values["settings"])
         manifest = Manifest(
@@ -158,9 +163,9 @@ def prepare_settings_from(values: Mapping[str, Any]) -> PrepareSettings:
     )
 
 
-def content_hash(settings: PrepareSettings, source_digests: Mapping[str, str]) -> str:
-    """One hash for a whole store, from sample ids and the digests of their source files."""
-    return _digest({"settings": settings.digest, "sources": dict(sorted(source_digests.items()))})
+def content_hash(settings: PrepareSettings, sample_digests: Mapping[str, str]) -> str:
+    """One hash for a whole store, from sample ids and the digest of each one's labels and sources."""
+    return _digest({"settings": settings.digest, "samples": dict(sorted(sample_digests.items()))})
 
 
 def _digest(values: Mapping[str, Any]) -> str:

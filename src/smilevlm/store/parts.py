@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,8 +15,7 @@ import numpy as np
 
 from smilevlm.errors import StoreError
 from smilevlm.files import folder_in_one_piece
-from smilevlm.readers import file_size
-from smilevlm.store.manifest import BadFile, Remark
+from smilevlm.store.manifest import FORMAT_VERSION, BadFile, Remark
 from smilevlm.store.records import Recording
 from smilevlm.typing import ViewImages
 
@@ -84,10 +83,11 @@ class PartInfo:
         name: Of the part.
         settings_digest: Of the settings it was made with.
         sources: (sample id, digest of the listing of its files) per recording, skipped ones included.
-        samples: (sample id, subject, digest of its files) per prepared sample.
+        samples: (sample id, subject, `content_digest`) per prepared sample.
         skipped: Recordings that could not be prepared.
         bad_frames: Frames left out of sequences that could.
         remarks: On recordings that could be prepared.
+        labels: (sample id, digest of its labels) per recording, skipped ones included.
     """
 
     name: str
@@ -96,7 +96,8 @@ class PartInfo:
     samples: tuple[tuple[str, str, str], ...]
     skipped: tuple[BadFile, ...]
     bad_frames: tuple[BadFile, ...]
-    remarks: tuple[Remark, ...] = ()
+    labels: tuple[tuple[str, str], ...]
+    remarks: tuple[Remark, ...]
 
 
 def part_name(name: str) -> str:
@@ -105,18 +106,27 @@ def part_name(name: str) -> str:
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
-def listing_digest(recording: Recording) -> str:
-    """sha256 over a recording's labels and the names and sizes of its files.
+def labels_digest(recording: Recording) -> str:
+    """sha256 over everything that a recording says beside its files: subject, classes, intensity, phases."""
+    labels = {field.name: getattr(recording, field.name) for field in fields(recording) if field.name != "frames"}
+    if recording.phases is not None:
+        labels["phases"] = asdict(recording.phases)
+    return _json_digest(labels)
 
-    It notices what was changed, lost or added without reading a mesh, and a label table that was mended.
 
-    Raises:
-        MeshError: A file is gone.
+def content_digest(sample: Sample, recording: Recording, textures: Sequence[str]) -> str:
+    """sha256 over what a sample's images and labels follow from, beside the settings.
+
+    Args:
+        sample: With the digest of its mesh files.
+        recording: What it was made from.
+        textures: Digests of the texture images that were used, in the order of the frames.
     """
-    files = [(frame.path.name, frame.number, file_size(frame.path)) for frame in recording.frames]
-    phases = None if recording.phases is None else asdict(recording.phases)
-    labels = [recording.subject, recording.expression, recording.level, recording.labels, recording.condition, phases]
-    return hashlib.sha256(json.dumps([files, labels]).encode()).hexdigest()
+    return _json_digest([asdict(sample), labels_digest(recording), list(textures)])
+
+
+def _json_digest(values: Any) -> str:  # noqa: ANN401
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def pack(sample: Sample, images: ViewImages) -> PackedSample:
@@ -135,7 +145,8 @@ def write_part(folder: Path, info: PartInfo, samples: Iterable[PackedSample]) ->
             for packed in samples:
                 row = {**asdict(packed.sample), "shape": list(packed.shape), "views": packed.data}
                 writer.write_batch(pa.RecordBatch.from_pylist([row], schema=schema))
-        (scratch / _INFO_NAME).write_text(json.dumps(asdict(info), indent=1) + "\n")
+        values = {"format_version": FORMAT_VERSION, **asdict(info)}
+        (scratch / _INFO_NAME).write_text(json.dumps(values, indent=1) + "\n")
         for path in scratch.iterdir():
             _flush_to_disk(path)
 
@@ -147,19 +158,26 @@ def _flush_to_disk(path: Path) -> None:
 
 def read_part_info(folder: Path) -> PartInfo:
     """Raises:
-    StoreError: The part is damaged.
+    StoreError: The part is damaged, or was written by another version.
     """
     path = folder / _INFO_NAME
     try:
         values = json.loads(path.read_text())
+        name = values["name"]
+        if values.get("format_version") != FORMAT_VERSION:
+            raise StoreError(
+                f"{folder.parent.parent} was prepared by another version of smilevlm, whose stores cannot be gone on "
+                "with; choose another folder or delete it"
+            )
         return PartInfo(
-            name=values["name"],
+            name=name,
             settings_digest=values["settings_digest"],
             sources=tuple((str(a), str(b)) for a, b in values["sources"]),
             samples=tuple((str(a), str(b), str(c)) for a, b, c in values["samples"]),
             skipped=tuple(BadFile(**entry) for entry in values["skipped"]),
             bad_frames=tuple(BadFile(**entry) for entry in values["bad_frames"]),
-            remarks=tuple(Remark(**entry) for entry in values.get("remarks", ())),
+            remarks=tuple(Remark(**entry) for entry in values["remarks"]),
+            labels=tuple((str(a), str(b)) for a, b in values["labels"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged ({error}); delete {folder} and prepare again") from None

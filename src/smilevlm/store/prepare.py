@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilevlm.errors import MeshError, StoreError
+from smilevlm.errors import StoreError, first_few
 from smilevlm.files import remove_in_one_piece, remove_leftovers
 from smilevlm.store.engine import run_everywhere
 from smilevlm.store.manifest import MANIFEST_NAME, Manifest, PrepareSettings, content_hash, write_manifest
@@ -97,6 +97,8 @@ def _missing(
     """The parts still to make; those from an earlier run must belong to the same settings and the same files."""
     by_folder = {job.folder(parts).name: job for job in wanted}
     present = {folder.name for folder in parts.iterdir() if folder.is_dir() and not folder.name.startswith(".")}
+    changed: list[PartJob] = []
+    changes: dict[str, list[str]] = {}
     for name in sorted(present):
         folder = parts / name
         info = read_part_info(folder)
@@ -110,20 +112,41 @@ def _missing(
         if retry_skipped and (info.skipped or info.bad_frames):
             remove_in_one_piece(folder)
             present.discard(name)
-        elif info.sources != _sources(by_folder[name]):
-            raise StoreError(
-                f"the scans of {info.name} changed since {folder} was prepared (their files, labels or protocol, or "
-                "how numbered files are read); delete it and try again, or choose another store"
-            )
+        elif found := _changes(info, by_folder[name], settings):
+            changed.append(by_folder[name])
+            for what, sample_ids in found.items():
+                changes.setdefault(what, []).extend(sample_ids)
+    if changed:
+        raise StoreError(_changed_since(parts, changed, changes))
     return [job for name, job in by_folder.items() if name not in present]
 
 
-def _sources(job: PartJob) -> tuple[tuple[str, str], ...] | None:
-    """None when a file is gone, which no part was made from."""
-    try:
-        return job.sources()
-    except MeshError:
-        return None
+def _changes(info: PartInfo, job: PartJob, settings: PrepareSettings) -> dict[str, list[str]]:
+    """What is no longer as it was when a part was made: kind of change to sample ids."""
+    before, now = dict(info.sources), dict(job.sources(settings))
+    labels_before, labels_now = dict(info.labels), dict(job.labels())
+    both = [name for name in now if name in before]
+    found = {
+        "other labels": [name for name in both if labels_before.get(name) != labels_now[name]],
+        "other files": [name for name in both if before[name] != now[name]],
+        "not there before": [name for name in now if name not in before],
+        "no longer in the data set or its protocol": [name for name in before if name not in now],
+    }
+    if not any(found.values()) and info.sources != tuple(now.items()):
+        found["in another order"] = both
+    return {what: sample_ids for what, sample_ids in found.items() if sample_ids}
+
+
+def _changed_since(parts: Path, changed: Sequence[PartJob], changes: Mapping[str, Sequence[str]]) -> str:
+    """The message that names the changed scans and says what to do."""
+    folders = [job.folder(parts) for job in changed]
+    where = f"{folders[0]} was" if len(folders) == 1 else f"{first_few([f.name for f in folders])} in {parts} were"
+    these = "it" if len(folders) == 1 else "them"
+    details = "; ".join(f"{what}: {first_few(sample_ids)}" for what, sample_ids in changes.items())
+    return (
+        f"the scans of {first_few([job.name for job in changed])} changed since {where} prepared ({details}); delete "
+        f"{these} and try again, or choose another store"
+    )
 
 
 def _manifest(

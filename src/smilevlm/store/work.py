@@ -13,9 +13,19 @@ from smilevlm.errors import SmileVlmError, StoreError
 from smilevlm.store.frames import read_frame
 from smilevlm.store.manifest import BadFile, PrepareSettings, Remark
 from smilevlm.store.numbering import counted_remarks
-from smilevlm.store.parts import PackedSample, PartInfo, Sample, listing_digest, pack, part_name, write_part
+from smilevlm.store.parts import (
+    PackedSample,
+    PartInfo,
+    Sample,
+    content_digest,
+    labels_digest,
+    pack,
+    part_name,
+    write_part,
+)
 from smilevlm.store.records import FrameFile, Recording
 from smilevlm.store.rendering import FaceFinder, scan_views, sequence_views
+from smilevlm.store.sources import listings
 from smilevlm.typing import ViewImages
 
 
@@ -29,8 +39,11 @@ class PartJob:
     def folder(self, parts: Path) -> Path:
         return parts / part_name(self.name)
 
-    def sources(self) -> tuple[tuple[str, str], ...]:
-        return tuple((recording.sample_id, listing_digest(recording)) for recording in self.recordings)
+    def sources(self, settings: PrepareSettings) -> tuple[tuple[str, str], ...]:
+        return listings(self.recordings, with_textures=_needs_textures(settings))
+
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        return tuple((recording.sample_id, labels_digest(recording)) for recording in self.recordings)
 
 
 def part_jobs(recordings: Sequence[Recording]) -> list[PartJob]:
@@ -53,10 +66,11 @@ def part_jobs(recordings: Sequence[Recording]) -> list[PartJob]:
 def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
     """Prepare one part and leave it in its folder, unless another process has done so meanwhile."""
     packed: list[PackedSample] = []
+    samples: list[tuple[str, str, str]] = []
     skipped: list[BadFile] = []
     bad_frames: list[BadFile] = []
     remarks: list[Remark] = []
-    sources = job.sources()
+    sources = job.sources(settings)
     for recording in job.recordings:
         bad: list[BadFile] = []
         said: dict[str, tuple[str, ...]] = {}
@@ -67,17 +81,22 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
         except (SmileVlmError, OSError) as error:
             skipped.append(_bad_file(recording, recording.path, error))
         else:
-            packed += prepared
+            packed += [each for each, _ in prepared]
+            samples += [
+                (each.sample.sample_id, each.sample.subject, content_digest(each.sample, recording, textures))
+                for each, textures in prepared
+            ]
             bad_frames += bad
             remarks += [Remark(sample_id=recording.sample_id, text=text) for text in _texts(recording, said)]
     info = PartInfo(
         name=job.name,
         settings_digest=settings.digest,
         sources=sources,
-        samples=tuple((p.sample.sample_id, p.sample.subject, p.sample.digest) for p in packed),
+        samples=tuple(samples),
         skipped=tuple(skipped),
         bad_frames=tuple(bad_frames),
         remarks=tuple(remarks),
+        labels=job.labels(),
     )
     folder = job.folder(parts)
     try:
@@ -92,20 +111,24 @@ def _texts(recording: Recording, said: Mapping[str, tuple[str, ...]]) -> tuple[s
     return counted_remarks(said) if recording.is_sequence else tuple(text for each in said.values() for text in each)
 
 
-def _scan(recording: Recording, settings: PrepareSettings, said: dict[str, tuple[str, ...]]) -> Iterator[PackedSample]:
-    images, digest = _render(recording.frames[0], settings, FaceFinder(settings), said)
-    yield pack(sample_of(recording, digest=digest), images)
+def _scan(
+    recording: Recording, settings: PrepareSettings, said: dict[str, tuple[str, ...]]
+) -> Iterator[tuple[PackedSample, list[str]]]:
+    """The scan's sample, and the digest of its texture."""
+    images, digest, texture = _render(recording.frames[0], settings, FaceFinder(settings), said)
+    yield pack(sample_of(recording, digest=digest), images), [texture]
 
 
 def _sequence(
     recording: Recording, settings: PrepareSettings, bad: list[BadFile], said: dict[str, tuple[str, ...]]
-) -> Iterator[PackedSample]:
-    """The dynamic images of a sequence; frames stream by, one in memory at a time."""
+) -> Iterator[tuple[PackedSample, list[str]]]:
+    """The dynamic images of a sequence, each with the digests of its textures; frames stream by, one in memory."""
     digests: dict[FrameFile, str] = {}
+    textures: dict[FrameFile, str] = {}
     find = FaceFinder(settings)
 
     def render(frame: FrameFile) -> ViewImages:
-        images, digests[frame] = _render(frame, settings, find, said)
+        images, digests[frame], textures[frame] = _render(frame, settings, find, said)
         return images
 
     def lost(plan: DynamicPlan) -> None:
@@ -123,26 +146,29 @@ def _sequence(
         on_lost=lost,
     ):
         plan = dynamic.plan
-        used = "".join(digests.get(recording.frames[k], "") for k in sorted(set(plan.frames)))
-        yield pack(
-            sample_of(
-                recording,
-                name=plan.name,
-                digest=hashlib.sha256(used.encode()).hexdigest(),
-                span=(plan.first_number, plan.last_number),
-            ),
-            dynamic.images,
+        frames = [recording.frames[k] for k in sorted(set(plan.frames))]
+        used = "".join(digests.get(frame, "") for frame in frames)
+        sample = sample_of(
+            recording,
+            name=plan.name,
+            digest=hashlib.sha256(used.encode()).hexdigest(),
+            span=(plan.first_number, plan.last_number),
         )
+        yield pack(sample, dynamic.images), [textures.get(frame, "") for frame in frames]
 
 
 def _render(
     frame: FrameFile, settings: PrepareSettings, find: FaceFinder, said: dict[str, tuple[str, ...]]
-) -> tuple[ViewImages, str]:
-    """The views of a frame and the digest of its file; `said` gets the remarks of its mesh under the file's name."""
-    loaded = read_frame(frame, load_texture=settings.views.kind == "texture")
-    images, _ = scan_views(loaded.mesh, settings, find)
-    said[frame.path.name] = loaded.mesh.remarks
-    return images, loaded.digest
+) -> tuple[ViewImages, str, str]:
+    """A frame's views, and the digests of its mesh file and its texture; `said` gets its remarks by file name."""
+    loaded = read_frame(frame, load_texture=_needs_textures(settings))
+    images, face = scan_views(loaded.mesh, settings, find)
+    said[frame.path.name] = face.remarks
+    return images, loaded.digest, loaded.texture_digest
+
+
+def _needs_textures(settings: PrepareSettings) -> bool:
+    return settings.views.kind == "texture"
 
 
 def sample_of(recording: Recording, *, digest: str = "", name: str = "", span: tuple[int, int] = (0, 0)) -> Sample:

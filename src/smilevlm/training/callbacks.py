@@ -15,6 +15,7 @@ import torch
 
 from smilevlm.errors import CheckpointError
 from smilevlm.files import write_atomically
+from smilevlm.results import EpochChoice, Monitor
 from smilevlm.training.names import STATE_NAME
 from smilevlm.training.parallel import as_the_first_sees
 from smilevlm.training.task import SmileVlmTask
@@ -31,17 +32,32 @@ class StepLog(lightning.Callback):
     Args:
         path: The CSV file.
         more: Columns beside those that every run has.
+        best: Gives the value on the validation subjects, which the last row of each epoch holds in a column
+            `validation_accuracy` or `validation_loss`.
     """
 
-    def __init__(self, path: Path, more: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, more: tuple[str, ...] = (), best: BestEpoch | None = None) -> None:
         self._path = path
-        self._columns = (*_ALWAYS, *more)
+        self._best = best
+        self._columns = (*_ALWAYS, *more, *(() if best is None else (f"validation_{best.monitor}",)))
+        self._rate = math.nan
         self._steps: list[tuple[int, int, float, dict[str, torch.Tensor]]] = []
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
             kept = [row for row in self._read() if int(row["step"]) < trainer.global_step]
             write_atomically(self._path, self._as_text(kept, header=True))
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        # After the step the schedule has moved on to the next step's rate.
+        rates = [group["lr"] for group in trainer.optimizers[0].param_groups if group["name"].startswith("new")]
+        self._rate = max(rates)
 
     def on_train_batch_end(
         self,
@@ -51,8 +67,7 @@ class StepLog(lightning.Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        rates = [group["lr"] for group in trainer.optimizers[0].param_groups if group["name"].startswith("new")]
-        self._steps.append((trainer.current_epoch, trainer.global_step - 1, max(rates), outputs))
+        self._steps.append((trainer.current_epoch, trainer.global_step - 1, self._rate, outputs))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Raises:
@@ -68,11 +83,14 @@ class StepLog(lightning.Callback):
                     "optimiser.clip_norm"
                 )
         if trainer.is_global_zero:
-            with self._path.open("a", newline="") as file:
-                file.write(self._as_text(rows, header=False))
             for logger in trainer.loggers:
                 for row in rows:
                     logger.log_metrics({key: value for key, value in row.items() if key != "step"}, row["step"])
+            if self._best is not None:
+                # Validation comes before the end of the epoch.
+                rows[-1][self._columns[-1]] = self._best.values[-1]
+            with self._path.open("a", newline="") as file:
+                file.write(self._as_text(rows, header=False))
 
     def _row(self, epoch: int, step: int, rate: float, shown: dict[str, torch.Tensor]) -> dict[str, Any]:
         return {"epoch": epoch, "step": step, "learning_rate": rate, **{k: float(v) for k, v in shown.items()}}
@@ -122,12 +140,13 @@ class BestEpoch(lightning.Callback):
     They are part of the state that a killed run goes on from.
 
     Args:
-        larger_is_better: For the monitored value.
+        monitor: What is measured on the validation subjects; an accuracy is better the larger, a loss the smaller.
         patience: Epochs without a better value after which training ends; None for never.
     """
 
-    def __init__(self, *, larger_is_better: bool, patience: int | None) -> None:
-        self._sign = 1.0 if larger_is_better else -1.0
+    def __init__(self, *, monitor: Monitor, patience: int | None) -> None:
+        self.monitor: Monitor = monitor
+        self._sign = 1.0 if monitor == "accuracy" else -1.0
         self._patience = patience
         self._weights: dict[str, torch.Tensor] = {}
         self.values: list[float] = []
@@ -141,6 +160,18 @@ class BestEpoch(lightning.Callback):
             return -math.inf if math.isnan(value) else value
 
         return max(range(len(self.values)), key=worth)
+
+    @property
+    def choice(self) -> EpochChoice:
+        """Which epoch is kept, and why.
+
+        Raises:
+            CheckpointError: No epoch has a finite value.
+        """
+        best = self.best_epoch
+        if not math.isfinite(self.values[best]):
+            raise CheckpointError(f"no epoch has a finite {self.monitor} on the validation subjects")
+        return EpochChoice(epoch=best, num_epochs=len(self.values), monitor=self.monitor, value=self.values[best])
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._end_if_stale(trainer)

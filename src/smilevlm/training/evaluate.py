@@ -221,7 +221,7 @@ def _examples(
                 fold=job.fold,
                 truth=sample.expression,
                 scores=scores[row],
-                temperature=config.score_temperature,
+                temperature=recogniser.temperature,
                 classes=tested.classes,
                 view_weights=dict(zip(angles, embedded.view_weights[row].tolist(), strict=True)),
                 images=paths,

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.evaluation import class_prototypes
 from smilevlm.losses import JointLoss, SupervisedLoss
 from smilevlm.models import SmileVlm, build_model, mixes_local_samples
+from smilevlm.results import EpochChoice
 from smilevlm.training.callbacks import BestEpoch, EpochReporter, KeptState, StepLog
 from smilevlm.training.data import PromptedBatches, Share, ValidationBatches, as_loader
 from smilevlm.training.distortions import Distortions
@@ -43,9 +45,22 @@ Report = Callable[[int, int, float], None]
 """Called after each epoch with (epochs done, epochs in all, loss)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What training gives.
+
+    Args:
+        model: In evaluation mode on the CPU; its moving average where the recipe has one.
+        epoch_choice: Which epoch it is of, where validation subjects chose one; None for the last.
+    """
+
+    model: SmileVlm
+    epoch_choice: EpochChoice | None = None
+
+
 def fit(
     config: ExperimentConfig, material: Material, folder: Path, *, stream: int, machine: Machine, report: Report | None
-) -> SmileVlm:
+) -> Fitted:
     """Train, going on from the state that the folder holds, if any.
 
     Args:
@@ -57,8 +72,7 @@ def fit(
         report: Progress; called on the first process alone.
 
     Returns:
-        The model to keep, in evaluation mode on the CPU: of the last epoch or the best one, its moving average where
-        the recipe has one.
+        The model to keep, of the last epoch or the best one.
 
     Raises:
         CheckpointError: The loss became infinite or NaN.
@@ -67,7 +81,7 @@ def fit(
     torch.set_num_threads(config.optimiser.threads)
     task = _task(config, material, stream)
     if config.optimiser.epochs == 0:
-        return task.kept_model().eval()
+        return Fitted(model=task.kept_model().eval())
     share = Share(rank=process_rank(), num_processes=num_processes())
     batches = PromptedBatches(
         images=material.training.images,
@@ -80,12 +94,11 @@ def fit(
         share=share,
     )
     held_back = _validation_batches(config, material, stream, share)
-    best = BestEpoch(
-        larger_is_better=config.validation.monitor == "accuracy",
-        patience=config.validation.patience,
-    )
-    callbacks: list[lightning.Callback] = [StepLog(folder / METRICS_NAME, _more_columns(config))]
-    callbacks += [best] * (held_back is not None)
+    best = None
+    if held_back is not None:
+        best = BestEpoch(monitor=config.validation.monitor, patience=config.validation.patience)
+    callbacks: list[lightning.Callback] = [StepLog(folder / METRICS_NAME, _more_columns(config), best)]
+    callbacks += [] if best is None else [best]
     if report is not None and process_rank() == 0:
         callbacks.append(EpochReporter(report))
     callbacks.append(KeptState(folder, machine.checkpoint_every))
@@ -101,9 +114,9 @@ def fit(
             weights_only=True,
         )
     _end_trackers(trainer)
-    if held_back is not None:
+    if best is not None:
         best.restore(task)
-    return task.kept_model().cpu().eval()
+    return Fitted(model=task.kept_model().cpu().eval(), epoch_choice=None if best is None else best.choice)
 
 
 def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlmTask:

@@ -17,6 +17,7 @@ from smilevlm.evaluation import fit_temperature, zero_shot_scores
 from smilevlm.evaluation.recogniser import Recogniser, TrainedOn, save_recogniser
 from smilevlm.files import write_atomically
 from smilevlm.prompts import NO_TEXT_TOWER
+from smilevlm.results import EpochChoice
 from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
 from smilevlm.training.material import Material, load_material
@@ -27,8 +28,9 @@ from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import FoldSplit, refuse_split_leaks, split_fold
 
 if TYPE_CHECKING:
-    from smilevlm.models import SmileVlm
-    from smilevlm.training.fitting import Report
+    from smilevlm.training.fitting import Fitted, Report
+
+_CHOICE = "epoch_choice"
 
 
 def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
@@ -90,9 +92,9 @@ def train_fold(
     if process_rank() == 0:
         _keep_proposals(material, running / PROPOSALS_NAME)
     stream = fold_stream(config, fold)
-    model = fit(config, material, running, stream=stream, machine=machine or Machine(), report=clock.before(report))
+    fitted = fit(config, material, running, stream=stream, machine=machine or Machine(), report=clock.before(report))
     if process_rank() == 0:
-        _complete(config, prepared, split, material, model, running, clock.seconds())
+        _complete(config, prepared, split, material, fitted, running, clock.seconds())
         _put_in_place(running, folder)
     wait_for_all()
 
@@ -131,12 +133,12 @@ def _complete(
     prepared: PreparedSet,
     split: FoldSplit,
     material: Material,
-    model: SmileVlm,
+    fitted: Fitted,
     running: Path,
     seconds: float,
 ) -> None:
     """Everything that a trained fold has beside its logs."""
-    manifest = prepared.manifest
+    manifest, model = prepared.manifest, fitted.model
     recogniser = Recogniser(
         model=model,
         prompts=material.prompts.embeddings,
@@ -163,7 +165,9 @@ def _complete(
     if not all(bool(p.isfinite().all()) for p in model.state_dict().values()):
         raise CheckpointError(f"fold {split.fold}: the weights are no longer finite; lower optimiser.learning_rate")
     save_recogniser(recogniser, running)
-    write_atomically(running / FOLD_NAME, json.dumps({**asdict(split), "seconds": seconds}, indent=1) + "\n")
+    choice = None if fitted.epoch_choice is None else asdict(fitted.epoch_choice)
+    described = {**asdict(split), _CHOICE: choice, "seconds": seconds}
+    write_atomically(running / FOLD_NAME, json.dumps(described, indent=1) + "\n")
 
 
 def _calibrated(recogniser: Recogniser, material: Material) -> Recogniser:
@@ -207,12 +211,28 @@ def read_split(folder: Path) -> tuple[FoldSplit, float]:
     Raises:
         CheckpointError: The fold is not trained, or its file is damaged.
     """
+    split, _, seconds = _read_fold(folder)
+    return split, seconds
+
+
+def read_epoch_choice(folder: Path) -> EpochChoice | None:
+    """Which epoch a trained fold's weights are of; None where no validation subjects chose one.
+
+    Raises:
+        CheckpointError: The fold is not trained, or its file is damaged.
+    """
+    return _read_fold(folder)[1]
+
+
+def _read_fold(folder: Path) -> tuple[FoldSplit, EpochChoice | None, float]:
     path = folder / FOLD_NAME
     try:
         values = json.loads(path.read_text())
         seconds = float(values.pop("seconds"))
+        # Folds of versions that did not keep it do not have it.
+        choice = values.pop(_CHOICE, None)
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return FoldSplit(**{**values, **lists}), seconds
+        return FoldSplit(**{**values, **lists}), None if choice is None else EpochChoice(**choice), seconds
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no trained fold; run `smilevlm train` (with --resume) first") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
+
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.files import write_atomically
+from smilevlm.files import locked, write_atomically
 from smilevlm.store import PreparedSet
 from smilevlm.training.fold import train_fold
 from smilevlm.training.material import load_earlier_models, load_prompts
@@ -99,7 +102,8 @@ def train_run(
         What was trained now.
 
     Raises:
-        SettingsError: A fold is out of range or too small, or the run folder belongs to another recipe.
+        SettingsError: A fold is out of range or too small, the run folder belongs to another recipe, or another process
+            trains the same fold.
         StoreError: The store does not fit the recipe.
         LeakError: A test sample of a fold is known from its training samples.
         CheckpointError: The run to go on with is damaged, or its folds are not the recipe's.
@@ -112,7 +116,8 @@ def train_run(
     prepared = PreparedSet(store)
     _check_before_claiming(config, prepared, wanted)
     if process_rank() == 0:
-        _claim(config, prepared, run)
+        with locked(run / CONFIG_NAME):
+            _claim(config, prepared, run)
     missing = [job for job in wanted if not job.is_trained(run)]
     if under_launcher() or jobs <= 1 or len(missing) <= 1:
         with joined_processes(machine):
@@ -163,7 +168,29 @@ def _train(
     def report(done: int, total: int, loss: float) -> None:
         progress(job.name, done, total, loss)
 
-    train_fold(config, store, job.folder(run), job.fold, shuffled=job.shuffled, machine=machine, report=report)
+    with _locked_fold(run, job):
+        # Another process may have trained it since this one looked.
+        if not as_the_first_sees(job.is_trained(run)):
+            train_fold(config, store, job.folder(run), job.fold, shuffled=job.shuffled, machine=machine, report=report)
+
+
+@contextmanager
+def _locked_fold(run: Path, job: FoldJob) -> Iterator[None]:
+    """Keep other processes out of a fold; of those that train it together the first holds the lock.
+
+    Raises:
+        SettingsError: Another process trains it.
+    """
+    with ExitStack() as held:
+        if process_rank() == 0:
+            try:
+                held.enter_context(locked(job.folder(run), wait=False))
+            except Timeout:
+                raise SettingsError(
+                    f"{run}: {job.name} is being trained by another process; wait until that has ended and go on with "
+                    "--resume, or choose another folder"
+                ) from None
+        yield
 
 
 def _train_in_parallel(

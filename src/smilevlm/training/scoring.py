@@ -24,7 +24,7 @@ from smilevlm.evaluation import (
 from smilevlm.evaluation.recogniser import Embedded, Recogniser, load_recogniser
 from smilevlm.results import FoldResult, MultiLabelScore
 from smilevlm.store import PreparedSet, Sample
-from smilevlm.training.fold import read_split
+from smilevlm.training.fold import read_epoch_choice, read_split
 from smilevlm.training.names import METRICS_NAME
 from smilevlm.training.refusals import refuse_chosen_prompts, refuse_known_test_people, refuse_other_prompts
 from smilevlm.training.run import FoldJob
@@ -124,8 +124,9 @@ def score_job(config: ExperimentConfig, tested: Tested, run: Path, job: FoldJob,
         train_subjects=[tested.train_subject_name(name) for name in split.train_subjects],
         validation_subjects=[tested.train_subject_name(name) for name in split.validation_subjects],
         num_train_samples=len(split.train),
-        temperature=config.score_temperature,
+        temperature=recogniser.temperature,
         multi_label=multi_label,
+        epoch_choice=read_epoch_choice(folder),
         # Weights that were not trained have no log.
         metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
         bootstrap_seed=config.seed,

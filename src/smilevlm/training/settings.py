@@ -11,6 +11,7 @@ from smilevlm.geometry import NormaliseSettings
 from smilevlm.losses import JointLossSettings
 from smilevlm.models import ModelSettings
 from smilevlm.prompts import PairingMode
+from smilevlm.results import Monitor
 from smilevlm.store import PrepareSettings
 from smilevlm.training.distortions import DistortionSettings
 from smilevlm.training.pseudo import PseudoSettings
@@ -36,7 +37,8 @@ class OptimiserSettings:
         warmup_share: Share of all steps, in [0, 1).
         clip_norm: Largest norm of the gradient over all weights; None leaves it alone.
         ema_decay: Of the moving average of the weights, which is then the model that is kept; None keeps the last
-            weights.
+            weights. It rises to this value: after n steps it is at most (1 + n) / (10 + n), since the first weights
+            would otherwise stay in the average for about 1 / (1 - ema_decay) steps. Assumption A34.
         precision: `bf16` uses autocast; the correlations stay in float32.
         threads: CPU threads of one training process; part of what fixes the bits.
         compile: Compile the tower; needs a C++ compiler, or a GPU with Triton.
@@ -80,12 +82,12 @@ class ValidationSettings:
         monitor: `accuracy` of zero-shot recognition, which reads the labels of these subjects; `loss` does not.
         patience: Epochs without a better value after which training ends; None trains all epochs. The best epoch is
             kept in either case.
-        calibrate: Whether the temperature of the shown probabilities is fitted to these subjects' labels, in place of
-            `score_temperature`. It moves no answer, only how sure it is said to be. Assumption A51.
+        calibrate: Whether the temperature of the probabilities, shown and scored, is fitted to these subjects' labels,
+            in place of `score_temperature`. It moves no answer, only how sure it is said to be. Assumption A51.
     """
 
     share: float = 0.0
-    monitor: Literal["loss", "accuracy"] = "loss"
+    monitor: Monitor = "loss"
     patience: int | None = None
     calibrate: bool = False
 
@@ -119,7 +121,7 @@ class ExperimentConfig:
             random; zero-shot must fall to chance there.
         shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
         seed: Decides folds, weights, batches, distortions and prompts.
-        score_temperature: Of the softmax that turns cosines into the probabilities shown to people.
+        score_temperature: Of the softmax that turns cosines into probabilities, where `validation.calibrate` fits none.
         unsure_below: Where the highest of them is lower, the answer is shown as "not sure". Assumption A52.
         prepare: How the views are made; a store made otherwise is refused.
         model: Architecture.

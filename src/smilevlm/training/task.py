@@ -10,12 +10,12 @@ import pytorch_lightning as lightning
 import torch
 from jaxtyping import Bool, Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from smilevlm.distributed import all_reduce_sum
 from smilevlm.errors import SettingsError
 from smilevlm.losses import JointLoss, LossTerms, SupervisedLoss
 from smilevlm.models import SmileVlm, uses_batch_statistics
+from smilevlm.training.averaging import moving_average
 from smilevlm.training.data import Batch
 from smilevlm.training.distortions import Distortions
 from smilevlm.training.parallel import average_gradients
@@ -74,9 +74,7 @@ class SmileVlmTask(lightning.LightningModule):
         self.validation_settings = validation
         self.average = None
         if optimiser.ema_decay is not None:
-            self.average = AveragedModel(
-                model, multi_avg_fn=get_ema_multi_avg_fn(optimiser.ema_decay), use_buffers=True
-            )
+            self.average = moving_average(model, optimiser.ema_decay)
         self.register_buffer("prompt_table", prompt_table, persistent=False)
         self.register_buffer("candidates", candidates, persistent=False)
         self.register_buffer("prototypes", prototypes, persistent=False)

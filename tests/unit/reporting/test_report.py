@@ -10,8 +10,12 @@ from PIL import Image
 from fake_results import fake_result, taught, write_companions
 from smilevlm.errors import ResultError
 from smilevlm.reporting import write_report
-from smilevlm.reporting.source import load_runs
-from smilevlm.results import write_results, write_timing
+from smilevlm.reporting.curves import draw_losses
+from smilevlm.reporting.source import VALIDATION_COLUMNS, load_runs
+from smilevlm.reporting.table_files import to_csv, to_markdown
+from smilevlm.reporting.tables import folds_table
+from smilevlm.reporting.theme import LIGHT
+from smilevlm.results import EpochChoice, write_results, write_timing
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +233,42 @@ def test_two_folds_are_no_verdict_however_well_they_agree(tmp_path, num_folds, v
     page = write_report([tmp_path / "results.json"], tmp_path / "report").read_text()
     assert ("too few to call it a difference" in page) != verdict
     assert ("beyond the spread" in page) == verdict
+
+
+@pytest.mark.parametrize(
+    ("monitor", "value", "column", "cell"),
+    [
+        ("accuracy", 0.875, "validation_accuracy", "0.875"),
+        ("accuracy", 1.0, "validation_accuracy", "1.0"),
+        ("loss", 0.0, "validation_loss", "0"),
+        ("loss", 12.3456, "validation_loss", "12.35"),
+        ("loss", -1.5, "validation_loss", "-1.5"),
+    ],
+)
+def test_the_chosen_epoch_is_in_the_table_of_folds(tmp_path, monitor, value, column, cell):
+    result = fake_result(num_examples=0, log=False)
+    choice = EpochChoice(epoch=12, num_epochs=20, monitor=monitor, value=value)
+    chosen = replace(result.folds[0], epoch_choice=choice)
+    write_results(tmp_path / "results.json", replace(result, folds=(chosen, *result.folds[1:])))
+    (run,) = load_runs([tmp_path / "results.json"])
+    rows = list(csv.DictReader(to_csv(folds_table(run)).splitlines()))
+    assert [rows[0][key] for key in ("kept_epoch", "epochs", column)] == ["13", "20", cell]
+    assert [rows[1][key] for key in ("kept_epoch", "epochs", column)] == ["the last"] * 3
+    assert "Kept epoch" in to_markdown(folds_table(run))
+
+
+def test_without_validation_subjects_no_column_speaks_of_epochs(folder):
+    assert "epoch" not in to_csv(folds_table(load_runs([folder / "a/results.json"])[0])).splitlines()[0]
+
+
+@pytest.mark.parametrize("column", ["validation_accuracy", "validation_loss"])
+def test_the_validation_curve_is_drawn_from_the_log(tmp_path, column):
+    result = fake_result(num_examples=0)
+    write_companions(tmp_path, result)
+    for fold in result.folds:
+        log = tmp_path / fold.metrics_csv
+        log.write_text(log.read_text().replace("validation_accuracy", column))
+    write_results(tmp_path / "results.json", result)
+    (run,) = load_runs([tmp_path / "results.json"])
+    titles = [axes.get_title(loc="left") for axes in draw_losses(run, LIGHT).axes]
+    assert VALIDATION_COLUMNS[column] in titles

@@ -7,7 +7,14 @@ import pytest
 
 from fake_results import fake_result, taught, with_several_classes
 from smilevlm.errors import ResultError, SettingsError
-from smilevlm.results import honest_pairing_name, read_results, read_timing, write_results, write_timing
+from smilevlm.results import (
+    EpochChoice,
+    honest_pairing_name,
+    read_results,
+    read_timing,
+    write_results,
+    write_timing,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -94,9 +101,50 @@ def test_an_invalid_result_leaves_the_old_file(result, plain, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+EPOCH = {"epoch": 1, "num_epochs": 3, "monitor": "accuracy", "value": 0.5}
+
+
+def with_choice(result, **changes):
+    """The same result, an epoch of its first fold chosen by the validation subjects."""
+    first = replace(result.folds[0], epoch_choice=EpochChoice(**(EPOCH | changes)))
+    return replace(result, folds=(first, *result.folds[1:]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"epoch": 0}, {"epoch": 2}, {"value": 0.0}, {"value": 1.0}, {"monitor": "loss", "value": 17.25},
+     {"monitor": "loss", "value": -0.5}],
+)  # fmt: skip
+def test_a_chosen_epoch_comes_back(result, tmp_path, changes):
+    write_results(tmp_path / "r.json", with_choice(result, **changes))
+    assert read_results(tmp_path / "r.json") == with_choice(result, **changes)
+
+
+def test_an_epoch_is_chosen_by_validation_subjects_alone(result, tmp_path):
+    chosen = with_choice(result)
+    nobody = replace(chosen.folds[0], validation_subjects=())
+    with pytest.raises(ResultError, match=r"folds\[0\]\.epoch_choice: there are no validation subjects"):
+        write_results(tmp_path / "r.json", replace(chosen, folds=(nobody, *chosen.folds[1:])))
+
+
+def test_an_older_file_says_how_to_write_it_again(plain, tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(json.loads(plain) | {"schema_version": 2}))
+    with pytest.raises(ResultError, match="reads version 3, found 2; run `smilevlm evaluate` again"):
+        read_results(path)
+
+
 TAMPERINGS = [
     ("schema_version", 1, "schema_version"),
-    ("schema_version", "2", "schema_version"),
+    ("schema_version", "3", "schema_version"),
+    ("schema_version", 2, "schema_version"),
+    ("folds.0.epoch_choice", {"epoch": 1, "num_epochs": 3}, "folds[0].epoch_choice"),
+    ("folds.0.epoch_choice", EPOCH | {"epoch": 3}, "folds[0].epoch_choice.epoch"),
+    ("folds.0.epoch_choice", EPOCH | {"epoch": -1}, "folds[0].epoch_choice.epoch"),
+    ("folds.0.epoch_choice", EPOCH | {"num_epochs": 0}, "folds[0].epoch_choice.num_epochs"),
+    ("folds.0.epoch_choice", EPOCH | {"monitor": "f1"}, "folds[0].epoch_choice.monitor"),
+    ("folds.0.epoch_choice", EPOCH | {"value": 1.5}, "folds[0].epoch_choice.value"),
+    ("folds.0.epoch_choice", EPOCH | {"value": None}, "folds[0].epoch_choice.value"),
     ("recipe", "", "recipe"),
     ("recipe", None, "recipe"),
     ("settings", [], "settings"),

@@ -250,7 +250,7 @@ def edit(store: Path, change) -> None:
         (lambda v: v["settings"]["views"].update(size=96), "do not match their digest; the file was edited"),
         (lambda v: v["settings"]["normalise"].update(crop_radius_mm=90.0), "do not match their digest"),
         (lambda v: v.update(settings_digest="0" * 64), "do not match their digest"),
-        (lambda v: v.update(format_version=99), "format version 99, expected 2"),
+        (lambda v: v.update(format_version=99), "format version 99, expected 3"),
         (lambda v: v.pop("content_hash"), "content_hash"),
         (lambda v: v["settings"]["views"].update(colour="red"), "field missing or of the wrong kind"),
         (lambda v: v.update(skipped=[{"who": "me"}]), "field missing or of the wrong kind"),

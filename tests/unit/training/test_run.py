@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +16,12 @@ import pytest
 from smilevlm.errors import CheckpointError, LeakError, SettingsError, SmileVlmError, StoreError
 from smilevlm.evaluation import fit_temperature, zero_shot_scores
 from smilevlm.evaluation.recogniser import load_recogniser
+from smilevlm.files import locked
 from smilevlm.store import PreparedSet
 from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.fold import read_split, train_fold
-from smilevlm.training.run import FoldJob, fold_jobs, git_commit, read_run_config, train_run
+from smilevlm.training.parallel import Machine
+from smilevlm.training.run import FoldJob, _train, fold_jobs, git_commit, read_run_config, train_run
 from smilevlm.training.splits import split_fold, split_folds
 
 COLUMNS = {
@@ -277,6 +281,91 @@ def test_metrics_have_a_row_per_step(trained_run):
     assert [(row["epoch"], row["step"]) for row in rows] == [("0", "0"), ("1", "1")]
     assert all(float(row[name]) == float(row[name]) for row in rows for name in COLUMNS)
     assert float(rows[0]["learning_rate"]) == pytest.approx(make_rate(trained_run))
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0.0), (3, 0.0), (4, 0.5), (5, 0.2), (6, 0.9)])
+def test_the_logged_rate_is_that_of_the_step_itself(prepared_store, make_tiny_config, tmp_path, epochs, warmup):
+    overrides = (f"optimiser.epochs={epochs}", f"optimiser.warmup_share={warmup}", "loss.alpha=0")
+    train_fold(make_tiny_config(*overrides), prepared_store, tmp_path / "fold_00", 0)
+    found = [float(row["learning_rate"]) for row in metrics(tmp_path / "fold_00")]
+    # One step per epoch.
+    rise = max(1, round(warmup * epochs))
+    factors = [
+        (step + 1) / rise if step < rise else 0.5 * (1 + np.cos(np.pi * (step - rise) / max(1, epochs - rise)))
+        for step in range(epochs)
+    ]
+    np.testing.assert_allclose(found, np.array(factors) * make_tiny_config().optimiser.learning_rate)
+
+
+# Two processes.
+
+
+BUSY = r"run: fold 0 is being trained by another process; wait until .* --resume, or choose another folder"
+
+
+def test_a_fold_that_another_process_trains_is_refused(prepared_store, make_tiny_config, tmp_path):
+    config, run = make_tiny_config("optimiser.epochs=1", "num_control_folds=0"), tmp_path / "run"
+    with locked(run / "fold_00"), pytest.raises(SettingsError, match=BUSY):
+        train_run(config, prepared_store, run)
+    assert not (run / "fold_00").exists()
+    assert not (run / "fold_00.running").exists()
+    # Another fold of the same run is free, and so is this one afterwards.
+    with locked(run / "fold_00"):
+        assert train_run(config, prepared_store, run, folds=[1], resume=True) == [FoldJob(fold=1)]
+    assert train_run(config, prepared_store, run, resume=True) == [FoldJob(fold=0)]
+    assert not list(run.rglob("*.lock"))
+
+
+def test_a_control_has_a_lock_of_its_own(prepared_store, make_tiny_config, tmp_path):
+    config, run = make_tiny_config("optimiser.epochs=1"), tmp_path / "run"
+    with (
+        locked(run / "control_shuffled_prompts" / "fold_00"),
+        pytest.raises(SettingsError, match="control, fold 0 is being trained by another process"),
+    ):
+        train_run(config, prepared_store, run, folds=[0])
+    assert FoldJob(fold=0).is_trained(run)
+
+
+@pytest.mark.slow
+def test_folds_trained_side_by_side_are_locked_too(prepared_store, make_tiny_config, tmp_path):
+    config, run = make_tiny_config("optimiser.epochs=1", "num_control_folds=0"), tmp_path / "run"
+    with locked(run / "fold_01"), pytest.raises(SettingsError, match="fold 1 is being trained by another process"):
+        train_run(config, prepared_store, run, jobs=2)
+
+
+def test_a_fold_that_was_trained_meanwhile_is_left_alone(run, prepared_store, make_tiny_config, monkeypatch):
+    before = weights(run)
+    # As if both folds had been missing when this process looked.
+    monkeypatch.setattr("smilevlm.training.run.train_fold", lambda *given, **more: pytest.fail("trained again"))
+    for job in fold_jobs(make_tiny_config()):
+        _train(make_tiny_config(), prepared_store, run, job, Machine(), lambda *told: None)
+    assert weights(run) == before
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from smilevlm.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_process_leaves_no_stale_lock(prepared_store, make_tiny_config, tmp_path):
+    config, run = make_tiny_config("optimiser.epochs=1", "num_control_folds=0"), tmp_path / "run"
+    command = [sys.executable, "-c", HOLD, str(run / "fold_00")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        try:
+            with pytest.raises(SettingsError, match=BUSY):
+                train_run(config, prepared_store, run, folds=[0])
+        finally:
+            holder.kill()
+        holder.wait()
+    assert (run / ".fold_00.lock").is_file()
+    assert train_run(config, prepared_store, run, folds=[0], resume=True) == [FoldJob(fold=0)]
+    assert not (run / ".fold_00.lock").exists()
 
 
 def make_rate(run: Path) -> float:

@@ -1,0 +1,143 @@
+"""Accuracy and calibration of the bundled weights on the synthetic people that their training left for the test.
+
+The people are those of seed 41 (docs/model_card.md) that the weights were neither trained on nor chosen by. They are
+made and prepared in `--folder`, which a second call goes on with; a model that knows one of their scans is refused.
+Scored as `smilevlm evaluate` scores a fold, at the model's own temperature and, for comparison, at the recipe's.
+
+Command: python benchmarks/bundled_weights.py --folder FOLDER --jobs 2
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from smilevlm.datasets import index_data_set
+from smilevlm.evaluation import class_prototypes, score_fold, zero_shot_scores
+from smilevlm.evaluation.calibration import calibration
+from smilevlm.evaluation.recogniser import Recogniser, load_recogniser, short_digests
+from smilevlm.evaluation.zero_shot import predicted_classes, probabilities
+from smilevlm.predict.bundled import bundled_folder
+from smilevlm.recipes import find_recipe
+from smilevlm.results import FoldResult, Interval
+from smilevlm.store import PreparedSet, Sample, prepare
+from smilevlm.synthesis.data_set import claim_folder, subject_names, write_parts
+from smilevlm.synthesis.record import recorded
+from smilevlm.synthesis.varied import LAYOUT, VariedSettings, write_person
+from smilevlm.training.scoring import embed
+
+SETTINGS = VariedSettings(num_subjects=2000, seed=41, filmed_share=0.05)
+"""Those of the training set: `smilevlm synthesize folder --subjects 2000 --seed 41 --filmed 0.05`."""
+NUM_RESAMPLES = 2000
+
+
+def test_people(recogniser: Recogniser) -> list[tuple[int, str]]:
+    """Number and name of everybody that the model does not know."""
+    assert recogniser.trained_on is not None
+    known = set(recogniser.trained_on.subjects)
+    names = subject_names(SETTINGS.num_subjects, 0.5, num_digits=5)
+    return [(number, name) for number, name in enumerate(names) if name not in known]
+
+
+def prepared_faces(folder: Path, people: list[tuple[int, str]], jobs: int) -> PreparedSet:
+    """The people's scans and sequences, made and prepared as those of the training set."""
+    faces, store = folder / "faces", folder / "store"
+    claim_folder(faces, LAYOUT, recorded(SETTINGS))
+    parts = [(faces / name, (faces, number, name, SETTINGS)) for number, name in people]
+    write_parts(write_person, parts, jobs=jobs, progress=None)
+    index = index_data_set(LAYOUT, faces)
+    prepare(
+        index.recordings,
+        store,
+        find_recipe("bundled").prepare,
+        layout=index.layout,
+        synthetic=index.synthetic,
+        jobs=jobs,
+    )
+    return PreparedSet(store)
+
+
+def scored(recogniser: Recogniser, prepared: PreparedSet) -> tuple[FoldResult, np.ndarray, np.ndarray]:
+    """The fold's result, the cosines with the classes and whether each sample is right."""
+    assert recogniser.trained_on is not None
+    samples = prepared.samples
+    if same := set(recogniser.trained_on.digests) & set(short_digests(sample.digest for sample in samples)):
+        raise SystemExit(f"the model was trained on {len(same)} of these scans")
+    embedded = embed(recogniser, prepared, range(len(samples)))
+    prompts = recogniser.prompts
+    truth = [sample.expression for sample in samples]
+    result = score_fold(
+        fold=0,
+        num_folds=10,
+        z_views=embedded.z_views,
+        z_fused=embedded.z_fused,
+        view_weights=embedded.view_weights,
+        test_features=embedded.features,
+        truth=truth,
+        subjects=[sample.subject for sample in samples],
+        levels=[sample.level for sample in samples],
+        prototypes=recogniser.prototypes,
+        nearest=class_prototypes(prompts.centred, prompts.classes, recogniser.classes, "max"),
+        view_angles_deg=recogniser.prepare.views.angles_deg,
+        train=None,
+        train_subjects=recogniser.trained_on.subjects,
+        num_train_samples=len(recogniser.trained_on.digests),
+        temperature=recogniser.temperature,
+    )
+    scores = zero_shot_scores(embedded.z_fused, recogniser.prototypes)
+    index = np.array([recogniser.classes.index(name) for name in truth])
+    return result, scores, predicted_classes(scores) == index
+
+
+def error_interval(shares: np.ndarray, correct: np.ndarray, samples: tuple[Sample, ...]) -> Interval:
+    """95 % percentile interval of the calibration error when the people are drawn anew."""
+    _, person = np.unique([sample.subject for sample in samples], return_inverse=True)
+    rows = [np.flatnonzero(person == number) for number in range(person.max() + 1)]
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(NUM_RESAMPLES):
+        drawn = np.concatenate([rows[number] for number in rng.integers(len(rows), size=len(rows))])
+        errors.append(calibration(shares[drawn], correct[drawn], 1.0).expected_calibration_error)
+    low, high = np.quantile(errors, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="for faces and store")
+    parser.add_argument("--model", type=Path, default=bundled_folder(), help="folder of a trained fold")
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    recogniser = load_recogniser(arguments.model)
+    prepared = prepared_faces(arguments.folder, test_people(recogniser), arguments.jobs)
+    result, scores, correct = scored(recogniser, prepared)
+    moving = Counter(sample.last_frame > sample.first_frame for sample in prepared.samples)
+    print(
+        f"{len(result.test_subjects)} synthetic people, {result.num_test_samples} samples ({moving[True]} dynamic "
+        f"images), {len(prepared.manifest.skipped)} refused as no face"
+    )
+    low, high = result.accuracy_interval or (np.nan, np.nan)
+    print(f"zero-shot, fused {result.accuracy:.1%} (95 % over people {low:.1%} to {high:.1%})")
+    views = ", ".join(f"{angle:+g}: {accuracy:.1%}" for angle, accuracy in result.single_view_accuracy.items())
+    print(f"views alone {views}; plain mean {result.mean_fusion_accuracy:.1%}")
+    for name, temperature in (
+        ("the model's own", recogniser.temperature),
+        ("the recipe's", find_recipe("bundled").score_temperature),
+    ):
+        shares = probabilities(scores, temperature)
+        error = calibration(shares, correct, temperature).expected_calibration_error
+        low, high = error_interval(shares, correct, prepared.samples)
+        print(
+            f"expected calibration error at {name} temperature {temperature:.4f}: {error:.1%} "
+            f"(95 % over people {low:.1%} to {high:.1%}); mean confidence {shares.max(axis=1).mean():.1%}"
+        )
+    print(f"\n| true \\ said | {' | '.join(recogniser.classes)} |\n|---|{'---:|' * len(recogniser.classes)}")
+    for name, row in zip(recogniser.classes, result.confusion_matrix, strict=True):
+        print(f"| {name} | {' | '.join(map(str, row))} |")
+
+
+if __name__ == "__main__":
+    main()
