@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HELP = "train a recipe's folds"
 DESCRIPTION = (
     "Train the folds of a recipe on prepared views. Folds that are complete stay when a run is resumed; one that was "
-    "interrupted goes on from its last complete epoch and ends with the same bits."
+    "interrupted goes on from its last state and ends with the same bits."
 )
 EXAMPLE = "smilevlm train demo --store store --out run --fold 0"
 

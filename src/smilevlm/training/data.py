@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import PairingMode, PromptSet, sample_prompts
+from smilevlm.store import Sample
 
 _VALIDATION = 1
 """Apart from the epochs of training, whose streams are numbered by epoch alone."""
@@ -197,3 +198,9 @@ def to_channels_first(
 ) -> UInt8[torch.Tensor, "sample view 3 height width"]:
     """Stored views as the model takes them."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 1, 4, 2, 3)))
+
+
+def which_are_dynamic(samples: Sequence[Sample]) -> Bool[torch.Tensor, " sample"] | None:
+    """`Batch.is_dynamic` of these samples: None where all are renderings of one scan."""
+    found = [sample.is_dynamic for sample in samples]
+    return torch.tensor(found) if any(found) else None

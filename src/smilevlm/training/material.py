@@ -235,9 +235,7 @@ def _paired(
     teacher: Teacher | None,
     machine: Machine,
 ) -> tuple[Samples, ProposedClasses | None]:
-    import torch
-
-    from smilevlm.training.data import to_channels_first
+    from smilevlm.training.data import to_channels_first, which_are_dynamic
 
     proposals = None
     if teacher is None:
@@ -252,8 +250,5 @@ def _paired(
         # Scores of two GPUs may differ in the last digit, and all processes must have the same prompts.
         proposals = as_the_first_sees(proposals)
         classes = proposals.classes
-    is_dynamic = torch.tensor([prepared.samples[index].is_dynamic for index in chosen], dtype=torch.bool)
-    samples = Samples(
-        images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic if bool(is_dynamic.any()) else None
-    )
-    return samples, proposals
+    is_dynamic = which_are_dynamic([prepared.samples[index] for index in chosen])
+    return Samples(images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic), proposals

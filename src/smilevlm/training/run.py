@@ -91,7 +91,7 @@ def train_run(
         folds: Which; all by default.
         jobs: Folds trained at the same time, each in a process of its own, on GPUs in turn. Does not change any number.
         resume: Go on with a run folder that is there; folds that are complete stay, one that was interrupted goes on
-            from its last complete epoch, to the same bits.
+            from its last state, to the same bits.
         machine: Where to train.
         progress: Called after every epoch.
 
