@@ -7,6 +7,7 @@ import shutil
 from contextlib import contextmanager, nullcontext
 
 import pytest
+import pytorch_lightning as lightning
 import torch
 
 import smilevlm
@@ -31,7 +32,7 @@ def test_torch_is_as_before_after_training(prepared_store, make_tiny_config, tmp
             raise ZeroDivisionError
 
     config = make_tiny_config("num_control_folds=0", f"optimiser.threads={threads}")
-    before, level = torch.get_num_threads(), logging.getLogger("pytorch_lightning").level
+    before, level = torch.get_num_threads(), logging.getLogger(lightning.__name__).level
     torch.set_num_threads(3)
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
@@ -42,7 +43,7 @@ def test_torch_is_as_before_after_training(prepared_store, make_tiny_config, tmp
         assert torch.get_num_threads() == 3
         assert torch.equal(torch.get_rng_state(), random_state)
         assert torch.is_deterministic_algorithms_warn_only_enabled()
-        assert logging.getLogger("pytorch_lightning").level == level
+        assert logging.getLogger(lightning.__name__).level == level
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(False)
