@@ -14,12 +14,15 @@ _WORDS = ("a", "an", "the", "person", "face", "with", "expression", "of", "smili
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
-def build_tiny_clip(folder: str | os.PathLike[str], *, seed: int = 0, **vision: object) -> Path:
+def build_tiny_clip(
+    folder: str | os.PathLike[str], *, seed: int = 0, width: int = TINY_CLIP_DIM, **vision: object
+) -> Path:
     """Write model and tokenizer files as `save_pretrained` does; the same seed gives the same bytes.
 
     Args:
         folder: Made where it is missing.
         seed: Of the weights; torch's global random state is left as it was.
+        width: Of the joint space.
         vision: Changes to the vision configuration, such as `num_hidden_layers=3`.
     """
     from transformers import CLIPConfig, CLIPModel
@@ -34,7 +37,7 @@ def build_tiny_clip(folder: str | os.PathLike[str], *, seed: int = 0, **vision: 
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "max_position_embeddings": 77,
-        "projection_dim": TINY_CLIP_DIM,
+        "projection_dim": width,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
@@ -46,12 +49,12 @@ def build_tiny_clip(folder: str | os.PathLike[str], *, seed: int = 0, **vision: 
         "num_attention_heads": 2,
         "image_size": TINY_CLIP_IMAGE_SIZE,
         "patch_size": 8,
-        "projection_dim": TINY_CLIP_DIM,
+        "projection_dim": width,
         **vision,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CLIPModel(CLIPConfig(text_config=text, vision_config=image, projection_dim=TINY_CLIP_DIM))
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config=image, projection_dim=width))
     logging.disable_progress_bar()
     try:
         model.save_pretrained(target)

@@ -37,6 +37,23 @@ def load_clip_vision(name: str, *, projected: bool = True) -> CLIPVisionModelWit
     return _load(CLIPVisionModelWithProjection, name, _config(name, "vision", CLIPVisionConfig), optional)
 
 
+def clip_width(name: str) -> int:
+    """Width of a CLIP's joint space of image and text, from its configuration alone.
+
+    Args:
+        name: As `load_clip_text` takes it.
+
+    Raises:
+        CheckpointError: Nothing is there, it cannot be fetched, or it is no CLIP.
+    """
+    from transformers import CLIPVisionConfig
+
+    width = getattr(_config(name, "vision", CLIPVisionConfig), "projection_dim", None)
+    if not isinstance(width, int) or width < 1:
+        raise CheckpointError(f"{name}: the configuration says no width of the joint space: {width!r}")
+    return width
+
+
 def load_clip_text(name: str) -> CLIPTextModelWithProjection:
     """The text half of a CLIP with its projection, in float32, in evaluation mode.
 

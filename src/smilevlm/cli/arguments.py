@@ -74,6 +74,18 @@ def positive_int(text: str) -> int:
     return value
 
 
+def not_negative(text: str) -> float:
+    """A finite number from zero up.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 up")
+    return number
+
+
 def number_list(text: str) -> tuple[float, ...]:
     """Numbers separated by commas."""
     try:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilevlm.cli.arguments import positive_int
+from smilevlm.cli.arguments import not_negative, positive_int
 
 if TYPE_CHECKING:
     from smilevlm.training.parallel import Machine
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HELP = "train a recipe's folds"
 DESCRIPTION = (
     "Train the folds of a recipe on prepared views. Folds that are complete stay when a run is resumed; one that was "
-    "interrupted goes on from its last complete epoch and ends with the same bits."
+    "interrupted goes on from its last state and ends with the same bits."
 )
 EXAMPLE = "smilevlm train demo --store store --out run --fold 0"
 
@@ -47,7 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         default=1,
         metavar="EPOCHS",
-        help="epochs between two states that a killed run goes on from",
+        help="epochs between two states that a killed run goes on from, at least",
+    )
+    parser.add_argument(
+        "--checkpoint-minutes",
+        type=not_negative,
+        default=5.0,
+        metavar="MINUTES",
+        help="minutes between two such states, at least (default: 5); 0 for one at the end of every epoch",
     )
     parser.add_argument(
         "--tracker",
@@ -72,13 +79,18 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.training.parallel import Machine, launch, under_launcher
     from smilevlm.training.resolve import with_overrides
 
-    recipe = recipe_for_store(arguments.recipe, arguments.store, arguments.set)
+    # A method may follow from the text tower: raw_clip is that CLIP, whatever its width.
+    towers = [item for item in arguments.set if item.startswith("text_tower=")]
+    recipe = with_overrides(recipe_for_store(arguments.recipe, arguments.store, arguments.set), towers)
     config = with_overrides(with_method(recipe, arguments.method), arguments.set)
     if with_method(config, arguments.method) != config:
         raise SettingsError(f"--set undoes what --method {arguments.method} stands for")
     read_manifest(arguments.store)
     machine = Machine(
-        accelerator=arguments.accelerator, checkpoint_every=arguments.checkpoint_every, tracker=arguments.tracker
+        accelerator=arguments.accelerator,
+        checkpoint_every=arguments.checkpoint_every,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        tracker=arguments.tracker,
     )
     if arguments.devices > 1 and arguments.jobs > 1:
         raise SettingsError("--devices and --jobs exclude each other: a fold is trained by all devices, or by one")

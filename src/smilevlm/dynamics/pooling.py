@@ -207,7 +207,8 @@ def to_display(
     Args:
         dynamic: Finite values, one dynamic image per view.
         noise: A spread up to this is rounding, as in a sequence in which nothing moves: such a view is `MID_GREY` all
-            over. The rounding of float32 itself, relative to the largest value, counts as noise always.
+            over, and so is one without any value further from zero than this. The rounding of float32 itself, relative
+            to the largest value, counts as noise always.
         scale: `minmax` takes the smallest value to 0 and the largest to 255; `symmetric` takes zero to `MID_GREY` and
             the value furthest from it to 1 or 255.
         saturated: Share of the values beyond `noise` that `symmetric` leaves out when it looks for the furthest; they
@@ -217,7 +218,7 @@ def to_display(
     for view, values in enumerate(dynamic):
         low, high = float(values.min()), float(values.max())
         furthest = max(abs(low), abs(high))
-        if high - low <= max(noise, _EPSILON * furthest):
+        if furthest <= noise or high - low <= max(noise, _EPSILON * furthest):
             shown[view] = MID_GREY
         elif scale == "minmax":
             shown[view] = np.rint((values - low) * (255.0 / (high - low)))
@@ -228,7 +229,8 @@ def to_display(
 
 
 def _furthest(values: Float[np.ndarray, " *shape"], noise: float, saturated: float) -> float:
-    """The size of change that all but the largest `saturated` share of the changes keep within."""
+    """The size of change that all but the largest `saturated` share of the changes keep within; one at least exceeds
+    the noise."""
     changes = np.abs(values)
     changes = changes[changes > noise]
     kept = len(changes) - 1 - int(saturated * len(changes))

@@ -18,7 +18,7 @@ from smilevlm.files import write_atomically
 from smilevlm.prompts import PromptEmbeddings
 from smilevlm.results import OtherTrainingData
 from smilevlm.store.manifest import PrepareSettings, prepare_settings_from
-from smilevlm.threads import one_thread
+from smilevlm.threads import torch_threads
 
 if TYPE_CHECKING:
     from smilevlm.models import SmileVlm
@@ -80,6 +80,7 @@ class Recogniser:
         synthetic: Whether it, or a model that it began with or was taught by, was trained on synthetic faces.
         started_from: The data set of the model whose weights its training began with, if any.
         trained_on: Whom it was trained on; None in folders of versions that did not keep it.
+        threads: CPU threads that `embed` works on. On one the bits do not depend on the machine. Not kept in a folder.
     """
 
     model: SmileVlm
@@ -94,6 +95,7 @@ class Recogniser:
     trained_on: TrainedOn | None = None
     calibrated: bool = False
     unsure_below: float = 0.0
+    threads: int = 1
 
     @property
     def prototypes(self) -> Prototypes:
@@ -121,7 +123,7 @@ class Recogniser:
         device = self.model.image_mean.device
         text = torch.from_numpy(self.prompts.centred if candidates is None else candidates).to(device)
         pieces = []
-        with torch.inference_mode(), one_thread():
+        with torch.inference_mode(), torch_threads(self.threads):
             for start in range(0, len(images), batch_size):
                 batch = np.ascontiguousarray(images[start : start + batch_size].transpose(0, 1, 4, 2, 3))
                 features = self.model.encode_features(torch.from_numpy(batch).to(device))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 
@@ -15,6 +17,7 @@ def multi_view_barlow_twins(
     *,
     lambd: float = 0.0051,
     standardize: bool = True,
+    counts: Sequence[int] | None = None,
 ) -> Float[torch.Tensor, ""]:
     """Push the mean over views of the cross-correlation of two distortions towards the identity.
 
@@ -30,6 +33,7 @@ def multi_view_barlow_twins(
         z_b: The same samples and views under the second distortion.
         lambd: Weight of the off-diagonal sum, at least 0. Assumption A8.
         standardize: Zero mean and unit variance along the batch, per view and feature, before Eq. 1. Assumption A7.
+        counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise.
 
     Returns:
         A scalar of at least 0; its scale grows with the width (see `sampling_noise_floor`).
@@ -44,4 +48,4 @@ def multi_view_barlow_twins(
     check_shape("z_a", z_a, 3, "batch, view, dim")
     if z_a.shape != z_b.shape:
         raise SettingsError(f"the two distortions differ in shape: {tuple(z_a.shape)} and {tuple(z_b.shape)}")
-    return correlation_loss(z_a, z_b, lambd=lambd, standardize=standardize)
+    return correlation_loss(z_a, z_b, lambd=lambd, standardize=standardize, counts=counts)

@@ -13,6 +13,7 @@ Both have their backward written by hand: it keeps few intermediates, and raises
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ def correlation_loss(
     lambd: float,
     standardize: bool,
     use_gram: bool | None = None,
+    counts: Sequence[int] | None = None,
 ) -> Float[torch.Tensor, ""]:
     """Σ_k (C_kk - 1)² + λ Σ_{k≠l} C_kl² of the mean C over views of the cross-correlations over the global batch.
 
@@ -49,11 +51,12 @@ def correlation_loss(
         lambd: Weight of the off-diagonal sum, at least 0.
         standardize: Zero mean and unit variance along the global batch first, per view and feature.
         use_gram: The form; None chooses by size, see `gram_is_smaller`.
+        counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise.
 
     Raises:
         SettingsError: The global batch is empty, or has fewer than two samples to standardise.
     """
-    counts = row_counts(z_a)
+    counts = row_counts(z_a, counts)
     (_, num_views, dim), num_samples = z_a.shape, sum(counts)
     if num_samples < 1 + standardize:
         need = "standardisation needs at least two samples" if standardize else "a correlation needs a sample"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -135,6 +136,7 @@ class JointLoss(nn.Module):
         z_text: Float[torch.Tensor, "batch dim"] | None = None,
         groups: Int[torch.Tensor, " batch"] | None = None,
         paired: Bool[torch.Tensor, " batch"] | None = None,
+        counts: Sequence[int] | None = None,
     ) -> LossTerms:
         """Compute the terms whose weight is not 0, and their sum, over the global batch of all processes.
 
@@ -149,20 +151,26 @@ class JointLoss(nn.Module):
                 `z_text` and `groups` may hold anything. A process may have no paired sample. With fewer than two in the
                 global batch the alignment and the redundancy of this step are 0, with gradients of 0 for everything
                 that they depend on. Given on all processes, or on none.
+            counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise,
+                once. How many of them are paired is always exchanged, once.
 
         Raises:
             SettingsError: A term that is not left out lacks an input, or an input does not fit.
         """
+        if (first := next((z for z in (z_a, z_fused) if z is not None), None)) is not None:
+            counts = row_counts(first, counts)
+        paired_counts, too_few = counts, False
         if paired is not None:
-            too_few = sum(row_counts(paired.nonzero())) < 2
+            paired_counts = row_counts(paired.nonzero())
+            too_few = sum(paired_counts) < 2
             z_views, z_fused, z_text, groups = (
                 None if rows is None else rows[paired] for rows in (z_views, z_fused, z_text, groups)
             )
-        else:
-            too_few = False
-        multi_view, multi_view_weight = self._multi_view(z_a, z_b)
-        alignment, alignment_weight = self._alignment(z_views, z_fused, z_text, groups, leave_out=too_few)
-        redundancy, redundancy_weight = self._redundancy(z_fused, z_text, leave_out=too_few)
+        multi_view, multi_view_weight = self._multi_view(z_a, z_b, counts)
+        alignment, alignment_weight = self._alignment(
+            z_views, z_fused, z_text, groups, paired_counts, leave_out=too_few
+        )
+        redundancy, redundancy_weight = self._redundancy(z_fused, z_text, paired_counts, leave_out=too_few)
         weighted = [
             weight * term
             for weight, term in (
@@ -174,14 +182,19 @@ class JointLoss(nn.Module):
         ]
         return LossTerms(torch.stack(weighted).sum(), multi_view, alignment, redundancy)
 
-    def _multi_view(self, z_a: torch.Tensor | None, z_b: torch.Tensor | None) -> _WeightedTerm:
+    def _multi_view(
+        self, z_a: torch.Tensor | None, z_b: torch.Tensor | None, counts: Sequence[int] | None
+    ) -> _WeightedTerm:
         settings = self.settings
         if settings.alpha == 0:
             return None, 0.0
         if z_a is None or z_b is None:
             raise SettingsError("alpha is not 0, so z_a and z_b are needed")
-        term = multi_view_barlow_twins(z_a, z_b, lambd=settings.lambd_mv_bt, standardize=settings.standardize)
-        return term, settings.alpha * settings.multi_view_scale / self._correlation_unit(z_a, settings.lambd_mv_bt)
+        term = multi_view_barlow_twins(
+            z_a, z_b, lambd=settings.lambd_mv_bt, standardize=settings.standardize, counts=counts
+        )
+        unit = self._correlation_unit(z_a, settings.lambd_mv_bt, counts)
+        return term, settings.alpha * settings.multi_view_scale / unit
 
     def _alignment(
         self,
@@ -189,6 +202,7 @@ class JointLoss(nn.Module):
         z_fused: torch.Tensor | None,
         z_text: torch.Tensor | None,
         groups: torch.Tensor | None,
+        counts: Sequence[int] | None,
         *,
         leave_out: bool,
     ) -> _WeightedTerm:
@@ -207,15 +221,21 @@ class JointLoss(nn.Module):
             z_fused,
             z_text,
             temperature=self.temperature,
-            positives=positives_from_groups(groups) if settings.multi_positive and groups is not None else None,
+            positives=positives_from_groups(groups, counts) if settings.multi_positive and groups is not None else None,
             symmetric=settings.symmetric,
+            counts=counts,
         )
         # A batch of one has nothing to choose from: the term is 0 whatever it is divided by.
-        unit = math.log(max(sum(row_counts(z_text)), 2)) if settings.comparable else 1.0
+        unit = math.log(max(sum(row_counts(z_text, counts)), 2)) if settings.comparable else 1.0
         return term, settings.beta / unit
 
     def _redundancy(
-        self, z_fused: torch.Tensor | None, z_text: torch.Tensor | None, *, leave_out: bool
+        self,
+        z_fused: torch.Tensor | None,
+        z_text: torch.Tensor | None,
+        counts: Sequence[int] | None,
+        *,
+        leave_out: bool,
     ) -> _WeightedTerm:
         settings = self.settings
         if settings.gamma == 0:
@@ -225,15 +245,17 @@ class JointLoss(nn.Module):
         weight = settings.gamma * settings.redundancy_scale
         if leave_out:
             return _zero_of(z_fused, z_text), weight
-        term = redundancy_minimization(z_fused, z_text, lambd=settings.lambd_red_min, standardize=settings.standardize)
-        return term, weight / self._correlation_unit(z_fused[:, None], settings.lambd_red_min)
+        term = redundancy_minimization(
+            z_fused, z_text, lambd=settings.lambd_red_min, standardize=settings.standardize, counts=counts
+        )
+        return term, weight / self._correlation_unit(z_fused[:, None], settings.lambd_red_min, counts)
 
-    def _correlation_unit(self, z: torch.Tensor, lambd: float) -> float:
+    def _correlation_unit(self, z: torch.Tensor, lambd: float, counts: Sequence[int] | None) -> float:
         if not self.settings.comparable:
             return 1.0
         return expected_if_unrelated(
             dim=z.shape[2],
-            batch=sum(row_counts(z)),
+            batch=sum(row_counts(z, counts)),
             num_views=z.shape[1],
             lambd=lambd,
             standardize=self.settings.standardize,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 
@@ -15,6 +17,7 @@ def redundancy_minimization(
     *,
     lambd: float = 0.0051,
     standardize: bool = True,
+    counts: Sequence[int] | None = None,
 ) -> Float[torch.Tensor, ""]:
     """Push the cross-correlation of the fused embedding and the text towards the identity.
 
@@ -31,6 +34,7 @@ def redundancy_minimization(
         z_text: The embedding of each sample's prompt, of the same width.
         lambd: Weight of the off-diagonal sum, at least 0. Assumption A8.
         standardize: Zero mean and unit variance along the batch, per feature. Assumption A7.
+        counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise.
 
     Returns:
         A scalar of at least 0.
@@ -47,4 +51,4 @@ def redundancy_minimization(
         raise SettingsError(
             f"fused and text embeddings differ in shape: {tuple(z_fused.shape)} and {tuple(z_text.shape)}"
         )
-    return correlation_loss(z_fused[:, None], z_text[:, None], lambd=lambd, standardize=standardize)
+    return correlation_loss(z_fused[:, None], z_text[:, None], lambd=lambd, standardize=standardize, counts=counts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import nn
@@ -22,6 +24,7 @@ def class_cross_entropy(
     labels: Int[torch.Tensor, " batch"],
     *,
     temperature: float = 0.07,
+    counts: Sequence[int] | None = None,
 ) -> Float[torch.Tensor, ""]:
     """Cross-entropy of the cosines with one vector per class, over the global batch.
 
@@ -34,13 +37,14 @@ def class_cross_entropy(
         class_vectors: One direction per class, the same on all processes.
         labels: Index of each sample's class.
         temperature: Divides the cosines, above 0.
+        counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise.
 
     Raises:
         SettingsError: The temperature is not positive, or the global batch is empty.
     """
     if not temperature > 0:
         raise SettingsError(f"temperature must be a number above 0, got {temperature}")
-    total_rows = sum(row_counts(z_views))
+    total_rows = sum(row_counts(z_views, counts))
     if total_rows == 0:
         raise SettingsError("cross-entropy needs a sample in the global batch, got none")
     with torch.autocast(device_type=z_views.device.type, enabled=False):
@@ -77,6 +81,7 @@ class SupervisedLoss(nn.Module):
         z_views: Float[torch.Tensor, "batch view dim"],
         z_fused: Float[torch.Tensor, "batch dim"],
         groups: Int[torch.Tensor, " batch"],
+        counts: Sequence[int] | None = None,
         **unused: torch.Tensor | None,
     ) -> LossTerms:
         """The loss as the total of `LossTerms`; none of the joint loss's terms is there.
@@ -85,8 +90,11 @@ class SupervisedLoss(nn.Module):
             z_views: Views' embeddings.
             z_fused: Fused embedding.
             groups: Index of each sample's class.
+            counts: As `class_cross_entropy` takes them.
             unused: What the joint loss takes besides.
         """
         del unused
-        loss = class_cross_entropy(z_views, z_fused, self.class_vectors, groups, temperature=self._temperature)
+        loss = class_cross_entropy(
+            z_views, z_fused, self.class_vectors, groups, temperature=self._temperature, counts=counts
+        )
         return LossTerms(loss, None, None, None)

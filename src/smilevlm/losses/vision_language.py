@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -24,6 +25,7 @@ def vision_language_alignment(
     temperature: float | Float[torch.Tensor, ""] = 0.07,
     positives: Bool[torch.Tensor, "batch global"] | None = None,
     symmetric: bool = False,
+    counts: Sequence[int] | None = None,
 ) -> Float[torch.Tensor, ""]:
     """Make each sample's N views and its fused embedding pick out the sample's own prompt among those of the batch.
 
@@ -44,6 +46,7 @@ def vision_language_alignment(
             process (row); None for the paper's one-hot targets. See `positives_from_groups`.
         symmetric: The mean of this and of its mirror image, in which each prompt picks out its sample among the
             batch's embeddings of one view, and of the fused one.
+        counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise.
 
     Returns:
         A scalar of at least 0.
@@ -55,7 +58,7 @@ def vision_language_alignment(
     of CLIP.
     """
     _check(z_views, z_fused, z_text, temperature)
-    counts = row_counts(z_text)
+    counts = row_counts(z_text, counts)
     if sum(counts) == 0:
         raise SettingsError("alignment needs a sample in the global batch, got none")
     start = sum(counts[: rank()])
@@ -72,16 +75,19 @@ def vision_language_alignment(
         return all_reduce_sum(total) / (sum(counts) * images.shape[1])
 
 
-def positives_from_groups(groups: Shaped[torch.Tensor, " batch"]) -> Bool[torch.Tensor, "batch global"]:
+def positives_from_groups(
+    groups: Shaped[torch.Tensor, " batch"], counts: Sequence[int] | None = None
+) -> Bool[torch.Tensor, "batch global"]:
     """The multi-positive mask in which samples of one group are each other's positives.
 
     Args:
         groups: A whole number for each sample of this process: its prompt's or its class's index.
+        counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise.
 
     Returns:
         True where the groups of a sample of this process and one of the global batch, over all processes, are equal.
     """
-    return groups[:, None] == all_gather(groups)[None, :]
+    return groups[:, None] == all_gather(groups, counts)[None, :]
 
 
 def _image_to_text(

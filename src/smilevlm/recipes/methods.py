@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilevlm.errors import SettingsError
@@ -38,22 +39,31 @@ def _epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
 
 
 def _raw_clip(config: ExperimentConfig) -> ExperimentConfig:
-    """CLIP as it comes: its own joint space, the plain mean of the views, prompts as its text tower gives them."""
+    """CLIP as it comes: its own joint space, the plain mean of the views, prompts as its text tower gives them.
+
+    The embedding is as wide as the CLIP's joint space. A local folder is read at once; a name of the hub is not fetched
+    before it is trained with, see `with_clip_width`.
+
+    Raises:
+        CheckpointError: The folder holds no CLIP.
+    """
     from smilevlm.models import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD, ClipTowerSettings
-    from smilevlm.recipes.paper import CLIP
+    from smilevlm.recipes.paper import CLIP, CLIP_DIM
+    from smilevlm.training.resolve import with_clip_width
 
     name = CLIP if config.text_tower == "minilm" else config.text_tower
     model = replace(
         config.model,
         tower="clip",
         tower_settings=ClipTowerSettings(name=name, tuning="frozen"),
-        embedding_dim=512 if config.model.tower != "clip" else config.model.embedding_dim,
+        embedding_dim=CLIP_DIM,
         projector=replace(config.model.projector, num_layers=0),
         fusion=replace(config.model.fusion, kind="mean"),
         image_mean=CLIP_IMAGE_MEAN,
         image_std=CLIP_IMAGE_STD,
     )
-    return _epochs(replace(config, model=model, text_tower=name, centre_prompts=False), 0)
+    changed = _epochs(replace(config, model=model, text_tower=name, centre_prompts=False), 0)
+    return with_clip_width(changed) if Path(name).is_dir() else changed
 
 
 _WEAK = "prompts of the sample's own class"

@@ -31,6 +31,8 @@ from smilevlm.views import ViewSettings
 
 CLIP = "openai/clip-vit-base-patch32"
 """Hub id, fetched on the user's machine; a local folder does as well: see docs/training.md."""
+CLIP_DIM = 512
+"""Width of its joint space of image and text."""
 PAPER_VIEWS = PrepareSettings(views=ViewSettings(size=224), normalise=NormaliseSettings())
 
 
@@ -44,7 +46,7 @@ def _paper(name: str, protocol: str, *, num_folds: int = 10, prompt_set: str = "
         text_tower=CLIP,
         prepare=PAPER_VIEWS,
         model=ModelSettings(
-            embedding_dim=512,
+            embedding_dim=CLIP_DIM,
             tower="clip",
             tower_settings=ClipTowerSettings(name=CLIP),
             projector=ProjectorSettings(hidden_dim=2048),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from smilevlm.datasets import find_protocol, protocol_folds
-from smilevlm.errors import ResultError, SmileVlmError
+from smilevlm.errors import CheckpointError, ResultError, SmileVlmError
 from smilevlm.files import locked
 from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results
@@ -16,6 +16,7 @@ from smilevlm.store import PreparedSet, read_manifest
 from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.names import RESULTS_NAME
 from smilevlm.training.parallel import Machine
+from smilevlm.training.resolve import with_clip_width
 from smilevlm.training.run import on_device, train_run
 
 Told = Callable[[str, int, int, float | None], None]
@@ -85,10 +86,11 @@ def _already(run: PlannedRun, stores: Mapping[str, Path]) -> Outcome | None:
         return None
     try:
         result = read_results(path)
-    except ResultError:
-        # Of another version, or damaged: scored again.
+        settings = asdict(with_clip_width(run.config))
+    except (ResultError, CheckpointError):
+        # Of another version, or damaged: scored again. A CLIP that is gone is told by training.
         return None
-    same = result.settings == json.loads(json.dumps(asdict(run.config)))
+    same = result.settings == json.loads(json.dumps(settings))
     complete = {fold.fold for fold in result.folds} >= set(run.folds)
     # Of other data it is left to training, which refuses to go on with such a run and says why.
     return Outcome(run=run, result=result) if same and complete and _data_of(result) == _data_for(run, stores) else None

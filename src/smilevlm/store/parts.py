@@ -55,6 +55,11 @@ class Sample:
     digest: str = ""
 
     @property
+    def is_dynamic(self) -> bool:
+        """Whether its images are dynamic images of a sequence."""
+        return (self.first_frame, self.last_frame) != (0, 0)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Every class that applies, one at least."""
         return self.labels or (self.expression,)

@@ -186,7 +186,7 @@ def _distorted_pair(
     """View embeddings of the test samples under two distortions, the same ones before and after training."""
     import torch
 
-    from smilevlm.training.data import to_channels_first
+    from smilevlm.training.data import to_channels_first, which_are_dynamic
     from smilevlm.training.distortions import Distortions
 
     config, views, indices = analysed.config, analysed.config.prepare.views, analysed.indices
@@ -199,8 +199,10 @@ def _distorted_pair(
     pairs = []
     with torch.inference_mode(), one_thread():
         for start in range(0, len(indices), _SAMPLES_AT_A_TIME):
-            images = to_channels_first(analysed.prepared.load_images(indices[start : start + _SAMPLES_AT_A_TIME]))
-            copies, _ = distortions.views_and_pairs(images, generator)
+            chosen = indices[start : start + _SAMPLES_AT_A_TIME]
+            images = to_channels_first(analysed.prepared.load_images(chosen))
+            is_dynamic = which_are_dynamic([analysed.prepared.samples[index] for index in chosen])
+            copies, _ = distortions.views_and_pairs(images, generator, is_dynamic=is_dynamic)
             pairs.append(model.encode_views(copies[len(images) :]).unflatten(0, (2, len(images))))
         z_a, z_b = torch.cat(pairs, dim=1).numpy()
     return z_a, z_b

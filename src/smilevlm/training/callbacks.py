@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -114,18 +115,30 @@ class StepLog(lightning.Callback):
 class KeptState(lightning.Callback):
     """Everything that a killed run goes on from, at the ends of epochs: weights, optimiser, schedule, counters.
 
+    A state is written once both the epochs and the minutes since the one before are over, and after the last epoch.
+    What it holds does not depend on when: a run that goes on from it repeats the epochs since, to the same bits.
+
     Args:
         folder: Where `state.ckpt` lies.
         every: Epochs between two states.
+        minutes: Minutes between two states, from the beginning of training on; 0 for every epoch's end.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path, *, every: int, minutes: float) -> None:
         self._folder = folder
         self._every = every
+        self._seconds = 60 * minutes
+        self._num_since = 0
+        self._written_at = monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self._every:
+        self._num_since += 1
+        is_due = self._num_since >= self._every and monotonic() - self._written_at >= self._seconds
+        is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        # The clocks of several processes differ, and all of them take part in writing.
+        if not as_the_first_sees(is_due or is_last):
             return
+        self._num_since, self._written_at = 0, monotonic()
         part = self._folder / f".{STATE_NAME}.part"
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch.utils.data import DataLoader, IterableDataset
 
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import PairingMode, PromptSet, sample_prompts
+from smilevlm.store import Sample
 
 _VALIDATION = 1
 """Apart from the epochs of training, whose streams are numbered by epoch alone."""
@@ -24,9 +25,10 @@ class Batch(NamedTuple):
     Args:
         images: uint8 RGB.
         prompts: Row of the prompt table, -1 for a sample without a prompt.
-        truth: Index of the class, -1 in training, which is not told.
+        truth: Index of the class, -1 where it is not told: in training, and in label-free validation.
         total: Rows of the global batch.
         start: First of its rows that this process has.
+        is_dynamic: Which are dynamic images; None where all are renderings of one scan.
     """
 
     images: UInt8[torch.Tensor, "batch view 3 height width"]
@@ -34,6 +36,7 @@ class Batch(NamedTuple):
     truth: Int64[torch.Tensor, " batch"]
     total: int
     start: int
+    is_dynamic: Bool[torch.Tensor, " batch"] | None = None
 
     @property
     def rows(self) -> slice:
@@ -54,6 +57,11 @@ class Share:
         start = self.rank * each + min(self.rank, more)
         return slice(start, start + each + (self.rank < more))
 
+    def sizes(self, total: int) -> list[int]:
+        """How many rows each process has, in the order of rank."""
+        each, more = divmod(total, self.num_processes)
+        return [each + (rank < more) for rank in range(self.num_processes)]
+
 
 class PromptedBatches(IterableDataset[Batch]):
     """Shuffled batches of images and prompts.
@@ -71,6 +79,7 @@ class PromptedBatches(IterableDataset[Batch]):
         seed: Of order and prompts.
         epoch: Tells the number of the epoch about to begin.
         share: Which rows of each batch are wanted.
+        is_dynamic: As in `Batch`, of all training samples.
     """
 
     def __init__(
@@ -84,6 +93,7 @@ class PromptedBatches(IterableDataset[Batch]):
         seed: int,
         epoch: Callable[[], int],
         share: Share | None = None,
+        is_dynamic: Bool[torch.Tensor, " sample"] | None = None,
     ) -> None:
         if len(images) < batch_size:
             raise SettingsError(f"{len(images)} training samples do not fill one batch of {batch_size}")
@@ -94,6 +104,7 @@ class PromptedBatches(IterableDataset[Batch]):
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = epoch
+        self._is_dynamic = is_dynamic
         self._share = share or Share()
 
     def __len__(self) -> int:
@@ -107,7 +118,14 @@ class PromptedBatches(IterableDataset[Batch]):
         for first in range(0, len(self) * self._batch_size, self._batch_size):
             chosen = torch.from_numpy(order[first + rows.start : first + rows.stop])
             unknown = torch.full((len(chosen),), -1)
-            yield Batch(self._images[chosen], torch.from_numpy(prompts)[chosen], unknown, self._batch_size, rows.start)
+            yield Batch(
+                images=self._images[chosen],
+                prompts=torch.from_numpy(prompts)[chosen],
+                truth=unknown,
+                total=self._batch_size,
+                start=rows.start,
+                is_dynamic=None if self._is_dynamic is None else self._is_dynamic[chosen],
+            )
 
 
 class ValidationBatches(IterableDataset[Batch]):
@@ -115,13 +133,14 @@ class ValidationBatches(IterableDataset[Batch]):
 
     Args:
         images: All validation samples.
-        truth: Index of each one's class.
+        truth: Index of each one's class, -1 where it is not told.
         classes: That each sample's prompt is drawn from, None for no prompt.
         prompt_set: Where prompts are drawn from.
         pairing: How a sample gets its prompt.
         batch_size: Most samples in a global batch, one more where one would be left over; all are of about one size.
         seed: Of order and prompts.
         share: Which rows of each batch are wanted.
+        is_dynamic: As in `Batch`, of all validation samples.
 
     Raises:
         SettingsError: Fewer than two samples.
@@ -138,6 +157,7 @@ class ValidationBatches(IterableDataset[Batch]):
         batch_size: int,
         seed: int,
         share: Share | None = None,
+        is_dynamic: Bool[torch.Tensor, " sample"] | None = None,
     ) -> None:
         if len(images) < 2:
             raise SettingsError(f"{len(images)} validation samples; at least two are needed: raise validation.share")
@@ -147,6 +167,7 @@ class ValidationBatches(IterableDataset[Batch]):
         self._batches = np.array_split(generator.permutation(len(images)), num_batches)
         self._prompts = torch.from_numpy(sample_prompts(classes, prompt_set, mode=pairing, generator=generator))
         self._images = images
+        self._is_dynamic = is_dynamic
         self._truth = torch.tensor(truth, dtype=torch.int64)
         self._share = share or Share()
 
@@ -157,7 +178,14 @@ class ValidationBatches(IterableDataset[Batch]):
         for chosen in self._batches:
             rows = self._share.of(len(chosen))
             own = torch.from_numpy(chosen[rows])
-            yield Batch(self._images[own], self._prompts[own], self._truth[own], len(chosen), rows.start)
+            yield Batch(
+                images=self._images[own],
+                prompts=self._prompts[own],
+                truth=self._truth[own],
+                total=len(chosen),
+                start=rows.start,
+                is_dynamic=None if self._is_dynamic is None else self._is_dynamic[own],
+            )
 
 
 def as_loader(batches: IterableDataset[Batch], *, pin_memory: bool = False) -> DataLoader[Batch]:
@@ -170,3 +198,9 @@ def to_channels_first(
 ) -> UInt8[torch.Tensor, "sample view 3 height width"]:
     """Stored views as the model takes them."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 1, 4, 2, 3)))
+
+
+def which_are_dynamic(samples: Sequence[Sample]) -> Bool[torch.Tensor, " sample"] | None:
+    """`Batch.is_dynamic` of these samples: None where all are renderings of one scan."""
+    found = [sample.is_dynamic for sample in samples]
+    return torch.tensor(found) if any(found) else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, UInt8
 
+from smilevlm.dynamics.pooling import MID_GREY
 from smilevlm.errors import SettingsError
 from smilevlm.training.image_ops import (
     box_blur,
@@ -120,6 +121,7 @@ class Distortions:
         with_pairs: bool = True,
         rows: slice | None = None,
         total: int | None = None,
+        is_dynamic: Bool[torch.Tensor, " batch"] | None = None,
     ) -> tuple[Float[torch.Tensor, "copy_batch view 3 height width"], Bool[torch.Tensor, "batch view"] | None]:
         """The clean views and two distortions of each, in [0, 1], as one batch for the tower.
 
@@ -132,6 +134,8 @@ class Distortions:
             with_pairs: Whether the distortions are wanted beside the clean views.
             rows: Where `images` stand in the global batch; None if they are all of it.
             total: Samples in the global batch; None for those of `images`.
+            is_dynamic: Which of `images` are dynamic images: what is blanked there, or lies beyond the border, is
+                mid-grey as where nothing moves, and not black. None where none is.
 
         Returns:
             All clean samples, then all under distortion A, then all under B; the clean samples alone without pairs.
@@ -141,22 +145,23 @@ class Distortions:
         s = self.settings
         draws = _GlobalDraws(generator, images, rows, total)
         source = images.to(torch.float32).div_(255)
+        empty = None if is_dynamic is None else is_dynamic.view(1, -1, 1, 1, 1, 1) * (MID_GREY / 255)
         num_pairs = 2 if with_pairs else 0
         num_moved = num_pairs + (s.clean_share > 0)
         views = source[None]
         if num_moved:
-            moved = self._move(source, num_moved, draws)
+            moved = self._move(source, num_moved, draws, empty)
             views = moved if s.clean_share > 0 else torch.cat([views, moved])
         amount = None
         if s.clean_degraded > 0:
             amount = torch.ones(len(views), *images.shape[:2], device=images.device)
             amount[0] = draws.chance(s.clean_degraded, 1)[0]
-            self._degrade(views, draws, amount)
+            self._degrade(views, draws, amount, empty)
         elif with_pairs:
-            self._degrade(views[1:], draws, None)
+            self._degrade(views[1:], draws, None, empty)
         return views.flatten(0, 1), self._present(draws)
 
-    def _move(self, source: torch.Tensor, copies: int, draws: _GlobalDraws) -> torch.Tensor:
+    def _move(self, source: torch.Tensor, copies: int, draws: _GlobalDraws, empty: torch.Tensor | None) -> torch.Tensor:
         """Copies of the batch, each with a geometry of its own; the first of an odd number is the clean one."""
         batch, views, channels, height, width = source.shape
         s = self.settings
@@ -170,10 +175,15 @@ class Distortions:
         # Coordinates run from -1 to 1, so a share of the side is twice as much there.
         shift_x, shift_y = shift_x * (2 * s.shift), shift_y * (2 * s.shift)
         affine = torch.stack([cos * side, -sin, shift_x, sin * side, cos, shift_y], dim=-1).view(-1, 2, 3)
-        stacked = self._mirrored(source, flip).view(copies * batch, views * channels, height, width)
+        mirrored = self._mirrored(source, flip)
+        if empty is not None:
+            # Beyond the border the sampling finds zeros.
+            mirrored = mirrored - empty
+        stacked = mirrored.view(copies * batch, views * channels, height, width)
         grid = sampling_grid(affine, height, width)
         moved = torch.nn.functional.grid_sample(stacked, grid, mode="bilinear", align_corners=False)
-        return moved.view(copies, batch, views, channels, height, width)
+        moved = moved.view(copies, batch, views, channels, height, width)
+        return moved if empty is None else moved.add_(empty)
 
     def _mirrored(self, source: torch.Tensor, flip: torch.Tensor) -> torch.Tensor:
         """A copy of the batch per row of `flip`, where it is true with views in mirrored order and normals negated."""
@@ -191,13 +201,16 @@ class Distortions:
             x.copy_(torch.where(negated, 1 - x, x))
         return copies
 
-    def _degrade(self, images: torch.Tensor, draws: _GlobalDraws, amount: torch.Tensor | None) -> None:
+    def _degrade(
+        self, images: torch.Tensor, draws: _GlobalDraws, amount: torch.Tensor | None, empty: torch.Tensor | None
+    ) -> None:
         """Change each view in place.
 
         Args:
             images: (copy, batch, view, channel, height, width).
             draws: Random numbers.
             amount: (copy, batch, view), 1 where a view is to be changed and 0 where not; None for all.
+            empty: What a blanked pixel of each sample shows, (1, batch, 1, 1, 1, 1); None for black.
         """
         s = self.settings
         copies, _, num_views, channels, height, width = images.shape
@@ -207,8 +220,10 @@ class Distortions:
             if probability > 0:
                 chosen = draws.uniform(copies, num_views) < probability * amount
                 replace_where(chosen.flatten(), change, flat)
-        # Empty pixels are black in every channel and stay so.
+        # Empty pixels are black in every channel and stay so; a dynamic image has none.
         keep = flat.amax(dim=1, keepdim=True) > 0
+        if empty is not None:
+            keep = (keep.view(copies, -1, num_views, 1, height, width) | (empty > 0)).view(keep.shape)
         keep &= ~self._blanked(images, draws, amount)
         each = amount[..., None]
         offset = draws.symmetric(copies, num_views, channels) * each * s.brightness
@@ -222,6 +237,8 @@ class Distortions:
             deviation = draws.uniform(copies, num_views) * amount * s.noise
             images.add_(draws.noise(deviation, height, width)[:, :, :, None])
         flat.clamp_(0, 1).mul_(keep.to(flat.dtype))
+        if empty is not None:
+            images.add_(empty * ~keep.view(copies, -1, num_views, 1, height, width))
 
     def _blanked(self, images: torch.Tensor, draws: _GlobalDraws, amount: torch.Tensor) -> torch.Tensor:
         """Pixels in holes and dropped patches, (image, 1, height, width)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from smilevlm.datasets.folds import first_few
@@ -50,6 +52,16 @@ def load_earlier(
     _refuse_other_views(folder, setting, recogniser, manifest)
     _refuse_known_people(recogniser, setting, manifest, test_subjects, test_digests)
     return folder, recogniser
+
+
+@contextmanager
+def working_on(recogniser: Recogniser, device: str, threads: int) -> Iterator[Recogniser]:
+    """The recogniser on a device, and on so many CPU threads, inside the block; its model is on the CPU after it."""
+    recogniser.model.to(device)
+    try:
+        yield replace(recogniser, threads=threads)
+    finally:
+        recogniser.model.cpu()
 
 
 def _refuse_known_people(

@@ -47,7 +47,7 @@ def explain_sample(fold: AnalysedFold, row: int, run: Path, pictures: str, notes
             images,
             target,
             prototypes=fold.prototypes,
-            dynamic=sample.first_frame != sample.last_frame,
+            dynamic=sample.is_dynamic,
         )
         if not found.pixels.any():
             notes.append(f"Relevance of {sample.sample_id} for {target} was left out: no pixel changes the score.")

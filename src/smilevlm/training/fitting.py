@@ -58,6 +58,22 @@ class Fitted:
     epoch_choice: EpochChoice | None = None
 
 
+@contextmanager
+def _torch_as_before() -> Iterator[None]:
+    """What training sets for the whole process is the caller's again after it: random state, deterministic mode.
+
+    The random state of GPUs is not among it: asking for that of all would start them all.
+    """
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+
+
+@_torch_as_before()
 def fit(
     config: ExperimentConfig, material: Material, folder: Path, *, stream: int, machine: Machine, report: Report | None
 ) -> Fitted:
@@ -78,7 +94,6 @@ def fit(
         CheckpointError: The loss became infinite or NaN.
         SettingsError: Settings do not fit each other or the machine.
     """
-    torch.set_num_threads(config.optimiser.threads)
     task = _task(config, material, stream)
     if config.optimiser.epochs == 0:
         return Fitted(model=task.kept_model().eval())
@@ -92,6 +107,7 @@ def fit(
         seed=stream,
         epoch=lambda: task.current_epoch,
         share=share,
+        is_dynamic=material.training.is_dynamic,
     )
     held_back = _validation_batches(config, material, stream, share)
     best = None
@@ -101,7 +117,7 @@ def fit(
     callbacks += [] if best is None else [best]
     if report is not None and process_rank() == 0:
         callbacks.append(EpochReporter(report))
-    callbacks.append(KeptState(folder, machine.checkpoint_every))
+    callbacks.append(KeptState(folder, every=machine.checkpoint_every, minutes=machine.checkpoint_minutes))
     state = folder / STATE_NAME
     state = state if as_the_first_sees(state.is_file()) else None
     with _quiet_lightning(), _usual_signals():
@@ -170,6 +186,7 @@ def _validation_batches(
         batch_size=config.optimiser.batch_size,
         seed=stream,
         share=share,
+        is_dynamic=material.validation.is_dynamic,
     )
 
 
@@ -284,8 +301,10 @@ def _usual_signals() -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    for name in ("pytorch_lightning", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # Batches lie in memory: loader workers would only copy them. Lightning advises them all the same.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -296,4 +315,8 @@ def _quiet_lightning() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
         warnings.filterwarnings("ignore", message=".*IterableDataset.*has `__len__`.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-        yield
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

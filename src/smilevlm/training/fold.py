@@ -20,6 +20,8 @@ from smilevlm.prompts import NO_TEXT_TOWER
 from smilevlm.results import EpochChoice
 from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
+from smilevlm.threads import torch_threads
+from smilevlm.training.earlier import working_on
 from smilevlm.training.material import Material, load_material
 from smilevlm.training.names import FOLD_NAME, PROPOSALS_NAME, STATE_NAME
 from smilevlm.training.parallel import Machine, as_the_first_sees, process_rank, wait_for_all
@@ -88,13 +90,15 @@ def train_fold(
         return
     running.mkdir(parents=True, exist_ok=True)
     clock = _Clock(running)
-    material = load_material(config, prepared, split, shuffled=shuffled or config.shuffle_prompts)
+    machine = machine or Machine()
+    material = load_material(config, prepared, split, shuffled=shuffled or config.shuffle_prompts, machine=machine)
     if process_rank() == 0:
         _keep_proposals(material, running / PROPOSALS_NAME)
     stream = fold_stream(config, fold)
-    fitted = fit(config, material, running, stream=stream, machine=machine or Machine(), report=clock.before(report))
+    with torch_threads(config.optimiser.threads):
+        fitted = fit(config, material, running, stream=stream, machine=machine, report=clock.before(report))
     if process_rank() == 0:
-        _complete(config, prepared, split, material, fitted, running, clock.seconds())
+        _complete(config, prepared, split, material, fitted, running, clock.seconds(), machine)
         _put_in_place(running, folder)
     wait_for_all()
 
@@ -136,6 +140,7 @@ def _complete(
     fitted: Fitted,
     running: Path,
     seconds: float,
+    machine: Machine,
 ) -> None:
     """Everything that a trained fold has beside its logs."""
     manifest, model = prepared.manifest, fitted.model
@@ -161,7 +166,9 @@ def _complete(
         ),
     )
     if config.validation.calibrate:
-        recogniser = _calibrated(recogniser, material)
+        with working_on(recogniser, machine.torch_device, config.optimiser.threads) as working:
+            temperature = _fitted_temperature(working, material)
+        recogniser = replace(recogniser, temperature=temperature, calibrated=True)
     if not all(bool(p.isfinite().all()) for p in model.state_dict().values()):
         raise CheckpointError(f"fold {split.fold}: the weights are no longer finite; lower optimiser.learning_rate")
     save_recogniser(recogniser, running)
@@ -170,14 +177,14 @@ def _complete(
     write_atomically(running / FOLD_NAME, json.dumps(described, indent=1) + "\n")
 
 
-def _calibrated(recogniser: Recogniser, material: Material) -> Recogniser:
-    """The recogniser with the temperature that suits the held-back people."""
+def _fitted_temperature(recogniser: Recogniser, material: Material) -> float:
+    """The temperature that suits the held-back people."""
     held_back = material.validation
     assert held_back is not None, "the settings ask for held-back subjects"
     embedded = recogniser.embed(np.ascontiguousarray(held_back.images.permute(0, 1, 3, 4, 2).numpy()))
     scores = zero_shot_scores(embedded.z_fused, recogniser.prototypes)
     truth = np.array([recogniser.classes.index(name) for name in held_back.classes if name is not None])
-    return replace(recogniser, temperature=fit_temperature(scores, truth), calibrated=True)
+    return fit_temperature(scores, truth)
 
 
 class _Clock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,14 +25,15 @@ from smilevlm.prompts import (
 )
 from smilevlm.results import OtherTrainingData
 from smilevlm.store import PreparedSet
-from smilevlm.training.earlier import load_earlier
+from smilevlm.training.earlier import load_earlier, working_on
+from smilevlm.training.parallel import Machine, as_the_first_sees
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import FoldSplit
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import UInt8
+    from jaxtyping import Bool, UInt8
 
     from smilevlm.evaluation.recogniser import Recogniser
     from smilevlm.models import SmileVlm
@@ -45,12 +46,15 @@ class Samples:
     Args:
         images: All of them, in memory.
         classes: That each sample's prompt is drawn from; None for a sample without a prompt.
-        truth: Index of each sample's class; empty for training samples, whose loop is not told.
+        truth: Index of each sample's class, -1 in pairing `pseudo`, which reads no label; empty for training samples,
+            whose loop is not told.
+        is_dynamic: Which are dynamic images; None where none is.
     """
 
     images: UInt8[torch.Tensor, "sample view 3 height width"]
     classes: tuple[str | None, ...]
     truth: tuple[int, ...] = ()
+    is_dynamic: Bool[torch.Tensor, " sample"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +147,14 @@ def _class_vectors(config: ExperimentConfig, class_names: Sequence[str]) -> Prom
     )
 
 
-def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSplit, *, shuffled: bool) -> Material:
+def load_material(
+    config: ExperimentConfig,
+    prepared: PreparedSet,
+    split: FoldSplit,
+    *,
+    shuffled: bool,
+    machine: Machine | None = None,
+) -> Material:
     """Load what a fold is trained on.
 
     Args:
@@ -151,6 +162,7 @@ def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSp
         prepared: Its store.
         split: Who is where.
         shuffled: The control: samples get the prompts and classes of other samples of their side.
+        machine: Where the teacher works.
 
     Raises:
         LeakError: The teacher of pairing `pseudo` was trained on a test subject.
@@ -159,21 +171,20 @@ def load_material(config: ExperimentConfig, prepared: PreparedSet, split: FoldSp
     class_names = find_protocol(config.protocol).training.classes_of(prepared.samples)
     prompts = load_prompts(config, class_names)
     teacher, start = load_earlier_models(config, prepared, split)
-    images, classes, proposals = _paired(config, prepared, split.train, class_names, teacher)
+    machine = machine or Machine()
+    training, proposals = _paired(config, prepared, split.train, class_names, teacher, machine)
     if shuffled:
-        classes = shuffle_classes(classes, seed=config.seed)
+        training = replace(training, classes=shuffle_classes(training.classes, seed=config.seed))
     validation = None
     if split.validation:
-        held_images, held_classes, _ = _paired(config, prepared, split.validation, class_names, teacher)
-        expressions: Sequence[str | None] = held_classes
-        if teacher is not None:
-            expressions = [prepared.samples[i].expression for i in split.validation]
+        validation, _ = _paired(config, prepared, split.validation, class_names, teacher, machine)
         if shuffled:
             # The true classes would choose the epoch whose chance mapping is nearest to the truth.
-            held_classes, expressions = (shuffle_classes(c, seed=config.seed) for c in (held_classes, expressions))
-        truth = tuple(class_names.index(name) for name in expressions if name is not None)
-        validation = Samples(images=held_images, classes=tuple(held_classes), truth=truth)
-    training = Samples(images=images, classes=tuple(classes))
+            validation = replace(validation, classes=shuffle_classes(validation.classes, seed=config.seed))
+        # With a teacher the labels are not read, and a sample may have several.
+        names = [None if teacher is not None else name for name in validation.classes]
+        truth = tuple(-1 if name is None else class_names.index(name) for name in names)
+        validation = replace(validation, truth=truth)
     earlier = [each for each in (None if teacher is None else teacher.recogniser, start) if each is not None]
     return Material(
         training=training,
@@ -222,14 +233,22 @@ def _paired(
     chosen: Sequence[int],
     class_names: Sequence[str],
     teacher: Teacher | None,
-) -> tuple[torch.Tensor, Sequence[str | None], ProposedClasses | None]:
-    from smilevlm.training.data import to_channels_first
+    machine: Machine,
+) -> tuple[Samples, ProposedClasses | None]:
+    from smilevlm.training.data import to_channels_first, which_are_dynamic
 
+    proposals = None
     if teacher is None:
         # A clip with several classes stands there once for each of them.
         named = [(index, name) for index in chosen for name in prepared.samples[index].classes if name in class_names]
-        images = prepared.load_images([index for index, _ in named])
-        return to_channels_first(images), [name for _, name in named], None
-    images = prepared.load_images(chosen)
-    proposals = propose_classes(teacher, images, class_names, config.pseudo)
-    return to_channels_first(images), proposals.classes, proposals
+        chosen, classes = [index for index, _ in named], tuple(name for _, name in named)
+        images = prepared.load_images(chosen)
+    else:
+        images = prepared.load_images(chosen)
+        with working_on(teacher.recogniser, machine.torch_device, config.optimiser.threads) as recogniser:
+            proposals = propose_classes(replace(teacher, recogniser=recogniser), images, class_names, config.pseudo)
+        # Scores of two GPUs may differ in the last digit, and all processes must have the same prompts.
+        proposals = as_the_first_sees(proposals)
+        classes = proposals.classes
+    is_dynamic = which_are_dynamic([prepared.samples[index] for index in chosen])
+    return Samples(images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic), proposals

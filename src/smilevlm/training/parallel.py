@@ -32,18 +32,22 @@ class Machine:
     Args:
         accelerator: `auto` takes a GPU where there is one.
         device: Which GPU a process takes that trains a fold alone.
-        checkpoint_every: Epochs between two states that a killed run goes on from.
+        checkpoint_every: Epochs between two states that a killed run goes on from, at least.
+        checkpoint_minutes: Minutes between two such states, at least; the last epoch's is written always.
         tracker: Where the log goes beside CSV and TensorBoard.
     """
 
     accelerator: Accelerator = "auto"
     device: int = 0
     checkpoint_every: int = 1
+    checkpoint_minutes: float = 5.0
     tracker: Literal["none", "wandb", "mlflow", "comet"] = "none"
 
     def __post_init__(self) -> None:
         if self.device < 0 or self.checkpoint_every < 1:
             raise SettingsError("device must be 0 or more, checkpoint_every 1 or more")
+        if not 0 <= self.checkpoint_minutes < float("inf"):
+            raise SettingsError(f"checkpoint_minutes is {self.checkpoint_minutes}; expected 0 or more")
         package = _TRACKER_PACKAGES.get(self.tracker)
         if package is not None and importlib.util.find_spec(package) is None:
             raise MissingExtraError(f"tracker {self.tracker} needs the package {package}, which is not installed")
@@ -65,6 +69,17 @@ class Machine:
         if self.accelerator == "gpu" and not available:
             raise SettingsError("accelerator gpu: torch finds no GPU; `cpu` works everywhere")
         return available and self.accelerator != "cpu"
+
+    @property
+    def torch_device(self) -> str:
+        """The device of this process, as torch names it.
+
+        Raises:
+            SettingsError: A GPU is asked for, and there is none.
+        """
+        if not self.on_gpu:
+            return "cpu"
+        return f"cuda:{os.environ['LOCAL_RANK'] if under_launcher() else self.device}"
 
 
 def under_launcher() -> bool:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser
 
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.models import TOWERS
+from smilevlm.models import TOWERS, ClipTowerSettings
+from smilevlm.pretrained import clip_width
 from smilevlm.training.settings import ExperimentConfig
 
 _KEY = "experiment"
@@ -36,6 +37,18 @@ def with_overrides(config: ExperimentConfig, overrides: Sequence[str]) -> Experi
         except SettingsError as error:
             raise SettingsError(f"override {item!r}: {error}") from None
     return config
+
+
+def with_clip_width(config: ExperimentConfig) -> ExperimentConfig:
+    """The same with an embedding as wide as the CLIP's joint space, where no projector comes after it.
+
+    Raises:
+        CheckpointError: There is no CLIP of this name.
+    """
+    model, tower = config.model, config.model.tower_settings
+    if not isinstance(tower, ClipTowerSettings) or tower.features != "projected" or model.projector.num_layers > 0:
+        return config
+    return replace(config, model=replace(model, embedding_dim=clip_width(tower.name)))
 
 
 def config_from(values: Mapping[str, Any]) -> ExperimentConfig:

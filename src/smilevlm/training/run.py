@@ -30,6 +30,7 @@ from smilevlm.training.parallel import (
     under_launcher,
 )
 from smilevlm.training.refusals import refuse_chosen_prompts
+from smilevlm.training.resolve import with_clip_width
 from smilevlm.training.settings import ExperimentConfig
 from smilevlm.training.splits import check_folds, refuse_split_leaks, split_folds, write_folds
 from smilevlm.version import __version__
@@ -94,7 +95,7 @@ def train_run(
         folds: Which; all by default.
         jobs: Folds trained at the same time, each in a process of its own, on GPUs in turn. Does not change any number.
         resume: Go on with a run folder that is there; folds that are complete stay, one that was interrupted goes on
-            from its last complete epoch, to the same bits.
+            from its last state, to the same bits.
         machine: Where to train.
         progress: Called after every epoch.
 
@@ -110,6 +111,7 @@ def train_run(
     """
     if process_rank() == 0 and (run / CONFIG_NAME).exists() and not resume:
         raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
+    config = with_clip_width(config)
     machine, progress = machine or Machine(), progress or _silent
     machine.check()
     wanted = fold_jobs(config, folds)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,12 @@ import torch
 from jaxtyping import Bool, Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
-from smilevlm.distributed import all_reduce_sum
+from smilevlm.distributed import all_reduce_sum, world_size
 from smilevlm.errors import SettingsError
 from smilevlm.losses import JointLoss, LossTerms, SupervisedLoss
 from smilevlm.models import SmileVlm, uses_batch_statistics
 from smilevlm.training.averaging import moving_average
-from smilevlm.training.data import Batch
+from smilevlm.training.data import Batch, Share
 from smilevlm.training.distortions import Distortions
 from smilevlm.training.parallel import average_gradients
 from smilevlm.training.settings import OptimiserSettings, ValidationSettings
@@ -115,7 +117,8 @@ class SmileVlmTask(lightning.LightningModule):
         views, mask = self._distorted(batch, self._generator(_DISTORTION, self.global_step))
         share = self.optimiser_settings.micro_batch_size
         if share is not None and share < len(batch.images):
-            return self._cached_backward(views, batch, mask, share)
+            with _uncached_autocast(self.device.type):
+                return self._cached_backward(views, batch, mask, share)
         self._seed_dropout(0)
         terms = self._terms(self.model.encode_features(views), batch, mask)
         _backward(terms.total)
@@ -161,14 +164,21 @@ class SmileVlmTask(lightning.LightningModule):
         # A sample without prompt gets any row; the losses leave it out.
         text = self.prompt_table[batch.prompts.clamp(min=0)]
         return self.loss(
-            z_a=z_a, z_b=z_b, z_views=z_views, z_fused=z_fused, z_text=text, groups=batch.prompts, paired=paired
-        )
+            z_a=z_a, z_b=z_b, z_views=z_views, z_fused=z_fused, z_text=text, groups=batch.prompts, paired=paired,
+            # The rows of every process follow from the size of the global batch: no process asks the others.
+            counts=Share(num_processes=world_size()).sizes(batch.total),
+        )  # fmt: skip
 
     def _distorted(
         self, batch: Batch, generator: torch.Generator
     ) -> tuple[Float[torch.Tensor, "copy view 3 height width"], Bool[torch.Tensor, "batch view"] | None]:
         return self.distortions.views_and_pairs(
-            batch.images, generator, with_pairs=self._with_pairs, rows=batch.rows, total=batch.total
+            batch.images,
+            generator,
+            with_pairs=self._with_pairs,
+            rows=batch.rows,
+            total=batch.total,
+            is_dynamic=batch.is_dynamic,
         )
 
     @property
@@ -276,6 +286,22 @@ def check_cached_gradients(optimiser: OptimiserSettings, model: SmileVlm) -> Non
             "optimiser.micro_batch_size needs a tower that does not mix the samples of a batch: its batch "
             "normalisation would see pieces of it. For the tower conv set model.tower_settings.norm=group"
         )
+
+
+@contextmanager
+def _uncached_autocast(device_type: str) -> Iterator[None]:
+    """Autocast as it is around, if it is on, without its cache of weights in half precision.
+
+    Up to torch 2.9 a pass without gradient leaves weights there that have none, and a later pass with gradient uses
+    those (pytorch issue 158232).
+    """
+    with torch.autocast(
+        device_type,
+        dtype=torch.get_autocast_dtype(device_type),
+        enabled=torch.is_autocast_enabled(device_type),
+        cache_enabled=False,
+    ):
+        yield
 
 
 def _backward(result: torch.Tensor, gradient: torch.Tensor | None = None) -> None:

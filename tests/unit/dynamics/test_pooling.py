@@ -318,3 +318,56 @@ def test_a_few_outliers_do_not_decide_the_contrast():
     assert clear[0, -1] == 255
     assert clear[0, 500] == 128
     assert clear[0, 1:-1].std() > 70
+
+
+# Sequences in which next to nothing changes.
+
+
+def nearly_still(num_frames: int) -> np.ndarray:
+    """Two pixels flicker in two frames, one upward and one downward, both within the rounding of the sum."""
+    frames = np.full((num_frames, *SHAPE), 120, np.uint8)
+    (plan,) = plan_dynamic_images(range(num_frames), DynamicSettings(num_frames=None), None)
+    weights = np.array(plan.weights)
+    noise = 2 * num_frames * np.finfo(np.float32).eps * 255 * np.abs(weights).sum()
+    first, second = np.argsort(np.abs(weights))[:2]
+    levels = np.arange(120)
+    sums = weights[first] * levels[:, None] + weights[second] * levels
+    for pixel, sign in enumerate((1, -1)):
+        level, other = np.argwhere((sign * sums > 0.6 * noise) & (sign * sums < 0.9 * noise))[0]
+        frames[first, :, 3, pixel] += np.uint8(level)
+        frames[second, :, 3, pixel] += np.uint8(other)
+    return frames
+
+
+@pytest.mark.parametrize("scale", ["symmetric", "minmax"])
+@pytest.mark.parametrize("empty", ["hold", "black"])
+@pytest.mark.parametrize("num_frames", [16, 17, 32, 60, 100])
+def test_changes_below_the_noise_are_no_change(num_frames, empty, scale):
+    for saturated in (0.0, 0.1):
+        image = pool_one(nearly_still(num_frames), num_frames=None, scale=scale, empty=empty, saturated=saturated)
+        assert (image == 128).all()
+
+
+@pytest.mark.parametrize("saturated", [0.0, 0.1, 0.49])
+@pytest.mark.parametrize("values", [[-0.8, 0.8], [-1.0, 0.2], [1.0, -1.0, 0.0], [0.9, -0.3, 0.0, 0.0]])
+def test_values_within_the_noise_on_both_sides_of_zero_are_mid_grey(values, saturated):
+    dynamic = 0.02 * np.array([values])
+    for scale in ("symmetric", "minmax"):
+        assert (to_display(dynamic, noise=0.02, scale=scale, saturated=saturated) == 128).all()
+
+
+@pytest.mark.parametrize("scale", ["symmetric", "minmax"])
+def test_a_change_beyond_the_noise_is_shown_beside_those_within(scale):
+    image = to_display(0.02 * np.array([[-0.8, 0.8, 0.0, 1.2]]), noise=0.02, scale=scale, saturated=0.1)
+    assert image.max() == 255
+
+
+@pytest.mark.parametrize("scale", ["symmetric", "minmax"])
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 8, 40])
+def test_exact_pooling_of_a_still_or_nearly_still_sequence_is_defined(num_frames, scale):
+    still = np.full((num_frames, *SHAPE), 200, np.uint8)
+    flicker = still.copy()
+    flicker[num_frames // 2, 0, 2, 2, 1] += 1
+    for frames in (still, flicker):
+        image = pool_one(frames, pooling="exact", scale=scale)
+        assert (image[1] == 128).all()

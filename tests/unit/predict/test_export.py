@@ -30,6 +30,7 @@ from smilevlm.predict.export import (
     build_graph,
     compare,
     export_onnx,
+    probability_tolerance,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -248,6 +249,65 @@ def test_a_graph_of_another_model_is_not_kept(recogniser, folder):
         compare(graph, replace(recogniser, temperature=0.5))
     with pytest.raises(CheckpointError, match=r"view_weights|embedding"):
         compare(graph, tiny_recogniser(fusion="mean"))
+
+
+# How far probabilities may differ follows from the temperature.
+
+TEMPERATURES = [0.002, 0.01, 0.07, 0.5, 5.0, 100.0]
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("num_classes", [2, 3, 7])
+def test_scores_within_the_tolerance_give_probabilities_within_theirs(temperature, num_classes):
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(-1, 1, (2000, num_classes)) * rng.uniform(0, 5 * temperature, (2000, 1)).clip(max=1)
+    moved = scores + TOLERANCE * rng.choice([-1.0, 1.0], scores.shape)
+    apart = np.abs(probabilities(scores, temperature) - probabilities(moved, temperature)).max()
+    assert apart <= probability_tolerance(temperature)
+    # Two classes of about equal score, moved against each other, come close to the bound.
+    worst = probabilities(np.array([[1.0, -1.0]]) * TOLERANCE / 2, temperature)
+    far = np.abs(worst - probabilities(np.array([[-1.0, 1.0]]) * TOLERANCE / 2, temperature)).max()
+    assert far > 0.8 * min(1.0, TOLERANCE / (2 * temperature))
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_a_difference_within_the_scores_tolerance_is_kept_at_any_temperature(
+    recogniser, folder, monkeypatch, temperature
+):
+    """Scores that differ by a little less than allowed, and probabilities that follow from them."""
+    graph, at_it = (folder / GRAPH_FILE).read_bytes(), replace(recogniser, temperature=temperature)
+    scores, shares = outputs_of(graph, monkeypatch, temperature, moved=0.9 * TOLERANCE)
+    export_ = compare(graph, at_it)
+    assert 0.5 * TOLERANCE < export_.differences["scores"] < TOLERANCE
+    assert scores.shape == shares.shape
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES[2:])
+def test_probabilities_of_another_temperature_are_not_kept(recogniser, folder, monkeypatch, temperature):
+    graph, at_it = (folder / GRAPH_FILE).read_bytes(), replace(recogniser, temperature=temperature)
+    outputs_of(graph, monkeypatch, 0.9 * temperature, moved=0.0)
+    with pytest.raises(CheckpointError, match="differs from torch"):
+        compare(graph, at_it)
+
+
+def outputs_of(graph: bytes, monkeypatch, temperature: float, *, moved: float) -> tuple[np.ndarray, np.ndarray]:
+    """Let onnxruntime give scores that are moved, and their probabilities at a temperature; the first of them."""
+    given = onnxruntime.InferenceSession
+
+    class Moved:
+        def __init__(self, *arguments, **options):
+            self._session = given(*arguments, **options)
+
+        def run(self, names, inputs):
+            outputs = dict(zip(names, self._session.run(names, inputs), strict=True))
+            outputs["scores"] = outputs["scores"] + moved * np.array([1, -1, -1], np.float32)
+            outputs["probabilities"] = probabilities(outputs["scores"].astype(np.float64), temperature)
+            return [outputs[name] for name in names]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Moved)
+    session = Moved(graph, providers=["CPUExecutionProvider"])
+    shares, scores, *_ = session.run(list(OUTPUTS), {"images": random_views(2, 3)})
+    return scores, shares
 
 
 def test_a_graph_that_gives_no_number_is_not_kept(recogniser, folder):

@@ -158,6 +158,36 @@ def test_what_was_skipped_is_tried_again_only_when_asked(sequence, tmp_path):
     assert content(tmp_path / "store") == content(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("pooling", ["approximate", "exact"])
+def test_a_sequence_that_stands_still_is_prepared(sequence, tmp_path, pooling):
+    still = replace(sequence, frames=tuple(replace(sequence.frames[0], number=number) for number in range(3, 20)))
+    chosen = PrepareSettings(
+        views=ViewSettings(size=32), normalise=NormaliseSettings(), dynamics=DynamicSettings(pooling=pooling)
+    )
+    assert run([still], tmp_path / "store", chosen).num_new == 1
+    assert (PreparedSet(tmp_path / "store").images(0) == 128).all()
+
+
+def test_changes_below_the_noise_do_not_end_preparation(sequence, tmp_path, monkeypatch):
+    """Two pixels of 17 frames flicker in the two frames of the smallest weights, -0.912 and 0.941.
+
+    They change by 0.058 and -0.064; the rounding of the sum is 0.094.
+    """
+    flicker = {3: (2, 30), 16: (2, 29)}
+    rendered_frames = iter(range(17))
+
+    def scan_views(mesh, prepare_settings, find):
+        views = np.full((3, 32, 32, 3), 120, np.uint8)
+        views[:, 5, 5:7, 0] += np.array(flicker.get(next(rendered_frames), (0, 0)), np.uint8)
+        return views, None
+
+    monkeypatch.setattr("smilevlm.store.work.scan_views", scan_views)
+    many = replace(sequence, frames=tuple(replace(sequence.frames[0], number=number) for number in range(17)))
+    chosen = PrepareSettings(views=ViewSettings(size=32), normalise=NormaliseSettings())
+    assert run([many], tmp_path / "store", chosen).num_new == 1
+    assert (PreparedSet(tmp_path / "store").images(0) == 128).all()
+
+
 def content(store: Path) -> dict[str, bytes]:
     return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
 

@@ -336,3 +336,79 @@ def test_every_setting_is_tested_for_its_range():
 def test_counts_have_a_least_value(changes):
     with pytest.raises(SettingsError, match=next(iter(changes))):
         DistortionSettings(**changes)
+
+
+# Dynamic images, whose empty value is "no change".
+
+NO_CHANGE = 128 / 255
+HOLES = only(hole=0.5, hole_probability=1.0)
+BORDERS = only(rotate_deg=25.0, scale=0.3, shift=0.2, clean_share=1.0)
+
+
+def dynamic_images(batch: int = 3, size: int = 32) -> torch.Tensor:
+    """Changes on a background that never had a surface."""
+    images = torch.full((batch, 3, 3, size, size), 128, dtype=torch.uint8)
+    inside = slice(size // 4, -size // 4)
+    images[..., inside, inside] = random_images(batch, size=size)[..., inside, inside]
+    return images
+
+
+def both(settings: DistortionSettings, images: torch.Tensor, is_dynamic: list[bool] | None) -> torch.Tensor:
+    """(copy, batch, view, channel, height, width): clean, and the two distortions."""
+    flags = None if is_dynamic is None else torch.tensor(is_dynamic)
+    views, _ = Distortions(settings, ANGLES).views_and_pairs(images, seeded(), is_dynamic=flags)
+    return views.unflatten(0, (3, len(images)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [HOLES, only(dropout=0.4, dropout_patches=8), only(num_holes=4, hole=0.3, hole_probability=0.6)],
+    ids=["holes", "patches", "several"],
+)
+def test_a_hole_in_a_dynamic_image_shows_no_change(settings):
+    images = torch.full((20, 3, 3, 32, 32), 40, dtype=torch.uint8)
+    distorted = both(settings, images, [True] * 20)[1:]
+    torch.testing.assert_close(distorted.unique(), torch.tensor([40 / 255, NO_CHANGE]))
+    black = both(settings, images, None)[1:] == 0
+    assert torch.equal(distorted > 0.3, black), "the holes of scans are at the same places"
+
+
+@pytest.mark.parametrize("settings", [BORDERS, only(shift=0.3, clean_share=1.0), only(scale=0.4, clean_share=1.0)])
+def test_beyond_the_border_of_a_dynamic_image_nothing_changes(settings):
+    still = torch.full((20, 3, 3, 32, 32), 128, dtype=torch.uint8)
+    torch.testing.assert_close(both(settings, still, [True] * 20), torch.full((3, 20, 3, 3, 32, 32), NO_CHANGE))
+    assert both(settings, still, None).min() == 0
+
+
+def test_the_background_of_a_dynamic_image_stays_beside_what_moves():
+    views = both(BORDERS, dynamic_images(20), [True] * 20)
+    corners = views[..., [0, 0, -1, -1], [0, -1, 0, -1]]
+    torch.testing.assert_close(corners, torch.full_like(corners, NO_CHANGE), rtol=0, atol=1e-6)
+
+
+def test_scans_and_dynamic_images_in_one_batch():
+    images = torch.cat([framed_images(32), dynamic_images(3)])
+    everything = dataclasses.replace(EVERYTHING, view_dropout=0.0)
+    mixed = both(everything, images, [False] * 3 + [True] * 3)
+    assert torch.equal(mixed[:, :3], both(everything, images, None)[:, :3])
+    dynamic = both(everything, images, [True] * 6)
+    assert torch.equal(mixed[:, 3:], dynamic[:, 3:])
+    assert (mixed >= 0).all()
+    assert (mixed <= 1).all()
+
+
+def test_a_dynamic_image_black_in_every_channel_is_a_change_and_no_hole():
+    images = torch.zeros(8, 3, 3, 32, 32, dtype=torch.uint8)
+    settings = only(brightness=0.2)
+    assert both(settings, images, None).max() == 0
+    brighter = both(settings, images, [True] * 8)[1:]
+    assert 0 < brighter.max() <= 0.2 + 1e-6
+
+
+def test_rows_of_a_batch_of_dynamic_images_are_those_of_the_whole():
+    images, settings = dynamic_images(8), dataclasses.replace(EVERYTHING, view_dropout=0.0)
+    whole, flags = both(settings, images, [True] * 8), torch.tensor([True] * 3)
+    part, _ = Distortions(settings, ANGLES).views_and_pairs(
+        images[2:5], seeded(), rows=slice(2, 5), total=8, is_dynamic=flags
+    )
+    assert torch.equal(part.unflatten(0, (3, 3)), whole[:, 2:5])

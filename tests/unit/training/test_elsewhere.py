@@ -13,8 +13,10 @@ from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS
 from smilevlm.recipes import find_recipe
 from smilevlm.store import FrameFile, PreparedSet, PrepareSettings, Recording, prepare
 from smilevlm.training.evaluate import evaluate_run
+from smilevlm.training.material import load_material
 from smilevlm.training.resolve import with_overrides
 from smilevlm.training.run import train_run
+from smilevlm.training.splits import split_fold
 from smilevlm.views import ViewSettings
 
 OVERRIDES = (
@@ -161,3 +163,49 @@ def test_clips_of_one_class_have_no_multi_label_score(clips_store, tmp_path):
     (fold,) = evaluate_run(run, clips_store, num_examples=0).folds
     assert fold.num_test_samples == 10
     assert fold.multi_label is None
+
+
+@pytest.fixture(scope="module")
+def clips_teacher(clips_store, tmp_path_factory) -> Path:
+    """Trained on the people of fold 0."""
+    config = with_overrides(find_recipe("tiny_4dme_multi_label"), [*OVERRIDES, "num_folds=2", "num_control_folds=0"])
+    run = tmp_path_factory.mktemp("teacher") / "run"
+    train_run(config, clips_store, run, folds=[0])
+    return run
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("pseudo.balance=none",),
+        ("pseudo.balance=cap",),
+        ("pseudo.balance=sinkhorn", "validation.patience=1"),
+        ("pseudo.mirror=false", "optimiser.ema_decay=0.5"),
+        ("shuffle_prompts=true",),
+    ],
+)
+def test_a_teacher_of_clips_with_several_classes_and_people_held_back(clips_store, clips_teacher, tmp_path, more):
+    config = with_overrides(
+        find_recipe("tiny_4dme_multi_label"),
+        [*OVERRIDES, "num_folds=2", "num_control_folds=0", "validation.share=0.5", "pairing=pseudo",
+         f"pseudo.teacher={clips_teacher}", "pseudo.min_confidence=0", *more],
+    )  # fmt: skip
+    train_run(config, clips_store, tmp_path / "run", folds=[0])
+    (fold,) = evaluate_run(tmp_path / "run", clips_store, num_examples=0).folds
+    assert fold.num_train_samples == 6
+    assert fold.multi_label is not None
+
+
+def test_no_label_of_the_held_back_people_is_read_with_a_teacher(clips_store, clips_teacher):
+    config = with_overrides(
+        find_recipe("tiny_4dme_multi_label"),
+        [*OVERRIDES, "num_folds=2", "validation.share=0.5", "pairing=pseudo", f"pseudo.teacher={clips_teacher}",
+         "pseudo.min_confidence=0"],
+    )  # fmt: skip
+    store = PreparedSet(clips_store)
+    for shuffled in (False, True):
+        held_back = load_material(config, store, split_fold(config, store, 0), shuffled=shuffled).validation
+        assert held_back is not None
+        assert held_back.truth == (-1,) * 6
+        assert held_back.is_dynamic is not None
+        assert held_back.is_dynamic.all()

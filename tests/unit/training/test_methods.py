@@ -6,11 +6,13 @@ import pytest
 
 from builders_clip import build_tiny_clip
 from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.evaluation.recogniser import load_recogniser
+from smilevlm.models import build_model
 from smilevlm.predict import load
 from smilevlm.recipes import RECIPES, find_recipe
 from smilevlm.recipes.methods import METHODS, with_method
 from smilevlm.training.evaluate import evaluate_run
-from smilevlm.training.resolve import with_overrides
+from smilevlm.training.resolve import with_clip_width, with_overrides
 from smilevlm.training.run import train_run
 
 LOSSES = {
@@ -94,7 +96,6 @@ def test_raw_clip_is_the_clip_as_it_comes(prepared_store, make_tiny_config, tmp_
     import numpy as np
     import torch
 
-    from smilevlm.evaluation.recogniser import load_recogniser
     from smilevlm.models import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD
     from smilevlm.prompts import load_text_tower
     from smilevlm.store import PreparedSet
@@ -102,7 +103,7 @@ def test_raw_clip_is_the_clip_as_it_comes(prepared_store, make_tiny_config, tmp_
     clip = build_tiny_clip(tmp_path / "clip")
     config = with_method(make_tiny_config("num_control_folds=0", f"text_tower={clip}"), "raw_clip")
     dim = load_text_tower(str(clip)).dim
-    config = with_overrides(config, [f"model.embedding_dim={dim}"])
+    assert config.model.embedding_dim == dim
     run = tmp_path / "run"
     train_run(config, prepared_store, run, folds=[0])
     result = evaluate_run(run, prepared_store, num_examples=0)
@@ -122,3 +123,39 @@ def test_raw_clip_is_the_clip_as_it_comes(prepared_store, make_tiny_config, tmp_
     np.testing.assert_allclose(found.z_views.reshape(-1, dim), expected.numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.z_fused, found.z_views.mean(1), rtol=1e-5, atol=1e-6)
     assert not recogniser.prompts.mean.any()
+
+
+@pytest.mark.parametrize("width", [8, 20, 64, 512, 768])
+def test_raw_clip_is_as_wide_as_its_clip(make_tiny_config, tmp_path, width):
+    clip = build_tiny_clip(tmp_path / "clip", width=width)
+    config = with_method(make_tiny_config(f"text_tower={clip}"), "raw_clip")
+    assert config.model.embedding_dim == width
+    assert with_method(config, "raw_clip") == config
+    model = build_model(config.model)
+    assert model.tower.feature_dim == model.fusion.dim == width
+
+
+def test_the_width_of_a_named_clip_is_looked_up_when_it_is_trained_with(make_tiny_config, tmp_path, monkeypatch):
+    config = with_method(make_tiny_config("text_tower=somewhere/clip"), "raw_clip")
+    monkeypatch.setattr("smilevlm.training.resolve.clip_width", {"somewhere/clip": 768}.__getitem__)
+    assert with_clip_width(config).model.embedding_dim == 768
+    # A projector brings any width to the text's.
+    assert with_clip_width(make_tiny_config()) == make_tiny_config()
+
+
+def test_raw_clip_in_the_command_line_follows_the_text_tower(prepared_store, tiny_overrides, tmp_path):
+    from smilevlm.cli import main
+
+    clip = build_tiny_clip(tmp_path / "clip", width=20)
+    settings = [part for item in (*tiny_overrides, f"text_tower={clip}", "num_control_folds=0")
+                if not item.startswith("optimiser.epochs") for part in ("--set", item)]  # fmt: skip
+    command = ["train", "demo", "--method", "raw_clip", "--store", str(prepared_store), "--out", str(tmp_path / "run")]
+    assert main([*command, "--fold", "0", *settings]) in (None, 0)
+    assert load_recogniser(tmp_path / "run" / "fold_00").model.settings.embedding_dim == 20
+
+
+@pytest.mark.parametrize("values", ["{}", '{"model_type": "bert"}', '{"model_type": "clip", "projection_dim": "wide"}'])
+def test_a_folder_without_a_clip_is_one_clear_error(make_tiny_config, tmp_path, values):
+    (tmp_path / "config.json").write_text(values)
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        with_method(make_tiny_config(f"text_tower={tmp_path}"), "raw_clip")

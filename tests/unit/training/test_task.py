@@ -261,3 +261,95 @@ def test_the_backward_pass_is_outside_autocast(batch):
     terms.total.backward()
     expected, found = gradients(outside), gradients(inside)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+# Cached gradients under autocast.
+
+LOSSES = {
+    "joint": JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024),
+    "alignment": JointLossSettings(alpha=0.0, gamma=0.0),
+    "multi_view": JointLossSettings(beta=0.0, gamma=0.0),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("micro_batch_size", [1, 3, 4])
+def test_cached_gradients_in_half_precision_are_those_of_the_whole_batch(batch, name, micro_batch_size):
+    tasks = [make_task(LOSSES[name], None, GROUPED, micro_batch_size=size) for size in (None, micro_batch_size)]
+    with torch.autocast("cpu", torch.bfloat16):
+        for task in tasks:
+            task.add_gradients(batch)
+    whole, cached = (
+        {name: p.grad for name, p in task.model.named_parameters() if p.grad is not None} for task in tasks
+    )
+    assert whole.keys() == cached.keys()
+    assert any(name.startswith("tower") for name in whole)
+    for key, gradient in whole.items():
+        # Of 8 bits: sums over pieces round otherwise than sums over the batch.
+        apart = (cached[key] - gradient).norm() / gradient.norm().clamp_min(1e-6)
+        assert apart < 0.05, (key, float(apart))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, None])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_no_weight_in_half_precision_is_cached_while_gradients_are(batch, monkeypatch, precision, is_on):
+    task, seen = make_task(None, None, GROUPED, micro_batch_size=3), []
+    encode = task.model.encode_features
+
+    def encode_features(views):
+        state = torch.is_autocast_cache_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+        seen.append((torch.is_grad_enabled(), *state))
+        return encode(views)
+
+    monkeypatch.setattr(task.model, "encode_features", encode_features)
+    with torch.autocast("cpu", precision, enabled=is_on):
+        task.add_gradients(batch)
+        assert torch.is_autocast_cache_enabled()
+    assert seen == [(with_gradient, False, is_on, torch.bfloat16) for with_gradient in (False,) * 3 + (True,) * 3]
+
+
+# What several processes tell each other.
+
+COUNTED = ("all_reduce", "all_gather")
+SHARED = {"all": None, "some": 5, "none": 0}
+
+
+def _count_collectives(rank: int, folder: str) -> None:
+    """Collectives of the forward pass whose result is read: of whole numbers, as counts of rows are."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/meeting", 2), rank=rank, world_size=2)
+    counted: list[torch.dtype] = []
+
+    def recorded(name):
+        original = getattr(dist, name)
+
+        def call(*arguments, **options):
+            tensor = arguments[-1] if name == "all_gather" else arguments[0]
+            counted.append(tensor.dtype)
+            return original(*arguments, **options)
+
+        return call
+
+    for name in COUNTED:
+        setattr(dist, name, recorded(name))
+    images = torch.randint(0, 256, (7, 3, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    rows = Share(rank=rank, num_processes=2).of(7)
+    found = {}
+    for name, num_paired in SHARED.items():
+        for loss, settings in LOSSES.items():
+            task = make_task(dataclasses.replace(settings, comparable=True), None, GROUPED)
+            task._all_paired = num_paired is None
+            prompts = torch.where(torch.arange(7) < (7 if num_paired is None else num_paired), torch.arange(7), -1)
+            counted.clear()
+            task.add_gradients(Batch(images[rows], prompts[rows], torch.full((7,), -1)[rows], 7, rows.start))
+            found[name, loss] = sum(not dtype.is_floating_point for dtype in counted)
+    torch.save(found, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_no_step_asks_for_counts_that_are_known(tmp_path):
+    torch.multiprocessing.spawn(_count_collectives, (str(tmp_path),), nprocs=2)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        # Only how many samples have a prompt is not known beforehand, and is asked for once.
+        assert found == {(name, loss): int(name != "all") for name in SHARED for loss in LOSSES}

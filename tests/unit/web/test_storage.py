@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from pathlib import Path
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_an_unknown_suffix_is_refused_at_once(storage):
 def test_what_is_old_is_swept_away(storage, monkeypatch):
     storage.take(sent(storage), "one")
     (storage.root / "tmpabandoned").write_bytes(b"half an upload")
-    assert storage.num_bytes == 3 + 3 + 14
+    assert storage.num_bytes == 3 + 14, "what was sent and what was taken is one file under two names"
     storage.sweep()
     assert files(storage) == ["face.ply", "scan.ply", "tmpabandoned"]
     later(100, monkeypatch)
@@ -210,3 +211,38 @@ def test_a_sweep_that_fails_is_not_the_last(tmp_path, monkeypatch, caplog):
     storage.close()
     assert len(sweeps) >= 3
     assert "not yours" in caplog.text
+
+
+# How much is stored.
+
+
+@pytest.mark.parametrize("num_sessions", [1, 2, 5])
+def test_an_upload_counts_once_under_however_many_names(storage, num_sessions):
+    path = sent(storage)
+    for number in range(num_sessions):
+        storage.take(path, f"session {number}")
+    assert storage.num_bytes == 3
+
+
+def test_equal_files_that_are_two_count_twice(storage):
+    storage.take(sent(storage, digest="one"), "one")
+    storage.take(sent(storage, digest="two"), "two")
+    assert storage.num_bytes == 6
+
+
+def test_what_is_taken_still_counts_when_the_other_name_is_gone(storage):
+    path = sent(storage)
+    upload = storage.take(path, "one")
+    Path(path).unlink()
+    assert storage.num_bytes == 3
+    storage.remove(upload.path)
+    assert storage.num_bytes == 0
+
+
+def test_an_upload_of_half_the_room_leaves_the_other_half(storage):
+    path = sent(storage)
+    Path(path).write_bytes(bytes(600_000))
+    storage.take(path, "one")
+    assert storage.write("one", "result.zip", bytes(390_000)).is_file()
+    with pytest.raises(SmileVlmError, match=BUSY):
+        storage.write("one", "result.zip", bytes(90_000))
