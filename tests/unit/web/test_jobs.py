@@ -332,6 +332,8 @@ def test_a_worker_that_cannot_be_replaced_at_once_is_replaced_later(make_workers
 
 
 def test_a_worker_is_ready_only_once_it_has_rehearsed(monkeypatch):
+    import torch
+
     said = []
 
     class Connection:
@@ -348,11 +350,12 @@ def test_a_worker_is_ready_only_once_it_has_rehearsed(monkeypatch):
     monkeypatch.setattr(jobs, "load", lambda source: Loaded)
     monkeypatch.setattr(jobs, "_done", lambda task, model, settings: said.append("rehearsed"))
     monkeypatch.setattr(jobs, "_bound_memory", lambda more: None)
-    before = signal.getsignal(signal.SIGINT)
+    before, threads = signal.getsignal(signal.SIGINT), torch.get_num_threads()
     try:
         jobs._work(Connection(), "run", WebSettings(), Path("scan.ply"))
     finally:
         signal.signal(signal.SIGINT, before)
+        torch.set_num_threads(threads)
     assert said == ["rehearsed", "done"]
 
 
