@@ -176,7 +176,7 @@ def test_counting_an_off_is_quick_whatever_it_holds(between):
     begun = time.thread_time()
     announced_vertices(b"OFF\n" + between + b"\nx", ".off")
     announced_vertices(b"OFF\n" + b"#" * 24 + b"\nx", ".off")
-    assert time.thread_time() - begun < 5
+    assert time.thread_time() - begun < 1
 
 
 def vrml(num_points: int, more: str = "") -> bytes:
