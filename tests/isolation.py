@@ -35,14 +35,17 @@ def seed_all(seed: int) -> None:
         sys.modules["torch"].manual_seed(seed)
 
 
-_SET_BY_LIBRARIES = ("PYTEST_CURRENT_TEST", "PYTORCH_NVML_BASED_CUDA_CHECK")
-"""Environment variables that pytest, and Lightning at its first training, set for good."""
+_SET_BY_LIBRARIES = ("PYTEST_", "KMP_", "PYTORCH_NVML_BASED_CUDA_CHECK")
+"""How environment variables begin that pytest, scikit-learn when it is loaded, and Lightning at its first training set
+for good."""
 
 
 def process_state() -> dict[str, object]:
     """What belongs to the whole process and changes how code behaves, by a name for messages."""
     state: dict[str, object] = {
-        f"environment variable {name}": value for name, value in os.environ.items() if name not in _SET_BY_LIBRARIES
+        f"environment variable {name}": value
+        for name, value in os.environ.items()
+        if not name.startswith(_SET_BY_LIBRARIES)
     }
     state["working folder"] = Path.cwd()
     state["search path of modules"] = tuple(sys.path)
