@@ -35,17 +35,18 @@ def seed_all(seed: int) -> None:
         sys.modules["torch"].manual_seed(seed)
 
 
-_SET_BY_LIBRARIES = ("PYTEST_", "KMP_", "PYTORCH_NVML_BASED_CUDA_CHECK")
-"""How environment variables begin that pytest, scikit-learn when it is loaded, and Lightning at its first training set
-for good."""
+_VARIABLES = (
+    "SMILEVLM_", "HOME", "PATH", "PYTHON", "TMPDIR", "COLUMNS", "NO_COLOR", "LANG", "LC_", "NO_PROXY", "OPENAI_", "HF_",
+    "XDG_", "NUMBA_", "OMP_", "RANK", "LOCAL_", "WORLD_SIZE", "TORCHELASTIC_", "GRADIO_",
+)  # fmt: skip
+"""How the environment variables begin that decide what the code under test does. Others are set for good by libraries
+when they are loaded, by whichever test does so first."""
 
 
 def process_state() -> dict[str, object]:
     """What belongs to the whole process and changes how code behaves, by a name for messages."""
     state: dict[str, object] = {
-        f"environment variable {name}": value
-        for name, value in os.environ.items()
-        if not name.startswith(_SET_BY_LIBRARIES)
+        f"environment variable {name}": value for name, value in os.environ.items() if name.startswith(_VARIABLES)
     }
     state["working folder"] = Path.cwd()
     state["search path of modules"] = tuple(sys.path)
