@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SLOW_MINUTES ?= 7
+ifndef ORDER
+ORDER := $(shell date +%s)
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types format bench docs clean
+.PHONY: help demo test test-slow test-touched test-random lint types format bench docs clean
 
 help: ## This list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +30,14 @@ test: $(VENV)/.installed-dev ## The tests, slow ones left out
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
 
 test-slow: $(VENV)/.installed-dev ## The slow tests alone
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(JOBS)
+
+test-touched: $(VENV)/.installed-dev ## The slow tests that cover what changed since main, in at most SLOW_MINUTES
+	$(BIN)/python tools/slow_tests.py --minutes $(SLOW_MINUTES) --jobs $(JOBS)
+
+test-random: $(VENV)/.installed-dev ## The tests in another order each time; ORDER=N repeats one
+	@echo "make test-random ORDER=$(ORDER)"
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --order-seed $(ORDER)
 
 lint: $(VENV)/.installed-dev ## Style, import layers
 	$(BIN)/ruff check .

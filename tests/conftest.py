@@ -4,15 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
+import isolation
 from smilevlm.geometry import Mesh, NormaliseSettings
 from smilevlm.views import ViewSettings
 
 SMALL_SETTINGS = {"num_subjects": 2, "seed": 0, "levels": (4,), "texture_size": 64, "complete": True}
 SMALL_SCAN_VERTICES = 2500
 STORE_IMAGE_SIZE = 48
+
+
+# The same examples each time, however slow the machine is at the moment.
+hypothesis.settings.register_profile(
+    "tests", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--order-seed", type=int, help="run files, and the tests of each, in an order drawn from this seed"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if (seed := config.getoption("--order-seed")) is not None:
+        items[:] = isolation.shuffled(items, seed)
+
+
+@pytest.fixture(autouse=True)
+def _neither_takes_from_other_tests_nor_leaves_to_them():
+    """Random numbers begin anew for each test; what a test changes of the process it puts back."""
+    isolation.seed_all(0)
+    before = isolation.process_state()
+    yield
+    assert isolation.changes(before, isolation.process_state()) == [], "left behind for the next test"
 
 
 def small_bu3dfe_settings(**changes):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
+import itertools
 from pathlib import Path
 
 import pytest
 
+from killing import run_counted
 from smilevlm.cli import main
 from smilevlm.results import read_results
 from smilevlm.results.records import read_record
@@ -62,27 +59,20 @@ def test_a_mistake_is_told_before_anything_runs(options, tmp_path, capsys, monke
 
 @pytest.mark.slow
 def test_killed_and_gone_on_with(options, tmp_path):
-    def start(out: Path) -> subprocess.Popen:
-        # Two at a time: the workers of a killed command live on, and the next one meets them.
-        several = [*options, "--jobs", "2"]
-        command = [sys.executable, "-m", "smilevlm", "reproduce", "fig2", "--out", "study", *several]
-        out.mkdir(exist_ok=True)
-        return subprocess.Popen(command, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    peaceful, killed, runs = tmp_path / "peaceful", tmp_path / "killed", itertools.count()
 
-    began = time.monotonic()
-    with start(tmp_path / "peaceful") as process:
-        assert process.wait() == 0
-    seconds = time.monotonic() - began
-    for share in (0.3, 0.5, 0.7):
-        with start(tmp_path / "killed") as process:
-            try:
-                process.wait(timeout=share * seconds)
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-    with start(tmp_path / "killed") as process:
-        assert process.wait() == 0, process.stderr.read()
-    paths = [path.relative_to(tmp_path / "peaceful") for path in (tmp_path / "peaceful").rglob("results.json")]
+    def reproduce(root: Path, kill_before: int = 0) -> int | None:
+        # Two at a time: the workers of a killed command live on, and the next one meets them.
+        arguments = ["reproduce", "fig2", "--out", "study", *options, "--jobs", "2"]
+        return run_counted(arguments, root, tmp_path / f"run{next(runs)}", kill_before=kill_before)
+
+    num_changes = reproduce(peaceful)
+    # Workers that live on may end one of eight runs each, so that enough is left for the second; the third strikes as
+    # soon as the study is gone on with.
+    for kill_before in (num_changes // 5, num_changes // 4, 3):
+        assert reproduce(killed, kill_before) is None
+    assert reproduce(killed) is not None
+    paths = [path.relative_to(peaceful) for path in peaceful.rglob("results.json")]
     assert len(paths) == 8
     for path in (*paths, Path("study/study.json")):
-        assert (tmp_path / "killed" / path).read_bytes() == (tmp_path / "peaceful" / path).read_bytes(), path
+        assert (killed / path).read_bytes() == (peaceful / path).read_bytes(), path

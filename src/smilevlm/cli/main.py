@@ -47,7 +47,7 @@ _COMMANDS: Mapping[str, Command] = {
     "prompts": prompts,
 }
 _INTERRUPTED = 130
-_SECONDS_FOR_THE_FIRST_PROCESS = 3
+_SECONDS_FOR_THE_FIRST_PROCESS = 60
 _AFTER_A_STOP = {
     "synthesize": "; what is complete is kept, run it again",
     "prepare": "; what is complete is kept, run it again",

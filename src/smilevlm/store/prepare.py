@@ -70,7 +70,7 @@ def prepare(
     parts = store / PARTS_NAME
     parts.mkdir(parents=True, exist_ok=True)
     remove_leftovers(parts)
-    for unfinished in store.glob(f".{MANIFEST_NAME}.*"):
+    for unfinished in store.glob(".*.part"):  # of the manifest and of the overview picture
         unfinished.unlink(missing_ok=True)
     missing = _missing(parts, wanted, settings, retry_skipped=retry_skipped)
     total = sum(len(job.recordings) for job in wanted)

@@ -2,7 +2,8 @@
 
 A hostile or huge scan may keep compiled code busy for minutes, or ask for more memory than there is; neither can be
 stopped from within a thread. So the model lives in worker processes. One that passes its deadline is killed and another
-takes its place; one that dies, of whatever, takes a single request with it and never the page.
+takes its place. A worker that dies, of whatever, takes with it the request that it had begun and never the page: a
+request that it had not begun, since it died idle or while it loaded the model, is given once to its successor.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import multiprocessing
 import queue
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ _STARTUP_S = 300.0
 _TOO_MUCH = "this needed more memory than the page may take for one scan"
 _STOPPED = "the worker stopped, which has been written to the server's log"
 OUR_FAULT = "something went wrong on the server; it has been written to the server's log"
+_BEGUN = "begun"
+"""What a worker sends when it has a task in hand, before the answer."""
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
 """What torch and the system say in place of a `MemoryError`."""
 _log = logging.getLogger(__name__)
@@ -38,6 +42,10 @@ _Result = TypeVar("_Result")
 
 class JobError(SmileVlmError):
     """A request that was refused; the message is one sentence for the page, without any path."""
+
+
+class _NotBegunError(JobError):
+    """The worker stopped before it had begun the request, which another worker can therefore be given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +86,31 @@ class Workers:
         """Wait until a worker has loaded the model.
 
         Raises:
-            SmileVlmError: It cannot be loaded.
+            SmileVlmError: It cannot be loaded, or two workers in a row died while they loaded it.
         """
-        with self._worker() as worker:
-            return worker.facts()
+        return self._ask(_Worker.facts)
 
     def do(self, task: Callable[[Model, WebSettings], _Result]) -> _Result:
         """Run a task of `smilevlm.web.work` in the next idle worker.
 
         Raises:
-            JobError: It was refused, took too long or too much.
+            JobError: It was refused, took too long or too much, its worker died after it had begun it, or two workers
+                in a row died before that.
         """
-        with self._worker() as worker:
+
+        def request(worker: _Worker) -> _Result:
             worker.facts()
             return worker.do(task, self._settings.timeout_s)
+
+        return self._ask(request)
+
+    def _ask(self, request: Callable[[_Worker], _Result]) -> _Result:
+        with self._worker() as worker:
+            try:
+                return request(worker)
+            except _NotBegunError:
+                self._revive(worker)
+                return request(worker)
 
     @contextlib.contextmanager
     def _worker(self) -> Iterator[_Worker]:
@@ -110,7 +129,7 @@ class Workers:
                 self._idle.put(worker)
 
     def _revive(self, worker: _Worker) -> None:
-        if worker.is_alive or self._is_closed:
+        if worker.is_started or self._is_closed:
             return
         try:
             worker.start()
@@ -126,10 +145,15 @@ class Workers:
 
 
 class _Worker:
-    """A process that is started again after it died."""
+    """A process that is started again after it died.
+
+    Whether the process lives is not asked of the system, which may learn of a death a moment later: that it has died is
+    known by the end of its connection alone.
+    """
 
     def __init__(self, source: str, settings: WebSettings, rehearsal: Path | None) -> None:
         self._given = source, settings, rehearsal
+        self.is_started = False
         self.start()
 
     def start(self) -> None:
@@ -145,10 +169,7 @@ class _Worker:
             raise
         finally:
             theirs.close()
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.is_alive()
+        self.is_started = True
 
     def facts(self) -> ModelFacts:
         if self._facts is None:
@@ -157,27 +178,33 @@ class _Worker:
                     raise JobError("the model could not be loaded in time")
                 self._facts = cast(ModelFacts, self._receive())
             except (EOFError, OSError):
-                raise self._stopped("while it loaded the model") from None
+                raise _NotBegunError(self._stopped("while it loaded the model")) from None
             except JobError:  # it has come to its end without a model
                 self.kill()
                 raise
         return self._facts
 
     def do(self, task: Callable[[Model, WebSettings], _Result], timeout_s: float) -> _Result:
+        deadline = time.monotonic() + timeout_s
+        has_begun = False
         try:
             self._connection.send(task)
-            if not self._connection.poll(timeout_s):
-                self.kill()
-                raise JobError(f"this took longer than {timeout_s:g} seconds and was stopped")
-            return cast(_Result, self._receive())
+            while self._connection.poll(max(0.0, deadline - time.monotonic())):
+                if has_begun:
+                    return cast(_Result, self._receive())
+                has_begun = self._connection.recv() == _BEGUN
+            self.kill()
+            raise JobError(f"this took longer than {timeout_s:g} seconds and was stopped")
         except (EOFError, OSError):
-            raise self._stopped(f"at {type(task).__name__}") from None
+            if not has_begun:
+                raise _NotBegunError(self._stopped("while it was idle")) from None
+            raise JobError(self._stopped(f"at {type(task).__name__}")) from None
 
-    def _stopped(self, when: str) -> JobError:
+    def _stopped(self, when: str) -> str:
         """The process died, of whatever: a crash in compiled code, or the system that wanted its memory back."""
         self.kill()
         _log.warning("a worker stopped %s, exit code %s", when, self._process.exitcode)
-        return JobError(_STOPPED)
+        return _STOPPED
 
     def _receive(self) -> object:
         kind, value = self._connection.recv()
@@ -186,6 +213,7 @@ class _Worker:
         return value
 
     def kill(self) -> None:
+        self.is_started = False
         if self._process.pid is not None:  # it was started
             self._process.kill()
             self._process.join()
@@ -215,11 +243,17 @@ def _work(connection: Connection, source: str, settings: WebSettings, rehearsal:
         _done(Recognise(path=rehearsal), model, settings)
     connection.send(("done", facts))
     _bound_memory(settings.max_memory_mb * MEGABYTE)
+    _serve(connection, model, settings)
+
+
+def _serve(connection: Connection, model: Model, settings: WebSettings) -> None:
+    """Do one task after another until the server is gone."""
     while True:
         try:
             task = connection.recv()
         except EOFError:
             return
+        connection.send(_BEGUN)
         answer = _done(task, model, settings)
         try:
             connection.send(answer)

@@ -82,7 +82,6 @@ def test_points_of_a_depth_camera_are_taken_from_all_its_columns():
     assert np.bincount(found[:, 0].astype(int), minlength=40).min() > 50
 
 
-@pytest.mark.slow
 def test_a_head_of_height_one_takes_its_size_from_the_mean_face(head):
     height = float(np.ptp(head.vertices[:, 1]))
     for turn in (np.eye(3), TURNS["x front"]):
@@ -174,9 +173,7 @@ THINGS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if "another" in name else []) for name in THINGS]
-)
+@pytest.mark.parametrize("name", THINGS)
 def test_smooth_bumpy_things_are_refused(name):
     with pytest.raises(MeshError, match="no face found in any pose"):
         normalise(THINGS[name](), SETTINGS)

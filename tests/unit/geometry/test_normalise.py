@@ -203,12 +203,7 @@ NO_FACES = {
 }
 
 
-SLOW = ("points anywhere", "rough plane", "tilted plane")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NO_FACES]
-)
+@pytest.mark.parametrize("name", NO_FACES)
 def test_what_is_no_face_is_refused(name):
     with pytest.raises(MeshError, match="no face found"):
         normalise(NO_FACES[name](), SETTINGS)

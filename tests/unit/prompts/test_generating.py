@@ -205,11 +205,11 @@ def test_a_passing_failure_is_tried_again(generate, server, first):
 
 
 def test_an_unreachable_server(generate, out):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(EndpointError, match=r"127\.0\.0\.1:\d+/v1: cannot be reached: .*refused"):
-        generate(url=url, num_retries=0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody else can, and nobody listens
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        with pytest.raises(EndpointError, match=r"127\.0\.0\.1:\d+/v1: cannot be reached: .*refused"):
+            generate(url=url, num_retries=0)
     assert files_in(out) == set()
 
 

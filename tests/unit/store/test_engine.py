@@ -19,10 +19,12 @@ def touch(folder: Path, name: str) -> None:
 
 def die_once(folder: Path, name: str) -> None:
     """Kills its own process the first time it is called."""
-    if not (folder / "died").exists():
-        (folder / "died").write_text("")
+    try:
+        (folder / "died").touch(exist_ok=False)  # of two at once one alone succeeds
+    except FileExistsError:
+        touch(folder, name)
+    else:
         os.kill(os.getpid(), signal.SIGKILL)
-    touch(folder, name)
 
 
 def die(folder: Path, name: str) -> None:

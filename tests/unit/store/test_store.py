@@ -158,6 +158,15 @@ def test_a_missing_part_is_made_again_with_the_same_bytes(synthetic_faces, store
     assert content(store) == content(prepared_store)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "overview.png"])
+def test_what_a_kill_left_of_a_file_of_the_store_is_removed(
+    synthetic_faces, store, prepared_store, small_store_settings, name
+):
+    (store / f".{name}.0123456789abcdef.part").write_bytes(b"half")
+    run(synthetic_faces, store, small_store_settings)
+    assert content(store) == content(prepared_store)
+
+
 def test_a_finished_store_is_left_alone(synthetic_faces, store, prepared_store, small_store_settings):
     assert run(synthetic_faces, store, small_store_settings).num_new == 0
     assert content(store) == content(prepared_store)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
-import random
+import itertools
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from killing import run_counted
 from smilevlm.errors import SettingsError
 from smilevlm.training import callbacks, fold
 from smilevlm.training.names import STATE_NAME
@@ -180,34 +177,21 @@ def test_a_resumed_log_has_each_step_once(store_of_four, make_tiny_config, tmp_p
 
 
 @pytest.mark.slow
-def test_kill_9_at_random_moments(store_of_four, make_tiny_config, tiny_overrides, tmp_path):
-    config = make_tiny_config(*WITH_STATE, "optimiser.epochs=12", "validation.patience=12")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train_run(config, store_of_four, whole, folds=[1])
-    overrides = [*tiny_overrides, *WITH_STATE, "optimiser.epochs=12", "validation.patience=12"]
-    settings = [part for override in overrides for part in ("--set", override)]
-    command = [
-        sys.executable, "-m", "smilevlm", "train", "demo", "--store", str(store_of_four), "--out", str(killed),
-        "--fold", "1", "--resume", "--checkpoint-minutes", "0", *settings,
-    ]  # fmt: skip
-    draw = random.Random(5)
-    kills = 0
-    while True:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        state = killed / "fold_01.running" / STATE_NAME
-        before = state.stat().st_mtime_ns if state.is_file() else 0
-        # Loading takes seconds: wait until training goes on, then strike somewhere inside.
-        while process.poll() is None and (not state.is_file() or state.stat().st_mtime_ns == before):
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 0.4))
-        if process.poll() is not None:
-            break
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        kills += 1
-    assert process.returncode == 0
-    assert kills >= 3
-    assert products(killed) == products(whole)
+def test_kill_9_at_any_change_of_a_file(store_of_four, make_tiny_config, tiny_overrides, tmp_path):
+    longer = (*WITH_STATE, "optimiser.epochs=12", "validation.patience=12")
+    settings = [part for override in (*tiny_overrides, *longer) for part in ("--set", override)]
+    runs = itertools.count()
+
+    def train(name: str, kill_before: int = 0) -> int | None:
+        arguments = ["train", "demo", "--store", store_of_four, "--out", name, "--fold", "1", "--resume", *settings]
+        arguments += ["--checkpoint-minutes", "0"]
+        return run_counted(arguments, tmp_path / "runs", tmp_path / f"run{next(runs)}", kill_before=kill_before)
+
+    num_changes = train("whole")
+    for share in (0.3, 0.15, 0.25):  # of a whole training, from where the last one was killed
+        assert train("killed", round(share * num_changes)) is None
+    assert train("killed") < num_changes, "it goes on and does not begin anew"
+    assert products(tmp_path / "runs/killed") == products(tmp_path / "runs/whole")
 
 
 def test_tensorboard_shows_each_step_of_a_resumed_run_once(store_of_four, make_tiny_config, tmp_path):
@@ -239,7 +223,7 @@ def test_a_signal_ends_training_as_it_ends_other_programs(store_of_four, make_ti
 
     def strike(name: str, done: int, total: int, loss: float) -> None:
         if done == 2:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
     try:
         with pytest.raises(raised) as ended:

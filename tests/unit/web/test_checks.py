@@ -73,8 +73,8 @@ def test_members_that_share_their_bytes(tmp_path):
     assert "unpacks to more than" in refusal(path)
 
 
-def test_an_archive_of_a_hundred_thousand_members(tmp_path):
-    members = {f"{number}.txt": b"" for number in range(100_000)}
+def test_an_archive_of_ten_thousand_members(tmp_path):
+    members = {f"{number}.txt": b"" for number in range(10_000)}
     assert refusal(zipped(tmp_path / "scan.zip", members)) == "the archive holds more than 2000 files"
 
 
@@ -173,10 +173,11 @@ def test_random_bytes_never_break_the_checks(tmp_path):
 
 @pytest.mark.parametrize("between", [b"#" * 60_000, b"# \n" * 20_000, b" " * 60_000, b"OFF " * 15_000, b"1 " * 30_000])
 def test_counting_an_off_is_quick_whatever_it_holds(between):
-    begun = time.perf_counter()
+    # Of this thread's own computing, which no other work on the machine lengthens: backtracking would take minutes.
+    begun = time.thread_time()
     announced_vertices(b"OFF\n" + between + b"\nx", ".off")
     announced_vertices(b"OFF\n" + b"#" * 24 + b"\nx", ".off")
-    assert time.perf_counter() - begun < 1
+    assert time.thread_time() - begun < 1
 
 
 def vrml(num_points: int, more: str = "") -> bytes:

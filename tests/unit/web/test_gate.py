@@ -135,15 +135,16 @@ class Gradio:
         await send({"type": "http.response.body", "body": b""})
 
 
-def stream(gate: Gate, parts, *, length: int, path: str = UPLOAD, headers=(), wait_s: float = 0.0) -> tuple[int, str]:
-    """Send a body part by part; what the gate answers."""
+def stream(gate: Gate, parts, *, length: int, path: str = UPLOAD, headers=(), ends: bool = True) -> tuple[int, str]:
+    """Send a body part by part, to an end or not; what the gate answers."""
     said = [(b"content-length", str(length).encode()), *headers]
     scope = {"type": "http", "method": "POST", "path": path, "headers": said}
     waiting, sent = list(parts), []
 
     async def receive():
         if not waiting:
-            await asyncio.sleep(wait_s)
+            if not ends:
+                await never()
             return {"type": "http.request", "body": b"", "more_body": False}
         return {"type": "http.request", "body": waiting.pop(0), "more_body": True}
 
@@ -154,8 +155,12 @@ def stream(gate: Gate, parts, *, length: int, path: str = UPLOAD, headers=(), wa
     return sent[0]["status"], sent[1]["body"].decode()
 
 
+async def never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
 def make_gate(app, **changes) -> Gate:
-    settings = WebSettings(**{"max_upload_mb": 1, "max_stored_mb": 2, "timeout_s": 1} | changes)
+    settings = WebSettings(**{"max_upload_mb": 1, "max_stored_mb": 2} | changes)
     return Gate(app, settings=settings, storage=Stored(), turned_away=TurnedAway())
 
 
@@ -180,18 +185,18 @@ def test_what_arrives_is_counted():
 
 @pytest.mark.parametrize("path", [UPLOAD, "/gradio_api/queue/join"])
 def test_an_upload_that_never_ends_is_ended(path):
-    gate = make_gate(Gradio())
-    status, said = stream(gate, [bytes(5)], length=10, path=path, wait_s=60)
+    gate = make_gate(Gradio(), timeout_s=1)
+    status, said = stream(gate, [bytes(5)], length=10, path=path, ends=False)
     assert (status, said) == (408, "the request took longer than 1 seconds to arrive")
     assert gate._arriving == 0
 
 
 def test_idle_uploads_hold_their_share_until_the_deadline_alone():
-    gate = make_gate(Gradio())
+    gate = make_gate(Gradio(), timeout_s=1)
     length = 900_000
 
     async def idle():
-        await asyncio.sleep(60)
+        await never()
 
     async def ask():
         sent = []

@@ -29,7 +29,8 @@ def page(trained_run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("page")))
         storage = Storage(WebSettings())
-    workers = Workers(str(trained_run), WebSettings())
+    # Longer than compiling takes, which the first answer may have to wait for.
+    workers = Workers(str(trained_run), WebSettings(timeout_s=600))
     yield Page(workers, storage, settings=WebSettings(), facts=workers.facts(), examples=EXAMPLES)
     workers.close()
     storage.close()

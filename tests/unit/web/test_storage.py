@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from smilevlm.web.settings import WebSettings
 from smilevlm.web.storage import BUSY, Storage
 
 SETTINGS = WebSettings(keep_s=900, queue=4, timeout_s=60, max_stored_mb=1)
+
+
+@pytest.fixture(autouse=True)
+def _only_tests_sweep(monkeypatch):
+    """However long a test takes, nothing is swept away in the middle of it."""
+    monkeypatch.setattr(module, "_SWEEP_EVERY_S", threading.TIMEOUT_MAX)
 
 
 @pytest.fixture
@@ -197,19 +204,16 @@ def test_an_upload_outlasts_the_longest_wait(tmp_path, monkeypatch, queue, timeo
 def test_a_sweep_that_fails_is_not_the_last(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(module, "_SWEEP_EVERY_S", 0.01)
-    sweeps = []
+    sweeps = threading.Semaphore(0)
 
     def sweep(self):
-        sweeps.append(self)
+        sweeps.release()
         raise PermissionError("not yours")
 
     monkeypatch.setattr(Storage, "sweep", sweep)
     storage = Storage(SETTINGS)
-    end = time.monotonic() + 20
-    while len(sweeps) < 3 and time.monotonic() < end:
-        time.sleep(0.01)
+    assert [sweeps.acquire(timeout=600) for _ in range(3)] == [True] * 3
     storage.close()
-    assert len(sweeps) >= 3
     assert "not yours" in caplog.text
 
 
