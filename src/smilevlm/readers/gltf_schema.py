@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 Index = Annotated[int, Field(ge=0, lt=2**31)]
 Size = Annotated[int, Field(ge=0, lt=2**53)]
 T = TypeVar("T")
-Many = Annotated[list[T], FailFast()]
+Many = Annotated[list[T], Field(fail_fast=True)]
 """Validated up to the first fault: a hostile file may have millions."""
 Vector2 = tuple[float, float]
 Vector3 = tuple[float, float, float]
@@ -87,7 +87,7 @@ class Node(Part):
     children: Many[Index] = []
     mesh: Index | None = None
     skin: Index | None = None
-    matrix: Annotated[Many[float], Field(min_length=16, max_length=16)] | None = None
+    matrix: Annotated[list[float], Field(min_length=16, max_length=16, fail_fast=True)] | None = None
     translation: Vector3 = (0, 0, 0)
     rotation: tuple[float, float, float, float] = (0, 0, 0, 1)
     scale: Vector3 = (1, 1, 1)

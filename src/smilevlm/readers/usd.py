@@ -5,7 +5,7 @@ The library is C++ that aborts, hangs or fills the memory on some damaged files;
 
 from __future__ import annotations
 
-import importlib.util
+from importlib.util import find_spec
 import os
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def read_usd(data: bytes, *, path: Path) -> Mesh:
         MeshError: The library is not installed, or cannot read the file within `SECONDS`; or the file shows nothing.
     """
     source = Source(data, path)
-    if importlib.util.find_spec("pxr") is None:
+    if find_spec("pxr") is None:
         raise source.error("reading USD needs usd-core: pip install 'smilevlm[usd]'; or export it as .glb, .ply or .obj")
     most_bytes = MEMORY_PER_FILE_BYTE * source.size + MEMORY_FREE_BYTES
     with tempfile.TemporaryDirectory(prefix="smilevlm_usd_") as folder:
