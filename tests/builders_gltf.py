@@ -35,7 +35,9 @@ class Gltf:
 
     def view(self, data: bytes, **more: Any) -> int:
         self.body += bytes(-len(self.body) % 4)
-        self.document["bufferViews"].append({"buffer": 0, "byteOffset": len(self.body), "byteLength": len(data), **more})
+        self.document["bufferViews"].append(
+            {"buffer": 0, "byteOffset": len(self.body), "byteLength": len(data), **more}
+        )
         self.body += data
         return len(self.document["bufferViews"]) - 1
 

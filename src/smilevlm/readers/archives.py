@@ -14,8 +14,8 @@ import struct
 import time
 import zlib
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from smilevlm.errors import MeshError
 from smilevlm.readers._zip_directory import Member, read_directory
@@ -100,7 +100,7 @@ def _read_member(path: Path, archive: Path, name: str) -> bytes:
         return unpacked_member(file, member, path)
 
 
-def unpacked_member(file: BinaryIO, member: Member, path: Path) -> bytes:
+def unpacked_member(file: BufferedIOBase, member: Member, path: Path) -> bytes:
     """The bytes of one member of an opened archive.
 
     Args:
@@ -120,7 +120,7 @@ def unpacked_member(file: BinaryIO, member: Member, path: Path) -> bytes:
     return _unpack(_packed_bytes(file, member, path), member, path)
 
 
-def _packed_bytes(file: BinaryIO, member: Member, path: Path) -> bytes:
+def _packed_bytes(file: BufferedIOBase, member: Member, path: Path) -> bytes:
     archive_size = file.seek(0, os.SEEK_END)
     file.seek(member.offset)
     header = file.read(_LOCAL_HEADER.size)

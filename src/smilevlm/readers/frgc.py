@@ -13,7 +13,8 @@ from smilevlm.readers.bnt import grid_faces
 from smilevlm.readers.elements import usable_mesh
 
 HEADER = re.compile(
-    rb"\s*(\d{1,6})[ \t]+rows\s+(\d{1,6})[ \t]+columns\s+pixels[ \t]*\(flag X Y Z\):?[ \t]*(?:\r\n|\r|\n)", re.IGNORECASE
+    rb"\s*(\d{1,6})[ \t]+rows\s+(\d{1,6})[ \t]+columns\s+pixels[ \t]*\(flag X Y Z\):?[ \t]*(?:\r\n|\r|\n)",
+    re.IGNORECASE,
 )
 MISSING = -999999.0
 """What the scanner writes where it saw nothing."""

@@ -206,9 +206,7 @@ def _joined_colors(scene: _Scene) -> UInt8[np.ndarray, "vert 3"] | None:
     return np.concatenate([np.full(v.shape, BLANK_COLOR, np.uint8) if c is None else c for c, v in pairs])
 
 
-def _texture(
-    raw: dict[str, Any], scene: _Scene, buffers: Buffers, path: Path
-) -> tuple[np.ndarray, RgbImage] | None:
+def _texture(raw: dict[str, Any], scene: _Scene, buffers: Buffers, path: Path) -> tuple[np.ndarray, RgbImage] | None:
     try:
         return base_color(raw, scene.parts, buffers, path)
     except MeshError as error:

@@ -150,9 +150,7 @@ def world_vertices(
         return positions.astype(np.float64) @ placed.world[:3, :3].T + placed.world[:3, 3]
 
 
-def _morphed(
-    primitive: Primitive, node: Node, document: Document, buffers: Buffers
-) -> Float32[np.ndarray, "vert 3"]:
+def _morphed(primitive: Primitive, node: Node, document: Document, buffers: Buffers) -> Float32[np.ndarray, "vert 3"]:
     accessor = primitive.attributes["POSITION"]
     if buffers.is_empty(accessor):
         buffers.refuse_compression(primitive.extensions)

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, Shaped
 
-from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.readers._source import Source, cut_into_triangles
 from smilevlm.readers._status import DONE

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 
 from smilevlm.geometry import Mesh
 from smilevlm.readers._source import Source
@@ -118,10 +118,8 @@ def _fields(source: Source, found: dict[str, list[str]], position: int) -> tuple
     sizes = found.get("SIZE", ["4"] * len(names))
     types = found.get("TYPE", ["F"] * len(names))
     if not 0 < len(names) <= MAX_FIELDS or not len(names) == len(sizes) == len(types) == len(counts):
-        raise source.text_error(
-            f"{len(names)} FIELDS, {len(sizes)} SIZE, {len(types)} TYPE and {len(counts)} COUNT, expected as many of each",
-            position,
-        )
+        sizes_of = f"{len(names)} FIELDS, {len(sizes)} SIZE, {len(types)} TYPE and {len(counts)} COUNT"
+        raise source.text_error(f"{sizes_of}, expected as many of each", position)
     fields = []
     for name, size, kind, count in zip(names, sizes, types, counts, strict=True):
         code = f"<{TYPES.get(kind.upper(), '?')}{size}"

@@ -5,16 +5,15 @@ The library is C++ that aborts, hangs or fills the memory on some damaged files;
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.readers import _usd_worker
 from smilevlm.readers._source import MEMORY_FREE_BYTES, MEMORY_PER_FILE_BYTE, Source, cut_into_triangles
@@ -43,7 +42,9 @@ def read_usd(data: bytes, *, path: Path) -> Mesh:
     """
     source = Source(data, path)
     if find_spec("pxr") is None:
-        raise source.error("reading USD needs usd-core: pip install 'smilevlm[usd]'; or export it as .glb, .ply or .obj")
+        raise source.error(
+            "reading USD needs usd-core: pip install 'smilevlm[usd]'; or export it as .glb, .ply or .obj"
+        )
     most_bytes = MEMORY_PER_FILE_BYTE * source.size + MEMORY_FREE_BYTES
     with tempfile.TemporaryDirectory(prefix="smilevlm_usd_") as folder:
         scan, out = Path(folder) / f"scan{path.suffix.lower()}", Path(folder) / "arrays.npz"

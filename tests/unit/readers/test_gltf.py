@@ -77,7 +77,7 @@ def test_a_buffer_that_is_not_there(tmp_path, uri):
     (tmp_path / "in").mkdir()
     file = Gltf()
     data = file.shown(file.little()).gltf(uri)
-    with pytest.raises(MeshError, match="is not beside the file; keep the parts of a .gltf together"):
+    with pytest.raises(MeshError, match=r"is not beside the file; keep the parts of a \.gltf together"):
         read_mesh(write(tmp_path / "in", "scan.gltf", data))
 
 
@@ -207,7 +207,10 @@ def test_triangles_strips_and_fans(mode, indices, faces):
 
 def test_points_and_lines():
     file = Gltf()
-    points = {"attributes": {"POSITION": file.array(VERTICES), "COLOR_0": file.array(COLORS, normalized=True)}, "mode": 0}
+    points = {
+        "attributes": {"POSITION": file.array(VERTICES), "COLOR_0": file.array(COLORS, normalized=True)},
+        "mode": 0,
+    }
     lines = {"attributes": {"POSITION": file.array(VERTICES)}, "mode": 1}
     mesh = read(file.shown(points, lines).glb())
     assert mesh.is_point_cloud
@@ -600,5 +603,5 @@ def test_written_by_trimesh(tmp_path, suffix):
 
 
 def test_json_with_a_byte_that_is_no_text_names_the_file():
-    with pytest.raises(MeshError, match="/nowhere/a.glb"):
+    with pytest.raises(MeshError, match=r"/nowhere/a\.glb"):
         read(json.dumps({"asset": {"version": 3}}).encode())

@@ -98,7 +98,7 @@ def test_headers(encoding, change):
 
 def test_a_cloud_cut_short_keeps_its_whole_points():
     points = np.random.default_rng(2).uniform(0, 9, (40, 3)).astype(np.float32)
-    for data in (pcd(points=points)[:-4], pcd("binary", points=points)[:-4]):
+    for data in (pcd(points=points)[:-12], pcd("binary", points=points)[:-4]):
         mesh = read(data)
         assert mesh.num_vertices == 39
         assert mesh.remarks == ("40 points announced, 39 are there",)
@@ -118,7 +118,7 @@ def test_more_points_than_announced():
         (b"x", r"a\.pcd:1: expected a line of the PCD header"),
         (b"\x00\n", r"a\.pcd:1: expected a line of the PCD header"),
         (b"VERSION 0.7\n" * 70, "no line DATA within 64 lines"),
-        (pcd().replace(b"DATA ascii", b"DATA zip"), r":9: DATA zip, expected ascii, binary or binary_compressed"),
+        (pcd().replace(b"DATA ascii", b"DATA zip"), r":11: DATA zip, expected ascii, binary or binary_compressed"),
         (pcd().replace(b"FIELDS x y z", b"FIELDS x y w"), "no field z among the fields: x y w"),
         (pcd().replace(b"FIELDS x y z", b"FIELDS x y"), "2 FIELDS, 3 SIZE, 3 TYPE and 3 COUNT, expected as many"),
         (pcd().replace(b"FIELDS x y z\n", b""), "0 FIELDS, 3 SIZE"),
@@ -132,8 +132,8 @@ def test_more_points_than_announced():
         (pcd("binary_compressed").replace(b"POINTS 5", b"POINTS 999999999"), "the header says 11999999988"),
         (pcd("binary_compressed")[:-1], "packed bytes for 60 bytes"),
         (pcd("binary_compressed")[:-60], "packed"),
-        (pcd().replace(b"10 10 0.5", b"10 10"), r":12: 2 numbers in a line, expected 3"),
-        (pcd().replace(b"10 10 0.5", b"10 ten 0.5"), r":12: expected a number, found 'ten'"),
+        (pcd().replace(b"10 10 0.5", b"10 10"), r":14: 2 numbers in a line, expected 3"),
+        (pcd().replace(b"10 10 0.5", b"10 ten 0.5"), r":14: expected a number, found 'ten'"),
     ],
 )
 def test_broken_files(data, message):
@@ -168,9 +168,12 @@ def test_broken_packing(packed):
 
 def test_packing_with_references_of_every_kind():
     """Bytes as they are, a near copy that overlaps itself, and a long one."""
-    coordinate = np.float32(1.5).tobytes()
-    packed = b"\x03" + coordinate + b"\xe0" + bytes([12 * 20 - 4 - 9]) + b"\x03"
-    np.testing.assert_array_equal(read(lzf_pcd(packed, 20)).vertices, np.full((20, 3), 1.5))
+    others = np.arange(40, dtype=np.float32)
+    packed = b"\x03" + np.float32(1.5).tobytes() + b"\xe0" + bytes([4 * 20 - 4 - 9]) + b"\x03"
+    packed += b"".join(b"\x03" + number.tobytes() for number in others[:39]) + b"\x40\x03"
+    expected = np.stack([np.full(20, 1.5), others[:20], others[20:]], axis=1).astype(np.float32)
+    expected[19, 2] = expected[18, 2]
+    np.testing.assert_array_equal(read(lzf_pcd(packed, 20)).vertices, expected)
     assert lzf(b"aaaaab") == b"\x00a\x40\x00\x00b"
 
 

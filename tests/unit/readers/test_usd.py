@@ -124,7 +124,7 @@ def test_broken_files(tmp_path, data, message):
 def test_other_files_are_not_opened(tmp_path):
     write(tmp_path, "secret.usda", usda())
     body = f'def "a" (\n    references = @{tmp_path}/secret.usda@</face>\n)\n{{\n}}'
-    with pytest.raises(MeshError, match="it refers to other files; export it as one .usdz"):
+    with pytest.raises(MeshError, match=r"it refers to other files; export it as one \.usdz"):
         read_mesh(write(tmp_path, "a.usda", usda(body=body)))
 
 
