@@ -19,7 +19,7 @@ REFUSED = 3
 
 def main(scan: str, out: str, most_bytes: str) -> int:
     limit_memory()
-    from pxr import Tf, Usd
+    from pxr import Tf, Usd  # pyright: ignore[reportMissingImports]
 
     try:
         stage = Usd.Stage.Open(scan)
@@ -71,7 +71,7 @@ def refused(sentence: str) -> int:
 
 
 def is_shown(prim: Any) -> bool:  # noqa: ANN401
-    from pxr import UsdGeom
+    from pxr import UsdGeom  # pyright: ignore[reportMissingImports]
 
     shape = UsdGeom.Imageable(prim)
     is_visible = shape.ComputeVisibility() != UsdGeom.Tokens.invisible
@@ -80,7 +80,7 @@ def is_shown(prim: Any) -> bool:  # noqa: ANN401
 
 def world_points(prim: Any) -> np.ndarray:  # noqa: ANN401
     """(vert, 3) float64 in the stage's frame and unit."""
-    from pxr import Usd, UsdGeom
+    from pxr import Usd, UsdGeom  # pyright: ignore[reportMissingImports]
 
     time = Usd.TimeCode.EarliestTime()
     values = UsdGeom.PointBased(prim).GetPointsAttr().Get(time)
@@ -92,7 +92,7 @@ def world_points(prim: Any) -> np.ndarray:  # noqa: ANN401
 
 def separated_corners(prim: Any, num_points: int) -> np.ndarray:  # noqa: ANN401
     """The faces' indices, -1 after each; a huge number for one that names no point of this mesh."""
-    from pxr import Usd, UsdGeom
+    from pxr import Usd, UsdGeom  # pyright: ignore[reportMissingImports]
 
     time = Usd.TimeCode.EarliestTime()
     mesh = UsdGeom.Mesh(prim)

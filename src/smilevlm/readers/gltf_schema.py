@@ -127,7 +127,7 @@ class TextureTransform(Part):
 
 
 class TextureExtensions(Part):
-    texture_transform: TextureTransform | None = Field(None, alias="KHR_texture_transform")
+    texture_transform: TextureTransform | None = Field(default=None, alias="KHR_texture_transform")
 
 
 class TextureInfo(Part):
@@ -145,7 +145,7 @@ class SpecularGlossiness(Part):
 
 
 class MaterialExtensions(Part):
-    specular_glossiness: SpecularGlossiness | None = Field(None, alias="KHR_materials_pbrSpecularGlossiness")
+    specular_glossiness: SpecularGlossiness | None = Field(default=None, alias="KHR_materials_pbrSpecularGlossiness")
 
 
 class Material(Part):

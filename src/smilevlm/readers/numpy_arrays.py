@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -13,7 +14,7 @@ from jaxtyping import Int32, Shaped
 from smilevlm.geometry import Mesh
 from smilevlm.readers._source import Source, cut_into_triangles
 from smilevlm.readers._status import DONE
-from smilevlm.readers._zip_directory import read_directory
+from smilevlm.readers._zip_directory import Member, read_directory
 from smilevlm.readers.archives import unpacked_member
 from smilevlm.readers.elements import usable_mesh
 
@@ -24,6 +25,7 @@ MAX_COLUMNS = 9
 """Of an array of points: x y z, then normals and colours."""
 MAX_GRID_RATIO = 4
 """Of an array (rows, columns, 3): up to this ratio of its sides an organised cloud, beyond it frames of points."""
+MAX_HEADER_BYTES = 1024
 MAX_NAMES = 8
 """Of arrays that a message lists."""
 _DESCR = re.compile(r"'descr':\s*'([<>|=]?[fiu][1248])'")
@@ -46,12 +48,9 @@ def read_npz(data: bytes, *, path: Path) -> Mesh:
     """
     source = Source(data, path)
     file = BytesIO(data)
-    members = {name.removesuffix(".npy"): member for name, member in read_directory(file, path)}
-    by_name = {name.lower(): name for name in reversed(members)}
-    vertex_name = next((by_name[name] for name in VERTEX_NAMES if name in by_name), None)
-    face_name = next((by_name[name] for name in FACE_NAMES if name in by_name), None)
-    if vertex_name is None and len(members) == 1:
-        (vertex_name,) = members
+    members = _members(file, path)
+    vertex_name = _named(members, VERTEX_NAMES) or (next(iter(members)) if len(members) == 1 else None)
+    face_name = _named(members, FACE_NAMES)
     if vertex_name is None:
         there = ", ".join(list(members)[:MAX_NAMES]) or "nothing"
         raise source.error(f"no array of vertices, expected one named {', '.join(VERTEX_NAMES)}; there is {there}")
@@ -83,6 +82,30 @@ def read_npy(data: bytes, *, path: Path) -> Mesh:
     """
     source = Source(data, path)
     return usable_mesh(path, _points(source, _array(source, data, "the array"), "the array", has_faces=False))
+
+
+def holds_points(data: bytes, path: Path) -> bool:
+    """Whether an array has the shape of points, or an archive an array of their name; their reader says what is wrong.
+
+    Raises:
+        MeshError: The archive is damaged.
+    """
+    if not data.startswith(MAGIC):
+        members = _members(BytesIO(data), path)
+        return len(members) == 1 or _named(members, VERTEX_NAMES) is not None
+    shape = _SHAPE.search(data[:MAX_HEADER_BYTES].decode("latin-1"))
+    sizes = [int(size) for size in re.findall(r"\d+", shape[1])] if shape else []
+    return len(sizes) in (2, 3) and (3 <= sizes[-1] <= MAX_COLUMNS or sizes[0] == 3)
+
+
+def _members(file: BytesIO, path: Path) -> dict[str, Member]:
+    return {name.removesuffix(".npy"): member for name, member in read_directory(file, path)}
+
+
+def _named(members: Iterable[str], names: Sequence[str]) -> str | None:
+    """The first of `names` that there is, in any case, as it is written."""
+    written = {member.lower(): member for member in members}
+    return next((written[name] for name in names if name in written), None)
 
 
 def _array(source: Source, data: bytes, name: str) -> Shaped[np.ndarray, "*shape"]:
@@ -126,7 +149,8 @@ def _points(source: Source, values: np.ndarray, name: str, *, has_faces: bool) -
     if values.ndim != 2 or not 3 <= values.shape[1] <= MAX_COLUMNS:
         raise source.error(f"{name} is an array of {shape}, expected n x 3")
     source.require_memory(8 * 3 * len(values))
-    return np.ascontiguousarray(values[:, :3], np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling nan
+        return np.ascontiguousarray(values[:, :3], np.float64)
 
 
 def _corners(source: Source, values: np.ndarray, name: str) -> Int32[np.ndarray, " corner"]:

@@ -79,8 +79,8 @@ def read_pcd(data: bytes, *, path: Path) -> Mesh:
     read = {"ascii": _text_columns, "binary": _binary_columns, "binary_compressed": _packed_columns}[header.encoding]
     columns = read(source, header)
     source.require_memory(40 * len(columns[0]))
-    axes = [columns[by_name[axis]][:, 0] for axis in "xyz"]
-    vertices = np.stack([axis.astype(np.float64) for axis in axes], axis=1)
+    with np.errstate(invalid="ignore"):  # a signalling nan
+        vertices = np.stack([columns[by_name[axis]][:, 0].astype(np.float64) for axis in "xyz"], axis=1)
     name = next((name for name in COLOR_FIELDS if name in by_name), None)
     colors = None if name is None else _unpacked_colors(columns[by_name[name]], header.fields[by_name[name]])
     remarks = []

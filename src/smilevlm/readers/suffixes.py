@@ -17,7 +17,8 @@ _SURVEY = "a point cloud of a survey: export it as PLY or XYZ (CloudCompare)"
 
 ADVICE: dict[str, str] = {
     ".max": _SCENE, ".blend": _SCENE, ".fbx": _SCENE, ".dae": _SCENE, ".3ds": _SCENE, ".ma": _SCENE, ".mb": _SCENE,
-    ".c4d": _SCENE, ".lwo": _SCENE, ".skp": _SCENE, ".3dm": _SCENE, ".abc": _SCENE, ".3mf": _SCENE, ".x": _SCENE, ".zpr": _SCENE, ".ztl": _SCENE, ".mudbox": _SCENE,
+    ".c4d": _SCENE, ".lwo": _SCENE, ".skp": _SCENE, ".3dm": _SCENE, ".abc": _SCENE, ".3mf": _SCENE, ".x": _SCENE,
+    ".zpr": _SCENE, ".ztl": _SCENE, ".mudbox": _SCENE,
     ".step": _CAD, ".stp": _CAD, ".igs": _CAD, ".iges": _CAD, ".sldprt": _CAD, ".dwg": _CAD, ".dxf": _CAD,
     ".dcm": _VOLUME, ".nii": _VOLUME, ".nrrd": _VOLUME, ".mha": _VOLUME, ".mhd": _VOLUME,
     ".las": _SURVEY, ".laz": _SURVEY, ".e57": _SURVEY, ".ptx": _SURVEY, ".rcp": _SURVEY,

@@ -20,6 +20,8 @@ from smilevlm.readers._source import MEMORY_FREE_BYTES, MEMORY_PER_FILE_BYTE, So
 from smilevlm.readers._status import DONE
 from smilevlm.readers.elements import usable_mesh
 
+SUFFIXES = {b"PXR-USDC": ".usdc", b"PK\3\4": ".usdz", b"#usda": ".usda"}
+"""First bytes to the suffix by which the library tells the encoding."""
 SECONDS = 60
 """That reading one file may take; a scan takes about two."""
 
@@ -32,7 +34,7 @@ def read_usd(data: bytes, *, path: Path) -> Mesh:
 
     Args:
         data: The whole file.
-        path: Where it came from, for messages; its suffix tells the library the encoding.
+        path: Where it came from, for messages.
 
     Returns:
         The unit and up axis of the file.
@@ -45,9 +47,12 @@ def read_usd(data: bytes, *, path: Path) -> Mesh:
         raise source.error(
             "reading USD needs usd-core: pip install 'smilevlm[usd]'; or export it as .glb, .ply or .obj"
         )
+    suffix = next((suffix for magic, suffix in SUFFIXES.items() if data.startswith(magic)), None)
+    if suffix is None:
+        raise source.error("no USD file: it begins neither as .usda, .usdc nor .usdz")
     most_bytes = MEMORY_PER_FILE_BYTE * source.size + MEMORY_FREE_BYTES
     with tempfile.TemporaryDirectory(prefix="smilevlm_usd_") as folder:
-        scan, out = Path(folder) / f"scan{path.suffix.lower()}", Path(folder) / "arrays.npz"
+        scan, out = Path(folder) / f"scan{suffix}", Path(folder) / "arrays.npz"
         scan.write_bytes(data)
         command = [sys.executable, "-P", _usd_worker.__file__, str(scan), str(out), str(most_bytes)]
         environment = {**os.environ, "PXR_WORK_THREAD_LIMIT": "1"}

@@ -21,6 +21,8 @@ from smilevlm.readers.files import READERS
 
 FILES = TINY | FORMATS
 NAMES = sorted(FILES)
+USD_SUFFIXES = {".usdz", ".usda", ".usdc", ".usd"}
+"""Read in a process for each file, which is too slow here; see `test_usd`."""
 WORDS = [b"nan", b"-1", b"1e999", b"[", b"]", b"{", b"}", b'"', b"#", b"\\\n", b"\n", b"\r", b"99999999999", b"-", b".",
          b"USE A", b"DEF A", b"/", b"//", b"1e-400", b"0x1", b"\xff\xff\xff\xff", b"\x00", b"end_header", b"solid ",
          b"f 1 2 3", b"v 1", b"vertex", b",", b"1.#IND", b"3", b"TRUE", b"NULL", b"null", b":", b"e9", b"PK\x01\x02",

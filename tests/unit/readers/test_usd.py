@@ -110,7 +110,8 @@ def test_points_alone(tmp_path):
     ("data", "message"),
     [
         (b"#usda 1.0\n(", "the USD library cannot open it; the file is damaged or no USD"),
-        (b"hello", "the USD library cannot open it"),
+        (b"hello", "no USD file: it begins neither as"),
+        (b"PXR-USDC" + bytes(80), "the USD library cannot open it"),
         (usda(body='def Xform "nothing"\n{\n}'), "it shows neither a mesh nor points"),
         (usda(body=usd_mesh(polygons=((0, 1, 9), (2, 3, 77)))), "more faces than a few name points that are not there"),
     ],
