@@ -174,7 +174,8 @@ def _facing_the_scanner(faces: Int32[np.ndarray, "face 3"], vertices: Float64[np
     """Turn all triangles over when most show the scanner their back, whichever way rows and columns run."""
     corners = vertices[:, :2][faces]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    areas = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is dropped later
+        areas = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     turned = (areas < 0).sum() > (areas > 0).sum()
     return np.ascontiguousarray(faces[:, ::-1] if turned else faces)
 
