@@ -67,13 +67,17 @@ class Source:
         found = f", found {word.group().decode('ascii', 'replace')!r}" if word else ""
         return self.text_error(MESSAGES[status] + found, position)
 
-    def require_memory(self, num_bytes: int) -> None:
+    def require_memory(self, num_bytes: int, *, bytes_beside: int = 0) -> None:
         """Refuse what would need far more memory than the file has bytes.
+
+        Args:
+            num_bytes: What is asked for.
+            bytes_beside: Size of the files that belong to this one.
 
         Raises:
             MeshError: More than eight times the file's size, above what is always granted.
         """
-        if num_bytes > MEMORY_PER_FILE_BYTE * self.size + MEMORY_FREE_BYTES:
+        if num_bytes > MEMORY_PER_FILE_BYTE * (self.size + bytes_beside) + MEMORY_FREE_BYTES:
             raise self.error(f"the file describes {num_bytes / 2**20:.0f} MiB of geometry in {self.size} bytes")
 
     def floats(self, start: int, stop: int) -> Float64[np.ndarray, " value"]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from smilevlm.errors import MeshError
 
@@ -64,7 +65,7 @@ class _Extent:
     shift: int
 
 
-def read_directory(file: BinaryIO, path: Path) -> Iterator[tuple[str, Member]]:
+def read_directory(file: BufferedIOBase, path: Path) -> Iterator[tuple[str, Member]]:
     """Names as written in the archive, with `/` between folders, and their members; names of folders end in `/`.
 
     Args:
@@ -96,7 +97,7 @@ def read_directory(file: BinaryIO, path: Path) -> Iterator[tuple[str, Member]]:
         position = extra_start + fields[11] + fields[12]
 
 
-def _find_extent(file: BinaryIO, path: Path) -> _Extent:
+def _find_extent(file: BufferedIOBase, path: Path) -> _Extent:
     archive_size = file.seek(0, 2)
     tail_start = max(archive_size - _LONGEST_COMMENT - _END.size, 0)
     file.seek(tail_start)
@@ -118,7 +119,7 @@ def _find_extent(file: BinaryIO, path: Path) -> _Extent:
     return _Extent(start=start + shift, size=size, count=count, shift=shift)
 
 
-def _large_extent(file: BinaryIO, end: int) -> tuple[int, int, int, int] | None:
+def _large_extent(file: BufferedIOBase, end: int) -> tuple[int, int, int, int] | None:
     """Count, size and start of the table and the end of the archive's content, as Zip64 writes them."""
     if end < _END64_LOCATOR.size:
         return None

@@ -14,6 +14,7 @@ import struct
 import time
 import zlib
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 
 from smilevlm.errors import MeshError
@@ -95,26 +96,40 @@ def _read_member(path: Path, archive: Path, name: str) -> bytes:
     member = table.members.get(name)
     if member is None:
         raise MeshError("no such member of the archive", path=path)
+    with archive.open("rb") as file:
+        return unpacked_member(file, member, path)
+
+
+def unpacked_member(file: BufferedIOBase, member: Member, path: Path) -> bytes:
+    """The bytes of one member of an opened archive.
+
+    Args:
+        file: The archive.
+        member: As `read_directory` found it.
+        path: For messages.
+
+    Raises:
+        MeshError: It is damaged, encrypted, packed by a rare method, or unpacks to far too much.
+    """
     if member.is_encrypted:
         raise MeshError("the archive member is encrypted; unpack the archive with its password", path=path)
     if member.method not in (_STORED, _DEFLATED):
         raise MeshError(f"the archive member is packed by method {member.method}, expected 0 or 8", path=path)
     if member.size > MAX_MEMBER_BYTES or member.size > MAX_MEMBER_RATIO * max(member.packed_size, 1024):
         raise MeshError(f"the member unpacks to {member.size} bytes from {member.packed_size}; refused", path=path)
-    return _unpack(_packed_bytes(path, archive, member), member, path)
+    return _unpack(_packed_bytes(file, member, path), member, path)
 
 
-def _packed_bytes(path: Path, archive: Path, member: Member) -> bytes:
-    with archive.open("rb") as file:
-        file.seek(member.offset)
-        header = file.read(_LOCAL_HEADER.size)
-        if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
-            raise MeshError(f"the archive is damaged: no member at byte {member.offset}", path=path)
-        _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        file.seek(name_length + extra_length, os.SEEK_CUR)
-        # A table that lies about the packed size cannot ask for more memory than the archive has bytes.
-        present = os.fstat(file.fileno()).st_size - file.tell()
-        packed = file.read(max(min(member.packed_size, present), 0))
+def _packed_bytes(file: BufferedIOBase, member: Member, path: Path) -> bytes:
+    archive_size = file.seek(0, os.SEEK_END)
+    file.seek(member.offset)
+    header = file.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
+        raise MeshError(f"the archive is damaged: no member at byte {member.offset}", path=path)
+    _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    file.seek(name_length + extra_length, os.SEEK_CUR)
+    # A table that lies about the packed size cannot ask for more memory than the archive has bytes.
+    packed = file.read(max(min(member.packed_size, archive_size - file.tell()), 0))
     if len(packed) < member.packed_size:
         raise MeshError(f"the archive is truncated: {len(packed)} of {member.packed_size} bytes", path=path)
     return packed

@@ -91,7 +91,7 @@ def read_bnt(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         raise source.byte_error(f"all of the {header.num_points} points are background", header.offset)
     coordinates = np.ascontiguousarray(columns[:3, valid].T)
     if header.is_grid:
-        faces = _grid_faces(valid.reshape(header.num_rows, header.num_columns), coordinates)
+        faces = grid_faces(valid.reshape(header.num_rows, header.num_columns), coordinates)
     else:
         faces = _scattered_faces(source, coordinates)
     uv = _texture_coordinates(columns[3:, valid], header.zmin)[faces] if len(faces) else None
@@ -129,7 +129,13 @@ def read_bnt_header(source: Source) -> BntHeader:
     )
 
 
-def _grid_faces(valid: Bool[np.ndarray, "row column"], vertices: Float64[np.ndarray, "vert 3"]) -> Faces:
+def grid_faces(valid: Bool[np.ndarray, "row column"], vertices: Float64[np.ndarray, "vert 3"]) -> Faces:
+    """Triangles between the neighbours of a range image, counter-clockwise seen from the scanner.
+
+    Args:
+        valid: Which points of the grid the scanner saw.
+        vertices: Those points row by row, in millimetres, +z toward the scanner.
+    """
     numbers = np.full(valid.shape, -1, np.int32)
     numbers[valid] = np.arange(len(vertices), dtype=np.int32)
     # Around each cell of four neighbours, counter-clockwise when rows run upwards and columns to the right.
@@ -168,7 +174,8 @@ def _facing_the_scanner(faces: Int32[np.ndarray, "face 3"], vertices: Float64[np
     """Turn all triangles over when most show the scanner their back, whichever way rows and columns run."""
     corners = vertices[:, :2][faces]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    areas = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is dropped later
+        areas = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     turned = (areas < 0).sum() > (areas > 0).sum()
     return np.ascontiguousarray(faces[:, ::-1] if turned else faces)
 

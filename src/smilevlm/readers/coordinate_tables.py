@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smilevlm.errors import MeshError
 from smilevlm.readers.archives import read_file, split_archive
+from smilevlm.readers.numpy_arrays import holds_points
 from smilevlm.readers.suffixes import COMPRESSION_SUFFIXES
 
 _HEAD_BYTES = 2**16
@@ -33,6 +34,8 @@ def holds_coordinates(path: Path) -> bool:
     if path.suffix.lower() in COMPRESSION_SUFFIXES:
         return True
     try:
+        if path.suffix.lower() in (".npy", ".npz"):
+            return holds_points(read_file(path), path)
         head = _head(path)
     except (MeshError, OSError):
         return True

@@ -12,13 +12,18 @@ from smilevlm.geometry import Mesh
 from smilevlm.readers.archives import list_names, read_file
 from smilevlm.readers.bnt import read_bnt
 from smilevlm.readers.decode import decimal_points, decode_text, unpack
+from smilevlm.readers.frgc import read_abs
+from smilevlm.readers.gltf import read_gltf
+from smilevlm.readers.numpy_arrays import read_npy, read_npz
 from smilevlm.readers.obj import read_obj, write_obj
 from smilevlm.readers.off import read_off, write_off
+from smilevlm.readers.pcd import read_pcd
 from smilevlm.readers.ply import read_ply, write_ply
 from smilevlm.readers.point_cloud import read_point_cloud
 from smilevlm.readers.sniff import NOT_MESHES, sniff
 from smilevlm.readers.stl import read_stl, write_stl
 from smilevlm.readers.suffixes import ADVICE, mesh_suffix
+from smilevlm.readers.usd import read_usd
 from smilevlm.readers.vrml import read_vrml
 
 Reader = Callable[[bytes, Path, bool], Mesh]
@@ -26,6 +31,14 @@ Reader = Callable[[bytes, Path, bool], Mesh]
 
 def _vrml(data: bytes, path: Path, load_texture: bool) -> Mesh:
     return read_vrml(data, path=path, load_texture=load_texture)
+
+
+def _gltf(data: bytes, path: Path, load_texture: bool) -> Mesh:
+    return read_gltf(data, path=path, load_texture=load_texture)
+
+
+def _usd(data: bytes, path: Path, _: bool) -> Mesh:
+    return read_usd(data, path=path)
 
 
 def _point_cloud(data: bytes, path: Path, _: bool) -> Mesh:
@@ -41,25 +54,42 @@ READERS: dict[str, Reader] = {
     ".bnt": lambda data, path, load_texture: read_bnt(data, path=path, load_texture=load_texture),
     ".stl": lambda data, path, _: read_stl(data, path=path),
     ".off": lambda data, path, _: read_off(data, path=path),
+    ".glb": _gltf,
+    ".gltf": _gltf,
+    ".vrm": _gltf,
+    ".usdz": _usd,
+    ".usda": _usd,
+    ".usdc": _usd,
+    ".usd": _usd,
+    ".abs": lambda data, path, _: read_abs(data, path=path),
+    ".npz": lambda data, path, _: read_npz(data, path=path),
+    ".npy": lambda data, path, _: read_npy(data, path=path),
+    ".pcd": lambda data, path, _: read_pcd(data, path=path),
     ".xyz": _point_cloud,
     ".txt": _point_cloud,
     ".pts": _point_cloud,
     ".csv": _point_cloud,
+    ".asc": _point_cloud,
+    ".xyzn": _point_cloud,
+    ".xyzrgb": _point_cloud,
+    ".dat": _point_cloud,
 }
 """Suffix to reader; suffixes of one format share the reader."""
 MESH_SUFFIXES = tuple(READERS)
-BINARY_SUFFIXES = (".bnt",)
-"""Formats without text, of which nothing is to be decoded."""
-POINT_SUFFIXES = (".txt", ".csv")
-"""Text and tables are taken for point clouds only where no other mesh lies beside them."""
+EXACT_SUFFIXES = (".bnt", ".glb", ".gltf", ".vrm", ".usdz", ".usda", ".usdc", ".usd", ".npz", ".npy", ".pcd")
+"""Formats whose numbers are binary, or in which a comma always separates: no decimal commas are looked for."""
+ZIPPED_SUFFIXES = (".npz", ".usdz")
+"""Formats that are zip archives by their first bytes."""
+POINT_SUFFIXES = (".txt", ".csv", ".dat", ".npy", ".npz")
+"""Text, tables and arrays of numbers are taken for point clouds only where no other mesh lies beside them."""
 
 
 def read_mesh(path: str | os.PathLike[str], *, load_texture: bool = True) -> Mesh:
     """Read a scan of any supported format, chosen by the file's suffix in any case.
 
     Args:
-        path: A `.wrl`, `.vrml`, `.obj`, `.ply`, `.bnt`, `.stl` or `.off` mesh, or a point cloud of lines `x y z`
-            (`.xyz`, `.txt`, `.pts`, `.csv`).
+        path: A mesh (`.wrl`, `.vrml`, `.obj`, `.ply`, `.glb`, `.gltf`, `.stl`, `.off`, `.npz`, `.bnt`, `.abs`, `.usdz`,
+            ...), or a point cloud (`.pcd`, `.npy`, or lines `x y z` in `.xyz`, `.asc`, `.txt`, `.csv`, ...).
         load_texture: Also read the texture image, where the format has one. A missing image is no error.
 
     Returns:
@@ -103,7 +133,7 @@ def decode_file(data: bytes, path: Path) -> DecodedFile:
     kind = sniff(data)
     if kind in NOT_MESHES:
         raise MeshError(NOT_MESHES[kind], path=path)
-    if (kind == ".zip" and suffix != ".npz") or (suffix == ".zip" and kind not in READERS):
+    if (kind == ".zip" and suffix not in ZIPPED_SUFFIXES) or (suffix == ".zip" and kind not in READERS):
         raise MeshError(_archive_fault(path, suffix), path=path)
     if kind in ADVICE and kind not in READERS:
         raise MeshError(f"the bytes are those of a {kind} file, {ADVICE[kind]}", path=path)
@@ -114,7 +144,7 @@ def decode_file(data: bytes, path: Path) -> DecodedFile:
         given = f"unknown suffix {suffix!r}" if suffix else "no suffix"
         advice = f"; {ADVICE[suffix]}" if suffix in ADVICE else ""
         raise MeshError(f"{given}, expected one of {' '.join(MESH_SUFFIXES)}{advice}", path=path)
-    if chosen not in BINARY_SUFFIXES:
+    if chosen not in EXACT_SUFFIXES:
         data = decimal_points(data)
     remarks = (f"its bytes are those of a {chosen} file; read so",) if is_other else ()
     return DecodedFile(data=data, suffix=chosen, remarks=remarks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.geometry import Mesh
+from smilevlm.readers._merging import merge_positions
 from smilevlm.readers._sinks import ByteSink
 from smilevlm.readers._source import Source, require_vertices
 from smilevlm.readers._status import DONE, TOO_SHORT
@@ -69,14 +69,11 @@ def _read_text(source: Source) -> Float32[np.ndarray, "vert 3"]:
 
 
 def _merged(path: Path, corners: Float32[np.ndarray, "vert 3"]) -> Mesh:
-    from smilevlm.readers._kernels_formats import merge_identical
-
-    corners = corners + np.float32(0)  # -0 becomes 0: the same place with other bits
-    first_rows, merged = np.empty(len(corners), np.int32), np.empty(len(corners), np.int32)
-    count = merge_identical(corners.view(np.int32), secrets.randbits(62), first_rows, merged)
+    corners = corners + np.float32(0)  # -0 becomes 0
+    rows, merged = merge_positions(corners)
     faces = merged.reshape(-1, 3)
     distinct = (faces[:, 0] != faces[:, 1]) & (faces[:, 0] != faces[:, 2]) & (faces[:, 1] != faces[:, 2])
-    return usable_mesh(path, corners[first_rows[:count]], faces=faces[distinct])
+    return usable_mesh(path, corners[rows], faces=faces[distinct])
 
 
 def write_stl(file: ByteSink, mesh: Mesh) -> None:

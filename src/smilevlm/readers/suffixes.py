@@ -17,8 +17,7 @@ _SURVEY = "a point cloud of a survey: export it as PLY or XYZ (CloudCompare)"
 
 ADVICE: dict[str, str] = {
     ".max": _SCENE, ".blend": _SCENE, ".fbx": _SCENE, ".dae": _SCENE, ".3ds": _SCENE, ".ma": _SCENE, ".mb": _SCENE,
-    ".c4d": _SCENE, ".lwo": _SCENE, ".skp": _SCENE, ".3dm": _SCENE, ".abc": _SCENE, ".usd": _SCENE, ".usda": _SCENE,
-    ".usdc": _SCENE, ".usdz": _SCENE, ".3mf": _SCENE, ".vrm": _SCENE, ".x": _SCENE,
+    ".c4d": _SCENE, ".lwo": _SCENE, ".skp": _SCENE, ".3dm": _SCENE, ".abc": _SCENE, ".3mf": _SCENE, ".x": _SCENE,
     ".zpr": _SCENE, ".ztl": _SCENE, ".mudbox": _SCENE,
     ".step": _CAD, ".stp": _CAD, ".igs": _CAD, ".iges": _CAD, ".sldprt": _CAD, ".dwg": _CAD, ".dxf": _CAD,
     ".dcm": _VOLUME, ".nii": _VOLUME, ".nrrd": _VOLUME, ".mha": _VOLUME, ".mhd": _VOLUME,
@@ -26,7 +25,6 @@ ADVICE: dict[str, str] = {
     ".vtk": "a VTK file: save it as PLY or STL (ParaView)",
     ".vtp": "a VTK file: save it as PLY or STL (ParaView)",
     ".mat": "a MATLAB file: save vertices and faces as PLY, or the vertices as CSV",
-    ".npy": "a NumPy array without names: save vertices and faces as PLY",
     ".pkl": "a Python pickle, which could run any program when it is opened: save the mesh as PLY",
     ".h5": "an HDF5 file: save vertices and faces as PLY",
     ".hdf5": "an HDF5 file: save vertices and faces as PLY",

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 
 _PLY_VERTICES = re.compile(rb"^element[ \t]+vertex[ \t]+(\d{1,18})", re.MULTILINE)
+_PCD_POINTS = re.compile(rb"^[ \t]*POINTS[ \t]+(\d{1,18})", re.MULTILINE | re.IGNORECASE)
+_ABS_SIZE = re.compile(rb"\s{0,99}(\d{1,6})[ \t]+rows\s+(\d{1,6})[ \t]+columns", re.IGNORECASE)
 _REMARK = re.compile(rb"#[^\r\n]*")
 _OFF_COUNTS = re.compile(rb"OFF\s*(\d{1,18})[ \t]+\d")
 """After remarks were taken out; a pattern that skips them itself takes exponential time on hostile ones."""
@@ -21,7 +23,8 @@ def announced_vertices(data: bytes, suffix: str) -> int:
         suffix: In lower case.
 
     Returns:
-        0 where the format does not say; VRML, whose numbers stand in any order, is counted once it is read.
+        0 where the format does not say; VRML, whose numbers stand in any order, and glTF, arrays and USD, whose readers
+        bound their memory by the file's size, are counted once they are read.
     """
     count = _COUNTERS.get(suffix)
     return 0 if count is None else count(data)
@@ -52,6 +55,16 @@ def _of_bnt(data: bytes) -> int:
     return int.from_bytes(data[:2], "little") * int.from_bytes(data[2:4], "little")
 
 
+def _of_pcd(data: bytes) -> int:
+    found = _PCD_POINTS.search(data[:_HEADER_BYTES])
+    return int(found[1]) if found else 0
+
+
+def _of_abs(data: bytes) -> int:
+    found = _ABS_SIZE.match(data[:_HEADER_BYTES])
+    return int(found[1]) * int(found[2]) if found else 0
+
+
 def _of_points(data: bytes) -> int:
     return data.count(b"\n")
 
@@ -66,4 +79,10 @@ _COUNTERS: dict[str, Callable[[bytes], int]] = {
     ".txt": _of_points,
     ".pts": _of_points,
     ".csv": _of_points,
+    ".asc": _of_points,
+    ".xyzn": _of_points,
+    ".xyzrgb": _of_points,
+    ".dat": _of_points,
+    ".pcd": _of_pcd,
+    ".abs": _of_abs,
 }
