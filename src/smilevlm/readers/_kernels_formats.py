@@ -23,8 +23,8 @@ from smilevlm.readers._kernels import (
     skip_non_finite,
 )
 from smilevlm.readers._status import (
+    BAD_INDEX,
     DONE,
-    INDEX_OUT_OF_RANGE,
     NO_TEXTURE,
     NON_FINITE,
     NOT_A_NUMBER,
@@ -32,6 +32,7 @@ from smilevlm.readers._status import (
     TOO_LARGE,
     TOO_SHORT,
     UNKNOWN_WORD,
+    ZERO_INDEX,
 )
 
 LETTER_F, LETTER_T, LETTER_V = 102, 116, 118
@@ -74,16 +75,17 @@ def line_end(buffer: Bytes, i: int, stop: int) -> int:
 @kernel
 @no_type_check
 def line_kind(buffer: Bytes, i: int, stop: int) -> int:
-    """1 for `v`, 2 for `vt`, 3 for `f`, 0 for the rest; followed by a blank or a continuation."""
+    """1 for `v`, 2 for `vt`, 3 for `f`, in any case, 0 for the rest; followed by a blank or a continuation."""
     if i >= stop:
         return 0
     second = buffer[i + 1] if i + 1 < stop else SPACE
     third = buffer[i + 2] if i + 2 < stop else SPACE
-    if buffer[i] == LETTER_V and (second <= SPACE or second == BACKSLASH):
+    letter = buffer[i] | 32  # in lower case
+    if letter == LETTER_V and (second <= SPACE or second == BACKSLASH):
         return 1
-    if buffer[i] == LETTER_V and second == LETTER_T and (third <= SPACE or third == BACKSLASH):
+    if letter == LETTER_V and (second | 32) == LETTER_T and (third <= SPACE or third == BACKSLASH):
         return 2
-    if buffer[i] == LETTER_F and (second <= SPACE or second == BACKSLASH):
+    if letter == LETTER_F and (second <= SPACE or second == BACKSLASH):
         return 3
     return 0
 
@@ -140,15 +142,31 @@ def scan_line_numbers(buffer: Bytes, i: int, stop: int, numbers: Array) -> tuple
 @kernel
 @no_type_check
 def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tuple[int, int, int]:
-    """An OBJ index, from 1 or counted back from what was seen so far: (index from 0, position, status)."""
+    """An OBJ index, from 1 or counted back from what was seen so far: (index from 0, position, status).
+
+    ZERO_INDEX for 0; BAD_INDEX for one that can name nothing.
+    """
     value, after, status = parse_number(buffer, i, stop)
+    if status == NON_FINITE or status == TOO_LARGE:
+        return BAD_INDEX, index_end(buffer, i, stop), DONE
     if status != DONE:
-        return 0, i, status
-    if value != np.floor(value) or value == 0 or abs(value) > INDEX_LIMIT:
-        return 0, i, NOT_AN_INDEX
+        return BAD_INDEX, i, status
+    if value == 0:
+        return ZERO_INDEX, after, DONE
+    if value != np.floor(value) or abs(value) > INDEX_LIMIT:
+        return BAD_INDEX, after, DONE
     index = np.int64(value)
     index = index - 1 if index > 0 else num_seen + index
-    return index, after, (DONE if index >= 0 else INDEX_OUT_OF_RANGE)
+    return (index if index >= 0 else BAD_INDEX), after, DONE
+
+
+@kernel
+@no_type_check
+def index_end(buffer: Bytes, i: int, stop: int) -> int:
+    """The slash or blank after an index that is no number."""
+    while i < stop and buffer[i] > SPACE and buffer[i] != SLASH and buffer[i] != BACKSLASH:
+        i += 1
+    return i
 
 
 @kernel
@@ -156,7 +174,11 @@ def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tup
 def scan_obj(
     buffer: Bytes, stop: int, vertices: Array, colors: Array, texture_points: Array, corners: Array, texture: Array
 ) -> tuple[int, int, int]:
-    """Fill what `count_obj` counted: (corners used, status, position). Colours that are absent become nan."""
+    """Fill what `count_obj` counted: (corners used, status, position).
+
+    Colours that are absent become nan, and so do texture points that are no numbers. A texture index that is no whole
+    number becomes one that is too large.
+    """
     numbers = np.empty(6, np.float64)
     num_vertices = 0
     num_texture = 0
@@ -167,7 +189,7 @@ def scan_obj(
         kind = line_kind(buffer, i, stop)
         if kind == 1:
             found, status, position = scan_line_numbers(buffer, i + 1, stop, numbers)
-            if status != DONE or found < 3:
+            if found < 3:
                 return count, (status if status != DONE else TOO_SHORT), (position if status != DONE else i)
             for axis in range(3):
                 vertices[num_vertices, axis] = numbers[axis]
@@ -175,10 +197,8 @@ def scan_obj(
             num_vertices += 1
         elif kind == 2:
             found, status, position = scan_line_numbers(buffer, i + 2, stop, numbers[:3])
-            if status != DONE or found < 1:
-                return count, (status if status != DONE else TOO_SHORT), (position if status != DONE else i)
-            texture_points[num_texture, 0] = numbers[0]
-            texture_points[num_texture, 1] = numbers[1] if found > 1 else 0.0
+            texture_points[num_texture, 0] = numbers[0] if found > 0 else np.nan
+            texture_points[num_texture, 1] = numbers[1] if found > 1 else (0.0 if status == DONE else np.nan)
             num_texture += 1
         elif kind == 3:
             i = skip_inline(buffer, i + 1, stop)
@@ -190,9 +210,10 @@ def scan_obj(
                 if after < stop and buffer[after] == SLASH:
                     after += 1
                     if after < stop and buffer[after] != SLASH and buffer[after] > SPACE:
-                        texture_index, after, status = parse_relative_index(buffer, after, stop, num_texture)
-                        if status != DONE:
-                            return count, status, after
+                        texture_index, _, status = parse_relative_index(buffer, after, stop, num_texture)
+                        if status != DONE or texture_index == BAD_INDEX:
+                            texture_index = INDEX_LIMIT
+                        after = index_end(buffer, after, stop)
                     if after < stop and buffer[after] == SLASH:  # the normal, which is not kept
                         after += 1
                         while after < stop and buffer[after] > SPACE and buffer[after] != BACKSLASH:

@@ -139,17 +139,20 @@ def _counts_from_one(
     named = corners[corners != -1]
     if named.min() != 1 or named.max() != len(vertices):
         return False
-    return median_edge(from_zero, vertices) < median_edge(corners, vertices)
+    return mean_edge(from_zero, vertices) < mean_edge(corners, vertices)
 
 
-def median_edge(corners: Int32[np.ndarray, " corner"], vertices: Float[np.ndarray, "vert 3"]) -> float:
-    """The median length of the edges between the corners of faces separated by -1; of vertices that are there."""
+def mean_edge(corners: Int32[np.ndarray, " corner"], vertices: Float[np.ndarray, "vert 3"]) -> float:
+    """The mean length of the edges between the corners of faces separated by -1, the longest ones shortened.
+
+    Indices that are off by one join vertices that are no neighbours: of two readings the right one has shorter edges.
+    """
     first, second = corners[:-1], corners[1:]
     there = (first >= 0) & (second >= 0) & (first < len(vertices)) & (second < len(vertices))
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.linalg.norm(vertices[first[there]] - vertices[second[there]], axis=1)
     lengths = lengths[np.isfinite(lengths)]
-    return float(np.median(lengths)) if len(lengths) else np.inf
+    return float(np.minimum(lengths, 10 * np.median(lengths)).mean()) if len(lengths) else np.inf
 
 
 def _following(
