@@ -115,7 +115,9 @@ def _far_repeated(ordered: Float32[np.ndarray, " value"]) -> list[np.float32]:
     return found
 
 
-def _repeated_positions(points: Vertices, some: Vertices) -> list[Bool[np.ndarray, " vert"]]:
+def _repeated_positions(
+    points: Vertices, some: Float32[np.ndarray, "sample 3"]
+) -> list[Bool[np.ndarray, " vert"]]:
     """Where a cloud holds one and the same position again and again: one that a sample holds twice."""
     least = int(max(_LEAST_REPEATS, _LEAST_REPEATED_SHARE * len(points)))
     positions, counts = np.unique(some, axis=0, return_counts=True)

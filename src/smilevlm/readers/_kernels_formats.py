@@ -259,8 +259,11 @@ def is_word(buffer: Bytes, start: int, end: int, word: bytes) -> bool:
 
 @kernel
 @no_type_check
-def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int]:
-    """Corners of a text STL: (count, status, position). TOO_SHORT when `endsolid` or a corner is missing."""
+def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int, bool]:
+    """Corners of the whole facets of a text STL: (count, status, position, whether `endsolid` closes the last solid).
+
+    TOO_SHORT for a facet of fewer than three corners. Trouble at the position `stop` is that of a file that was cut.
+    """
     count = 0
     i = 0
     is_open = False
@@ -268,19 +271,28 @@ def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int]:
     while True:
         start, end = next_word(buffer, i, stop)
         if start >= stop:
-            return count, (TOO_SHORT if is_open else DONE), stop
+            return count - in_loop, (DONE if in_loop == 0 else TOO_SHORT), stop, not is_open
         i = end
+        if is_word(buffer, start, end, b"end"):  # `end solid`, `end facet`, `end loop`
+            start, end = next_word(buffer, i, stop)
+            i = end
+            if is_word(buffer, start, end, b"solid") or start >= stop:
+                is_open = False
+                i = text_line_end(buffer, i, stop)
+                continue
+            is_end = True
+        else:
+            is_end = False
         if is_word(buffer, start, end, b"solid") or is_word(buffer, start, end, b"endsolid"):
             is_open = end - start == 5
-            while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
-                i += 1
-        elif is_word(buffer, start, end, b"facet"):
+            i = text_line_end(buffer, i, stop)
+        elif is_word(buffer, start, end, b"facet") and not is_end:
             for _ in range(4):  # the normal follows from the corners, and degenerate facets have nan there
                 start, i = next_word(buffer, i, stop)
         elif is_word(buffer, start, end, b"vertex"):
             in_loop += 1
             if in_loop > 3:
-                return count, UNKNOWN_WORD, start
+                return count - in_loop + 1, UNKNOWN_WORD, start, False
             for axis in range(3):
                 start, end = next_word(buffer, i, stop)
                 value, after, status = parse_number(buffer, start, end)
@@ -289,20 +301,29 @@ def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int]:
                 if status == DONE and after != end:
                     status = NOT_A_NUMBER
                 if status != DONE:
-                    return count, status, start
+                    return count - in_loop + 1, status, (stop if end >= stop else start), False
                 points[count, axis] = value
                 i = end
             count += 1
-        elif is_word(buffer, start, end, b"endfacet"):
+        elif is_word(buffer, start, end, b"endfacet") or (is_end and is_word(buffer, start, end, b"facet")):
             if in_loop != 3:
-                return count, TOO_SHORT, start
+                return count - in_loop, TOO_SHORT, start, False
             in_loop = 0
         elif not (
             is_word(buffer, start, end, b"outer")
             or is_word(buffer, start, end, b"loop")
             or is_word(buffer, start, end, b"endloop")
         ):
-            return count, UNKNOWN_WORD, start
+            return count - in_loop, UNKNOWN_WORD, (stop if end >= stop else start), False
+
+
+@kernel
+@no_type_check
+def text_line_end(buffer: Bytes, i: int, stop: int) -> int:
+    """The end of the line."""
+    while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
+        i += 1
+    return i
 
 
 @kernel
@@ -349,14 +370,14 @@ def merge_identical(points: Array, seed: int, first_rows: Array, merged: Array) 
 
 
 # Codes of PLY's scalar types: size in bytes, then whether signed or a float.
-INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(8)
+INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64 = range(10)
 
 
 @kernel
 @no_type_check
 def read_scalar(buffer: Bytes, i: int, code: int, big: bool, word: Array, single: Array, double: Array) -> float:
     """One scalar of a binary PLY; `single` and `double` are views of `word`."""
-    size = 1 if code <= UINT8 else 2 if code <= UINT16 else 8 if code == FLOAT64 else 4
+    size = 1 if code <= UINT8 else 2 if code <= UINT16 else 4 if code <= UINT32 or code == FLOAT32 else 8
     bits = np.uint64(0)
     for k in range(size):
         byte = np.uint64(buffer[i + k] if big else buffer[i + size - 1 - k])
@@ -366,6 +387,8 @@ def read_scalar(buffer: Bytes, i: int, code: int, big: bool, word: Array, single
         return double[0]
     if code == FLOAT32:
         return np.float64(single[0])
+    if code == UINT64:
+        return np.float64(bits)
     value = np.int64(bits)
     if code == INT8 or code == INT16 or code == INT32:
         half = np.int64(1) << (8 * size - 1)
@@ -386,8 +409,10 @@ def walk_ply(
     wanted: int,
     values: Array,
     lengths: Array,
-) -> tuple[int, int, int]:
-    """Walk rows that have lists: (values of the wanted property, status, offset after the rows or of the trouble).
+) -> tuple[int, int, int, int]:
+    """Walk rows that have lists: (values of the wanted property, status, offset, whole rows).
+
+    The offset is that after the rows, or of the trouble.
 
     With `values` empty nothing is written, so that a first walk can size the second. A scalar property counts as a
     list of one; `count_codes` is -1 for it.
@@ -395,7 +420,7 @@ def walk_ply(
     word = np.zeros(1, np.uint64)
     single = word.view(np.float32)  # the low half first: numba runs on little-endian machines
     double = word.view(np.float64)
-    sizes = (1, 1, 2, 2, 4, 4, 4, 8)
+    sizes = (1, 1, 2, 2, 4, 4, 8, 8, 4, 8)
     stop = len(buffer)
     count = 0
     i = offset
@@ -405,15 +430,15 @@ def walk_ply(
             if count_codes[column] >= 0:
                 width = sizes[count_codes[column]]
                 if i + width > stop:
-                    return count, TOO_SHORT, i
+                    return count, TOO_SHORT, i, row
                 announced = read_scalar(buffer, i, count_codes[column], big, word, single, double)
                 if not 0 <= announced <= stop - i:
-                    return count, TOO_SHORT, i
+                    return count, TOO_SHORT, i, row
                 length = np.int64(announced)
                 i += width
             width = sizes[value_codes[column]]
             if i + length * width > stop:
-                return count, TOO_SHORT, i
+                return count, TOO_SHORT, i, row
             if column == wanted:
                 if len(values):
                     for k in range(length):
@@ -423,14 +448,14 @@ def walk_ply(
                     lengths[row] = length
                 count += length
             i += length * width
-    return count, DONE, i
+    return count, DONE, i, num_rows
 
 
 @kernel
 @no_type_check
 def walk_ply_text(
     numbers: Array, offset: int, num_rows: int, is_list: Array, wanted: int, values: Array, lengths: Array
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     """`walk_ply` over the numbers of a text PLY; offsets count numbers."""
     stop = len(numbers)
     count = 0
@@ -440,20 +465,20 @@ def walk_ply_text(
             length = 1
             if is_list[column]:
                 if i >= stop:
-                    return count, TOO_SHORT, i
+                    return count, TOO_SHORT, i, row
                 announced = numbers[i]
                 if announced != np.floor(announced) or announced < 0:
-                    return count, NOT_AN_INDEX, i
+                    return count, NOT_AN_INDEX, i, row
                 if announced > stop - i:
-                    return count, TOO_SHORT, i
+                    return count, TOO_SHORT, i, row
                 length = np.int64(announced)
                 i += 1
             if i + length > stop:
-                return count, TOO_SHORT, i
+                return count, TOO_SHORT, i, row
             if column == wanted:
                 if len(values):
                     values[count : count + length] = numbers[i : i + length]
                     lengths[row] = length
                 count += length
             i += length
-    return count, DONE, i
+    return count, DONE, i, num_rows

@@ -63,17 +63,9 @@ def usable_mesh(
         raise MeshError(error.message, path=path) from None
 
 
-def cut_remark(announced: int, present: int, what: str) -> str | None:
-    """The remark for a file that was cut within its last element; None where too much is missing to go on.
-
-    Args:
-        announced: How many rows the file says it has.
-        present: How many are whole.
-        what: Their name in the plural.
-    """
-    if present < 1 or announced - present > MAX_CUT_SHARE * announced:
-        return None
-    return f"the file is cut: {announced - present} of {announced} {what} are missing"
+def is_slightly_cut(announced: int, present: int) -> bool:
+    """Whether a file that ends too early has so many rows of its last element that it is read without the rest."""
+    return 0 < present < announced <= present + MAX_CUT_SHARE * announced
 
 
 def bad_indices(corners: Int32[np.ndarray, " corner"], num_vertices: int) -> Bool[np.ndarray, " corner"]:
