@@ -20,6 +20,7 @@ MAX_LOST_FACE_SHARE = 0.5
 _LEAST_REPEATS, _LEAST_REPEATED_SHARE = 16, 0.005
 """So many vertices, and so great a share of them, must hold one value for it to be a placeholder."""
 _NUM_SAMPLED = 1000
+_MAX_PLACEHOLDERS = 4
 _FAR = 5.0
 """A placeholder lies this many extents of the other vertices away from them."""
 
@@ -83,12 +84,13 @@ def _placeholders(mesh: Mesh) -> Bool[np.ndarray, " vert"] | None:
     """Which vertices hold a placeholder; None when none does. Whether one is possible is seen from a sample."""
     vertices = mesh.vertices
     some = vertices[:: max(1, len(vertices) // _NUM_SAMPLED)]
-    some = np.sort(some[np.isfinite(some).all(axis=1)], axis=0)
+    some = some[np.isfinite(some).all(axis=1)]
     found = []
     if len(some) >= _LEAST_REPEATS:
-        found = [vertices[:, axis] == value for axis in range(3) for value in _far_repeated(some[:, axis])]
+        ordered = np.sort(some, axis=0)
+        found = [vertices[:, axis] == value for axis in range(3) for value in _far_repeated(ordered[:, axis])]
     if mesh.is_point_cloud:
-        found += _repeated_positions(vertices)
+        found += _repeated_positions(vertices, some)
     if not found:
         return None
     placeholder = np.logical_or.reduce(found)
@@ -113,13 +115,11 @@ def _far_repeated(ordered: Float32[np.ndarray, " value"]) -> list[np.float32]:
     return found
 
 
-def _repeated_positions(points: Vertices) -> list[Bool[np.ndarray, " vert"]]:
-    """Where a cloud holds one and the same position again and again."""
-    ordered = np.sort(points[:, 0])
-    repeats = int(max(_LEAST_REPEATS, _LEAST_REPEATED_SHARE * len(points)))
-    found = []
-    for value in np.unique(ordered[repeats - 1 :][ordered[repeats - 1 :] == ordered[: len(ordered) - repeats + 1]]):
-        rows = points[points[:, 0] == value]
-        positions, counts = np.unique(rows, axis=0, return_counts=True)
-        found += [(points == position).all(axis=1) for position in positions[counts >= repeats]]
-    return found
+def _repeated_positions(points: Vertices, some: Float32[np.ndarray, "sample 3"]) -> list[Bool[np.ndarray, " vert"]]:
+    """Where a cloud holds one and the same position again and again: one that a sample holds twice."""
+    least = int(max(_LEAST_REPEATS, _LEAST_REPEATED_SHARE * len(points)))
+    positions, counts = np.unique(some, axis=0, return_counts=True)
+    # Many such positions are no placeholders, but a cloud whose points are all written several times.
+    candidates = positions[counts > 1][np.argsort(-counts[counts > 1])][:_MAX_PLACEHOLDERS]
+    found = [(points == position).all(axis=1) for position in candidates]
+    return [where for where in found if np.count_nonzero(where) >= least]

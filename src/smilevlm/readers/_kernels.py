@@ -244,6 +244,26 @@ def scan_floats(buffer: Bytes, position: int, stop: int, values: Array) -> tuple
 
 @kernel
 @no_type_check
+def scan_words(buffer: Bytes, position: int, stop: int, values: Array) -> int:
+    """All numbers up to `stop`, and how many there are: nan for one that is not finite, inf for a word that is none."""
+    count = 0
+    i = skip_blank(buffer, position, stop)
+    while i < stop:
+        value, after, status = parse_number(buffer, i, stop)
+        if status == NON_FINITE or status == TOO_LARGE:
+            value, after = np.nan, skip_non_finite(buffer, i, stop)
+        elif status != DONE or (after < stop and not ends_plainly(buffer[after]) and buffer[after] != HASH):
+            value, after = np.inf, i
+            while after < stop and not ends_plainly(buffer[after]):
+                after += 1
+        values[count] = value
+        count += 1
+        i = skip_blank(buffer, after, stop)
+    return count
+
+
+@kernel
+@no_type_check
 def any_index(buffer: Bytes, position: int, stop: int) -> tuple[int, int, int]:
     """A whole number from -1 up, however it is written: (value, position after it, status)."""
     value, i, status = parse_number(buffer, position, stop)

@@ -8,6 +8,7 @@ import numpy as np
 
 from smilevlm.readers._kernels import INDEX_LIMIT, Array, kernel
 from smilevlm.readers._status import (
+    BAD_INDEX,
     DONE,
     INDEX_OUT_OF_RANGE,
     NOT_AN_INDEX,
@@ -117,7 +118,7 @@ def plain_triangles(corners: Array, num_vertices: int, points: Array, faces: Arr
 @kernel
 @no_type_check
 def polygons_from_rows(values: Array, row_starts: Array, first_row: int, corners: Array) -> tuple[int, int, int]:
-    """Rows `n i1 ... in [colour]` as faces separated by -1: (count, status, row)."""
+    """Rows `n i1 ... in [colour]` as faces separated by -1: (count, status, row). BAD_INDEX where none is written."""
     count = 0
     for row in range(first_row, len(row_starts) - 1):
         start, end = row_starts[row], row_starts[row + 1]
@@ -128,10 +129,32 @@ def polygons_from_rows(values: Array, row_starts: Array, first_row: int, corners
             return count, TOO_SHORT, row
         for i in range(start + 1, start + 1 + int(size)):
             index = values[i]
-            if index != np.floor(index) or index < 0 or index > INDEX_LIMIT:
-                return count, NOT_AN_INDEX, row
-            corners[count] = index
+            is_index = index == np.floor(index) and 0 <= index <= INDEX_LIMIT
+            corners[count] = index if is_index else BAD_INDEX
             count += 1
         corners[count] = -1
         count += 1
     return count, DONE, 0
+
+
+@kernel
+@no_type_check
+def polygons_from_words(words: Array, num_faces: int, corners: Array) -> tuple[int, int]:
+    """Faces `n i1 ... in m c1 ... cm` of a binary OFF as faces separated by -1: (count, whole faces)."""
+    count = 0
+    i = 0
+    stop = len(words)
+    for face in range(num_faces):
+        if i >= stop or words[i] < 0 or words[i] > stop - i - 2:
+            return count, face
+        size = words[i]
+        num_colors = words[i + 1 + size]
+        if num_colors < 0 or num_colors > stop - i - 2 - size:
+            return count, face
+        for k in range(i + 1, i + 1 + size):
+            corners[count] = words[k] if words[k] >= 0 else BAD_INDEX
+            count += 1
+        corners[count] = -1
+        count += 1
+        i += 2 + size + num_colors
+    return count, num_faces

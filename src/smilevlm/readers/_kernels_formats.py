@@ -23,8 +23,8 @@ from smilevlm.readers._kernels import (
     skip_non_finite,
 )
 from smilevlm.readers._status import (
+    BAD_INDEX,
     DONE,
-    INDEX_OUT_OF_RANGE,
     NO_TEXTURE,
     NON_FINITE,
     NOT_A_NUMBER,
@@ -32,6 +32,7 @@ from smilevlm.readers._status import (
     TOO_LARGE,
     TOO_SHORT,
     UNKNOWN_WORD,
+    ZERO_INDEX,
 )
 
 LETTER_F, LETTER_T, LETTER_V = 102, 116, 118
@@ -74,16 +75,17 @@ def line_end(buffer: Bytes, i: int, stop: int) -> int:
 @kernel
 @no_type_check
 def line_kind(buffer: Bytes, i: int, stop: int) -> int:
-    """1 for `v`, 2 for `vt`, 3 for `f`, 0 for the rest; followed by a blank or a continuation."""
+    """1 for `v`, 2 for `vt`, 3 for `f`, in any case, 0 for the rest; followed by a blank or a continuation."""
     if i >= stop:
         return 0
     second = buffer[i + 1] if i + 1 < stop else SPACE
     third = buffer[i + 2] if i + 2 < stop else SPACE
-    if buffer[i] == LETTER_V and (second <= SPACE or second == BACKSLASH):
+    letter = buffer[i] | 32  # in lower case
+    if letter == LETTER_V and (second <= SPACE or second == BACKSLASH):
         return 1
-    if buffer[i] == LETTER_V and second == LETTER_T and (third <= SPACE or third == BACKSLASH):
+    if letter == LETTER_V and (second | 32) == LETTER_T and (third <= SPACE or third == BACKSLASH):
         return 2
-    if buffer[i] == LETTER_F and (second <= SPACE or second == BACKSLASH):
+    if letter == LETTER_F and (second <= SPACE or second == BACKSLASH):
         return 3
     return 0
 
@@ -140,15 +142,31 @@ def scan_line_numbers(buffer: Bytes, i: int, stop: int, numbers: Array) -> tuple
 @kernel
 @no_type_check
 def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tuple[int, int, int]:
-    """An OBJ index, from 1 or counted back from what was seen so far: (index from 0, position, status)."""
+    """An OBJ index, from 1 or counted back from what was seen so far: (index from 0, position, status).
+
+    ZERO_INDEX for 0; BAD_INDEX for one that can name nothing.
+    """
     value, after, status = parse_number(buffer, i, stop)
+    if status == NON_FINITE or status == TOO_LARGE:
+        return BAD_INDEX, index_end(buffer, i, stop), DONE
     if status != DONE:
-        return 0, i, status
-    if value != np.floor(value) or value == 0 or abs(value) > INDEX_LIMIT:
-        return 0, i, NOT_AN_INDEX
+        return BAD_INDEX, i, status
+    if value == 0:
+        return ZERO_INDEX, after, DONE
+    if value != np.floor(value) or abs(value) > INDEX_LIMIT:
+        return BAD_INDEX, after, DONE
     index = np.int64(value)
     index = index - 1 if index > 0 else num_seen + index
-    return index, after, (DONE if index >= 0 else INDEX_OUT_OF_RANGE)
+    return (index if index >= 0 else BAD_INDEX), after, DONE
+
+
+@kernel
+@no_type_check
+def index_end(buffer: Bytes, i: int, stop: int) -> int:
+    """The slash or blank after an index that is no number."""
+    while i < stop and buffer[i] > SPACE and buffer[i] != SLASH and buffer[i] != BACKSLASH:
+        i += 1
+    return i
 
 
 @kernel
@@ -156,7 +174,11 @@ def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tup
 def scan_obj(
     buffer: Bytes, stop: int, vertices: Array, colors: Array, texture_points: Array, corners: Array, texture: Array
 ) -> tuple[int, int, int]:
-    """Fill what `count_obj` counted: (corners used, status, position). Colours that are absent become nan."""
+    """Fill what `count_obj` counted: (corners used, status, position).
+
+    Colours that are absent become nan, and so do texture points that are no numbers. A texture index that is no whole
+    number becomes one that is too large.
+    """
     numbers = np.empty(6, np.float64)
     num_vertices = 0
     num_texture = 0
@@ -167,7 +189,7 @@ def scan_obj(
         kind = line_kind(buffer, i, stop)
         if kind == 1:
             found, status, position = scan_line_numbers(buffer, i + 1, stop, numbers)
-            if status != DONE or found < 3:
+            if found < 3:
                 return count, (status if status != DONE else TOO_SHORT), (position if status != DONE else i)
             for axis in range(3):
                 vertices[num_vertices, axis] = numbers[axis]
@@ -175,10 +197,8 @@ def scan_obj(
             num_vertices += 1
         elif kind == 2:
             found, status, position = scan_line_numbers(buffer, i + 2, stop, numbers[:3])
-            if status != DONE or found < 1:
-                return count, (status if status != DONE else TOO_SHORT), (position if status != DONE else i)
-            texture_points[num_texture, 0] = numbers[0]
-            texture_points[num_texture, 1] = numbers[1] if found > 1 else 0.0
+            texture_points[num_texture, 0] = numbers[0] if found > 0 else np.nan
+            texture_points[num_texture, 1] = numbers[1] if found > 1 else (0.0 if status == DONE else np.nan)
             num_texture += 1
         elif kind == 3:
             i = skip_inline(buffer, i + 1, stop)
@@ -190,9 +210,10 @@ def scan_obj(
                 if after < stop and buffer[after] == SLASH:
                     after += 1
                     if after < stop and buffer[after] != SLASH and buffer[after] > SPACE:
-                        texture_index, after, status = parse_relative_index(buffer, after, stop, num_texture)
-                        if status != DONE:
-                            return count, status, after
+                        texture_index, _, status = parse_relative_index(buffer, after, stop, num_texture)
+                        if status != DONE or texture_index == BAD_INDEX:
+                            texture_index = INDEX_LIMIT
+                        after = index_end(buffer, after, stop)
                     if after < stop and buffer[after] == SLASH:  # the normal, which is not kept
                         after += 1
                         while after < stop and buffer[after] > SPACE and buffer[after] != BACKSLASH:
@@ -238,8 +259,11 @@ def is_word(buffer: Bytes, start: int, end: int, word: bytes) -> bool:
 
 @kernel
 @no_type_check
-def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int]:
-    """Corners of a text STL: (count, status, position). TOO_SHORT when `endsolid` or a corner is missing."""
+def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int, bool]:
+    """Corners of the whole facets of a text STL: (count, status, position, whether `endsolid` closes the last solid).
+
+    TOO_SHORT for a facet of fewer than three corners. Trouble at the position `stop` is that of a file that was cut.
+    """
     count = 0
     i = 0
     is_open = False
@@ -247,19 +271,28 @@ def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int]:
     while True:
         start, end = next_word(buffer, i, stop)
         if start >= stop:
-            return count, (TOO_SHORT if is_open else DONE), stop
+            return count - in_loop, (DONE if in_loop == 0 else TOO_SHORT), stop, not is_open
         i = end
+        if is_word(buffer, start, end, b"end"):  # `end solid`, `end facet`, `end loop`
+            start, end = next_word(buffer, i, stop)
+            i = end
+            if is_word(buffer, start, end, b"solid") or start >= stop:
+                is_open = False
+                i = text_line_end(buffer, i, stop)
+                continue
+            is_end = True
+        else:
+            is_end = False
         if is_word(buffer, start, end, b"solid") or is_word(buffer, start, end, b"endsolid"):
             is_open = end - start == 5
-            while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
-                i += 1
-        elif is_word(buffer, start, end, b"facet"):
+            i = text_line_end(buffer, i, stop)
+        elif is_word(buffer, start, end, b"facet") and not is_end:
             for _ in range(4):  # the normal follows from the corners, and degenerate facets have nan there
                 start, i = next_word(buffer, i, stop)
         elif is_word(buffer, start, end, b"vertex"):
             in_loop += 1
             if in_loop > 3:
-                return count, UNKNOWN_WORD, start
+                return count - in_loop + 1, UNKNOWN_WORD, start, False
             for axis in range(3):
                 start, end = next_word(buffer, i, stop)
                 value, after, status = parse_number(buffer, start, end)
@@ -268,20 +301,29 @@ def scan_stl(buffer: Bytes, stop: int, points: Array) -> tuple[int, int, int]:
                 if status == DONE and after != end:
                     status = NOT_A_NUMBER
                 if status != DONE:
-                    return count, status, start
+                    return count - in_loop + 1, status, (stop if end >= stop else start), False
                 points[count, axis] = value
                 i = end
             count += 1
-        elif is_word(buffer, start, end, b"endfacet"):
+        elif is_word(buffer, start, end, b"endfacet") or (is_end and is_word(buffer, start, end, b"facet")):
             if in_loop != 3:
-                return count, TOO_SHORT, start
+                return count - in_loop, TOO_SHORT, start, False
             in_loop = 0
         elif not (
             is_word(buffer, start, end, b"outer")
             or is_word(buffer, start, end, b"loop")
             or is_word(buffer, start, end, b"endloop")
         ):
-            return count, UNKNOWN_WORD, start
+            return count - in_loop, UNKNOWN_WORD, (stop if end >= stop else start), False
+
+
+@kernel
+@no_type_check
+def text_line_end(buffer: Bytes, i: int, stop: int) -> int:
+    """The end of the line."""
+    while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
+        i += 1
+    return i
 
 
 @kernel
@@ -328,14 +370,14 @@ def merge_identical(points: Array, seed: int, first_rows: Array, merged: Array) 
 
 
 # Codes of PLY's scalar types: size in bytes, then whether signed or a float.
-INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(8)
+INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64 = range(10)
 
 
 @kernel
 @no_type_check
 def read_scalar(buffer: Bytes, i: int, code: int, big: bool, word: Array, single: Array, double: Array) -> float:
     """One scalar of a binary PLY; `single` and `double` are views of `word`."""
-    size = 1 if code <= UINT8 else 2 if code <= UINT16 else 8 if code == FLOAT64 else 4
+    size = 1 if code <= UINT8 else 2 if code <= UINT16 else 4 if code <= UINT32 or code == FLOAT32 else 8
     bits = np.uint64(0)
     for k in range(size):
         byte = np.uint64(buffer[i + k] if big else buffer[i + size - 1 - k])
@@ -345,6 +387,8 @@ def read_scalar(buffer: Bytes, i: int, code: int, big: bool, word: Array, single
         return double[0]
     if code == FLOAT32:
         return np.float64(single[0])
+    if code == UINT64:
+        return np.float64(bits)
     value = np.int64(bits)
     if code == INT8 or code == INT16 or code == INT32:
         half = np.int64(1) << (8 * size - 1)
@@ -365,8 +409,10 @@ def walk_ply(
     wanted: int,
     values: Array,
     lengths: Array,
-) -> tuple[int, int, int]:
-    """Walk rows that have lists: (values of the wanted property, status, offset after the rows or of the trouble).
+) -> tuple[int, int, int, int]:
+    """Walk rows that have lists: (values of the wanted property, status, offset, whole rows).
+
+    The offset is that after the rows, or of the trouble.
 
     With `values` empty nothing is written, so that a first walk can size the second. A scalar property counts as a
     list of one; `count_codes` is -1 for it.
@@ -374,7 +420,7 @@ def walk_ply(
     word = np.zeros(1, np.uint64)
     single = word.view(np.float32)  # the low half first: numba runs on little-endian machines
     double = word.view(np.float64)
-    sizes = (1, 1, 2, 2, 4, 4, 4, 8)
+    sizes = (1, 1, 2, 2, 4, 4, 8, 8, 4, 8)
     stop = len(buffer)
     count = 0
     i = offset
@@ -384,15 +430,15 @@ def walk_ply(
             if count_codes[column] >= 0:
                 width = sizes[count_codes[column]]
                 if i + width > stop:
-                    return count, TOO_SHORT, i
+                    return count, TOO_SHORT, i, row
                 announced = read_scalar(buffer, i, count_codes[column], big, word, single, double)
                 if not 0 <= announced <= stop - i:
-                    return count, TOO_SHORT, i
+                    return count, TOO_SHORT, i, row
                 length = np.int64(announced)
                 i += width
             width = sizes[value_codes[column]]
             if i + length * width > stop:
-                return count, TOO_SHORT, i
+                return count, TOO_SHORT, i, row
             if column == wanted:
                 if len(values):
                     for k in range(length):
@@ -402,14 +448,14 @@ def walk_ply(
                     lengths[row] = length
                 count += length
             i += length * width
-    return count, DONE, i
+    return count, DONE, i, num_rows
 
 
 @kernel
 @no_type_check
 def walk_ply_text(
     numbers: Array, offset: int, num_rows: int, is_list: Array, wanted: int, values: Array, lengths: Array
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     """`walk_ply` over the numbers of a text PLY; offsets count numbers."""
     stop = len(numbers)
     count = 0
@@ -419,20 +465,20 @@ def walk_ply_text(
             length = 1
             if is_list[column]:
                 if i >= stop:
-                    return count, TOO_SHORT, i
+                    return count, TOO_SHORT, i, row
                 announced = numbers[i]
                 if announced != np.floor(announced) or announced < 0:
-                    return count, NOT_AN_INDEX, i
+                    return count, NOT_AN_INDEX, i, row
                 if announced > stop - i:
-                    return count, TOO_SHORT, i
+                    return count, TOO_SHORT, i, row
                 length = np.int64(announced)
                 i += 1
             if i + length > stop:
-                return count, TOO_SHORT, i
+                return count, TOO_SHORT, i, row
             if column == wanted:
                 if len(values):
                     values[count : count + length] = numbers[i : i + length]
                     lengths[row] = length
                 count += length
             i += length
-    return count, DONE, i
+    return count, DONE, i, num_rows

@@ -203,6 +203,7 @@ def cut_into_triangles(
     texture_corners: Int32[np.ndarray, " texture_corner"] | None = None,
     texture_points: Float[np.ndarray, "point 2"] | None = None,
     flipped: bool = False,
+    vertices: Float[np.ndarray, "vert 3"] | None = None,
 ) -> Triangles:
     """Cut faces separated by -1 into fans, dropping triangles that name a vertex twice.
 
@@ -217,6 +218,8 @@ def cut_into_triangles(
         texture_corners: Parallel to `corners`: rows of `texture_points`, -2 for a corner without texture.
         texture_points: (u, v), or None for a mesh without texture coordinates.
         flipped: The faces are written clockwise.
+        vertices: Where the vertices are: given for formats that count from 0, so that indices that count from 1 are
+            seen.
 
     Raises:
         MeshError: The triangles would need far more memory than the file has bytes.
@@ -236,7 +239,7 @@ def cut_into_triangles(
     remarks: tuple[str, ...] = ()
     count, status, ordinal = _count(corners, texture_corners, num_vertices, texture_points)
     if status != DONE:
-        repaired = without_bad_indices(corners, texture_corners, num_vertices, len(texture_points))
+        repaired = without_bad_indices(corners, texture_corners, num_vertices, len(texture_points), vertices)
         if repaired is None:
             nothing = Triangles(faces=np.empty((0, 3), np.int32), uv=None)
             return replace(nothing, status=INDEX_OUT_OF_RANGE, ordinal=first_bad_index(corners, num_vertices))
@@ -268,7 +271,7 @@ def _with_finite_uv(triangles: Triangles) -> Triangles:
         return triangles
     bad = ~np.isfinite(uv).all(axis=2)
     uv[bad] = 0
-    remark = f"{np.count_nonzero(bad)} corners have texture coordinates that are not finite; left out"
+    remark = f"{np.count_nonzero(bad)} corners of faces have texture coordinates that are not finite; left out"
     return replace(triangles, remarks=(*triangles.remarks, remark))
 
 

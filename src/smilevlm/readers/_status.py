@@ -33,3 +33,7 @@ TOKEN_UNCLOSED_STRING = 6
 
 NO_TEXTURE = -2
 """Texture index of a corner that has none."""
+ZERO_INDEX = -3
+"""A corner written 0 where the format counts from 1."""
+BAD_INDEX = -4
+"""A corner that can name nothing: a fraction, or counted back to before the first."""

@@ -8,20 +8,26 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from smilevlm.errors import MeshError
 
 MAX_UNPACKED_BYTES = 2**30
 MAX_UNPACKED_RATIO = 400
 """How many times its packed size; text of repeated numbers reaches 20, decompression bombs a thousand."""
-_FREE_BYTES = 2**20
+_FREE_BYTES = 2**24
 _MAX_LAYERS = 3
+_CHUNK_BYTES = 2**16
+_XZ_MEMORY = 2**27
+"""What `xz -9` needs is half of it; the file names the size, and a hostile one names 4 GiB."""
 
 _DECOMPRESSORS: dict[bytes, tuple[str, Callable[[], object]]] = {
     b"\x1f\x8b\x08": ("gzip", lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)),
     b"BZh": ("bzip2", bz2.BZ2Decompressor),
-    b"\xfd7zXZ\0": ("xz", lzma.LZMADecompressor),
+    b"\xfd7zXZ\0": ("xz", lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY)),
 }
 _DAMAGED = (OSError, zlib.error, lzma.LZMAError, EOFError, ValueError)
 _TEXT_MARKS = (
@@ -35,13 +41,16 @@ _TEXT_MARKS = (
 _SAMPLE_BYTES = 4096
 _NUM_SAMPLES = 4
 _INNER_COMMA = re.compile(rb"\d,\d")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _WORD = re.compile(rb"[^\s;\"'\[\]{}()<>=|]+")
 _POINT_NUMBER = re.compile(rb"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?,?")
 _COMMA_NUMBER = re.compile(rb"[-+]?\d+,(\d+)(?:[eE][-+]?\d+)?,?")
 _WHOLE_NUMBER = re.compile(rb"[-+]?\d+,?")
-_DECIMAL_COMMA = re.compile(rb"(?<=\d),(?=\d)")
+_LIST = re.compile(rb"[-+]?\d+,[-+]?\d+,[-+\d,]+")
 _LEAST_COMMA_SHARE = 0.3
 """Of the numbers of a sample: three coordinates among as many whole numbers for colours, for instance."""
+_MAX_OTHER_SHARE = 0.05
+"""Numbers with a point, and lists, for each number with a comma: versions in a header, comments."""
 
 
 def unpack(data: bytes, path: Path) -> bytes:
@@ -61,24 +70,27 @@ def unpack(data: bytes, path: Path) -> bytes:
 def _unpack_layer(packed: bytes, path: Path, name: str, decompressor: Callable[[], object]) -> bytes:
     limit = min(MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO * len(packed) + _FREE_BYTES)
     unpacked = bytearray()
-    rest = packed
+    at = 0
+    magics = tuple(_DECOMPRESSORS)
     try:
         # Several streams one after another, as `cat a.gz b.gz` makes them; what follows the last is padding.
-        while rest and (not unpacked or rest.startswith(tuple(_DECOMPRESSORS))):
+        while at == 0 or packed.startswith(magics, at):
             stream = decompressor()
-            unpacked += stream.decompress(rest, limit + 1 - len(unpacked))  # type: ignore[attr-defined]
-            if len(unpacked) > limit:
-                raise MeshError(f"unpacks to more than {limit / 2**20:.0f} MiB; refused", path=path)
-            if not stream.eof:  # type: ignore[attr-defined]
-                raise EOFError("it ends too early")
-            rest = stream.unused_data  # type: ignore[attr-defined]
+            while not stream.eof:  # type: ignore[attr-defined]
+                if at >= len(packed):
+                    raise EOFError("it ends too early")
+                chunk = packed[at : at + _CHUNK_BYTES]
+                unpacked += stream.decompress(chunk, limit + 1 - len(unpacked))  # type: ignore[attr-defined]
+                if len(unpacked) > limit:
+                    raise MeshError(f"unpacks to more than {limit / 2**20:.0f} MiB; refused", path=path)
+                at += len(chunk) - len(stream.unused_data)  # type: ignore[attr-defined]
     except _DAMAGED as error:
         raise MeshError(f"a damaged {name} file: {error}", path=path) from None
     return bytes(unpacked)
 
 
 def decode_text(data: bytes, path: Path) -> bytes:
-    """UTF-16 and UTF-32 text as UTF-8; a byte-order mark is removed; other bytes are returned as they are.
+    """UTF-16 and UTF-32 text as UTF-8; byte-order marks are removed; other bytes are returned as they are.
 
     Raises:
         MeshError: The bytes are not what their byte-order mark says.
@@ -86,58 +98,114 @@ def decode_text(data: bytes, path: Path) -> bytes:
     for mark, encoding in _TEXT_MARKS:
         if data.startswith(mark):
             body = data[len(mark) :]
-            return body if encoding == "utf-8" else _recode(body, encoding, path)
-    encoding = _unmarked_utf16(data)
+            return _unmarked(body if encoding == "utf-8" else _recode(body, encoding, path))
+    encoding = _encoding_without_mark(data[:64])
     return data if encoding is None else _recode(data, encoding, path)
 
 
+def _unmarked(text: bytes) -> bytes:
+    """Without further marks, as tools that append files or write the mark twice leave them."""
+    while text.startswith(codecs.BOM_UTF8):
+        text = text[len(codecs.BOM_UTF8) :]
+    return text
+
+
 def _recode(body: bytes, encoding: str, path: Path) -> bytes:
+    unit = 4 if "32" in encoding else 2
     try:
-        return body.decode(encoding).encode("utf-8", "replace")
+        # A file that was cut may end within a character.
+        return body[: len(body) // unit * unit].decode(encoding).encode("utf-8", "replace")
     except UnicodeDecodeError as error:
         raise MeshError(f"starts as {encoding.upper()} text but is not: {error.reason}", path=path) from None
 
 
-def _unmarked_utf16(data: bytes) -> str | None:
-    """Text of Latin letters in UTF-16 without a mark has a zero in every other byte."""
-    head = data[:64]
-    if len(head) < 16 or len(head) % 2:
-        return None
-    for first, encoding in ((0, "utf-16-le"), (1, "utf-16-be")):
-        letters, zeros = head[first::2], head[1 - first :: 2]
-        if not any(zeros) and all(9 <= code < 127 for code in letters):
+def _encoding_without_mark(head: bytes) -> str | None:
+    """Text of Latin letters has a zero in every other byte of UTF-16, in three of four of UTF-32."""
+    for unit, first, encoding in (
+        (2, 0, "utf-16-le"), (2, 1, "utf-16-be"), (4, 0, "utf-32-le"), (4, 3, "utf-32-be"),
+    ):  # fmt: skip
+        whole = head[: len(head) // unit * unit]
+        letters = whole[first::unit]
+        num_zeros = whole.count(0)
+        if len(letters) >= 8 and num_zeros == len(whole) - len(letters) and all(9 <= code < 127 for code in letters):
             return encoding
     return None
 
 
-def decimal_points(data: bytes) -> bytes:
+def decimal_points(data: bytes, *, commas_separate: bool = False) -> bytes:
     """Text whose numbers have decimal commas, with points; other bytes are returned as they are.
 
-    A sample decides: at least 30 % of its numbers have one comma between digits, and none has a point but one, the
-    version of the format. Lists that commas separate (`0,1,2,-1`) have several commas in a word.
+    Samples decide: at least 30 % of the numbers of one have one comma between digits, and hardly any has a point. Lists
+    that commas separate (`0,1,2,-1`, a table of whole numbers) have several commas in a word.
+
+    Args:
+        data: The file.
+        commas_separate: Commas stand between the rows in this format, so that `0 0 300,400 0 0` are two of them: a
+            decimal part must begin with a zero somewhere (`73,05`), as no whole number does.
     """
     samples = _samples(data)
-    if not any(_INNER_COMMA.search(sample) for sample in samples) or any(b"\0" in sample for sample in samples):
+    if not any(_INNER_COMMA.search(sample) for sample in samples) or any(_BINARY.search(sample) for sample in samples):
         return data
-    counts = [_count_numbers(sample) for sample in samples]
-    if sum(num_points for num_points, _, _ in counts) > 1:
+    counts = [_count_numbers(sample, commas_separate) for sample in samples]
+    num_points = sum(count.points for count in counts)
+    num_commas = sum(count.commas for count in counts)
+    num_lists = sum(count.lists for count in counts)
+    if max(num_points, num_lists) > 2 + _MAX_OTHER_SHARE * num_commas or (commas_separate and num_lists):
         return data
-    if any(commas and commas >= _LEAST_COMMA_SHARE * numbers for _, commas, numbers in counts):
-        return _DECIMAL_COMMA.sub(b".", data)
+    if commas_separate and not any(count.is_proven for count in counts):
+        return data
+    if any(count.commas and count.commas >= _LEAST_COMMA_SHARE * count.numbers for count in counts):
+        return _with_points(data)
     return data
+
+
+def _with_points(data: bytes) -> bytes:
+    """Points for the commas between two digits."""
+    codes = np.frombuffer(data, np.uint8)
+    is_digit = (codes >= ord("0")) & (codes <= ord("9"))
+    is_decimal = (codes[1:-1] == ord(",")) & is_digit[:-2] & is_digit[2:]
+    result = codes.copy()
+    result[1:-1][is_decimal] = ord(".")
+    return result.tobytes()
 
 
 def _samples(data: bytes) -> list[bytes]:
     starts = dict.fromkeys(len(data) * number // _NUM_SAMPLES for number in range(_NUM_SAMPLES))
-    return [data[start : start + _SAMPLE_BYTES] for start in starts]
+    samples = []
+    for start in starts:
+        sample = data[start : start + _SAMPLE_BYTES]
+        # The first word and the last may be cut.
+        words = sample.split(None, 1) if start else [b"", sample]
+        whole = words[1] if len(words) > 1 else b""
+        samples.append(whole if start + _SAMPLE_BYTES >= len(data) else whole.rsplit(None, 1)[0] if whole else b"")
+    return samples
 
 
-def _count_numbers(sample: bytes) -> tuple[int, int, int]:
-    """Numbers with a decimal point, numbers with a decimal comma, and all numbers of a sample."""
-    words = _WORD.findall(sample)[1:-1]  # the first and the last may be cut
-    num_points = sum(_POINT_NUMBER.fullmatch(word) is not None for word in words)
-    fractions = [match[1] for word in words if (match := _COMMA_NUMBER.fullmatch(word))]
-    # `0 0 0,10 0 0,10 5 0`: whole coordinates with commas between the rows have one digit or two after the comma.
-    num_commas = len(fractions) if sum(map(len, fractions)) > 2 * len(fractions) else 0
-    num_whole = sum(_WHOLE_NUMBER.fullmatch(word) is not None for word in words)
-    return num_points, num_commas, num_points + len(fractions) + num_whole
+@dataclass(frozen=True, kw_only=True)
+class _Counts:
+    """What numbers a sample has: with a decimal point, with one comma between digits, and all; and lists of them.
+
+    `is_proven`: a decimal part begins with a zero, as in `73,05`.
+    """
+
+    points: int
+    commas: int
+    numbers: int
+    lists: int
+    is_proven: bool
+
+
+def _count_numbers(sample: bytes, commas_separate: bool) -> _Counts:
+    points = commas = whole = lists = 0
+    is_proven = False
+    for line in [sample] if commas_separate else sample.splitlines():
+        words = _WORD.findall(line)
+        fractions = [match[1] for word in words if (match := _COMMA_NUMBER.fullmatch(word))]
+        lists += sum(_LIST.fullmatch(word) is not None for word in words)
+        points += sum(_POINT_NUMBER.fullmatch(word) is not None for word in words)
+        line_whole = sum(_WHOLE_NUMBER.fullmatch(word) is not None for word in words)
+        # A pair of whole numbers alone in its line, `100,200`, is no coordinate.
+        commas += len(fractions) if len(fractions) + line_whole >= 3 else 0
+        whole += line_whole
+        is_proven |= any(len(fraction) > 1 and fraction.startswith(b"0") for fraction in fractions)
+    return _Counts(points=points, commas=commas, numbers=points + commas + whole, lists=lists, is_proven=is_proven)

@@ -16,6 +16,8 @@ from smilevlm.typing import CornerUv, Faces, RgbImage
 
 MAX_BAD_FACE_SHARE = 0.1
 """Of the faces of a file that may name vertices that are not there; more than that, and it is not what it says."""
+MAX_CUT_SHARE = 0.1
+"""Of the last element's rows (faces, or the points of a cloud) that may be missing where a file was cut."""
 
 
 def usable_mesh(
@@ -61,6 +63,11 @@ def usable_mesh(
         raise MeshError(error.message, path=path) from None
 
 
+def is_slightly_cut(announced: int, present: int) -> bool:
+    """Whether a file that ends too early has so many rows of its last element that it is read without the rest."""
+    return 0 < present < announced <= present + MAX_CUT_SHARE * announced
+
+
 def bad_indices(corners: Int32[np.ndarray, " corner"], num_vertices: int) -> Bool[np.ndarray, " corner"]:
     """Which of the indices of faces separated by -1 name a vertex that is not there."""
     return (corners >= num_vertices) | (corners < -1)
@@ -76,16 +83,18 @@ def without_bad_indices(
     texture_corners: Int32[np.ndarray, " texture_corner"],
     num_vertices: int,
     num_points: int,
+    vertices: Float[np.ndarray, "vert 3"] | None = None,
 ) -> tuple[Int32[np.ndarray, " kept"], Int32[np.ndarray, " kept_texture"], tuple[str, ...]] | None:
     """Faces separated by -1 without those that name a vertex that is not there, and with sound texture indices.
 
-    Faces whose indices count from 1 where the format counts from 0 are counted from 0.
+    Faces whose indices run from 1 to the number of vertices are counted from 0, where that makes shorter edges.
 
     Args:
         corners: Vertex indices.
         texture_corners: Texture indices parallel to `corners`; empty for a mesh without texture coordinates.
         num_vertices: How many vertices there are to name.
         num_points: How many texture coordinates there are to name.
+        vertices: Where the vertices are; None where the format's indices cannot count from 1 by mistake.
 
     Returns:
         Corners, texture corners (empty where they do not follow the faces), and remarks. None where more than
@@ -93,10 +102,9 @@ def without_bad_indices(
     """
     texture_corners, remarks = _following(corners, texture_corners)
     bad = bad_indices(corners, num_vertices)
-    named = corners[corners != -1]
-    if bad.any() and named.min() == 1 and named.max() == num_vertices:
+    from_zero = np.where(corners > 0, corners - 1, corners).astype(np.int32)
+    if vertices is not None and bad.any() and _counts_from_one(corners, from_zero, vertices):
         remarks.append("the faces count vertices from 1; read so")
-        from_zero = np.where(corners > 0, corners - 1, corners).astype(np.int32)
         texture_corners = from_zero if np.array_equal(texture_corners, corners) else texture_corners
         corners = from_zero
     elif bad.any():
@@ -112,9 +120,35 @@ def without_bad_indices(
         corners, texture_corners = corners[kept], texture_corners[kept] if len(texture_corners) else texture_corners
     missing = texture_corners >= num_points
     if missing.any():
-        remarks.append(f"{np.count_nonzero(missing)} corners name texture coordinates that are not there; left out")
+        remarks.append(
+            f"{np.count_nonzero(missing)} corners of faces name texture coordinates that are not there; left out"
+        )
         texture_corners = np.where(missing, np.int32(NO_TEXTURE), texture_corners)
     return corners, texture_corners, tuple(remarks)
+
+
+def _counts_from_one(
+    corners: Int32[np.ndarray, " corner"],
+    from_zero: Int32[np.ndarray, " corner"],
+    vertices: Float[np.ndarray, "vert 3"],
+) -> bool:
+    named = corners[corners != -1]
+    if named.min() != 1 or named.max() != len(vertices):
+        return False
+    return mean_edge(from_zero, vertices) < mean_edge(corners, vertices)
+
+
+def mean_edge(corners: Int32[np.ndarray, " corner"], vertices: Float[np.ndarray, "vert 3"]) -> float:
+    """The mean length of the edges between the corners of faces separated by -1, the longest ones shortened.
+
+    Indices that are off by one join vertices that are no neighbours: of two readings the right one has shorter edges.
+    """
+    first, second = corners[:-1], corners[1:]
+    there = (first >= 0) & (second >= 0) & (first < len(vertices)) & (second < len(vertices))
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(vertices[first[there]] - vertices[second[there]], axis=1)
+    lengths = lengths[np.isfinite(lengths)]
+    return float(np.minimum(lengths, 10 * np.median(lengths)).mean()) if len(lengths) else np.inf
 
 
 def _following(

@@ -131,6 +131,8 @@ def decode_file(data: bytes, path: Path) -> DecodedFile:
     suffix = mesh_suffix(path)
     data = decode_text(unpack(data, path), path)
     kind = sniff(data)
+    if kind == ".xyz" and suffix == ".off":  # the word OFF may be absent: then numbers alone are left
+        kind = None
     if kind in NOT_MESHES:
         raise MeshError(NOT_MESHES[kind], path=path)
     if (kind == ".zip" and suffix not in ZIPPED_SUFFIXES) or (suffix == ".zip" and kind not in READERS):
@@ -145,7 +147,7 @@ def decode_file(data: bytes, path: Path) -> DecodedFile:
         advice = f"; {ADVICE[suffix]}" if suffix in ADVICE else ""
         raise MeshError(f"{given}, expected one of {' '.join(MESH_SUFFIXES)}{advice}", path=path)
     if chosen not in EXACT_SUFFIXES:
-        data = decimal_points(data)
+        data = decimal_points(data, commas_separate=READERS[chosen] is _vrml)
     remarks = (f"its bytes are those of a {chosen} file; read so",) if is_other else ()
     return DecodedFile(data=data, suffix=chosen, remarks=remarks)
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, Float64, Int32, UInt8
 
 from smilevlm.geometry import Mesh
 from smilevlm.readers._sinks import TextSink
 from smilevlm.readers._source import BLANK_COLOR, Source, Triangles, color_bytes, cut_into_triangles
-from smilevlm.readers._status import DONE, TOO_SHORT
+from smilevlm.readers._status import DONE, TOO_SHORT, ZERO_INDEX
 from smilevlm.readers.archives import read_file
-from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers.elements import mean_edge, usable_mesh
 from smilevlm.readers.suffixes import mesh_stem
 from smilevlm.readers.textures import basename, find_beside, load_named_texture
 
 MAX_MATERIAL_BYTES = 2**20
 MAX_MAP_OPTIONS = 16
+MAX_FACE_BYTES = 2**16
 
-LIBRARY = re.compile(rb"^[ \t]*mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
-MATERIAL = re.compile(rb"^[ \t]*usemtl[ \t]+([^\r\n]+)", re.MULTILINE)
-NEW_MATERIAL = re.compile(r"^[ \t]*newmtl[ \t]+([^\r\n]+)", re.MULTILINE)
+LIBRARY = re.compile(rb"^[ \t]*mtllib[ \t]+([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
+MATERIAL = re.compile(rb"^[ \t]*usemtl[ \t]+([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
+NEW_MATERIAL = re.compile(r"^[ \t]*newmtl[ \t]+([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
 DIFFUSE_MAP = re.compile(r"^[ \t]*map_Kd[ \t]+([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
 MAP_OPTION = re.compile(r"^-(?:(?:blendu|blendv|cc|clamp|imfchan|texres|bm|boost|type)\s+\S+|mm\s+\S+\s+\S+"
                         r"|[ost](?:\s+[-+.\d][-+.\deE]*){1,3})\s+")  # fmt: skip
@@ -32,6 +34,8 @@ MAP_OPTION = re.compile(r"^-(?:(?:blendu|blendv|cc|clamp|imfchan|texres|bm|boost
 
 def read_obj(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     """Read vertices, their colours, texture coordinates and faces; normals, lines and groups are left out.
+
+    Keywords may be in any case. Texture coordinates and colours that are no numbers never cost a vertex or a face.
 
     Args:
         data: The whole file.
@@ -42,40 +46,99 @@ def read_obj(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     Raises:
         MeshError: At `path:line`; or the texture cannot be decoded.
     """
+    source = Source(data, path)
+    rows, remarks = _scan(source)
+    corners, texture_corners, counted = _counted_from_one(rows)
+    has_uv = bool((texture_corners >= 0).any())
+    triangles = cut_into_triangles(
+        source,
+        corners,
+        len(rows.vertices),
+        texture_corners=texture_corners if has_uv else None,
+        texture_points=rows.points if has_uv else None,
+    )
+    if triangles.status != DONE:
+        raise source.text_error(*_bad_index(source, triangles, corners, len(rows.vertices)))
+    return usable_mesh(
+        path,
+        rows.vertices,
+        faces=triangles.faces,
+        uv=triangles.uv,
+        texture=load_named_texture(path, _texture_names(source)) if load_texture and has_uv else None,
+        vertex_colors=_vertex_colors(rows.colors),
+        remarks=(*remarks, *counted, *triangles.remarks),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """What the lines hold; faces are separated by -1."""
+
+    vertices: Float64[np.ndarray, "vert 3"]
+    colors: Float32[np.ndarray, "vert 3"]
+    points: Float32[np.ndarray, "point 2"]
+    corners: Int32[np.ndarray, " corner"]
+    texture_corners: Int32[np.ndarray, " corner"]
+
+
+def _scan(source: Source) -> tuple[_Rows, tuple[str, ...]]:
+    """The lines of a file; a last line that was cut is left out with a remark."""
+    last_line = max(source.data.rfind(b"\n"), source.data.rfind(b"\r")) + 1
+    rows, trouble = _scan_until(source, source.size)
+    if trouble is None:
+        return rows, ()
+    status, position = trouble
+    if position < last_line or last_line == 0:
+        if status == TOO_SHORT:
+            raise source.text_error("too few numbers, expected 'v x y z'", position)
+        raise source.status_error(status, position)
+    rows, trouble = _scan_until(source, last_line)
+    assert trouble is None, trouble
+    return rows, ("the file is cut within its last line, which is left out",)
+
+
+def _scan_until(source: Source, stop: int) -> tuple[_Rows, tuple[int, int] | None]:
+    """The lines before a position, and the status and position where a line cannot be read."""
     from smilevlm.readers._kernels_formats import count_obj, scan_obj
 
-    source = Source(data, path)
-    num_vertices, num_texture, num_corners = count_obj(source.buffer, source.size)
+    num_vertices, num_texture, num_corners = count_obj(source.buffer, stop)
     # Lines that are too short to hold what they claim would make these larger than the file warrants.
     source.require_memory(4 * (9 * num_vertices + 2 * num_texture + 2 * num_corners))
     vertices, colors = np.empty((num_vertices, 3), np.float64), np.empty((num_vertices, 3), np.float32)
     points = np.empty((num_texture, 2), np.float32)
     corners, texture_corners = np.empty(num_corners, np.int32), np.empty(num_corners, np.int32)
-    count, status, position = scan_obj(source.buffer, source.size, vertices, colors, points, corners, texture_corners)
-    if status == TOO_SHORT:
-        raise source.text_error("too few numbers, expected 'v x y z' or 'vt u v'", position)
-    if status != DONE:
-        raise source.status_error(status, position)
-    corners, texture_corners = corners[:count], texture_corners[:count]
-    has_uv = bool((texture_corners >= 0).any())
-    triangles = cut_into_triangles(
-        source,
-        corners,
-        num_vertices,
-        texture_corners=texture_corners if has_uv else None,
-        texture_points=points if has_uv else None,
+    count, status, position = scan_obj(source.buffer, stop, vertices, colors, points, corners, texture_corners)
+    rows = _Rows(
+        vertices=vertices,
+        colors=colors,
+        points=points,
+        corners=corners[:count],
+        texture_corners=texture_corners[:count],
     )
-    if triangles.status != DONE:
-        raise source.text_error(*_bad_index(source, triangles, corners, num_vertices))
-    return usable_mesh(
-        path,
-        vertices,
-        faces=triangles.faces,
-        uv=triangles.uv,
-        texture=load_named_texture(path, _texture_names(source)) if load_texture and has_uv else None,
-        vertex_colors=_vertex_colors(colors),
-        remarks=triangles.remarks,
-    )
+    return rows, None if status == DONE else (status, position)
+
+
+def _counted_from_one(
+    rows: _Rows,
+) -> tuple[Int32[np.ndarray, " corner"], Int32[np.ndarray, " corner"], tuple[str, ...]]:
+    """Corners and texture corners from 0, of files too whose writers count from 0 where the format counts from 1.
+
+    Such a file names vertex 0 and never the last one, and its edges are shorter when it is read so.
+    """
+    corners, texture_corners = rows.corners, rows.texture_corners
+    zeros = corners == ZERO_INDEX
+    if zeros.any() and corners.max() < len(rows.vertices) - 1:
+        raised = np.where(zeros, 0, np.where(corners >= 0, corners + 1, corners)).astype(np.int32)
+        if mean_edge(raised, rows.vertices) < mean_edge(corners, rows.vertices):
+            is_point = (texture_corners >= 0) | (texture_corners == ZERO_INDEX)
+            if (texture_corners == ZERO_INDEX).any():
+                from_zero = np.where(texture_corners == ZERO_INDEX, 0, texture_corners + 1)
+                texture_corners = np.where(is_point, from_zero, texture_corners).astype(np.int32)
+            return raised, texture_corners, ("the faces count vertices from 0; read so",)
+    missing = texture_corners == ZERO_INDEX
+    if missing.any():
+        texture_corners = np.where(missing, np.int32(np.iinfo(np.int32).max), texture_corners)
+    return corners, texture_corners, ()
 
 
 def _bad_index(
@@ -84,13 +147,16 @@ def _bad_index(
     corners: Int32[np.ndarray, " corner"],
     num_vertices: int,
 ) -> tuple[str, int]:
-    face = int((corners[: triangles.ordinal] == -1).sum())
+    before = corners[: triangles.ordinal]
+    face, corner = int((before == -1).sum()), int(len(before) - 1 - np.append(-1, np.flatnonzero(before == -1))[-1])
     position = 0
-    for number, match in enumerate(re.finditer(rb"(?:^|(?<=[\r\n]))[ \t]*f(?=[\s\\])", source.data)):
+    for number, match in enumerate(re.finditer(rb"(?:^|(?<=[\r\n]))[ \t]*[fF](?=[\s\\])", source.data)):
         position = match.end() - 1
         if number == face:
             break
-    return f"a face names vertex {corners[triangles.ordinal] + 1}, there are {num_vertices}", position
+    words = source.data[position + 1 : position + 1 + MAX_FACE_BYTES].replace(b"\\", b" ").split()
+    named = words[corner].partition(b"/")[0].decode("latin-1") if corner < len(words) else ""
+    return f"a face names vertex {named}, there are {num_vertices}", position
 
 
 def _vertex_colors(colors: Float32[np.ndarray, "vert 3"]) -> UInt8[np.ndarray, "vert 3"] | None:

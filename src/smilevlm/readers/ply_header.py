@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,23 +10,33 @@ import numpy as np
 
 from smilevlm.readers._source import Source
 
-MAX_HEADER_BYTES = 2**16
+MAX_HEADER_BYTES = 2**20
 MAX_PROPERTIES = 256
 
 # Type names to the codes of `_kernels_formats.read_scalar` (the position in CODES).
-CODES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
-TYPES = {
-    "char": 0, "int8": 0, "uchar": 1, "uint8": 1, "short": 2, "int16": 2, "ushort": 3, "uint16": 3,
-    "int": 4, "int32": 4, "uint": 5, "uint32": 5, "float": 6, "float32": 6, "double": 7, "float64": 7,
+CODES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
+FIRST_FLOAT_CODE = CODES.index("f4")
+_NAMES = {
+    "i1": "char int8 int8_t i1", "u1": "uchar uint8 uint8_t u1 byte bool b1",
+    "i2": "short int16 int16_t i2 i16", "u2": "ushort uint16 uint16_t u2 u16",
+    "i4": "int int32 int32_t i4 i32", "u4": "uint uint32 uint32_t u4 u32",
+    "i8": "long longlong int64 int64_t i8 i64", "u8": "ulong ulonglong uint64 uint64_t u8 u64 size_t",
+    "f4": "float float32 f4 f32", "f8": "double float64 f8 f64",
 }  # fmt: skip
-FIRST_FLOAT_CODE = 6
+TYPES = {name: CODES.index(code) for code, names in _NAMES.items() for name in names.split()}
+"""The standard's names, those with widths in bits, and NumPy's with widths in bytes: `i8` is one of eight bytes."""
+_BITS = re.compile(r"\b[iuf](?:16|32|64)\b", re.IGNORECASE)
+_BITS_TYPES = {"i8": CODES.index("i1"), "u8": CODES.index("u1")}
+"""Where the others are `u32` or `f32` too, as in Rust, `i8` and `u8` are one byte wide."""
+
+END = re.compile(rb"(?:^|[\r\n])[ \t]*end_header(?=[\s]|\Z)", re.IGNORECASE)
 
 Encoding = Literal["ascii", "binary_little_endian", "binary_big_endian"]
 
 
 @dataclass(frozen=True)
 class Property:
-    """One property; `count_code` is None for a scalar."""
+    """One property, its name in lower case; `count_code` is None for a scalar."""
 
     name: str
     code: int
@@ -38,6 +49,8 @@ class Property:
 
 @dataclass(frozen=True)
 class Element:
+    """Rows of one kind, the name in lower case."""
+
     name: str
     count: int
     properties: tuple[Property, ...]
@@ -68,33 +81,37 @@ def read_header(source: Source) -> Header:
     Raises:
         MeshError: At `path:line`.
     """
-    end = source.data.find(b"end_header", 0, MAX_HEADER_BYTES)
-    if source.data[:4].strip() != b"ply":
+    head = source.data[:MAX_HEADER_BYTES]
+    if not re.match(rb"\s*ply(?=\s|\Z)", head, re.IGNORECASE):
         raise source.text_error("expected 'ply' on the first line", 0)
-    if end < 0:
+    end = END.search(head)
+    if end is None:
         raise source.text_error("the header has no 'end_header'", min(source.size, MAX_HEADER_BYTES))
-    text = source.data[:end].decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
+    text = head[: end.start()].decode("latin-1")
+    # A carriage return alone ends lines where there is no line feed; else it may stand in a comment.
+    lines = text.split("\n") if "\n" in text else text.split("\r")
+    first = next(number for number, line in enumerate(lines, 1) if line.strip())
+    types = TYPES | _BITS_TYPES if _BITS.search(text) else TYPES
     encoding: Encoding | None = None
     elements: list[Element] = []
     textures: list[str] = []
-    num_properties = 0
-    for number, line in enumerate(text.split("\n")[1:], 2):
-        match line.split():
+    for number, line in enumerate(lines[first:], first + 1):
+        match line.lower().split():
             case [] | ["obj_info", *_]:
                 continue
             case ["comment", *words]:
-                if len(words) > 1 and words[0].lower() == "texturefile":
+                if len(words) > 1 and words[0] == "texturefile":
                     textures.append(line.split(maxsplit=2)[2].strip())
-            case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as name, _]:
+            case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as name, *_]:
                 encoding = name
             case ["element", name, count] if count.isascii() and count.isdigit() and len(count) < 16:
                 elements.append(Element(name, int(count), (), number))
             case ["property", "list", count_type, value_type, name] if (
-                elements and TYPES.get(count_type, FIRST_FLOAT_CODE) < FIRST_FLOAT_CODE and value_type in TYPES
+                elements and types.get(count_type, FIRST_FLOAT_CODE) < FIRST_FLOAT_CODE and value_type in types
             ):
-                elements[-1] = _with(elements[-1], Property(name, TYPES[value_type], TYPES[count_type]))
-            case ["property", value_type, name] if elements and value_type in TYPES:
-                elements[-1] = _with(elements[-1], Property(name, TYPES[value_type]))
+                elements[-1] = _with(elements[-1], Property(name, types[value_type], types[count_type]))
+            case ["property", value_type, *words] if elements and words and value_type in types:
+                elements[-1] = _with(elements[-1], Property(" ".join(words), types[value_type]))
             case _:
                 error = source.text_error(f"not a line of a PLY header: {line[:60]!r}", 0)
                 error.line = number
@@ -104,17 +121,18 @@ def read_header(source: Source) -> Header:
             raise source.error(f"more than {MAX_PROPERTIES} properties or elements")
     if encoding is None:
         raise source.error("no format in the header, expected ascii, binary_little_endian or binary_big_endian")
-    return Header(encoding, tuple(elements), tuple(textures), _body_start(source, end + len(b"end_header")))
+    ends_with_return_alone = "\n" not in text and "\r" in text
+    return Header(encoding, tuple(elements), tuple(textures), _body_start(source, end.end(), ends_with_return_alone))
 
 
 def _with(element: Element, added: Property) -> Element:
     return Element(element.name, element.count, (*element.properties, added), element.line)
 
 
-def _body_start(source: Source, position: int) -> int:
+def _body_start(source: Source, position: int, ends_with_return_alone: bool) -> int:
     """Past the one line end after the header; the body may begin with a byte that looks like another."""
     while source.data[position : position + 1] in (b" ", b"\t"):
         position += 1
-    if source.data[position : position + 2] == b"\r\n":
+    if source.data[position : position + 2] == b"\r\n" and not ends_with_return_alone:
         return position + 2
     return position + 1 if source.data[position : position + 1] in (b"\n", b"\r") else position

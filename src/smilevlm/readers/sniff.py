@@ -39,12 +39,13 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"\s*<!doctype\s+html|" + _PROLOGUE + rb"<(?:html|head|body)\b", re.I), "html"),
     (re.compile(_PROLOGUE + rb"<X3D\b", re.I), ".x3d"),
     (re.compile(_PROLOGUE + rb"<COLLADA\b", re.I), ".dae"),
-    (re.compile(rb"ply[ \t]*[\r\n][^\0]*?format\s", re.I), ".ply"),
+    (re.compile(rb"\s*ply[ \t]*[\r\n][^\0]*?format\s", re.I), ".ply"),
     (re.compile(rb"\s*#(?:VRML\s+V[12]\.0|X3D\s+V\d)", re.I), ".wrl"),
-    (re.compile(_COMMENTS + rb"(?:ST)?C?N?C?4?n?OFF(?=[\s#\d])", re.I), ".off"),
+    (re.compile(_COMMENTS + rb"(?:ST|C|N)*4?n?OFF(?=[\s#\d])", re.I), ".off"),
     (re.compile(rb"\s*solid\b[^\0]*?\bfacet\s+normal\b", re.I), ".stl"),
     (re.compile(_COMMENTS + rb"VERSION\s+[\d.]+\s+FIELDS\s", re.I), ".pcd"),
     (re.compile(rb"\s*\{[^\0]*\"asset\"\s*:"), ".gltf"),
+    (re.compile(_COMMENTS + rb"(?:[-+.\d][-+.\deE]*(?:[ \t,;]+[-+.\d][-+.\deE]*){2,}[ \t,;]*\r?[\n\r]){4}"), ".xyz"),
     (re.compile(rb"\s*(?:(?:#|mtllib[ \t]|usemtl[ \t]|[og][ \t])[^\r\n]*[\r\n]\s*)*vt?n?[ \t]+[-+.\dnNiI]"), ".obj"),
 )
 
@@ -64,11 +65,11 @@ def sniff(data: bytes) -> str | None:
         data: The whole file, unpacked, as UTF-8 where it is text.
 
     Returns:
-        The usual suffix of the format, a key of `NOT_MESHES`, or None where the bytes do not tell: those of `.bnt` and
-        of lines of numbers do not.
+        The usual suffix of the format, a key of `NOT_MESHES`, or None where the bytes do not tell: those of `.bnt` do
+        not. Lines of three numbers and more are `.xyz`.
     """
     head = data[:_HEAD_BYTES]
-    if not any(head) and not any(data):
+    if not any(head) and data.count(0) == len(data):
         return "zeros"
     if (found := next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)) is not None:
         return _checked_bitmap(head, found)

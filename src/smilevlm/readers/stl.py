@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, Float64
 
 from smilevlm.geometry import Mesh
+from smilevlm.geometry.arrays import vertex_array
 from smilevlm.readers._merging import merge_positions
 from smilevlm.readers._sinks import ByteSink
 from smilevlm.readers._source import Source, require_vertices
 from smilevlm.readers._status import DONE, TOO_SHORT
-from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers.elements import is_slightly_cut, usable_mesh
 
 HEADER_BYTES = 84
+TEXT_FACET = re.compile(rb"\bfacet\s+normal\b", re.IGNORECASE)
 RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
 def read_stl(data: bytes, *, path: Path) -> Mesh:
-    """Read a text or binary STL; the stored normals are left out, degenerate triangles dropped.
+    """Read a text or binary STL; the stored normals and colours are left out, degenerate triangles dropped.
+
+    A text file may hold several solids. A last triangle that was cut is left out; so is the count of a binary file whose
+    length is that of another number of whole triangles.
 
     Args:
         data: The whole file.
@@ -29,51 +35,66 @@ def read_stl(data: bytes, *, path: Path) -> Mesh:
         MeshError: At `path:line` of a text file, at a byte offset of a binary one.
     """
     source = Source(data, path)
-    corners = _read_text(source) if _is_text(data) else _read_binary(source)
+    corners, remarks = _read_text(source) if _is_text(data) else _read_binary(source)
     require_vertices(source, corners)
-    return _merged(path, corners)
+    return _merged(path, corners, remarks)
 
 
 def _is_text(data: bytes) -> bool:
     # Binary headers may start with "solid" too: then the length fits the triangle count.
     if len(data) >= HEADER_BYTES and len(data) == _expected_size(data):
         return False
-    return data[:256].lstrip()[:5].lower() == b"solid" and b"\0" not in data[:1024]
+    head = data[:1024]
+    return head.lstrip()[:5].lower() == b"solid" and (b"\0" not in head or TEXT_FACET.search(head) is not None)
 
 
 def _expected_size(data: bytes) -> int:
     return HEADER_BYTES + RECORD.itemsize * int.from_bytes(data[80:HEADER_BYTES], "little")
 
 
-def _read_binary(source: Source) -> Float32[np.ndarray, "vert 3"]:
+def _read_binary(source: Source) -> tuple[Float32[np.ndarray, "vert 3"], tuple[str, ...]]:
     if source.size < HEADER_BYTES:
         raise source.byte_error(f"{source.size} bytes, expected a text STL or {HEADER_BYTES} bytes of header", 0)
-    count = (_expected_size(source.data) - HEADER_BYTES) // RECORD.itemsize
-    if source.size < _expected_size(source.data):
-        present = (source.size - HEADER_BYTES) // RECORD.itemsize
-        raise source.byte_error(f"{count} triangles announced, bytes for {present} follow", 80)
+    announced = (_expected_size(source.data) - HEADER_BYTES) // RECORD.itemsize
+    present, rest = divmod(source.size - HEADER_BYTES, RECORD.itemsize)
+    count, remarks = announced, ()
+    if present and announced != present and (rest == 0 or announced == 0):
+        # Programs that stream their triangles, or count them wrongly: the length is that of whole triangles.
+        count = present
+        remarks = (f"{announced} triangles announced, the file's length is that of {present}; they are read",)
+    elif is_slightly_cut(announced, present):
+        count = present
+        remarks = (f"the file is cut: {announced - present} of {announced} triangles are missing",)
+    elif announced > present:
+        raise source.byte_error(f"{announced} triangles announced, bytes for {present} follow", 80)
     records = np.frombuffer(source.data, RECORD, count, HEADER_BYTES)
-    return np.ascontiguousarray(records["corners"].reshape(-1, 3), np.float32)
+    return np.ascontiguousarray(records["corners"].reshape(-1, 3), np.float32), remarks
 
 
-def _read_text(source: Source) -> Float32[np.ndarray, "vert 3"]:
+def _read_text(source: Source) -> tuple[Float64[np.ndarray, "vert 3"], tuple[str, ...]]:
     from smilevlm.readers._kernels_formats import scan_stl
 
-    points = np.empty((source.size // 12 + 1, 3), np.float32)  # "vertex 0 0 0" is 12 bytes
-    count, status, position = scan_stl(source.buffer, source.size, points)
-    if status == TOO_SHORT:
-        raise source.text_error("expected three corners for each facet, and 'endsolid' at the end", position)
-    if status != DONE:
+    points = np.empty((source.size // 12 + 1, 3), np.float64)  # "vertex 0 0 0" is 12 bytes
+    count, status, position, is_closed = scan_stl(source.buffer, source.size, points)
+    remarks: tuple[str, ...] = ()
+    if status != DONE and position == source.size and count:
+        remarks = ("the file is cut within its last triangle, which is left out",)
+    elif status == TOO_SHORT:
+        raise source.text_error("expected three corners for each facet", position)
+    elif status != DONE:
         raise source.status_error(status, position)
-    return points[:count].copy()
+    elif not is_closed:
+        remarks = ("the file does not end with 'endsolid': it may be cut",)
+    return points[:count].copy(), remarks
 
 
-def _merged(path: Path, corners: Float32[np.ndarray, "vert 3"]) -> Mesh:
-    corners = corners + np.float32(0)  # -0 becomes 0
-    rows, merged = merge_positions(corners)
+def _merged(path: Path, corners: Float[np.ndarray, "vert 3"], remarks: tuple[str, ...]) -> Mesh:
+    # Merged as they will be kept: in float32, relative to an origin where they lie far from zero.
+    kept, _ = vertex_array(corners)
+    rows, merged = merge_positions(kept + np.float32(0))  # -0 becomes 0
     faces = merged.reshape(-1, 3)
     distinct = (faces[:, 0] != faces[:, 1]) & (faces[:, 0] != faces[:, 2]) & (faces[:, 1] != faces[:, 2])
-    return usable_mesh(path, corners[rows], faces=faces[distinct])
+    return usable_mesh(path, corners[rows] + 0, faces=faces[distinct], remarks=remarks)
 
 
 def write_stl(file: ByteSink, mesh: Mesh) -> None:

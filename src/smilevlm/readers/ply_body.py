@@ -1,0 +1,193 @@
+"""The body of a PLY file, text or binary: the rows of one element after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int32
+
+from smilevlm.readers._source import Source
+from smilevlm.readers._status import DONE, MESSAGES, NOT_A_NUMBER, TOO_SHORT
+from smilevlm.readers.ply_header import CODES, Element, Header
+
+
+@dataclass(frozen=True)
+class Column:
+    """One property of all rows: its values, and for a list how many each row has."""
+
+    values: Float64[np.ndarray, " value"]
+    lengths: Int32[np.ndarray, " row"]
+
+
+class BinaryBody:
+    """Rows as bytes; the position stands at the element that is being read."""
+
+    def __init__(self, source: Source, header: Header) -> None:
+        self._source = source
+        self._big = header.encoding == "binary_big_endian"
+        self.position = header.end
+
+    def num_rows(self, element: Element) -> int:
+        """Whole rows of an element, at most as many as announced."""
+        if not element.has_lists:
+            return min(element.count, (self._source.size - self.position) // self._dtype(element).itemsize)
+        return self._walk_rows(element, -1, np.zeros(0), np.zeros(0, np.int32))[3]
+
+    def check_count(self, element: Element) -> None:
+        """Refuse more rows than bytes.
+
+        Raises:
+            MeshError: The file ends before them.
+        """
+        left = self._source.size - self.position
+        if element.count * sum(item.least_bytes for item in element.properties) > left:
+            raise self._source.byte_error(
+                f"{element.count} rows of {element.name} announced, {left} bytes are left", self.position
+            )
+
+    def column(self, element: Element, column: int) -> Column:
+        """One property of all rows."""
+        if not element.has_lists:
+            raw = self._structured(element)[f"p{column}"]
+            return Column(raw.astype(np.float64), np.ones(element.count, np.int32))
+        count, _ = self._walk(element, column, np.zeros(0), np.zeros(0, np.int32))
+        self._source.require_memory(8 * count + 4 * element.count)
+        values, lengths = np.empty(count, np.float64), np.zeros(element.count, np.int32)
+        if count:
+            self._walk(element, column, values, lengths)
+        return Column(values, lengths)
+
+    def advance(self, element: Element) -> None:
+        """Go on to what stands after the rows of an element."""
+        if not element.properties:
+            return
+        if element.has_lists:
+            _, self.position = self._walk(element, -1, np.zeros(0), np.zeros(0, np.int32))
+        else:
+            self.position += element.count * self._dtype(element).itemsize
+
+    def error(self, message: str) -> Exception:
+        """An error at the element that is being read."""
+        return self._source.byte_error(message, self.position)
+
+    def require_numbers(self, element: Element, column: int, values: np.ndarray) -> None:
+        """Bytes are always numbers."""
+
+    def _dtype(self, element: Element) -> np.dtype:
+        order = ">" if self._big else "<"
+        return np.dtype([(f"p{k}", order + CODES[item.code]) for k, item in enumerate(element.properties)])
+
+    def _structured(self, element: Element) -> np.ndarray:
+        return np.frombuffer(self._source.data, self._dtype(element), element.count, self.position)
+
+    def _walk(self, element: Element, wanted: int, values: np.ndarray, lengths: np.ndarray) -> tuple[int, int]:
+        count, status, position, _ = self._walk_rows(element, wanted, values, lengths)
+        if status != DONE:
+            raise self._source.byte_error(f"{MESSAGES[status]} for the rows of {element.name}", position)
+        return count, position
+
+    def _walk_rows(
+        self, element: Element, wanted: int, values: np.ndarray, lengths: np.ndarray
+    ) -> tuple[int, int, int, int]:
+        from smilevlm.readers._kernels_formats import walk_ply
+
+        count_codes = np.array([-1 if p.count_code is None else p.count_code for p in element.properties], np.int64)
+        value_codes = np.array([p.code for p in element.properties], np.int64)
+        buffer, codes = self._source.buffer, (count_codes, value_codes)
+        return walk_ply(buffer, self.position, element.count, *codes, self._big, wanted, values, lengths)
+
+
+class TextBody:
+    """Rows as numbers; the position counts numbers. A word that is no number is inf, a number that is not finite nan."""
+
+    def __init__(self, source: Source, header: Header) -> None:
+        from smilevlm.readers._kernels import scan_floats, scan_words
+
+        self._source = source
+        self._start = header.end
+        numbers = np.empty((source.size - header.end) // 2 + 1, np.float64)
+        count, status, _ = scan_floats(source.buffer, header.end, source.size, numbers)
+        if status != DONE:
+            count = scan_words(source.buffer, header.end, source.size, numbers)
+        self._numbers = numbers[:count]
+        self.position = 0
+
+    def num_rows(self, element: Element) -> int:
+        """Whole rows of an element, at most as many as announced; a number at a cut end is not whole."""
+        if not element.has_lists:
+            width = len(element.properties)
+            rows = min(element.count, (len(self._numbers) - self.position) // width)
+            end = self.position + rows * width
+        else:
+            _, status, end, rows = self._walk_rows(element, -1, np.zeros(0), np.zeros(0, np.int32))
+            if status not in (DONE, TOO_SHORT):
+                return 0
+        is_cut = rows < element.count and end == len(self._numbers) and self._source.data[-1:] not in (b"\n", b"\r")
+        return max(rows - 1, 0) if is_cut else rows
+
+    def check_count(self, element: Element) -> None:
+        """Refuse more rows than numbers.
+
+        Raises:
+            MeshError: The file ends before them.
+        """
+        left = len(self._numbers) - self.position
+        if element.count * len(element.properties) > left:
+            raise self._source.text_error(
+                f"{element.count} rows of {element.name} announced, {left} numbers are left", self._source.size
+            )
+
+    def column(self, element: Element, column: int) -> Column:
+        """One property of all rows."""
+        if not element.has_lists:
+            width = len(element.properties)
+            rows = self._numbers[self.position : self.position + element.count * width].reshape(-1, width)
+            return Column(rows[:, column].copy(), np.ones(element.count, np.int32))
+        count, _ = self._walk(element, column, np.zeros(0), np.zeros(0, np.int32))
+        self._source.require_memory(8 * (count + len(self._numbers)) + 4 * element.count)
+        values, lengths = np.empty(count, np.float64), np.zeros(element.count, np.int32)
+        if count:
+            self._walk(element, column, values, lengths)
+        return Column(values, lengths)
+
+    def advance(self, element: Element) -> None:
+        """Go on to what stands after the rows of an element."""
+        if not element.has_lists:
+            self.position += element.count * len(element.properties)
+        else:
+            _, self.position = self._walk(element, -1, np.zeros(0), np.zeros(0, np.int32))
+
+    def error(self, message: str, ordinal: int = 0) -> Exception:
+        """An error at a number of the element that is being read."""
+        place = self._source.value_position(self._start, self._source.size, self.position + ordinal)
+        return self._source.text_error(message, place)
+
+    def require_numbers(self, element: Element, column: int, values: np.ndarray) -> None:
+        """Refuse words in a column that is needed.
+
+        Raises:
+            MeshError: At the line of the first.
+        """
+        words = np.isinf(values)
+        if words.any():
+            row = int(words.argmax())
+            raise self.error(MESSAGES[NOT_A_NUMBER], 0 if element.has_lists else row * len(element.properties) + column)
+
+    def _walk(self, element: Element, wanted: int, values: np.ndarray, lengths: np.ndarray) -> tuple[int, int]:
+        count, status, position, _ = self._walk_rows(element, wanted, values, lengths)
+        if status != DONE:
+            place = self._source.value_position(self._start, self._source.size, position)
+            raise self._source.text_error(f"{MESSAGES[status]} for the rows of {element.name}", place)
+        return count, position
+
+    def _walk_rows(
+        self, element: Element, wanted: int, values: np.ndarray, lengths: np.ndarray
+    ) -> tuple[int, int, int, int]:
+        from smilevlm.readers._kernels_formats import walk_ply_text
+
+        is_list = np.array([p.count_code is not None for p in element.properties], np.bool_)
+        return walk_ply_text(self._numbers, self.position, element.count, is_list, wanted, values, lengths)
+
+
+Body = BinaryBody | TextBody
