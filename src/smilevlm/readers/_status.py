@@ -33,3 +33,5 @@ TOKEN_UNCLOSED_STRING = 6
 
 NO_TEXTURE = -2
 """Texture index of a corner that has none."""
+BAD_INDEX = -2
+"""What a number becomes that can be no index: a fraction, below -1, too large or not finite."""

@@ -19,7 +19,7 @@ from smilevlm.readers.point_cloud import read_point_cloud
 from smilevlm.readers.sniff import NOT_MESHES, sniff
 from smilevlm.readers.stl import read_stl, write_stl
 from smilevlm.readers.suffixes import ADVICE, mesh_suffix
-from smilevlm.readers.vrml import read_vrml
+from smilevlm.readers.vrml import read_vrml, read_x3d
 
 Reader = Callable[[bytes, Path, bool], Mesh]
 
@@ -36,6 +36,9 @@ READERS: dict[str, Reader] = {
     ".wrl": _vrml,
     ".vrml": _vrml,
     ".wrz": _vrml,
+    ".x3dv": _vrml,
+    ".iv": _vrml,
+    ".x3d": lambda data, path, load_texture: read_x3d(data, path=path, load_texture=load_texture),
     ".obj": lambda data, path, load_texture: read_obj(data, path=path, load_texture=load_texture),
     ".ply": lambda data, path, load_texture: read_ply(data, path=path, load_texture=load_texture),
     ".bnt": lambda data, path, load_texture: read_bnt(data, path=path, load_texture=load_texture),
@@ -58,8 +61,8 @@ def read_mesh(path: str | os.PathLike[str], *, load_texture: bool = True) -> Mes
     """Read a scan of any supported format, chosen by the file's suffix in any case.
 
     Args:
-        path: A `.wrl`, `.vrml`, `.obj`, `.ply`, `.bnt`, `.stl` or `.off` mesh, or a point cloud of lines `x y z`
-            (`.xyz`, `.txt`, `.pts`, `.csv`).
+        path: A `.wrl`, `.vrml`, `.x3d`, `.x3dv`, `.iv`, `.obj`, `.ply`, `.bnt`, `.stl` or `.off` mesh, or a point
+            cloud of lines `x y z` (`.xyz`, `.txt`, `.pts`, `.csv`).
         load_texture: Also read the texture image, where the format has one. A missing image is no error.
 
     Returns:
