@@ -15,10 +15,10 @@ import numpy as np
 
 from smilevlm.compiled import kernel as compiled_kernel
 from smilevlm.readers._status import (
+    BAD_INDEX,
     DONE,
     NON_FINITE,
     NOT_A_NUMBER,
-    NOT_AN_INDEX,
     TOKEN_CLOSE,
     TOKEN_END,
     TOKEN_NUMBER,
@@ -265,21 +265,23 @@ def scan_words(buffer: Bytes, position: int, stop: int, values: Array) -> int:
 @kernel
 @no_type_check
 def any_index(buffer: Bytes, position: int, stop: int) -> tuple[int, int, int]:
-    """A whole number from -1 up, however it is written: (value, position after it, status)."""
+    """A whole number from -1 up, however it is written: (value or BAD_INDEX, position after it, status)."""
     value, i, status = parse_number(buffer, position, stop)
+    if status == NON_FINITE or status == TOO_LARGE:
+        return BAD_INDEX, skip_non_finite(buffer, position, stop), DONE
     if status != DONE:
         return 0, position, status
     if i < stop and not is_delimiter(buffer[i]):
         return 0, position, NOT_A_NUMBER
     if value != np.floor(value) or value < -1 or value > INDEX_LIMIT:
-        return 0, position, NOT_AN_INDEX
+        return BAD_INDEX, i, DONE
     return np.int64(value), i, DONE
 
 
 @kernel
 @no_type_check
 def scan_indices(buffer: Bytes, position: int, stop: int, values: Array) -> tuple[int, int, int]:
-    """All whole numbers from -1 up, as VRML writes faces: (count, status, position).
+    """All whole numbers from -1 up, as VRML writes faces: (count, status, position); BAD_INDEX for any other number.
 
     Those of up to seven digits, and -1, take a short way.
     """

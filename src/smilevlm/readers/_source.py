@@ -63,9 +63,13 @@ class Source:
 
     def status_error(self, status: int, position: int) -> MeshError:
         """What a scanner stopped at, with the word it found there."""
-        word = re.match(rb"[^\s,;{}\[\]\"]+", self.data[position : position + 24])
-        found = f", found {word.group().decode('ascii', 'replace')!r}" if word else ""
-        return self.text_error(MESSAGES[status] + found, position)
+        word = self.word(position)
+        return self.text_error(MESSAGES[status] + (f", found {word!r}" if word else ""), position)
+
+    def word(self, position: int) -> str:
+        """The word that starts at a position, for a message; empty where none does."""
+        found = re.match(rb"[^\s,;{}\[\]\"]+", self.data[position : position + 24])
+        return found.group().decode("ascii", "replace") if found else ""
 
     def require_memory(self, num_bytes: int, *, bytes_beside: int = 0) -> None:
         """Refuse what would need far more memory than the file has bytes.
@@ -106,10 +110,10 @@ class Source:
         return values.reshape(-1, width)
 
     def indices(self, start: int, stop: int) -> Int32[np.ndarray, " value"]:
-        """All indices of a list of text, -1 included.
+        """All indices of a list of text, -1 included; -2 for a number that can be no index.
 
         Raises:
-            MeshError: A word that is no whole number, or below -1.
+            MeshError: A word that is no number.
         """
         from smilevlm.readers._kernels import scan_indices
 

@@ -36,4 +36,4 @@ NO_TEXTURE = -2
 ZERO_INDEX = -3
 """A corner written 0 where the format counts from 1."""
 BAD_INDEX = -4
-"""A corner that can name nothing: a fraction, or counted back to before the first."""
+"""A corner that can name nothing: a fraction, not finite, too large, or counted back to before the first."""

@@ -24,7 +24,7 @@ from smilevlm.readers.sniff import NOT_MESHES, sniff
 from smilevlm.readers.stl import read_stl, write_stl
 from smilevlm.readers.suffixes import ADVICE, mesh_suffix
 from smilevlm.readers.usd import read_usd
-from smilevlm.readers.vrml import read_vrml
+from smilevlm.readers.vrml import read_vrml, read_x3d
 
 Reader = Callable[[bytes, Path, bool], Mesh]
 
@@ -49,6 +49,9 @@ READERS: dict[str, Reader] = {
     ".wrl": _vrml,
     ".vrml": _vrml,
     ".wrz": _vrml,
+    ".x3dv": _vrml,
+    ".iv": _vrml,
+    ".x3d": lambda data, path, load_texture: read_x3d(data, path=path, load_texture=load_texture),
     ".obj": lambda data, path, load_texture: read_obj(data, path=path, load_texture=load_texture),
     ".ply": lambda data, path, load_texture: read_ply(data, path=path, load_texture=load_texture),
     ".bnt": lambda data, path, load_texture: read_bnt(data, path=path, load_texture=load_texture),
@@ -88,7 +91,7 @@ def read_mesh(path: str | os.PathLike[str], *, load_texture: bool = True) -> Mes
     """Read a scan of any supported format, chosen by the file's suffix in any case.
 
     Args:
-        path: A mesh (`.wrl`, `.vrml`, `.obj`, `.ply`, `.glb`, `.gltf`, `.stl`, `.off`, `.npz`, `.bnt`, `.abs`, `.usdz`,
+        path: A mesh (`.wrl`, `.x3d`, `.obj`, `.ply`, `.glb`, `.gltf`, `.stl`, `.off`, `.npz`, `.bnt`, `.abs`, `.usdz`,
             ...), or a point cloud (`.pcd`, `.npy`, or lines `x y z` in `.xyz`, `.asc`, `.txt`, `.csv`, ...).
         load_texture: Also read the texture image, where the format has one. A missing image is no error.
 

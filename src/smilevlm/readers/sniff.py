@@ -40,7 +40,7 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(_PROLOGUE + rb"<X3D\b", re.I), ".x3d"),
     (re.compile(_PROLOGUE + rb"<COLLADA\b", re.I), ".dae"),
     (re.compile(rb"\s*ply[ \t]*[\r\n][^\0]*?format\s", re.I), ".ply"),
-    (re.compile(rb"\s*#(?:VRML\s+V[12]\.0|X3D\s+V\d)", re.I), ".wrl"),
+    (re.compile(rb"\s*#(?:VRML\s+V\d|X3D\s+V\d|Inventor\s+V\d)", re.I), ".wrl"),
     (re.compile(_COMMENTS + rb"(?:ST|C|N)*4?n?OFF(?=[\s#\d])", re.I), ".off"),
     (re.compile(rb"\s*solid\b[^\0]*?\bfacet\s+normal\b", re.I), ".stl"),
     (re.compile(_COMMENTS + rb"VERSION\s+[\d.]+\s+FIELDS\s", re.I), ".pcd"),

@@ -1,11 +1,13 @@
-"""VRML 2.0 text to a tree of nodes. Number lists stay spans of bytes until someone asks for them.
+"""VRML text to a tree of nodes: VRML 2.0 and X3D in its classic encoding, VRML 1.0 and Open Inventor.
 
-Tokenised, never read by lines: brace layout, line breaks and commas vary between the files of one data set.
+Number lists stay spans of bytes until someone asks for them. Tokenised, never read by lines: brace layout, line breaks
+and commas vary between the files of one data set.
 """
 
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from dataclasses import dataclass
 
 from smilevlm.readers._source import Source
@@ -16,57 +18,17 @@ from smilevlm.readers._status import (
     TOKEN_UNCLOSED_STRING,
     TOKEN_WORD,
 )
+from smilevlm.readers.vrml_nodes import Budget, Document, Node, Parameter, Span, Value, field_name, node_name, unescaped
+from smilevlm.readers.vrml_prototypes import Expander, Prototype
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MAX_DEPTH = 80
-MAX_TOKENS = 200_000
-"""A face scan has about 150 outside its number lists; more would cost memory out of proportion to the file."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """The bytes of a number list, brackets excluded."""
-
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node: its type, its fields by name, and where it starts.
-
-    A field's value is a span of numbers, a tuple of strings, a tuple of nodes, TRUE or FALSE, or None for NULL.
-    """
-
-    type: str
-    fields: dict[str, Value]
-    position: int
-
-    def span(self, name: str) -> Span | None:
-        value = self.fields.get(name)
-        return value if isinstance(value, Span) else None
-
-    def nodes(self, name: str) -> tuple[Node, ...]:
-        value = self.fields.get(name)
-        if not isinstance(value, tuple):
-            return ()
-        return tuple(item for item in value if isinstance(item, Node))
-
-    def node(self, name: str) -> Node | None:
-        return next(iter(self.nodes(name)), None)
-
-    def strings(self, name: str) -> tuple[str, ...]:
-        value = self.fields.get(name)
-        if not isinstance(value, tuple):
-            return ()
-        return tuple(item for item in value if isinstance(item, str))
-
-    def flag(self, name: str, default: bool) -> bool:
-        value = self.fields.get(name)
-        return value if isinstance(value, bool) else default
-
-
-Value = Span | tuple[str, ...] | tuple[Node, ...] | bool | None
+X3D_STATEMENTS = {"PROFILE": 1, "COMPONENT": 1, "META": 2, "UNIT": 3, "IMPORT": 1, "EXPORT": 1}
+"""How many words follow the statements that stand before the nodes of X3D."""
+WITH_DECLARATIONS = {"Script", "ComposedShader", "PackagedShader", "ShaderProgram"}
+"""Nodes whose fields are declared inside them, in another grammar."""
+WITH_VALUES = {"field", "exposedField", "initializeOnly", "inputOutput"}
+"""Kinds of a prototype's declarations that give a default."""
+_NON_FINITE = re.compile(r"(?:nan|inf(?:inity)?)(?:\([a-z]*\))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -77,33 +39,47 @@ class Token:
     stop: int
 
 
-def parse_vrml(source: Source) -> tuple[Node, ...]:
-    """The top-level nodes of a VRML 2.0 file.
+def parse_vrml(source: Source, *, version: int = 2) -> Document:
+    """The nodes of a VRML file.
+
+    Args:
+        source: The file.
+        version: 1 for VRML 1.0 and Open Inventor, where nodes stand among the fields.
 
     Raises:
         MeshError: Broken syntax, at its line.
     """
-    return _Parser(source).scene()
+    return _Parser(source, version).document()
 
 
 class _Parser:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, version: int) -> None:
         from smilevlm.readers._kernels import find_close, next_token
 
         self._next_token = next_token
         self._find_close = find_close
         self._source = source
+        self._version = version
         self._position = len(BYTE_ORDER_MARK) if source.data.startswith(BYTE_ORDER_MARK) else 0
-        self._num_tokens = 0
+        self._budget = Budget(source)
+        self._expander = Expander(source)
         self._defined: dict[str, Node] = {}
+        self._prototypes: ChainMap[str, Prototype] = ChainMap()
+        self._missing: tuple[str, int] | None = None
+        self._cut: int | None = None
 
-    def scene(self) -> tuple[Node, ...]:
+    def document(self) -> Document:
+        nodes = self._nodes(0)
+        if (token := self._peek()).kind != TOKEN_END:
+            raise self._unexpected(token, "a node")
+        return Document(nodes=nodes, missing=self._missing, cut=self._cut)
+
+    def _nodes(self, depth: int) -> tuple[Node, ...]:
+        """The nodes of a file or of a prototype's body, past what else stands there."""
         nodes: list[Node] = []
-        while (token := self._peek()).kind != TOKEN_END:
-            if token.kind != TOKEN_WORD:
-                raise self._unexpected(token, "a node")
-            if not self._skipped_statement(token):
-                nodes.extend(self._node(0))
+        while (token := self._peek()).kind == TOKEN_WORD:
+            if not self._special_statement(token, depth, is_top=True):
+                nodes.extend(self._node(depth))
         return tuple(nodes)
 
     def _peek(self) -> Token:
@@ -120,9 +96,7 @@ class _Parser:
         return self._accept(token)
 
     def _accept(self, token: Token) -> Token:
-        self._num_tokens += 1
-        if self._num_tokens > MAX_TOKENS:
-            raise self._source.text_error(f"more than {MAX_TOKENS} words outside number lists", token.start)
+        self._budget.take(1, token.start)
         self._position = token.stop
         return token
 
@@ -136,6 +110,14 @@ class _Parser:
             raise self._unexpected(token, expected)
         return self._accept(token)
 
+    def _closing(self, opened: Token, bracket: str, expected: str) -> None:
+        """The bracket that closes a node or a list of nodes; a file may end without it."""
+        token = self._peek()
+        if token.kind != TOKEN_END:
+            self._bracket(bracket, expected)
+        elif self._cut is None:
+            self._cut = opened.start
+
     def _skip_balanced(self, bracket: str) -> None:
         opened = self._bracket(bracket, repr(bracket))
         self._position = self._close_of(opened) + 1
@@ -146,91 +128,157 @@ class _Parser:
             raise self._source.text_error(f"{opened.text!r} is never closed", opened.start)
         return close
 
-    def _skipped_statement(self, token: Token) -> bool:
-        """Past a ROUTE or a prototype, which hold no geometry of a scan."""
-        if token.text == "ROUTE":
+    def _special_statement(self, token: Token, depth: int, *, is_top: bool) -> bool:
+        """A prototype, or past a ROUTE and what stands before the nodes of X3D."""
+        word = token.text.upper() if is_top else token.text  # among fields only this case is no field's name
+        if word == "ROUTE":
             self._accept(token)
             for expected in ("the source of a ROUTE", "TO", "the target of a ROUTE"):
                 self._take(TOKEN_WORD, expected)
-            return True
-        if token.text not in {"PROTO", "EXTERNPROTO"}:
-            return False
-        self._accept(token)
-        self._take(TOKEN_WORD, "a prototype's name")
-        self._skip_balanced("[")
-        if token.text == "PROTO":
-            self._skip_balanced("{")
-        elif self._peek().text == "[":
-            self._skip_balanced("[")
+        elif word in {"PROTO", "EXTERNPROTO"}:
+            self._accept(token)
+            name = self._take(TOKEN_WORD, "a prototype's name").text
+            self._prototypes[name] = self._prototype(depth + 1) if word == "PROTO" else self._external_prototype()
+        elif is_top and word in X3D_STATEMENTS and self._version == 2:
+            self._accept(token)
+            for _ in range(X3D_STATEMENTS[word]):
+                self._accept(self._peek())
+            if self._peek().text == "AS":
+                self._accept(self._peek())
+                self._take(TOKEN_WORD, "a name after AS")
         else:
-            self._take(TOKEN_STRING, "a prototype's address")
+            return False
         return True
+
+    def _prototype(self, depth: int) -> Prototype:
+        self._budget.require_depth(depth, self._position)
+        self._bracket("[", "'['")
+        defaults: dict[str, Value] = {}
+        while (token := self._peek()).kind == TOKEN_WORD:
+            self._accept(token)
+            self._take(TOKEN_WORD, "a field's type")
+            name = self._take(TOKEN_WORD, "a field's name").text
+            if token.text in WITH_VALUES:
+                defaults[name] = self._value(name, depth)
+        self._bracket("]", "a declaration or ']'")
+        opened = self._bracket("{", "'{'")
+        # Names given inside are not known outside, and the other way round.
+        outer, self._defined = self._defined, {}
+        self._prototypes = self._prototypes.new_child()
+        nodes = self._nodes(depth)
+        self._defined, self._prototypes = outer, self._prototypes.parents
+        self._closing(opened, "}", "a node or '}'")
+        return Prototype(body=nodes[0] if nodes else None, defaults=defaults)
+
+    def _external_prototype(self) -> Prototype:
+        self._skip_balanced("[")
+        urls = self._value("a prototype's address", 0) if self._peek().text == "[" else None
+        if urls is None:
+            urls = (self._string(self._take(TOKEN_STRING, "a prototype's address")),)
+        names = tuple(url for url in urls if isinstance(url, str)) if isinstance(urls, tuple) else ()
+        return Prototype(body=None, defaults={}, urls=names)
 
     def _node(self, depth: int) -> tuple[Node, ...]:
         """One node statement; no node for NULL."""
-        if depth > MAX_DEPTH:
-            raise self._source.text_error(f"nodes nested more than {MAX_DEPTH} deep", self._position)
+        self._budget.require_depth(depth, self._position)
         token = self._take(TOKEN_WORD, "a node")
-        if token.text == "NULL":
+        word = token.text.upper()
+        if word == "NULL":
             return ()
-        if token.text == "USE":
-            name = self._take(TOKEN_WORD, "a name after USE")
+        if word == "USE":
+            name = self._name("a name after USE")
             if name.text not in self._defined:
-                raise self._source.text_error(f"USE {name.text}: no DEF before it gives that name", name.start)
+                self._missing = self._missing or (f"USE {name.text[:40]}: no DEF before it gives that name", name.start)
+                return ()
             return (self._defined[name.text],)
-        if token.text != "DEF":
-            return (self._body(token, depth),)
-        name = self._peek()
-        if name.kind not in {TOKEN_WORD, TOKEN_NUMBER}:  # exporters do write names that start with a digit
-            raise self._unexpected(name, "a name after DEF")
-        self._accept(name)
+        if word != "DEF":
+            node = self._body(token, depth)
+            return () if node is None else (node,)
+        name = self._name("a name after DEF")
         node = self._body(self._take(TOKEN_WORD, "a node type"), depth)
+        if node is None:
+            return ()
         self._defined[name.text] = node
         return (node,)
 
-    def _body(self, type_token: Token, depth: int) -> Node:
+    def _name(self, expected: str) -> Token:
+        name = self._peek()
+        if name.kind not in {TOKEN_WORD, TOKEN_NUMBER}:  # exporters do write names that start with a digit
+            raise self._unexpected(name, expected)
+        return self._accept(name)
+
+    def _body(self, type_token: Token, depth: int) -> Node | None:
         opened = self._bracket("{", f"'{{' after {type_token.text[:24]}")
-        if type_token.text == "Script":  # its fields are declared inside it, in another grammar
+        if type_token.text in WITH_DECLARATIONS:
             self._position = self._close_of(opened) + 1
-            return Node("Script", {}, type_token.start)
+            return Node(type_token.text, {}, type_token.start)
+        prototype = self._prototypes.get(type_token.text) if self._version == 2 else None
         fields: dict[str, Value] = {}
+        children: list[Node] = []
         while (token := self._peek()).kind == TOKEN_WORD:
-            if not self._skipped_statement(token):
+            if self._version == 1 and self._starts_node(token):
+                children.extend(self._node(depth + 1))
+            elif self._version == 1 or not self._special_statement(token, depth, is_top=False):
                 self._accept(token)
-                fields[token.text] = self._value(token.text, depth)
-        self._bracket("}", f"a field's name or '}}' in {type_token.text[:24]}")
-        return Node(type_token.text, fields, type_token.start)
+                name = token.text if prototype is not None else field_name(token.text)
+                fields[name] = self._value(token.text, depth)
+        self._closing(opened, "}", f"a field's name or '}}' in {type_token.text[:24]}")
+        if prototype is not None:
+            return self._expander.instance(prototype, fields, type_token.start)
+        if children:
+            fields["children"] = tuple(children)
+        return Node(node_name(type_token.text), fields, type_token.start)
+
+    def _starts_node(self, token: Token) -> bool:
+        """Whether a word in a node of VRML 1.0 starts a node, not a field."""
+        if token.text in {"DEF", "USE"}:
+            return True
+        before = self._position
+        self._position = token.stop
+        following = self._peek()
+        self._position = before
+        return following.text == "{"
 
     def _value(self, name: str, depth: int) -> Value:
         token = self._peek()
-        if token.kind == TOKEN_NUMBER:
+        if token.kind == TOKEN_NUMBER or (token.kind == TOKEN_WORD and _NON_FINITE.fullmatch(token.text)):
             return self._numbers(token)
         if token.kind == TOKEN_STRING:
-            return (self._string(token),)
+            return (self._string(self._accept(token)),)
         if token.text == "[":
             return self._list(depth)
         if token.kind != TOKEN_WORD:
             raise self._unexpected(token, f"the value of {name[:24]}")
-        if token.text in {"TRUE", "FALSE"}:
+        word = token.text.upper()
+        if word in {"TRUE", "FALSE"}:
             self._accept(token)
-            return token.text == "TRUE"
+            return word == "TRUE"
         if token.text == "IS":
             self._accept(token)
-            self._take(TOKEN_WORD, "a name after IS")
-            return None
+            return Parameter(self._take(TOKEN_WORD, "a name after IS").text)
+        if self._version == 1 and not self._starts_node(token) and word != "NULL":
+            return (self._keywords(token),)
         return self._node(depth + 1) or None
+
+    def _keywords(self, token: Token) -> str:
+        """A word such as CLOCKWISE, or several in parentheses."""
+        self._accept(token)
+        last = token
+        while token.text.startswith("(") and not last.text.endswith(")"):
+            last = self._take(TOKEN_WORD, "')'")
+        return token.text
 
     def _numbers(self, token: Token) -> Span:
         start = stop = token.start
-        while token.kind == TOKEN_NUMBER:
+        while token.kind == TOKEN_NUMBER or (token.kind == TOKEN_WORD and _NON_FINITE.fullmatch(token.text)):
             stop = self._accept(token).stop
             token = self._peek()
+        if token.text == "~":  # Open Inventor marks values that are to be ignored
+            self._accept(token)
         return Span(start, stop)
 
     def _string(self, token: Token) -> str:
-        self._accept(token)
-        raw = self._source.data[token.start + 1 : token.stop - 1].decode("utf-8", "replace")
-        return re.sub(r'\\(["\\])', r"\1", raw)
+        return unescaped(self._source.data[token.start + 1 : token.stop - 1].decode("utf-8", "replace"))
 
     def _list(self, depth: int) -> Value:
         opened = self._bracket("[", "'['")
@@ -238,7 +286,7 @@ class _Parser:
         if token.kind == TOKEN_STRING:
             strings: list[str] = []
             while token.kind == TOKEN_STRING:
-                strings.append(self._string(token))
+                strings.append(self._string(self._accept(token)))
                 token = self._peek()
             self._bracket("]", "a string or ']'")
             return tuple(strings)
@@ -247,7 +295,7 @@ class _Parser:
             while token.kind == TOKEN_WORD:
                 nodes.extend(self._node(depth + 1))
                 token = self._peek()
-            self._bracket("]", "a node or ']'")
+            self._closing(opened, "]", "a node or ']'")
             return tuple(nodes)
         close = self._close_of(opened)
         self._position = close + 1
@@ -255,5 +303,5 @@ class _Parser:
 
 
 def _is_literal(word: str) -> bool:
-    """A word inside a list that is no node: truth values, and numbers that are not finite, reported when read."""
-    return word in {"TRUE", "FALSE"} or word[:3].lower() in {"nan", "inf"}
+    """A word inside a list that is no node: truth values, and numbers that are not finite."""
+    return word.upper() in {"TRUE", "FALSE"} or _NON_FINITE.fullmatch(word) is not None
