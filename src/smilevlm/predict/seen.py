@@ -104,7 +104,7 @@ class _Eye:
         if self._num_frames <= self._middle:
             self._face = face
         self._num_frames += 1
-        self._remarks[name] = mesh.remarks
+        self._remarks[name] = face.remarks
         return images
 
     def watch(self, files: ScanFiles) -> tuple[ViewImages, ...]:

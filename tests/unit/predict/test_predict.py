@@ -329,6 +329,17 @@ def test_what_a_reader_left_out_is_a_remark(model, scan):
     assert model.predict(scan).remarks == ()
 
 
+def test_what_is_doubtful_of_a_face_is_a_remark(model, scan):
+    mesh = read_mesh(scan, load_texture=False)
+    apart = np.array([2.5 * np.ptp(mesh.vertices[:, 0]), 0, 0], np.float32)
+    two = Mesh(
+        vertices=np.concatenate([mesh.vertices, mesh.vertices + apart]),
+        faces=np.concatenate([mesh.faces, mesh.faces + mesh.num_vertices]),
+    )
+    answer = model.predict(two)
+    assert answer.remarks == answer.face.remarks != ()
+
+
 def test_a_folder_of_single_scans_is_no_sequence_unless_it_is_called_one(model, frames, tmp_path):
     for number in range(3):
         shutil.copy(frames / f"{number:03d}.ply", tmp_path / f"pose_{number}.ply")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from smilevlm.errors import MeshError
@@ -178,3 +179,25 @@ def test_a_table_may_be_long_binary_or_compressed(tmp_path):
     assert holds_coordinates(path)
     assert holds_coordinates(tmp_path / "gone.txt")
     assert holds_coordinates(tmp_path / "a.txt.gz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "is_scan"),
+    [
+        ({"vertices": np.zeros((9, 3)), "faces": np.zeros((2, 3), int)}, True),
+        ({"verts": np.zeros((9, 3)), "labels": np.zeros(9)}, True),
+        ({"anything": np.zeros((9, 3))}, True),
+        ({"labels": np.zeros(9), "subjects": np.zeros(9)}, False),
+        ({"embeddings": np.zeros((9, 512)), "names": np.zeros(9)}, False),
+    ],
+)
+def test_arrays_are_scans_if_they_hold_vertices(tmp_path, arrays, is_scan):
+    put(tmp_path, "anna/face.ply")
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    assert ("arrays.npz" in meshes(tmp_path)) == is_scan
+    assert walk_scans(tmp_path)[1].summary == ("" if is_scan else "1 .npz without coordinates")
+
+
+def test_cut_arrays_are_left_to_their_reader(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"PK\3\4")
+    assert meshes(tmp_path) == ["a.npz"]
