@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Float32, Shaped, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.typing import Faces, Vertices
@@ -143,10 +143,27 @@ def float32_array(values: object, what: str, shape: tuple[int | None, ...]) -> F
     Raises:
         MeshError: The values are no numbers or have another shape.
     """
-    array = _numbers(values, what)
+    return np.ascontiguousarray(_of_shape(_numbers(values, what), what, shape), np.float32)
+
+
+def byte_array(values: object, what: str, shape: tuple[int | None, ...]) -> UInt8[np.ndarray, ...]:
+    """A uint8 array of a shape; None in it stands for any length.
+
+    Raises:
+        MeshError: The values are no whole numbers from 0 to 255 or have another shape.
+    """
+    array = _of_shape(_numbers(values, what), what, shape)
+    if array.dtype == np.uint8:
+        return array
+    if array.size and not (array.min() >= 0 and array.max() <= 255 and (array == np.floor(array)).all()):
+        raise MeshError(f"{what} must be whole numbers from 0 to 255")
+    return array.astype(np.uint8)
+
+
+def _of_shape(array: np.ndarray, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
     if array.ndim != len(shape) or any(
         want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
     ):
         wanted = ", ".join("n" if want is None else str(want) for want in shape)
         raise MeshError(f"{what} have the shape {array.shape}, expected ({wanted})")
-    return np.ascontiguousarray(array, np.float32)
+    return array

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from smilevlm.errors import MeshError
-from smilevlm.geometry.arrays import Origin, face_array, float32_array, vertex_array
+from smilevlm.geometry.arrays import Origin, byte_array, face_array, float32_array, vertex_array
 from smilevlm.typing import CornerUv, Faces, RgbImage, Vertices
 
 
@@ -52,8 +52,8 @@ class Mesh:
         vertices: object,
         faces: object = None,
         uv: object = None,
-        texture: RgbImage | None = None,
-        vertex_colors: UInt8[np.ndarray, "vert 3"] | None = None,
+        texture: object = None,
+        vertex_colors: object = None,
         landmarks: Mapping[str, Float32[np.ndarray, " 3"]] | None = None,
         remarks: tuple[str, ...] = (),
         origin: Origin = (0.0, 0.0, 0.0),
@@ -79,6 +79,10 @@ class Mesh:
             uv = float32_array(uv, "texture coordinates", (None, 3, 2))
         if uv is not None and len(uv) != len(faces):
             raise MeshError(f"{len(uv)} faces have texture coordinates, but there are {len(faces)} faces")
+        if vertex_colors is not None:
+            vertex_colors = byte_array(vertex_colors, "vertex colours", (None, 3))
+        if texture is not None:
+            texture = byte_array(texture, "texture", (None, None, 3))
         if vertex_colors is not None and len(vertex_colors) != num_vertices:
             raise MeshError(f"{len(vertex_colors)} vertex colours for {num_vertices} vertices")
         values = {

@@ -40,7 +40,8 @@ class Answer:
         probabilities: Class to probability; sums to one. A softmax over cosines; for the classes that the model was
             trained with its temperature is calibrated where `calibrated` says so.
         sure: Whether the label's probability reaches the model's level, below which it should be read as "not sure".
-            Always for classes of one's own, for which there is no such level.
+            For classes of one's own there is no such level. Never where the face was barely found, see
+            `NormalisedFace.is_barely_found`.
         calibrated: Whether the probabilities were fitted to people held back from training.
         view_weights: View angle in degrees to its share in the fused embedding.
         views: The images the model saw; of a sequence the dynamic images.

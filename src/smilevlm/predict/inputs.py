@@ -6,8 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry import Mesh
+from smilevlm.predict.meshes import HasVertices
 from smilevlm.readers import (
     ARCHIVE_SUFFIX,
     MESH_SUFFIXES,
@@ -21,7 +24,8 @@ from smilevlm.readers import (
 from smilevlm.store import FrameFile
 from smilevlm.store.numbering import NUMBERED_AS, NumberedAs, read_numbering
 
-Scan = str | os.PathLike[str] | Mesh
+Scan = str | os.PathLike[str] | Mesh | np.ndarray | tuple[object, object] | HasVertices
+"""A path, or a scan in memory, see `smilevlm.predict.meshes.as_mesh`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Protocol
 
 import numpy as np
 
@@ -11,6 +12,13 @@ from smilevlm.geometry import Mesh
 
 _VERTEX_NAMES = ("vertices", "points", "verts")
 _FACE_NAMES = ("faces", "triangles", "cells")
+
+
+class HasVertices(Protocol):
+    """An object of trimesh or of a library like it."""
+
+    @property
+    def vertices(self) -> object: ...
 
 
 def is_mesh_like(scan: object) -> bool:

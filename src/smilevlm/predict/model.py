@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import overload
+from typing import TypeGuard, cast, overload
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -17,12 +17,12 @@ from jaxtyping import Float, Float32
 from smilevlm.errors import CheckpointError, PromptError, SettingsError, SmileVlmError
 from smilevlm.evaluation import Prototypes, class_prototypes, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
-from smilevlm.geometry import Mesh
 from smilevlm.geometry.axes import rotation_from_axes
 from smilevlm.predict.answer import Answer, Seconds
 from smilevlm.predict.bundled import DEFAULT, bundled_folder
 from smilevlm.predict.hub import resolve_source
 from smilevlm.predict.inputs import Scan, ScanFiles
+from smilevlm.predict.meshes import is_mesh_like
 from smilevlm.predict.seen import Seen, see
 from smilevlm.prompts import CachedTextTower, load_text_tower
 from smilevlm.prompts.prompt_set import find_fault
@@ -31,6 +31,7 @@ from smilevlm.store.numbering import NumberedAs
 Prompts = Mapping[str, Sequence[str]]
 _BATCH = 32
 """Scans that go through the network together, and at most wait for it."""
+_EXPECTED_MANY = "one scan where many are expected: give a list of them, or smilevlm.find_scans(folder)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +91,9 @@ class Model:
         """Recognise the expression of a 3D scan or a 4D sequence, or of several at once.
 
         Args:
-            scan: A mesh file of any format that `read_mesh` knows, a mesh, or a folder (or zip archive) of a
-                sequence's numbered frames; or a list of these. In any unit, turned any way.
+            scan: A mesh file of any format that `read_mesh` knows; a folder (or zip archive) of a sequence's numbered
+                frames; a scan in memory: a `Mesh`, an (n, 3) array, a pair (vertices, faces), or an object of trimesh,
+                Open3D or PyVista, see `as_mesh`; or a list of these. In any unit, turned any way.
             prompts: Classes of your own, each with one or more descriptions; the trained ones by default. New words
                 need the text tower, which is loaded on first use.
             up: The scan's axis that points up, such as `+z`, where it is known; needs `front`. The face is then looked
@@ -100,14 +102,15 @@ class Model:
             numbered_as: How a folder of numbered files is read, see `find_scans`; `sequence` makes one of however few.
 
         Raises:
-            MeshError: A file cannot be read, or holds no face.
+            MeshError: A file cannot be read, a scan has no vertices and faces, or there is no face in it.
             PromptError: A class has no description.
             SettingsError: The axes are none, or parallel.
         """
-        if isinstance(scan, (str, os.PathLike, Mesh, ScanFiles)):
+        if _is_one(scan):
             return self.predict([scan], prompts=prompts, up=up, front=front, numbered_as=numbered_as)[0]
         answers = []
-        for answer in self.predict_each(scan, prompts=prompts, up=up, front=front, numbered_as=numbered_as):
+        scans = cast("Sequence[Scan | ScanFiles]", scan)
+        for answer in self.predict_each(scans, prompts=prompts, up=up, front=front, numbered_as=numbered_as):
             if not isinstance(answer, Answer):
                 raise answer
             answers.append(answer)
@@ -126,7 +129,7 @@ class Model:
         """Answers as they come, in the order of the scans; one that fails gives its error and does not end the rest.
 
         Args:
-            scans: See `predict`; drawn from as needed, so that memory does not grow with their number.
+            scans: Many of what `predict` takes; drawn from as needed, so that memory does not grow with their number.
             prompts: See `predict`.
             up: See `predict`.
             front: See `predict`.
@@ -136,8 +139,12 @@ class Model:
 
         Raises:
             PromptError: A class has no description.
-            SettingsError: The axes are none, or parallel.
+            SettingsError: The axes are none, or parallel; `scans` is one scan; `jobs` is less than one.
         """
+        if _is_one(scans):
+            raise SettingsError(_EXPECTED_MANY)
+        if jobs < 1:
+            raise SettingsError(f"jobs is {jobs}; expected at least 1")
         compared = self.compare_with(prompts)
         see_each = functools.partial(
             see, settings=self.recogniser.prepare, start=_start(up, front), numbered_as=numbered_as
@@ -202,7 +209,7 @@ class Model:
             label=classes[label],
             probabilities=dict(zip(classes, shares.tolist(), strict=True)),
             # The level belongs to the classes that the probabilities were fitted for.
-            sure=compared.is_own or bool(shares[label] >= self.recogniser.unsure_below),
+            sure=not seen.is_barely_found and (compared.is_own or bool(shares[label] >= self.recogniser.unsure_below)),
             calibrated=compared.calibrated,
             view_weights=dict(zip(angles, weights.tolist(), strict=True)),
             views=seen.images[len(seen.images) // 2],
@@ -224,7 +231,10 @@ class Model:
 
         Raises:
             MeshError: A file cannot be read, or holds no face.
+            SettingsError: `scans` is one scan.
         """
+        if _is_one(scans):
+            raise SettingsError(_EXPECTED_MANY)
         if not scans:
             return np.zeros((0, self.recogniser.model.settings.embedding_dim), np.float32)
         rows = []
@@ -254,6 +264,8 @@ class Model:
                 calibrated=self.recogniser.calibrated,
                 is_own=False,
             )
+        if not isinstance(prompts, Mapping):
+            raise PromptError(f'prompts are a {type(prompts).__name__}; expected {{"pain": ["a face in pain"], ...}}')
         if fault := find_fault(prompts):
             raise PromptError(fault.message)
         tower = self._text_tower
@@ -268,6 +280,11 @@ class Model:
             calibrated=False,
             is_own=True,
         )
+
+
+def _is_one(scan: object) -> TypeGuard[Scan | ScanFiles]:
+    """Whether a value stands for one scan, not for many."""
+    return isinstance(scan, (str, os.PathLike, ScanFiles)) or is_mesh_like(scan) or not isinstance(scan, Iterable)
 
 
 def _try(see_each: Callable[[Scan | ScanFiles], Seen], scan: Scan | ScanFiles) -> Seen | SmileVlmError | OSError:

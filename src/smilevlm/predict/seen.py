@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from smilevlm.errors import LayoutError, MeshError, StoreError
 from smilevlm.geometry import Mesh, NormalisedFace
 from smilevlm.predict.inputs import Scan, ScanFiles, scan_files
+from smilevlm.predict.meshes import as_mesh
 from smilevlm.readers import read_mesh, some
 from smilevlm.store import FrameFile, PrepareSettings
 from smilevlm.store.numbering import NumberedAs, counted_remarks
@@ -29,6 +31,8 @@ class Seen:
         num_frames: Meshes used.
         bad_frames: (file name, what is wrong) of frames whose place a neighbour took.
         remarks: See `Answer.remarks`.
+        is_barely_found: Whether the face was barely found, see `NormalisedFace.is_barely_found`; of a sequence, in at
+            least half of its frames.
         read_s, face_s, views_s: Seconds for reading, finding the face, and rendering with pooling.
     """
 
@@ -40,6 +44,7 @@ class Seen:
     face_s: float
     views_s: float
     remarks: tuple[str, ...] = ()
+    is_barely_found: bool = False
 
 
 def see(
@@ -52,7 +57,7 @@ def see(
     """Read, find the face, render; a sequence's frames are pooled as well.
 
     Args:
-        scan: What to look at.
+        scan: A path, files, or a scan in memory, see `as_mesh`.
         settings: How the model's views are made.
         start: Rotation of the scan's axes into a roughly frontal pose, in which alone the face is then looked for; None
             to look for it anywhere.
@@ -63,9 +68,11 @@ def see(
         StoreError: Too many frames of a sequence cannot be used.
     """
     eye = _Eye(settings, start)
-    if isinstance(scan, Mesh):
-        return eye.seen((eye.look(scan),))
-    files = scan if isinstance(scan, ScanFiles) else scan_files(scan, numbered_as=numbered_as)
+    if isinstance(scan, (str, os.PathLike)):
+        scan = scan_files(scan, numbered_as=numbered_as)
+    if not isinstance(scan, ScanFiles):
+        return eye.seen((eye.look(as_mesh(scan)),))
+    files = scan
     if not files.is_sequence:
         return eye.seen((eye.read_and_look(files.frames[0]),), files.remarks)
     return eye.seen(eye.watch(files), files.remarks)
@@ -78,7 +85,7 @@ class _Eye:
         self._settings = settings
         self._find = FaceFinder(settings, start)
         self._face: NormalisedFace | None = None
-        self._num_frames = self._middle = 0
+        self._num_frames = self._num_barely_found = self._middle = 0
         self._bad_frames: list[tuple[str, str]] = []
         self._remarks: dict[str, tuple[str, ...]] = {}
         self._read_s = self._face_s = self._views_s = 0.0
@@ -104,6 +111,7 @@ class _Eye:
         if self._num_frames <= self._middle:
             self._face = face
         self._num_frames += 1
+        self._num_barely_found += face.is_barely_found
         self._remarks[name] = face.remarks
         return images
 
@@ -145,6 +153,7 @@ class _Eye:
             face_s=self._face_s,
             views_s=self._views_s,
             remarks=(*of_files, *self._of_meshes(), *self._of_bad_frames()),
+            is_barely_found=2 * self._num_barely_found >= self._num_frames,
         )
 
     def _of_meshes(self) -> tuple[str, ...]:

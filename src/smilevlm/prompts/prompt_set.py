@@ -140,7 +140,7 @@ def find_faults(prompts: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
     for class_name, texts in prompts.items():
         if not class_name.strip():
             yield Fault("class_name", "a class has an empty name", class_name)
-        if isinstance(texts, str) or not texts:
+        if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
             yield Fault("no_prompt", f"class {class_name!r} needs a list of one prompt or more", class_name)
             continue
         for index, text in enumerate(texts):
