@@ -51,7 +51,8 @@ COVERS: dict[str, tuple[str, ...]] = {
 """Every file with slow tests, and the beginnings of the paths in `src/smilevlm` that those tests cover."""
 
 QUICK_TESTS_ALONE = (
-    "src/smilevlm/__init__.py", "src/smilevlm/__main__.py", "src/smilevlm/cli/", "src/smilevlm/dynamics/",
+    "src/smilevlm/__init__.py", "src/smilevlm/__main__.py", "src/smilevlm/caches.py", "src/smilevlm/cli/",
+    "src/smilevlm/compiled.py", "src/smilevlm/dynamics/",
     "src/smilevlm/errors.py", "src/smilevlm/pretrained.py", "src/smilevlm/prompts/", "src/smilevlm/typing.py",
     "src/smilevlm/version.py", "src/smilevlm/views/", "tests/unit/", "tests/integration/", "tests/golden/",
     "benchmarks/", "docs/", "tools/", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md",
