@@ -64,7 +64,7 @@ def read_npz(data: bytes, *, path: Path) -> Mesh:
     if face_name is None:
         return usable_mesh(path, vertices)
     corners = _corners(source, array(face_name), face_name)
-    triangles = cut_into_triangles(source, corners, len(vertices))
+    triangles = cut_into_triangles(source, corners, len(vertices), vertices=vertices)
     if triangles.status != DONE:
         raise source.error(f"{face_name} names vertices that are not there: there are {len(vertices)}")
     return usable_mesh(path, vertices, faces=triangles.faces, remarks=triangles.remarks)
