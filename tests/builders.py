@@ -8,6 +8,7 @@ four triangles. Builders return bytes; the caller writes them.
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 from pathlib import Path
@@ -111,6 +112,18 @@ def off(magic: str = "OFF\n", *, colors: bool = False) -> bytes:
     return (f"{magic}5 3 0 # counts\n# a comment\n\n" + "\n".join(rows + faces) + "\n").encode()
 
 
+def off_binary(magic: str = "OFF", *, colors: bool = False) -> bytes:
+    """Big-endian, a colour of three numbers after the first face."""
+    head = f"{magic} BINARY\n".encode() + struct.pack(">3i", len(VERTICES), len(POLYGONS), 0)
+    rows = [
+        struct.pack(">3f", *vertex) + (struct.pack(">4f", *(color / 255), 1) if colors else b"")
+        for vertex, color in zip(VERTICES.tolist(), COLORS, strict=True)
+    ]
+    faces = [struct.pack(f">{len(polygon) + 2}i", len(polygon), *polygon, 0) for polygon in POLYGONS]
+    faces[0] = faces[0][:-4] + struct.pack(">i3f", 3, 1, 0, 0)
+    return head + b"".join(rows + faces)
+
+
 def xyz() -> bytes:
     return "".join("%g %g %g\n" % tuple(row) for row in VERTICES.tolist()).encode()
 
@@ -143,10 +156,16 @@ TINY: dict[str, bytes] = {
     "binary.stl": stl_binary(),
     "a.off": off(),
     "c.off": off("COFF ", colors=True),
+    "binary.off": off_binary(),
     "a.xyz": xyz(),
     "a.csv": b"x,y,z,nx\n1,2,3,0.5\n4,5,6,0.25\n",
+    "table.csv": b"id;name;X (mm);Y (mm);Z (mm)\n1;\"a;b\";1,5;2,05;3\n2;c;4;NA;6\n3;d;7;8,25;9\n",
+    "packed.xyz": gzip.compress(xyz(), mtime=0),
+    "utf16.obj": b"\xff\xfe" + obj().decode().encode("utf-16-le"),
+    "comma.obj": ("".join("v %.2f %.2f %.2f\n" % tuple(row) for row in VERTICES.tolist()).replace(".", ",")
+                  + "f 1 2 3 4\nf 1 2 5\nf 3 4 5\n").encode(),
     "colors.txt": b"1 2 3 255 0 7\n4 5 6 1 2 3\n",
-}
+}  # fmt: skip
 
 
 def write(folder: Path, name: str, data: bytes | str) -> Path:

@@ -85,7 +85,7 @@ def read_bnt(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     """
     source = Source(data, path)
     header = read_bnt_header(source)
-    columns = np.frombuffer(data, "<f8", NUM_COLUMNS * header.num_points, header.offset).reshape(NUM_COLUMNS, -1)
+    columns, remarks = _columns(source, header)
     valid = np.isfinite(columns[:3]).all(axis=0) & (columns[:3] != header.zmin).all(axis=0)
     if not valid.any():
         raise source.byte_error(f"all of the {header.num_points} points are background", header.offset)
@@ -94,13 +94,23 @@ def read_bnt(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         faces = grid_faces(valid.reshape(header.num_rows, header.num_columns), coordinates)
     else:
         faces = _scattered_faces(source, coordinates)
-    uv = _texture_coordinates(columns[3:, valid], header.zmin)[faces] if len(faces) else None
+    uv = _texture_coordinates(columns[3:, valid], header.zmin)[faces] if len(faces) and not remarks else None
     texture = load_named_texture(path, [header.image_name]) if load_texture and uv is not None else None
-    return usable_mesh(path, coordinates, faces=faces, uv=uv, texture=texture)
+    return usable_mesh(path, coordinates, faces=faces, uv=uv, texture=texture, remarks=remarks)
+
+
+def _columns(source: Source, header: BntHeader) -> tuple[Float64[np.ndarray, "5 point"], tuple[str, ...]]:
+    """x y z u v; of a file that was cut within u or v they are background."""
+    num_values = NUM_COLUMNS * header.num_points
+    if source.size >= header.offset + COLUMN_BYTES * num_values:
+        return np.frombuffer(source.data, "<f8", num_values, header.offset).reshape(NUM_COLUMNS, -1), ()
+    columns = np.full((NUM_COLUMNS, header.num_points), header.zmin)
+    columns[:3] = np.frombuffer(source.data, "<f8", 3 * header.num_points, header.offset).reshape(3, -1)
+    return columns, ("the file is cut within its texture coordinates, which are left out",)
 
 
 def read_bnt_header(source: Source) -> BntHeader:
-    """Read what stands before the numbers, and check that they are all there.
+    """Read what stands before the numbers, and check that all coordinates are there.
 
     Raises:
         MeshError: The file ends too early, or its counts contradict each other, at a byte offset.
@@ -116,7 +126,8 @@ def read_bnt_header(source: Source) -> BntHeader:
     if num_values % NUM_COLUMNS:
         raise source.byte_error(f"{num_values} numbers announced, expected a multiple of {NUM_COLUMNS}", count_offset)
     present = (source.size - offset) // COLUMN_BYTES
-    if present < num_values:
+    # Texture coordinates are the last columns.
+    if present < num_values // NUM_COLUMNS * 3 or present == 0 < num_values:
         raise source.byte_error(f"{num_values} numbers announced, {present} follow", count_offset)
     name = source.data[HEADER.size : count_offset].decode("utf-8", "replace").rstrip("\0")
     return BntHeader(

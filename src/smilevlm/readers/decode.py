@@ -40,7 +40,7 @@ _TEXT_MARKS = (
 
 _SAMPLE_BYTES = 4096
 _NUM_SAMPLES = 4
-_INNER_COMMA = re.compile(rb"\d,\d")
+_INNER_COMMA = re.compile(rb",(?<=\d,)(?=\d)")  # begins with a letter to look for: much faster than with a class
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _WORD = re.compile(rb"[^\s;\"'\[\]{}()<>=|]+")
 _POINT_NUMBER = re.compile(rb"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?,?")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from smilevlm.geometry import Mesh
 from smilevlm.readers import parse_mesh, read_file, read_landmarks
 from smilevlm.store.records import FrameFile
@@ -37,6 +39,8 @@ def read_frame(frame: FrameFile, *, load_texture: bool = False, load_landmarks: 
     data = read_file(frame.path)
     mesh = parse_mesh(data, frame.path, load_texture=load_texture)
     if load_landmarks and frame.landmark_path is not None:
-        mesh = replace(mesh, landmarks=read_landmarks(frame.landmark_path))
+        origin = np.array(mesh.origin)
+        found = read_landmarks(frame.landmark_path)
+        mesh = replace(mesh, landmarks={name: (point - origin).astype(np.float32) for name, point in found.items()})
     texture = "" if mesh.texture is None else hashlib.sha256(mesh.texture.tobytes()).hexdigest()
     return LoadedFrame(mesh=mesh, digest=hashlib.sha256(data).hexdigest(), texture_digest=texture)

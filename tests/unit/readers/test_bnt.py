@@ -153,13 +153,13 @@ def test_texture_that_is_missing_is_no_error(tmp_path):
     [
         (bnt()[:13], r"a\.bnt: byte 13: the file ends within its header"),
         (bnt()[:20], r"byte 20: the file ends within an image name of 5"),
-        (bnt()[:-1], r"byte 19: 100 numbers announced, 99 follow"),
+        (bnt()[:-321], r"byte 19: 100 numbers announced, 59 follow"),
         (bnt()[:23], r"byte 19: 100 numbers announced, 0 follow"),
         (hand(count=2**32 - 1), r"byte 19: 4294967295 numbers announced, 20 follow"),
         (hand(count=19), r"byte 19: 19 numbers announced, expected a multiple of 5"),
         (hand(count=0), r"byte 23: all of the 0 points are background"),
         (hand(np.full((5, 4), BACKGROUND)), r"byte 23: all of the 4 points are background"),
-        (hand(FLAT * 1e300), r"byte 23: non-finite number or one too large"),
+        (hand(FLAT * 1e300), r"a\.bnt: 4 of 4 vertices are not finite"),
         (hand(FLAT[:, :2], rows=3), r"a\.bnt: the points are no grid and cannot be triangulated: QH"),
         (hand(FLAT * [[1], [0], [1], [1], [1]], rows=3), "cannot be triangulated"),
         (hand(np.zeros((5, 300_001)), rows=3), "300001 points that are no grid"),
@@ -170,6 +170,15 @@ def test_texture_that_is_missing_is_no_error(tmp_path):
 def test_truncated_data_and_counts_that_lie(tmp_path, data, message):
     with pytest.raises(MeshError, match=message):
         read(tmp_path, data)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 100, 320])
+def test_a_file_cut_within_its_texture_coordinates_keeps_the_surface(tmp_path, cut):
+    whole, mesh = read(tmp_path, bnt()), read(tmp_path, bnt()[:-cut])
+    np.testing.assert_array_equal(mesh.vertices, whole.vertices)
+    np.testing.assert_array_equal(mesh.faces, whole.faces)
+    assert mesh.uv is None
+    assert mesh.remarks == ("the file is cut within its texture coordinates, which are left out",)
 
 
 def test_a_grid_without_joined_neighbours_is_a_point_cloud(tmp_path):

@@ -16,7 +16,7 @@ from builders_formats import FORMATS
 from mutation import mutated
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers import read_mesh
+from smilevlm.readers import parse_mesh, read_mesh
 from smilevlm.readers.files import READERS
 
 FILES = TINY | FORMATS
@@ -26,13 +26,15 @@ USD_SUFFIXES = {".usdz", ".usda", ".usdc", ".usd"}
 WORDS = [b"nan", b"-1", b"1e999", b"[", b"]", b"{", b"}", b'"', b"#", b"\\\n", b"\n", b"\r", b"99999999999", b"-", b".",
          b"USE A", b"DEF A", b"/", b"//", b"1e-400", b"0x1", b"\xff\xff\xff\xff", b"\x00", b"end_header", b"solid ",
          b"f 1 2 3", b"v 1", b"vertex", b",", b"1.#IND", b"3", b"TRUE", b"NULL", b"null", b":", b"e9", b"PK\x01\x02",
-         b"count", b"POINTS 9", b"glTF"]  # fmt: skip
+         b"count", b"POINTS 9", b"glTF", b"V 1 2 3\n",
+         b"1,5 2,05 3,5\n", b"nan nan nan\n", b"-9999", b"property list uchar int64 x\n", b"end solid", b"BINARY", b";",
+         b"x,y,z\n", b"NA", b"\t", b"|", b"'", b"\xef\xbb\xbf", b"\xff\xfe", b"1e5"]  # fmt: skip
 
 
 def read_or_refuse(name: str, data: bytes) -> Mesh | None:
     path = Path("/nowhere") / name
     try:
-        mesh = READERS[path.suffix](data, path, True)
+        mesh = parse_mesh(data, path)
     except MeshError as error:
         caught = str(error)
         mesh = None
@@ -41,6 +43,9 @@ def read_or_refuse(name: str, data: bytes) -> Mesh | None:
         return None
     assert mesh.num_vertices > 0
     assert np.isfinite(mesh.vertices).all()
+    assert np.isfinite(mesh.origin).all()
+    assert mesh.faces.size == 0 or 0 <= mesh.faces.min() <= mesh.faces.max() < mesh.num_vertices
+    assert all(isinstance(remark, str) and remark for remark in mesh.remarks)
     assert mesh.uv is None or np.isfinite(mesh.uv).all()
     return mesh
 

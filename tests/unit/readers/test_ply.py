@@ -94,12 +94,10 @@ def test_lying_list_length(tmp_path):
         (b"ply\nformat ascii 1.0\nproperty float x\nend_header\n", r":3: not a line"),
         (b"ply\nformat ascii 1.0\nelement vertex 1\nproperty list float int x\nend_header\n1 1", r":4: not a line"),
         (b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n1", r":3: .*no property y, z"),
-        (ply_text().replace(b"12.25", b"nan"), r":19: non-finite"),
-        (ply_text().replace(b"12.25", b"1e40"), r":19: number too large"),
         (ply_text().replace(b"12.25", b"x"), r":19: expected a number"),
         (ply_text().replace(b"\n3 0 1 4", b"\n3 0 1 5"), r":20: a face names a vertex that is not there"),
-        (ply_text().replace(b"\n3 0 1 4", b"\n3 0 1 -1"), "negative"),
-        (ply_text().replace(b"\n3 0 1 4", b"\n3 0 1 1.5"), "negative or no whole"),
+        (ply_text().replace(b"\n3 0 1 4", b"\n3 0 1 -1"), "negative or not whole"),
+        (ply_text().replace(b"\n3 0 1 4", b"\n3 0 1 1.5"), "negative or not whole"),
         (ply_text().replace(b"\n3 0 1 4 6", b"\n3 0 1 4 5"), r"ply:"),
         (ply_binary().replace(b"\x04\x00\x00\x00\x00\x00\x01\x00", b"\x04\x00\x00\x00\x00\x00\x09\x00"), "byte"),
     ],
@@ -109,10 +107,19 @@ def test_broken_files_say_where(tmp_path, data, message):
         read(tmp_path, data)
 
 
-def test_non_finite_binary(tmp_path):
-    data = ply_binary().replace(np.float32(12.25).tobytes(), np.float32(np.nan).tobytes())
-    with pytest.raises(MeshError, match=r"byte \d+: non-finite"):
-        read(tmp_path, data)
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(ply_text().replace(b"12.25", word) for word in (b"nan", b"1e40", b"-inf", b"-1.#IND00", b"1.#QNAN")),
+        ply_binary().replace(np.float32(12.25).tobytes(), np.float32(np.nan).tobytes()),
+        ply_binary().replace(np.float32(12.25).tobytes(), np.float32(-np.inf).tobytes()),
+    ],
+)
+def test_a_vertex_that_is_not_finite_goes_with_its_faces(tmp_path, data):
+    mesh = read(tmp_path, data)
+    np.testing.assert_array_equal(mesh.vertices, VERTICES[:4])
+    np.testing.assert_array_equal(mesh.faces, FACES[:2])
+    assert mesh.remarks == ("1 of 5 vertices are not finite; left out, with 2 of 4 faces",)
 
 
 @pytest.mark.parametrize("colors", [None, COLORS])
