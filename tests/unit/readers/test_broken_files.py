@@ -104,9 +104,11 @@ def test_any_bytes(suffix, data):
         ("grid.wrl", vrml("Shape { geometry ElevationGrid { xDimension 3000 zDimension 2000 height [ "
                           + "0 " * 6_000_000 + "] } }")),
         ("triangles.x3d", x3d("<Shape><IndexedTriangleSet index='" + "0 1 2 " * 2_000_000 + "'><Coordinate point='"
-                              "0 0 0 1 1 1 2 2 2'/><TextureCoordinate point='0 0 1 1 2 2'/></IndexedTriangleSet></Shape>")),
+                              "0 0 0 1 1 1 2 2 2'/><TextureCoordinate point='0 0 1 1 2 2'/>"
+                              "</IndexedTriangleSet></Shape>")),
         ("deep.x3d", x3d("<Group>" * 1_000_000)),
-        ("one.wrl", vrml1("Separator { Coordinate3 { point [0 0 0 1 1 1 2 2 2] } IndexedTriangleStripSet { coordIndex [ 0 "
+        ("one.wrl", vrml1("Separator { Coordinate3 { point [0 0 0 1 1 1 2 2 2] } "
+                          "IndexedTriangleStripSet { coordIndex [ 0 "
                           + "1 2 0 " * 3_000_000 + "] } }")),
         ("fan.obj", obj(faces="f 1/1 " + "2/2 3/3 " * 1_000_000)),
         ("short.obj", b"v\n" * 4_000_000),

@@ -59,7 +59,8 @@ def test_the_texture_is_found_by_its_name(tmp_path):
         (f"DEF A Separator {{ DEF P {POINTS} {FACE_SET} }} Separator {{ USE P Scale {{ }} }}", VERTICES),
         (f"DEF A Group {{ {SURFACE} }} Switch {{ USE A }}", VERTICES),
         (f"Separator {{ renderCulling AUTO Material {{ diffuseColor [ 1 0 0 ] ambientColor 0 0 0 ~ }} "
-         f"MaterialBinding {{ value OVERALL }} Info {{ string \"a {{\" }} Normal {{ vector [ 0 0 1 ] }} {SURFACE} }}", VERTICES),
+         f"MaterialBinding {{ value OVERALL }} Info {{ string \"a {{\" }} Normal {{ vector [ 0 0 1 ] }} {SURFACE} }}",
+         VERTICES),
         (f"Separator {{ extra {{ }} FontStyle {{ family SERIF style (BOLD | ITALIC) }} {SURFACE} }}", VERTICES),
     ],
 )  # fmt: skip
@@ -70,7 +71,8 @@ def test_the_state_of_a_scene(tmp_path, body, expected):
 
 
 def test_geometry_that_names_the_same_points_is_one_surface(tmp_path):
-    body = f"Separator {{ {POINTS} IndexedFaceSet {{ coordIndex [ 0 1 2 ] }} Material {{ }} IndexedFaceSet {{ coordIndex [ 0 2 3 -1 ] }} }}"
+    one, other = (f"IndexedFaceSet {{ coordIndex [ {corners} ] }}" for corners in ("0 1 2", "0 2 3 -1"))
+    body = f"Separator {{ {POINTS} {one} Material {{ }} {other} }}"
     mesh = read(tmp_path, vrml1(body))
     np.testing.assert_array_equal(mesh.vertices, VERTICES)
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 2], [0, 2, 3]])
@@ -99,7 +101,8 @@ def test_kinds_of_faces(tmp_path, node, faces):
 def test_points_and_the_properties_of_open_inventor(tmp_path):
     mesh = read(tmp_path, vrml1(f"Separator {{ {POINTS} PointSet {{ numPoints -1 }} }}"))
     assert mesh.is_point_cloud
-    own = f"IndexedFaceSet {{ vertexProperty VertexProperty {{ vertex [ {list_text('points')} ] }} coordIndex [ 0 1 2 ] }}"
+    vertices = f"vertexProperty VertexProperty {{ vertex [ {list_text('points')} ] }}"
+    own = f"IndexedFaceSet {{ {vertices} coordIndex [ 0 1 2 ] }}"
     np.testing.assert_array_equal(read(tmp_path, vrml1(own, head="#Inventor V2.1 ascii")).vertices, VERTICES)
 
 
@@ -109,7 +112,8 @@ def test_points_and_the_properties_of_open_inventor(tmp_path):
         (vrml1("Separator { }"), "no IndexedFaceSet"),
         (vrml1('Separator { WWWInline { name "fine.wrl" } }'), "the file only names another: fine.wrl; open that one"),
         (vrml1(f"Separator {{ {FACE_SET} }}"), "coordIndex names vertex 0, there are 0"),
-        (vrml1(f"Separator {{ {POINTS}\nIndexedFaceSet {{ coordIndex [ 0 1 9 -1 ] }} }}"), r":3: coordIndex names vertex 9"),
+        (vrml1(f"Separator {{ {POINTS}\nIndexedFaceSet {{ coordIndex [ 0 1 9 -1 ] }} }}"),
+         r":3: coordIndex names vertex 9"),
         (vrml1("Separator {\n Coordinate3 { point [ 0 0 x ] } PointSet { } }"), r":3: expected a number, found 'x'"),
         (vrml1("Separator {\n Coordinate3 { point [ 0 0"), r":3: '\[' is never closed"),
         (vrml1(f"Separator {{ Translation {{\n translation 1 2 }} {SURFACE} }}"), r":3: translation has 2 numbers"),
@@ -119,7 +123,8 @@ def test_points_and_the_properties_of_open_inventor(tmp_path):
         (vrml1(head="#VRML V3.0 ascii"), r"VRML 3, expected"),
         (vrml1("DEF A0 Group { } " + "".join(f"DEF A{k} Group {{ {f'USE A{k - 1} ' * 10} }} " for k in range(1, 9))),
          "describe more than"),
-        (vrml1("Coordinate3 { point [ " + "1 2 3 " * 20_000 + "] } DEF A PointSet { } DEF T Translation { translation 1 0 0 } "
+        (vrml1("Coordinate3 { point [ " + "1 2 3 " * 20_000 + "] } DEF A PointSet { } "
+               "DEF T Translation { translation 1 0 0 } "
                + "USE T USE A " * 500),
          "MiB of geometry"),
     ],

@@ -87,7 +87,7 @@ def test_an_elevation_grid_is_a_surface(tmp_path):
         lambda text: text.replace("texCoordIndex", "texcoordindex").replace("Coordinate", "coordinate"),
         lambda text: text.replace("Shape", "def A Shape").replace("TRUE", "true"),
         lambda text: "# made by hand\n\n" + text,
-        lambda text: text.replace("#VRML V2.0 utf8", "#X3D V3.3 utf8\nPROFILE Interchange\nMETA 'a' 'b'".replace("'", '"')),
+        lambda text: text.replace("#VRML V2.0 utf8", "#X3D V3.3 utf8\nPROFILE Interchange\nMETA \"a\" \"b\""),
     ],
 )  # fmt: skip
 def test_names_and_keywords_in_any_case(tmp_path, change):
@@ -100,7 +100,8 @@ def test_names_and_keywords_in_any_case(tmp_path, change):
     ("body", "moves"),
     [
         ("PROTO H [ ] { %s } H { }", [0]),
-        ("PROTO H [ field SFVec3f t 1 0 0 ] { Transform { translation IS t children %s } } H { } H { t 2 0 0 }", [1, 2]),
+        ("PROTO H [ field SFVec3f t 1 0 0 ] { Transform { translation IS t children %s } } H { } H { t 2 0 0 }",
+         [1, 2]),
         ("PROTO I [ field MFNode c [ ] ] { Group { children IS c } } I { c %s }", [0]),
         (
             "PROTO I [ field SFVec3f a 5 0 0 ] { Transform { translation IS a children %s } }"
@@ -108,7 +109,8 @@ def test_names_and_keywords_in_any_case(tmp_path, change):
             [9, 5],
         ),
         ("PROTO H [ ] { PROTO I [ ] { %s } Group { children I { } } } H { } DEF X H { } USE X", [0, 0, 0]),
-        ("PROTO H [ ] { Group { children [ DEF A %s USE A ] } Script { field SFBool x TRUE } ROUTE A.b TO A.c } H { }", [0, 0]),
+        ("PROTO H [ ] { Group { children [ DEF A %s USE A ] } Script { field SFBool x TRUE } ROUTE A.b TO A.c } H { }",
+         [0, 0]),
         ("PROTO H [ ] { Group { } %s } H { } %s", [0]),
         ("PROTO H [ exposedField SFBool on FALSE eventIn SFBool set eventOut SFTime out ] { %s } H { on TRUE }", [0]),
     ],
@@ -244,7 +246,8 @@ def test_only_closing_brackets_may_be_missing(tmp_path, num_missing):
     [
         ("Shape {\n geometry IndexedFaceSet { coord Coordinate {\n point [ 0 0 0 1", r":4: '\[' is never closed"),
         ("Shape {\n geometry IndexedFaceSet { coordIndex\n[ 0 1", r":4: '\[' is never closed"),
-        ("Shape {\n geometry IndexedFaceSet { coord Coordinate {\n point [ 0 0 0 1 0 0 0 1 0 ] }", r":3: .*the file is cut"),
+        ("Shape {\n geometry IndexedFaceSet { coord Coordinate {\n point [ 0 0 0 1 0 0 0 1 0 ] }",
+         r":3: .*the file is cut"),
         ("Shape {\n geometry", r":3: expected the value of geometry, found the end of the file"),
         ("Shape {\n geometry IndexedFaceSet", r":3: expected '{' after IndexedFaceSet, found the end of the file"),
     ],
