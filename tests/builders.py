@@ -44,6 +44,62 @@ def vrml(body: str | None = None, *, url: str | None = None, extra: str = "") ->
     return f"#VRML V2.0 utf8\n{body}\n".encode()
 
 
+def list_text(name: str) -> str:
+    """One of the little mesh's lists as VRML writes it: `points`, `faces`, `uvs` or `uv_faces`."""
+    match name:
+        case "points":
+            return ", ".join("%g %g %g" % tuple(row) for row in VERTICES.tolist())
+        case "uvs":
+            return ", ".join("%g %g" % tuple(row) for row in POINTS.tolist())
+        case _:
+            polygons = POLYGONS if name == "faces" else POINT_POLYGONS
+            return " ".join(" ".join(map(str, row)) + " -1" for row in polygons)
+
+
+def vrml1(body: str | None = None, *, head: str = "#VRML V1.0 ascii") -> bytes:
+    """A VRML 1.0 file of the little mesh, or of another body."""
+    if body is None:
+        body = (
+            "Separator {\n ShapeHints { vertexOrdering COUNTERCLOCKWISE shapeType (A | B) }\n"
+            ' Texture2 { filename "skin.png" wrapS CLAMP }\n DEF P Coordinate3 { point [ %s ] }\n'
+            " TextureCoordinate2 { point [ %s ] }\n Separator { Translation { translation 0 0 0 } }\n"
+            " IndexedFaceSet { coordIndex [ %s ]\n textureCoordIndex [ %s ] }\n}"
+        ) % tuple(list_text(name) for name in ("points", "uvs", "faces", "uv_faces"))
+    return f"{head}\n{body}\n".encode()
+
+
+def prototypes() -> bytes:
+    """The little mesh in a prototype within a prototype, its points given by the instance."""
+    lists = tuple(list_text(name) for name in ("faces", "uvs", "uv_faces", "points"))
+    return vrml(
+        "PROTO Skin [ exposedField MFVec3f at [ ] field MFNode more [ ] eventIn SFBool on ] {\n"
+        " Shape { geometry IndexedFaceSet { coord DEF C Coordinate { point IS at } coordIndex [ %s ]\n"
+        " texCoord TextureCoordinate { point [ %s ] } texCoordIndex [ %s ] } } Script { field SFBool a TRUE } }\n"
+        "PROTO Head [ field MFVec3f at [ 0 0 0 ] field SFVec3f move 1 2 3 ] {\n"
+        " Transform { translation IS move children Skin { at IS at } } }\nHead { at [ %s ] move 0 0 0 }" % lists
+    )
+
+
+def triangle_strips() -> bytes:
+    """Classic X3D of the little mesh's vertices in strips."""
+    return (
+        '#X3D V3.2 utf8\nPROFILE Immersive\nCOMPONENT Geometry3D:2\nMETA "a" "b"\nUNIT length mm 0.001\n'
+        "Shape { geometry IndexedTriangleStripSet { coord CoordinateDouble { point [ %s ] }\n"
+        " index [ 0 1 4 2 -1 2 3 4 ] } }\n" % list_text("points")
+    ).encode()
+
+
+def x3d(body: str | None = None, *, head: str = '<?xml version="1.0" encoding="UTF-8"?>\n') -> bytes:
+    """X3D in XML of the little mesh, or of another body."""
+    if body is None:
+        body = (
+            '<Shape><Appearance><ImageTexture url=\'"skin.png" "b.png"\'/></Appearance>\n'
+            "<IndexedFaceSet coordIndex='%s' solid='false'\n texCoordIndex='%s'>\n"
+            "<Coordinate DEF='C' point='%s'/>\n<TextureCoordinate point='%s'/></IndexedFaceSet></Shape>"
+        ) % tuple(list_text(name) for name in ("faces", "uv_faces", "points", "uvs"))
+    return f"{head}<X3D version='3.3'><head><meta name='a' content='b'/></head><Scene>\n{body}\n</Scene></X3D>".encode()
+
+
 def obj(*, head: str = "", faces: str | None = None) -> bytes:
     lines = [head] if head else []
     lines += ["v %g %g %g" % tuple(row) for row in VERTICES.tolist()]
@@ -148,6 +204,11 @@ def image(kind: str = "PNG", size: tuple[int, int] = (4, 3)) -> bytes:
 
 TINY: dict[str, bytes] = {
     "a.wrl": vrml(),
+    "one.wrl": vrml1(),
+    "prototypes.wrl": prototypes(),
+    "a.iv": vrml1(head="#Inventor V2.1 ascii"),
+    "a.x3dv": triangle_strips(),
+    "a.x3d": x3d(),
     "a.obj": obj(),
     "text.ply": ply_text(),
     "little.ply": ply_binary(),

@@ -169,6 +169,16 @@ def skip_non_finite(buffer: Bytes, i: int, stop: int) -> int:
 
 @kernel
 @no_type_check
+def inside_number(buffer: Bytes, i: int, stop: int) -> bool:
+    """Whether the `#` at a place is that of `-1.#IND` and its like, not of a comment."""
+    if i == 0 or i + 1 >= stop or buffer[i - 1] != POINT:
+        return False
+    code = buffer[i + 1]
+    return code == 73 or code == 81 or code == 83
+
+
+@kernel
+@no_type_check
 def skip_blank(buffer: Bytes, i: int, stop: int) -> int:
     """Past white space, commas and `#` comments."""
     while i < stop:
@@ -318,7 +328,7 @@ def position_of_value(buffer: Bytes, position: int, stop: int, ordinal: int) -> 
     """Where the value number `ordinal` (from 0) of a list starts; used only to say a line."""
     i = skip_blank(buffer, position, stop)
     for _ in range(ordinal):
-        while i < stop and not is_delimiter(buffer[i]):
+        while i < stop and (not is_delimiter(buffer[i]) or inside_number(buffer, i, stop)):
             i += 1
         i = skip_blank(buffer, i, stop)
     return i
@@ -388,7 +398,7 @@ def next_token(buffer: Bytes, position: int, stop: int) -> tuple[int, int, int]:
     if code == CLOSE_NODE or code == CLOSE_LIST:
         return TOKEN_CLOSE, start, i + 1
     i += 1
-    while i < stop and (not is_delimiter(buffer[i]) or buffer[i] == SEMICOLON):
+    while i < stop and (not is_delimiter(buffer[i]) or buffer[i] == SEMICOLON or inside_number(buffer, i, stop)):
         i += 1
     is_number = 48 <= code <= 57 or code == PLUS or code == MINUS or code == POINT
     return (TOKEN_NUMBER if is_number else TOKEN_WORD), start, i
@@ -417,7 +427,7 @@ def find_close(buffer: Bytes, position: int, stop: int) -> int:
             i += CODE_BLOCK
             continue
         code = buffer[i]
-        if code == HASH:
+        if code == HASH and not inside_number(buffer, i, stop):
             while i < stop and buffer[i] != LINE_FEED and buffer[i] != RETURN:
                 i += 1
         elif code == QUOTE:

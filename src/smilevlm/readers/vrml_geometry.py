@@ -171,7 +171,7 @@ def read_points(source: Source, geometry: Geometry) -> Float64[np.ndarray, "vert
     if span is None:
         return np.zeros((0, 3))
     if grid is None:
-        return source.rows(span.start, span.stop, 3, "the points")
+        return source.rows(span.start, span.stop, 3, "Coordinate point")
     heights = source.floats(span.start, span.stop)
     if grid.num_x < 0 or grid.num_z < 0 or grid.num_x * grid.num_z != len(heights):
         message = f"{len(heights)} heights for a grid of {grid.num_x} x {grid.num_z}"
@@ -271,7 +271,9 @@ def _read_faces(
     index = geometry.texture_index
     if points is not None and index is not None and source.data[index.start : index.stop].strip():
         texture_corners = _optional_indices(source, index, "texture indices", remarks)
-        if FORMS[geometry.type] == "strips":
+        if texture_corners is None:
+            points = None
+        elif FORMS[geometry.type] == "strips":
             source.require_memory(_STRIP_BYTES * len(texture_corners))
             texture_corners = _strip_corners(texture_corners)
     triangles = cut_into_triangles(
@@ -311,13 +313,13 @@ def _optional_rows(
         return None
 
 
-def _optional_indices(source: Source, span: Span, what: str, remarks: list[str]) -> Int32[np.ndarray, " value"]:
-    """Indices of what prediction does not use: empty, with a remark, where they cannot be read."""
+def _optional_indices(source: Source, span: Span, what: str, remarks: list[str]) -> Int32[np.ndarray, " value"] | None:
+    """Indices of what prediction does not use: None, with a remark, where they cannot be read."""
     try:
         return source.indices(span.start, span.stop)
     except MeshError as error:
         remarks.append(_unreadable(what, error))
-        return np.zeros(0, np.int32)
+        return None
 
 
 def _unreadable(what: str, error: MeshError) -> str:
@@ -339,6 +341,8 @@ def _read_colors(
     left_out = f"{len(colors)} colours do not fit the {num_vertices} vertices; left out"
     span = geometry.color_index
     index = np.zeros(0, np.int32) if span is None else _optional_indices(source, span, "colour indices", remarks)
+    if index is None:
+        return None
     if corners is None or not len(index):
         if len(colors) >= num_vertices:
             return color_bytes(colors[:num_vertices])

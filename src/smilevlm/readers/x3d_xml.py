@@ -145,11 +145,11 @@ class _Parser:
         elif lower == "containerfield":
             opened.container = field_name(text)
         elif text.strip().lower() in {"true", "false"}:
-            opened.containers[known] = text.strip().lower() == "true"
+            opened.fields[known] = text.strip().lower() == "true"
         elif known in STRING_FIELDS:
-            opened.containers[known] = quoted_strings(text)
+            opened.fields[known] = quoted_strings(text)
         else:
-            opened.containers[known] = span
+            opened.fields[known] = span
 
     def _end(self, _: str) -> None:
         closed = self._open.pop()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import TINY, obj, vrml, write
+from builders import TINY, obj, vrml, vrml1, write, x3d
 from builders_formats import FORMATS
 from mutation import mutated
 from smilevlm.errors import MeshError
@@ -26,7 +26,8 @@ USD_SUFFIXES = {".usdz", ".usda", ".usdc", ".usd"}
 WORDS = [b"nan", b"-1", b"1e999", b"[", b"]", b"{", b"}", b'"', b"#", b"\\\n", b"\n", b"\r", b"99999999999", b"-", b".",
          b"USE A", b"DEF A", b"/", b"//", b"1e-400", b"0x1", b"\xff\xff\xff\xff", b"\x00", b"end_header", b"solid ",
          b"f 1 2 3", b"v 1", b"vertex", b",", b"1.#IND", b"3", b"TRUE", b"NULL", b"null", b":", b"e9", b"PK\x01\x02",
-         b"count", b"POINTS 9", b"glTF", b"V 1 2 3\n",
+         b"count", b"POINTS 9", b"glTF", b"PROTO A [ ] {", b"IS a", b"A { }", b"Separator {", b"USE C", b"<Group>",
+         b"</Shape>", b"/>", b"<!--", b"&lt;", b"<!ENTITY a 'b'>", b"-2", b"V 1 2 3\n",
          b"1,5 2,05 3,5\n", b"nan nan nan\n", b"-9999", b"property list uchar int64 x\n", b"end solid", b"BINARY", b";",
          b"x,y,z\n", b"NA", b"\t", b"|", b"'", b"\xef\xbb\xbf", b"\xff\xfe", b"1e5"]  # fmt: skip
 
@@ -82,7 +83,16 @@ def test_many_mutations(name):
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.one_of(st.binary(max_size=200), st.lists(st.sampled_from([*WORDS, b" "]), max_size=40).map(b" ".join)))
 def test_any_bytes(suffix, data):
-    heads = {".wrl": b"#VRML V2.0 utf8\n", ".vrml": b"#VRML V2.0 utf8\nShape { ", ".ply": b"ply\n", ".off": b"OFF\n"}
+    heads = {
+        ".wrl": b"#VRML V2.0 utf8\n",
+        ".vrml": b"#VRML V2.0 utf8\nShape { ",
+        ".wrz": b"#VRML V1.0 ascii\nSeparator { ",
+        ".iv": b"#Inventor V2.0 ascii\n",
+        ".x3dv": b"#X3D V3.0 utf8\nPROTO A [ ] { ",
+        ".x3d": b"<X3D><Scene><Shape ",
+        ".ply": b"ply\n",
+        ".off": b"OFF\n",
+    }
     read_or_refuse("a" + suffix, data)
     read_or_refuse("a" + suffix, heads.get(suffix, b"solid\n") + data)
 
@@ -92,6 +102,19 @@ def test_any_bytes(suffix, data):
     [
         ("fan.wrl", vrml("Shape { geometry IndexedFaceSet { coord Coordinate { point [0 0 0 1 1 1 2 2 2] } texCoord "
                          "TextureCoordinate { point [0 0 1 1 2 2] } coordIndex [ 0 " + "1 2 " * 4_000_000 + "] } }")),
+        ("strip.wrl", vrml("Shape { geometry IndexedTriangleStripSet { coord Coordinate { point [0 0 0 1 1 1 2 2 2] } "
+                           "index [ 0 " + "1 2 0 " * 3_000_000 + "] } }")),
+        ("counts.wrl", vrml("Shape { geometry TriangleFanSet { coord Coordinate { point [0 0 0 1 1 1 2 2 2] } "
+                            "fanCount [ " + "0 " * 6_000_000 + "] } }")),
+        ("grid.wrl", vrml("Shape { geometry ElevationGrid { xDimension 3000 zDimension 2000 height [ "
+                          + "0 " * 6_000_000 + "] } }")),
+        ("triangles.x3d", x3d("<Shape><IndexedTriangleSet index='" + "0 1 2 " * 2_000_000 + "'><Coordinate point='"
+                              "0 0 0 1 1 1 2 2 2'/><TextureCoordinate point='0 0 1 1 2 2'/>"
+                              "</IndexedTriangleSet></Shape>")),
+        ("deep.x3d", x3d("<Group>" * 1_000_000)),
+        ("one.wrl", vrml1("Separator { Coordinate3 { point [0 0 0 1 1 1 2 2 2] } "
+                          "IndexedTriangleStripSet { coordIndex [ 0 "
+                          + "1 2 0 " * 3_000_000 + "] } }")),
         ("fan.obj", obj(faces="f 1/1 " + "2/2 3/3 " * 1_000_000)),
         ("short.obj", b"v\n" * 4_000_000),
         ("rows.xyz", b"1\n" * 4_000_000),
@@ -106,9 +129,8 @@ def test_any_bytes(suffix, data):
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_memory_is_bounded_by_the_size_of_the_file(name, data):
-    read_or_refuse(name, TINY["a.wrl"]) if name.endswith(
-        "wrl"
-    ) else None  # kernels are compiled outside the measurement
+    if name.endswith(("wrl", "x3d")):  # kernels are compiled outside the measurement
+        read_or_refuse("a.wrl", TINY["a.wrl"])
     tracemalloc.start()
     try:
         read_or_refuse(name, data)
