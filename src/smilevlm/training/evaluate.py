@@ -72,11 +72,11 @@ def evaluate_run(
     trained = {job.fold for job in main}
     repeated = [job for job in jobs if job.shuffled and job.fold in trained]
     control_folds = tuple(score_job(config, tested, run, job, device) for job in repeated)
-    teacher = None
-    if config.pairing == "pseudo":
+    pairing, teacher = _reported_pairing(config), None
+    # Where the losses were told nothing of its proposals, or those of other samples, there is none to report.
+    if pairing == "pseudo":
         teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
     manifest, learned_from = tested.test.manifest, tested.train.manifest
-    pairing = _reported_pairing(config)
     first = load_recogniser(main[0].folder(run))
     result = ExperimentResult(
         recipe=config.name,

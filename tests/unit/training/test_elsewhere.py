@@ -182,6 +182,7 @@ def clips_teacher(clips_store, tmp_path_factory) -> Path:
         ("pseudo.balance=sinkhorn", "validation.patience=1"),
         ("pseudo.mirror=false", "optimiser.ema_decay=0.5"),
         ("shuffle_prompts=true",),
+        ("loss.beta=0", "loss.gamma=0"),
     ],
 )
 def test_a_teacher_of_clips_with_several_classes_and_people_held_back(clips_store, clips_teacher, tmp_path, more):

@@ -147,8 +147,9 @@ def test_raw_clip_in_the_command_line_follows_the_text_tower(prepared_store, tin
     from smilevlm.cli import main
 
     clip = build_tiny_clip(tmp_path / "clip", width=20)
-    settings = [part for item in (*tiny_overrides, f"text_tower={clip}", "num_control_folds=0")
-                if not item.startswith("optimiser.epochs") for part in ("--set", item)]  # fmt: skip
+    # What the method sets itself, and the settings of another tower.
+    others = [item for item in tiny_overrides if not item.startswith(("optimiser.epochs", "model."))]
+    settings = [part for item in (*others, f"text_tower={clip}", "num_control_folds=0") for part in ("--set", item)]
     command = ["train", "demo", "--method", "raw_clip", "--store", str(prepared_store), "--out", str(tmp_path / "run")]
     assert main([*command, "--fold", "0", *settings]) in (None, 0)
     assert load_recogniser(tmp_path / "run" / "fold_00").model.settings.embedding_dim == 20
