@@ -37,7 +37,10 @@ def test_stl_minus_zero_is_zero_and_degenerate_triangles_go(tmp_path):
         (b"x" * 84, "triangles announced"),
         (b"short", "byte 0: 5 bytes"),
         (b"x" * 80 + bytes(4), "no vertices"),
-        (stl_binary().replace(np.float32(10).tobytes(), np.float32(np.inf).tobytes()), "vertices are not finite, and 4"),
+        (
+            stl_binary().replace(np.float32(10).tobytes(), np.float32(np.inf).tobytes()),
+            "vertices are not finite, and 4",
+        ),
         (stl_text().replace(b"1.225000e+01", b"abc"), r":20: expected a number"),
         (stl_text().replace(b"endloop", b"vertex 0 0 0", 1), r":7: unexpected word, found 'vertex'"),
         (stl_text().replace(b"endsolid", b"#", 1), "unexpected word"),
