@@ -2,8 +2,9 @@
 
 Command: python tools/slow_tests.py [--base REVISION] [--minutes 8] [--jobs 2] [--list]
 
-What changed is the difference between the working tree and the merge base with main. Where that cannot be told (no git
-history, a checkout of main itself) or a changed file is in neither table below, all slow tests run.
+What changed is the difference between the working tree and the merge base with main; on main itself, to where main was
+a day before its last commit. Where that cannot be told (no git history) or a changed file is in neither table below, all
+slow tests run.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ QUICK_TESTS_ALONE = (
 """Beginnings of paths that no slow test covers beyond what `make test` does. All that stands in neither table, such as
 `pyproject.toml`, `constraints.txt` and the modules that tests share, is taken to change every test."""
 EVERYTHING = ("tools/slow_tests.py",)
+DAY_S = 24 * 60 * 60
 
 
 @dataclass
@@ -117,13 +119,18 @@ def selection_of(root: Path, base: str | None) -> Selection:
     if start is None:
         return everything(f"{base} and this commit have no known commit in common")
     if start == head:
-        return everything(f"this commit is part of {base} already, and what it was before is not known")
+        # A clone of main, as CI has it: compare with where main was a day before its last commit.
+        last = _git(root, "show", "--no-patch", "--format=%ct", "HEAD")
+        start = last and _git(root, "rev-list", "--max-count=1", f"--before={int(last) - DAY_S}", "HEAD")
+        if not start:
+            return everything(f"this commit is part of {base}, which has no commit of a day before")
+        base = f"{base} a day before this commit"
     differing = _git(root, "diff", "--name-only", "--no-renames", "-z", start)
     untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
     if differing is None or untracked is None:
         return everything("git could not compare")
     changed = sorted({name for name in (differing + "\0" + untracked).split("\0") if name})
-    return select(changed, f"{len(changed)} files changed since {start[:9]}, where this left {base}")
+    return select(changed, f"{len(changed)} files changed since {start[:9]}, {base}")
 
 
 def _git(root: Path, *arguments: str) -> str | None:

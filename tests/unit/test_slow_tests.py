@@ -101,6 +101,15 @@ def test_what_is_not_committed_counts_and_so_does_what_was_renamed_away(reposito
     assert selection_of(repository, None).reasons.keys() == {"tests/integration/test_web.py"}
 
 
+def test_main_is_compared_with_where_it_was_a_day_before(repository, monkeypatch):
+    for day, name in ((3, "src__smilevlm__web__page"), (5, "src__smilevlm__losses__a"), (5, "docs__a")):
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"2090-01-0{day}T12:00:00+00:00")
+        commit(repository, **{name: "y"})
+    selection = selection_of(repository, None)
+    assert selection.reasons.keys() == {file for file, parts in COVERS.items() if "losses/" in parts}
+    assert "main a day before this commit" in selection.because
+
+
 def test_another_base_than_main(repository):
     commit(repository, src__smilevlm__web__page="y")
     assert selection_of(repository, "HEAD~1").reasons.keys() == {"tests/integration/test_web.py"}
