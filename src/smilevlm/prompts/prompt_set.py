@@ -127,12 +127,12 @@ class Fault(NamedTuple):
     position: int | None = None
 
 
-def find_fault(prompts: Mapping[str, Sequence[str]]) -> Fault | None:
+def find_fault(prompts: Mapping[str, Sequence[object]]) -> Fault | None:
     """The first thing that is wrong with the prompts, or None."""
     return next(find_faults(prompts), None)
 
 
-def find_faults(prompts: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
+def find_faults(prompts: Mapping[str, Sequence[object]]) -> Iterator[Fault]:
     """Everything that keeps the prompts from being a set."""
     if not prompts:
         yield Fault("no_class", "no class has prompts")
