@@ -125,9 +125,7 @@ def _is_far(value: np.float32, ordered: Float32[np.ndarray, " value"]) -> bool:
     return bool(max(low - float(value), float(value) - high) > _FAR * (high - low) > 0)
 
 
-def _repeated_positions(
-    points: Vertices, some: Float32[np.ndarray, "sample 3"]
-) -> list[Bool[np.ndarray, " vert"]]:
+def _repeated_positions(points: Vertices, some: Float32[np.ndarray, "sample 3"]) -> list[Bool[np.ndarray, " vert"]]:
     """Where a cloud holds one and the same position again and again: one that a sample holds twice."""
     least = int(max(_LEAST_REPEATS, _LEAST_REPEATED_SHARE * len(points)))
     positions, counts = np.unique(some, axis=0, return_counts=True)

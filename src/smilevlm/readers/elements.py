@@ -117,7 +117,9 @@ def without_bad_indices(
         corners, texture_corners = corners[kept], texture_corners[kept] if len(texture_corners) else texture_corners
     missing = texture_corners >= num_points
     if missing.any():
-        remarks.append(f"{np.count_nonzero(missing)} corners of faces name texture coordinates that are not there; left out")
+        remarks.append(
+            f"{np.count_nonzero(missing)} corners of faces name texture coordinates that are not there; left out"
+        )
         texture_corners = np.where(missing, np.int32(NO_TEXTURE), texture_corners)
     return corners, texture_corners, tuple(remarks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +170,7 @@ def _columns_of(fields: list[str], header: TableHeader) -> tuple[tuple[int, ...]
     return tuple(axis + has_names for axis in header.axes), int(has_names)
 
 
-def _lines(data: bytes, start: int):
+def _lines(data: bytes, start: int) -> Iterator[bytes]:
     """The lines from a position, with their ends."""
     separator = b"\n" if b"\n" in data else b"\r"
     while start < len(data):

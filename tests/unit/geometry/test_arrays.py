@@ -21,7 +21,9 @@ def test_an_offset_is_taken_out_exactly(offset, scale):
     assert np.abs(origin).max() > 0
     assert vertices.dtype == np.float32
     np.testing.assert_allclose(vertices, expected, atol=1e-5)
-    np.testing.assert_allclose(vertices + np.array(origin), coordinates, atol=max(1e-5, 1e-15 * np.abs(coordinates).max()))
+    np.testing.assert_allclose(
+        vertices + np.array(origin), coordinates, atol=max(1e-5, 1e-15 * np.abs(coordinates).max())
+    )
 
 
 @pytest.mark.parametrize("offset", [0.0, 600.0, [0, 0, 5e4]])
@@ -100,7 +102,9 @@ def test_faces_that_are_none(values, message):
         face_array(values, 5)
 
 
-@pytest.mark.parametrize("values", [[1, 2, 3], [[1, 2]], [["a", "b", "c"]], None, "abc", [[1 + 2j, 0, 0]], [[True, False, True]]])
+@pytest.mark.parametrize(
+    "values", [[1, 2, 3], [[1, 2]], [["a", "b", "c"]], None, "abc", [[1 + 2j, 0, 0]], [[True, False, True]]]
+)
 def test_vertices_that_are_none(values):
     with pytest.raises(MeshError, match="vertices"):
         vertex_array(values)

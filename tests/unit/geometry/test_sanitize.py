@@ -20,7 +20,9 @@ def grid_mesh(side: int = 60) -> Mesh:
     x, y = np.meshgrid(np.arange(side), np.arange(side))
     z = 600 - ((x - side / 2) ** 2 + (y - side / 2) ** 2) / 50
     first = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).ravel()
-    faces = np.concatenate([np.stack([first, first + 1, first + side], 1), np.stack([first + 1, first + side + 1, first + side], 1)])
+    faces = np.concatenate(
+        [np.stack([first, first + 1, first + side], 1), np.stack([first + 1, first + side + 1, first + side], 1)]
+    )
     return Mesh(vertices=np.stack([x, y, z], -1).reshape(-1, 3).astype(np.float32), faces=faces.astype(np.int32))
 
 
@@ -86,7 +88,9 @@ def test_faces_go_with_their_vertices():
     uv = np.random.default_rng(1).random((sheet.num_faces, 3, 2)).astype(np.float32)
     kept = drop_invalid_vertices(Mesh(vertices=vertices, faces=sheet.faces, uv=uv))
     uses = (sheet.faces == 61 * 7).any(axis=1)
-    assert kept.remarks == (f"1 of 3600 vertices are not finite; left out, with {uses.sum()} of {sheet.num_faces} faces",)
+    assert kept.remarks == (
+        f"1 of 3600 vertices are not finite; left out, with {uses.sum()} of {sheet.num_faces} faces",
+    )
     np.testing.assert_array_equal(kept.vertices[kept.faces], vertices[sheet.faces[~uses]])
     np.testing.assert_array_equal(kept.uv, uv[~uses])
 

@@ -38,13 +38,14 @@ def written(suffix: str, vertices: np.ndarray, faces: np.ndarray, *, base: int |
         case ".off":
             lines = ["OFF", f"{len(rows)} {len(indices)} 0", *rows, *(f"3 {row}" for row in indices)]
         case ".ply":
-            lines = ["ply", "format ascii 1.0", f"element vertex {len(rows)}", *(f"property double {axis}" for axis in "xyz"),
+            lines = ["ply", "format ascii 1.0", f"element vertex {len(rows)}",
+            *(f"property double {axis}" for axis in "xyz"),
                      f"element face {len(indices)}", "property list uchar int vertex_indices", "end_header",
                      *rows, *(f"3 {row}" for row in indices)]  # fmt: skip
         case ".wrl":
-            lines = ["#VRML V2.0 utf8", "Shape { geometry IndexedFaceSet { coord Coordinate { point [",
-                     *(row + "," for row in rows), "] } coordIndex [", *(row.replace(" ", ", ") + ", -1," for row in indices),
-                     "] } }"]  # fmt: skip
+            lines = ["#VRML V2.0 utf8", "Shape { geometry IndexedFaceSet { coord Coordinate { point ["]
+            lines += [row + "," for row in rows] + ["] } coordIndex ["]
+            lines += [row.replace(" ", ", ") + ", -1," for row in indices] + ["] } }"]
         case _:
             lines = rows
     return ("\n".join(lines) + "\n").encode()

@@ -160,7 +160,8 @@ CORNERS = VERTICES[FACES]
         (stl_text().upper().replace(b"E+", b"e+"), ()),
         (b"solid \xff\xfe name\n" + TRIANGLES + b"endsolid\n", ()),
         (b"solid a\n" + TRIANGLES + b"end solid a\n", ()),
-        (b"solid a\n" + TRIANGLES.replace(b"endfacet", b"end facet").replace(b"endloop", b"end loop") + b"END SOLID", ()),
+        (b"solid a\n" + TRIANGLES.replace(b"endfacet", b"end facet").replace(b"endloop", b"end loop") + b"END SOLID",
+        ()),
         (b"solid a\n" + TRIANGLES, ("the file does not end with 'endsolid': it may be cut",)),
         (b"solid\n" + TRIANGLES[: len(TRIANGLES) // 2 + 1] + TRIANGLES[len(TRIANGLES) // 2 + 1 :] + b"endsolid", ()),
         (stl_binary(b"solid").replace(b"\x04\0\0\0", bytes(4), 1),
@@ -204,8 +205,10 @@ def test_a_binary_stl_cut_within_its_last_triangles(tmp_path, cut):
 
 
 def test_map_coordinates_in_text_stl(tmp_path):
-    rows = "".join("facet normal 0 0 1\nouter loop\n" + "".join("vertex %.4f %.4f %.4f\n" % tuple(corner) for corner in face)
-                   + "endloop\nendfacet\n" for face in (CORNERS.astype(np.float64) + [4e5, 5.6e6, 0]).tolist())  # fmt: skip
+    rows = "".join("facet normal 0 0 1\nouter loop\n"
+                   + "".join("vertex %.4f %.4f %.4f\n" % tuple(corner) for corner in face)
+                   + "endloop\nendfacet\n" for face in (CORNERS.astype(np.float64) + [4e5, 5.6e6,
+                   0]).tolist())  # fmt: skip
     mesh = read_mesh(write(tmp_path, "a.stl", f"solid a\n{rows}endsolid a\n"))
     assert mesh.num_vertices == 5
     np.testing.assert_allclose(mesh.vertices[mesh.faces] + np.array(mesh.origin), CORNERS + [4e5, 5.6e6, 0], atol=1e-3)
@@ -214,8 +217,10 @@ def test_map_coordinates_in_text_stl(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        (b"OFF\n", b"off\n"), (b"OFF\n", b"Off "), (b"OFF\n5 3 0", b"OFF5 3 0"), (b"OFF\n5 3 0", b"OFF 5 3"), (b"OFF\n", b""),
-        (b"5 3 0 #", b"5\n3\n0 #"), (b"5 3 0 #", b"5 3\n0 #"), (b"OFF\n", b"# a\n\n#b  \nOFF # c\n# d\n"), (b"OFF\n", b"OFF\r\n"),
+        (b"OFF\n", b"off\n"), (b"OFF\n", b"Off "), (b"OFF\n5 3 0", b"OFF5 3 0"), (b"OFF\n5 3 0", b"OFF 5 3"),
+        (b"OFF\n", b""),
+        (b"5 3 0 #", b"5\n3\n0 #"), (b"5 3 0 #", b"5 3\n0 #"), (b"OFF\n", b"# a\n\n#b  \nOFF # c\n# d\n"),
+        (b"OFF\n", b"OFF\r\n"),
         (b"3 0 1 4", b"3 0 1 4 0.5 0.5 0.5 1 7 7 7 # red"), (b"4 0 1 2 3\n", b"4 0 1 2 3 # c\n# d\n\n"),
     ],
 )  # fmt: skip
@@ -231,7 +236,8 @@ NORMALS = [[0.6, 0.8, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [0, -0.6, 0.8]]
 
 @pytest.mark.parametrize(
     ("magic", "order"),
-    [("NCOFF", "cn"), ("NCOFF", "nc"), ("CNOFF", "nc"), ("CNOFF", "cn"), ("STNCOFF", "cnt"), ("STCNOFF", "nct"), ("STCOFF", "ct"),
+    [("NCOFF", "cn"), ("NCOFF", "nc"), ("CNOFF", "nc"), ("CNOFF", "cn"), ("STNCOFF", "cnt"), ("STCNOFF", "nct"),
+    ("STCOFF", "ct"),
      ("ncoff", "cn"), ("noff", "n"), ("STOFF", "t"), ("stcnoff", "nct")],
 )  # fmt: skip
 @pytest.mark.parametrize("width", [3, 4])
@@ -324,7 +330,13 @@ def test_tables_of_every_kind(tmp_path, text, end):
 @pytest.mark.parametrize("missing", ["", "NA", "null", "-", "nan", "N/A", "NaN", "-1.#IND", "1e999", "None", "?"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", ", "])
 def test_missing_values(tmp_path, missing, delimiter):
-    rows = [["x", "y", "z", "w"], ["1", "2", "3", missing], ["4", missing, "6", "0"], [missing, "1", "1", "0"], ["7", "8", "9", "0"]]
+    rows = [
+        ["x", "y", "z", "w"],
+        ["1", "2", "3", missing],
+        ["4", missing, "6", "0"],
+        [missing, "1", "1", "0"],
+        ["7", "8", "9", "0"],
+    ]
     mesh = read_mesh(write(tmp_path, "a.csv", "\n".join(delimiter.join(row) for row in rows) + "\n"))
     np.testing.assert_array_equal(mesh.vertices, [[1, 2, 3], [7, 8, 9]])
     assert mesh.remarks == ("2 of 4 points are not finite; left out",)

@@ -104,7 +104,8 @@ def test_kinds(data, kind):
 
 @pytest.mark.parametrize(
     "unit",
-    [b" ", b"#", b"# ", b"#\n", b"# \n", b"<!--", b"<!-- -", b"<?xml ", b"solid facet ", b"ply\nform", b"STC", b"C", b"1 ",
+    [b" ", b"#", b"# ", b"#\n", b"# \n", b"<!--", b"<!-- -", b"<?xml ", b"solid facet ", b"ply\nform", b"STC", b"C",
+    b"1 ",
      b"1 2 3\n4 ", b"-", b"v", b"g \n", b'{"asset"', b"VERSION 1 ", b"\n", b"mtllib a\n"],
 )  # fmt: skip
 def test_repeated_beginnings_of_patterns_find_nothing_and_end(unit):
