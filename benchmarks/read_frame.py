@@ -2,10 +2,10 @@
 
 Command: OMP_NUM_THREADS=1 python benchmarks/read_frame.py [VERTICES]
 
-Frames of `sequence_frames.py` in memory, without and with texCoordIndex. Three calls take turns on each, so that other
-work on the machine meets all alike: the bare steps of the VRML reader, which are parsing the text and cutting the faces,
-without any look at what they hold; `read_vrml`, which ends in that look; and `parse_mesh`, which before it unpacks,
-decodes and sniffs. Times are CPU times of the process; the ratios are of medians within the run.
+Frames of `sequence_frames.py` in memory, without and with texCoordIndex. Three calls take turns on each, so that
+other work on the machine meets all alike: `read_vrml` that takes its vertices as they are; `read_vrml`, which looks for
+those that cannot be used; and `parse_mesh`, which before it unpacks, decodes and sniffs. Times are CPU times of the
+process; the ratios are of medians within the run.
 """
 
 import sys

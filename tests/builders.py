@@ -220,7 +220,7 @@ TINY: dict[str, bytes] = {
     "binary.off": off_binary(),
     "a.xyz": xyz(),
     "a.csv": b"x,y,z,nx\n1,2,3,0.5\n4,5,6,0.25\n",
-    "table.csv": b"id;name;X (mm);Y (mm);Z (mm)\n1;\"a;b\";1,5;2,05;3\n2;c;4;NA;6\n3;d;7;8,25;9\n",
+    "table.csv": b"id;name;X (mm);Y (mm);Z (mm)\n1;\"a;b\";1,5;2,05;3\n2;c;4,5;NA;6,5\n3;d;7,5;8,25;9\n",
     "packed.xyz": gzip.compress(xyz(), mtime=0),
     "utf16.obj": b"\xff\xfe" + obj().decode().encode("utf-16-le"),
     "comma.obj": ("".join("v %.2f %.2f %.2f\n" % tuple(row) for row in VERTICES.tolist()).replace(".", ",")

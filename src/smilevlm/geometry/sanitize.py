@@ -98,21 +98,31 @@ def _placeholders(mesh: Mesh) -> Bool[np.ndarray, " vert"] | None:
 
 
 def _far_repeated(ordered: Float32[np.ndarray, " value"]) -> list[np.float32]:
-    """The lowest and the highest value where they repeat and lie far from the others."""
+    """Values at the low and the high end that repeat and lie far from the others."""
     # The sample may hold few vertices: the least number is required of all vertices in the end.
     repeats = int(max(4, _LEAST_REPEATED_SHARE * len(ordered)))
-    found = []
-    for end, within in ((0, repeats - 1), (-1, -repeats)):
-        value = ordered[end]
-        if value != ordered[within]:
-            continue
-        others = ordered[ordered != value].astype(np.float64)
-        if len(others) == 0:
-            continue
-        low, high = others[int(0.02 * len(others))], others[int(0.98 * (len(others) - 1))]
-        if max(low - float(value), float(value) - high) > _FAR * (high - low) > 0:
-            found.append(value)
+    found: list[np.float32] = []
+    while len(ordered) >= repeats and len(found) < _MAX_PLACEHOLDERS:
+        value = next((value for value in _repeated_ends(ordered, repeats) if _is_far(value, ordered)), None)
+        if value is None:
+            break
+        found.append(value)
+        ordered = ordered[ordered != value]
     return found
+
+
+def _repeated_ends(ordered: Float32[np.ndarray, " value"], repeats: int) -> list[np.float32]:
+    """The lowest value and the highest where they repeat, the one further from the middle first."""
+    ends = [ordered[end] for end, within in ((0, repeats - 1), (-1, -repeats)) if ordered[end] == ordered[within]]
+    return sorted(ends, key=lambda value: -abs(float(value) - float(ordered[len(ordered) // 2])))
+
+
+def _is_far(value: np.float32, ordered: Float32[np.ndarray, " value"]) -> bool:
+    others = ordered[ordered != value].astype(np.float64)
+    if len(others) == 0:
+        return False
+    low, high = others[int(0.02 * len(others))], others[int(0.98 * (len(others) - 1))]
+    return bool(max(low - float(value), float(value) - high) > _FAR * (high - low) > 0)
 
 
 def _repeated_positions(points: Vertices, some: Float32[np.ndarray, "sample 3"]) -> list[Bool[np.ndarray, " vert"]]:

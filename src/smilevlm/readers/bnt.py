@@ -86,7 +86,8 @@ def read_bnt(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     source = Source(data, path)
     header = read_bnt_header(source)
     columns, remarks = _columns(source, header)
-    valid = np.isfinite(columns[:3]).all(axis=0) & (columns[:3] != header.zmin).all(axis=0)
+    is_number = np.abs(columns[:3]) <= np.finfo(np.float32).max  # false for nan
+    valid = is_number.all(axis=0) & (columns[:3] != header.zmin).all(axis=0)
     if not valid.any():
         raise source.byte_error(f"all of the {header.num_points} points are background", header.offset)
     coordinates = np.ascontiguousarray(columns[:3, valid].T)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int32, UInt8
+from jaxtyping import Bool, Float, Int32, Int64, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
@@ -102,17 +102,14 @@ def without_bad_indices(
     """
     texture_corners, remarks = _following(corners, texture_corners)
     bad = bad_indices(corners, num_vertices)
-    from_zero = np.where(corners > 0, corners - 1, corners).astype(np.int32)
-    if vertices is not None and bad.any() and _counts_from_one(corners, from_zero, vertices):
+    if vertices is not None and bad.any() and _counts_from_one(corners, vertices):
         remarks.append("the faces count vertices from 1; read so")
+        from_zero = np.where(corners > 0, corners - 1, corners).astype(np.int32)
         texture_corners = from_zero if np.array_equal(texture_corners, corners) else texture_corners
         corners = from_zero
     elif bad.any():
-        face = np.cumsum(corners == -1) - (corners == -1)  # the number of the face that an index or its end is of
-        num_faces = int(face[-1]) + 1
-        is_bad = np.zeros(num_faces, bool)
-        is_bad[face[bad]] = True
-        num_bad = int(np.count_nonzero(is_bad))
+        is_bad, face = _bad_faces(corners, bad)
+        num_faces, num_bad = len(is_bad), int(np.count_nonzero(is_bad))
         if num_bad > MAX_BAD_FACE_SHARE * num_faces:
             return None
         remarks.append(f"{num_bad} of {num_faces} faces name vertices that are not there; left out")
@@ -127,15 +124,32 @@ def without_bad_indices(
     return corners, texture_corners, tuple(remarks)
 
 
-def _counts_from_one(
-    corners: Int32[np.ndarray, " corner"],
-    from_zero: Int32[np.ndarray, " corner"],
-    vertices: Float[np.ndarray, "vert 3"],
-) -> bool:
+def _bad_faces(
+    corners: Int32[np.ndarray, " corner"], bad: Bool[np.ndarray, " corner"]
+) -> tuple[Bool[np.ndarray, " face"], Int64[np.ndarray, " corner"]]:
+    """Which faces have a bad index, and the number of the face that each index or its end is of."""
+    face = np.cumsum(corners == -1) - (corners == -1)
+    is_bad = np.zeros(int(face[-1]) + 1, bool)
+    is_bad[face[bad]] = True
+    return is_bad, face
+
+
+def _counts_from_one(corners: Int32[np.ndarray, " corner"], vertices: Float[np.ndarray, "vert 3"]) -> bool:
     named = corners[corners != -1]
     if named.min() != 1 or named.max() != len(vertices):
         return False
-    return mean_edge(from_zero, vertices) < mean_edge(corners, vertices)
+    from_zero = np.where(corners > 0, corners - 1, corners).astype(np.int32)
+    return is_better_reading(from_zero, corners, vertices)
+
+
+def is_better_reading(
+    shifted: Int32[np.ndarray, " corner"], corners: Int32[np.ndarray, " corner"], vertices: Float[np.ndarray, "vert 3"]
+) -> bool:
+    """Whether faces are meant that name other vertices by one: few of those written can be kept, or the edges tell."""
+    is_bad, _ = _bad_faces(corners, bad_indices(corners, len(vertices)))
+    if is_bad.sum() > MAX_BAD_FACE_SHARE * len(is_bad):
+        return True
+    return mean_edge(shifted, vertices) < mean_edge(corners, vertices)
 
 
 def mean_edge(corners: Int32[np.ndarray, " corner"], vertices: Float[np.ndarray, "vert 3"]) -> float:

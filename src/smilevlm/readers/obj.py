@@ -16,7 +16,7 @@ from smilevlm.readers._sinks import TextSink
 from smilevlm.readers._source import BLANK_COLOR, Source, Triangles, color_bytes, cut_into_triangles
 from smilevlm.readers._status import DONE, TOO_SHORT, ZERO_INDEX
 from smilevlm.readers.archives import read_file
-from smilevlm.readers.elements import mean_edge, usable_mesh
+from smilevlm.readers.elements import is_better_reading, mean_edge, usable_mesh
 from smilevlm.readers.suffixes import mesh_stem
 from smilevlm.readers.textures import basename, find_beside, load_named_texture
 
@@ -123,13 +123,15 @@ def _counted_from_one(
 ) -> tuple[Int32[np.ndarray, " corner"], Int32[np.ndarray, " corner"], tuple[str, ...]]:
     """Corners and texture corners from 0, of files too whose writers count from 0 where the format counts from 1.
 
-    Such a file names vertex 0 and never the last one, and its edges are shorter when it is read so.
+    Such a file names vertex 0 and never the last one, see `is_better_reading`.
     """
     corners, texture_corners = rows.corners, rows.texture_corners
     zeros = corners == ZERO_INDEX
     if zeros.any() and corners.max() < len(rows.vertices) - 1:
         raised = np.where(zeros, 0, np.where(corners >= 0, corners + 1, corners)).astype(np.int32)
-        if mean_edge(raised, rows.vertices) < mean_edge(corners, rows.vertices):
+        names_all = corners.max() == len(rows.vertices) - 2
+        by_edges = mean_edge(raised, rows.vertices) < mean_edge(corners, rows.vertices)
+        if by_edges or (names_all and is_better_reading(raised, corners, rows.vertices)):
             is_point = (texture_corners >= 0) | (texture_corners == ZERO_INDEX)
             if (texture_corners == ZERO_INDEX).any():
                 from_zero = np.where(texture_corners == ZERO_INDEX, 0, texture_corners + 1)

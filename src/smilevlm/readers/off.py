@@ -119,8 +119,11 @@ def _counts(source: Source, table: Table) -> _Counts:
     num_vertices, num_faces = int(header[0]), int(header[1])
     left = num_rows - first_row
     remarks: tuple[str, ...] = ()
-    present = left - (source.data[-1:] not in (b"\n", b"\r"))  # the last number of a cut line may be cut too
-    if num_vertices + num_faces > left:
+    is_open = left > 0 and source.data[-1:] not in (b"\n", b"\r")
+    present = left - is_open  # the last number of a cut line may be cut too
+    last = table.values[table.row_starts[-2] :] if left else np.zeros(0)
+    lacks_numbers = is_open and len(last) < (1 + last[0] if num_faces else 3)
+    if num_vertices + num_faces > left or (num_vertices + num_faces == left and lacks_numbers):
         name, announced = ("faces", num_faces) if num_faces else ("vertices", num_vertices)
         present -= num_vertices if num_faces else 0
         if not is_slightly_cut(announced, present):

@@ -99,7 +99,10 @@ class BinaryBody:
 
 
 class TextBody:
-    """Rows as numbers; the position counts numbers. A word that is no number is inf, a number that is not finite nan."""
+    """Rows as numbers; the position counts numbers.
+
+    A word that is no number is inf, a number that is not finite nan.
+    """
 
     def __init__(self, source: Source, header: Header) -> None:
         from smilevlm.readers._kernels import scan_floats, scan_words

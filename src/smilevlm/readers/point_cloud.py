@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,10 @@ def _read_numbers(source: Source, header: TableHeader) -> _Points | None:
     if table.num_rows == first:
         raise source.error("no points, expected lines of 'x y z'")
     widths = table.widths[first:]
+    if header.delimiter is None and (widths < 3).all():
+        error = source.text_error(f"{widths[0]} numbers in a line, expected three or more", 0)
+        error.line = source.row_line(table, first)
+        raise error
     if widths[0] < 3 or (widths != widths[0]).any() or (header.axes is not None and widths[0] != header.num_names):
         return None
     rows = table.values[table.row_starts[first] :].reshape(len(widths), -1)
@@ -126,8 +131,8 @@ def _read_fields(source: Source, header: TableHeader) -> _Points:
     remarks: tuple[str, ...] = ()
     for raw in _lines(source.data, header.start):
         number += 1
-        line = raw.decode("utf-8", "replace").strip()
-        if not line or line.startswith(("#", "//")):
+        line = raw.decode("utf-8", "replace").strip("\r\n ")  # a tab may stand for an empty field
+        if not line.strip() or line.startswith(("#", "//")):
             continue
         fields = split_fields(line, header.delimiter)
         if len(fields) == 1:
@@ -165,7 +170,7 @@ def _columns_of(fields: list[str], header: TableHeader) -> tuple[tuple[int, ...]
     return tuple(axis + has_names for axis in header.axes), int(has_names)
 
 
-def _lines(data: bytes, start: int):
+def _lines(data: bytes, start: int) -> Iterator[bytes]:
     """The lines from a position, with their ends."""
     separator = b"\n" if b"\n" in data else b"\r"
     while start < len(data):

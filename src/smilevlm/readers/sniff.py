@@ -46,7 +46,10 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(_COMMENTS + rb"VERSION\s+[\d.]+\s+FIELDS\s", re.I), ".pcd"),
     (re.compile(rb"\s*\{[^\0]*\"asset\"\s*:"), ".gltf"),
     (re.compile(_COMMENTS + rb"(?:[-+.\d][-+.\deE]*(?:[ \t,;]+[-+.\d][-+.\deE]*){2,}[ \t,;]*\r?[\n\r]){4}"), ".xyz"),
-    (re.compile(rb"\s*(?:(?:#|mtllib[ \t]|usemtl[ \t]|[og][ \t])[^\r\n]*[\r\n]\s*)*vt?n?[ \t]+[-+.\dnNiI]"), ".obj"),
+    (
+        re.compile(rb"\s*(?:(?:#|mtllib[ \t]|usemtl[ \t]|[og][ \t])[^\r\n]*[\r\n]\s*)*vt?n?[ \t]+[-+.\dni]", re.I),
+        ".obj",
+    ),
 )
 
 

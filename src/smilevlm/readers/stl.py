@@ -24,8 +24,8 @@ RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute
 def read_stl(data: bytes, *, path: Path) -> Mesh:
     """Read a text or binary STL; the stored normals and colours are left out, degenerate triangles dropped.
 
-    A text file may hold several solids. A last triangle that was cut is left out; so is the count of a binary file whose
-    length is that of another number of whole triangles.
+    A text file may hold several solids. A last triangle that was cut is left out. Where the length of a binary file is
+    that of another number of whole triangles than it announces, the length counts.
 
     Args:
         data: The whole file.

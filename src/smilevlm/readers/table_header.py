@@ -88,9 +88,9 @@ def read_table_header(data: bytes) -> TableHeader:
     at = 0
     numbers_at: int | None = None
     for number, raw in enumerate(data[:MAX_PREAMBLE_BYTES].splitlines(keepends=True)[:MAX_PREAMBLE_LINES], 1):
-        line = raw.decode("utf-8", "replace").strip()
+        line = raw.decode("utf-8", "replace").strip("\r\n ")
         comment = _COMMENT.match(line)
-        bare = _UNIT.sub(" ", line[comment.end() :] if comment else line).strip()
+        bare = _UNIT.sub(" ", line[comment.end() :] if comment else line).strip(" ")
         delimiter = find_delimiter(bare)
         fields = split_fields(bare, delimiter)
         num_numbers = sum(map(is_number, fields))
@@ -101,7 +101,7 @@ def read_table_header(data: bytes) -> TableHeader:
         if axes is not None:
             colors = _columns(fields, (_COLOR, _NUMBERED_COLOR))
             header = TableHeader(start=at, delimiter=delimiter, num_names=len(fields), axes=axes, colors=colors)
-        elif comment or not line:
+        elif comment or not line.strip():
             continue
         elif header.axes is not None:
             # Units or a count may follow the names.

@@ -141,6 +141,6 @@ def test_memory_is_bounded_by_the_size_of_the_file(name, data):
 
 
 def test_errors_say_the_line_far_into_a_file(tmp_path):
-    data = b"\n".join([b"v 1 2 3"] * 9_999 + [b"v 1 2 bad"])
+    data = b"\n".join([b"v 1 2 3"] * 9_999 + [b"v 1 2 bad\n"])
     with pytest.raises(MeshError, match=r"a\.obj:10000: expected a number, found 'bad'"):
         read_mesh(write(tmp_path, "a.obj", data))

@@ -149,6 +149,70 @@ def test_broken_files_say_where(tmp_path, data, message):
         read(tmp_path, data)
 
 
+@pytest.mark.parametrize("change", [(b"v ", b"V "), (b"f ", b"F "), (b"vt ", b"VT "), (b"vt ", b"Vt ")])
+def test_keywords_in_any_case(tmp_path, change):
+    mesh = read(tmp_path, obj().replace(*change))
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    np.testing.assert_array_equal(mesh.uv, UV)
+    assert mesh.remarks == ()
+
+
+@pytest.mark.parametrize("bad", ["nan nan", "inf 0", "x y", "", "0.5 abc", "1e400 0"])
+def test_a_bad_texture_point_never_costs_the_surface(tmp_path, bad):
+    data = obj().replace(b"vt 0.25 0.75", f"vt {bad}".encode())
+    mesh = read(tmp_path, data)
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    expected = UV.copy()
+    expected[:2, 0] = 0
+    np.testing.assert_array_equal(mesh.uv, expected)
+    assert mesh.remarks == ("2 corners of faces have texture coordinates that are not finite; left out",)
+
+
+@pytest.mark.parametrize("bad", ["7", "0", "-9", "1.5", "nan", "abc", "99999999999", "x/1"])
+def test_a_bad_texture_index_never_costs_a_face(tmp_path, bad):
+    mesh = read(tmp_path, obj(faces=f"f 1/6 2/2 3/3 4/4\nf 1/{bad} 2/2 5/5\nf 3/3/{bad} 4/4/x 5/5/"))
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    expected = UV.copy()
+    expected[2, 0] = 0
+    np.testing.assert_array_equal(mesh.uv, expected)
+    assert mesh.remarks == ("1 corners of faces name texture coordinates that are not there; left out",)
+
+
+@pytest.mark.parametrize("bad", ["1 2 0", "1 2 -99", "1 2 1.5", "1 nan 2", "1 2 6", "0 0 0", "1 2 99999999999"])
+def test_a_bad_index_costs_its_face_alone(tmp_path, bad):
+    good = "f 1 2 3\nf 1 3 4\n"
+    mesh = read(tmp_path, obj(faces=good * 10 + f"f {bad}\n" + good))
+    np.testing.assert_array_equal(mesh.faces, np.tile(FACES[:2], (11, 1)))
+    assert mesh.remarks == ("1 of 23 faces name vertices that are not there; left out",)
+
+
+def test_files_that_count_from_0(tmp_path):
+    mesh = read(tmp_path, obj(faces="f 0/5 1/1 2/2 3/3\nf 0/0 1/1 4/4\nf 2/2 3/3 4/4"))
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    np.testing.assert_array_equal(mesh.uv, UV)
+    assert mesh.remarks == ("the faces count vertices from 0; read so",)
+
+
+@pytest.mark.parametrize("last", ["v 1 2", "v 1 2 -", "v", "f 1/1 2/2 x", "v 1 2e", "f 1 2 3-"])
+def test_a_last_line_that_was_cut(tmp_path, last):
+    mesh = read(tmp_path, obj() + last.encode())
+    np.testing.assert_array_equal(mesh.vertices, VERTICES)
+    np.testing.assert_array_equal(mesh.faces, FACES)
+    assert mesh.remarks == ("the file is cut within its last line, which is left out",)
+    with pytest.raises(MeshError, match=r":15: "):
+        read(tmp_path, obj() + last.encode() + b"\n")
+
+
+@pytest.mark.parametrize("end", [" 1", " 1 0 0 0.5", " # note", " 1.0 red", " nan"])
+def test_what_follows_the_coordinates_never_costs_a_vertex(tmp_path, end):
+    rows = "\n".join("v %g %g %g" % tuple(row) + end for row in VERTICES.tolist())
+    np.testing.assert_array_equal(read(tmp_path, rows + "\n").vertices, VERTICES)
+
+
+def test_colours_with_an_alpha(tmp_path):
+    np.testing.assert_array_equal(read(tmp_path, "v 1 2 3 1 0 0 0.5\n").vertex_colors, [[255, 0, 0]])
+
+
 def test_round_trip(tmp_path):
     generator = np.random.default_rng(1)
     mesh = Mesh(vertices=generator.standard_normal((5, 3)).astype(np.float32), faces=FACES, uv=UV, vertex_colors=COLORS)
