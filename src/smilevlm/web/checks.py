@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from smilevlm.web.settings import MEGABYTE, WebSettings
 SUFFIXES = (*MESH_SUFFIXES, ARCHIVE_SUFFIX)
 _LEAST_VERTEX_BYTES = 3
 """No format writes a vertex in fewer: one byte per coordinate, in PLY."""
-_VRML = (".wrl", ".vrml")
+_VRML = (".wrl", ".vrml", ".wrz", ".x3dv", ".x3d", ".iv")
+_REPEATS = re.compile(rb"\b(?:USE|PROTO|ElevationGrid)\b", re.IGNORECASE)
+"""By which short VRML may hold more vertices than it has numbers for."""
 
 
 def check_upload(path: Path, settings: WebSettings) -> ScanFiles:
@@ -84,7 +87,7 @@ def _check_frame(path: Path, settings: WebSettings) -> None:
         decoded = decode_file(data, path)
         if decoded.suffix not in _VRML:
             count = announced_vertices(decoded.data, decoded.suffix)
-        elif is_small and b"USE" not in decoded.data:  # by which a short file may repeat a list
+        elif is_small and not _REPEATS.search(decoded.data):
             return
         else:
             count = parse_mesh(data, path, load_texture=False).num_vertices

@@ -7,7 +7,7 @@ import pytest
 
 from builders import COLORS, FACES, POINTS, UV, VERTICES, face_set, image, vrml, write
 from smilevlm.errors import MeshError
-from smilevlm.readers import read_mesh, write_bu3dfe_vrml, write_bu4dfe_vrml
+from smilevlm.readers import read_mesh, vrml_nodes, write_bu3dfe_vrml, write_bu4dfe_vrml
 
 
 def read(folder, data):
@@ -240,7 +240,8 @@ def test_what_is_unknown_is_passed_over(tmp_path):
         (vrml(f"Transform {{ scale 1e38 1 1 children Shape {{ geometry {face_set()} }} }}"), "4 of 4 faces use them"),
     ],
 )
-def test_broken_files_say_where(tmp_path, data, message):
+def test_broken_files_say_where(tmp_path, data, message, monkeypatch):
+    monkeypatch.setattr(vrml_nodes, "MAX_TOKENS", 20_000)
     with pytest.raises(MeshError, match=message) as caught:
         read(tmp_path, data)
     assert "scan.wrl" in str(caught.value)

@@ -191,7 +191,16 @@ def vrml(num_points: int, more: str = "") -> bytes:
 USED_AGAIN = "Shape { geometry IndexedFaceSet { coord USE C coordIndex [ 0, 1, 2, -1 ] } }\n"
 
 
-@pytest.mark.parametrize("last", [vrml(1200), vrml(300, USED_AGAIN * 9)], ids=["long", "repeated"])
+PROTOTYPE = vrml(300).decode().partition("\n")[2]
+INSTANCES = f"#VRML V2.0 utf8\nPROTO P [ ] {{ {PROTOTYPE} }} {'P { } ' * 9}".encode()
+GRID = b"#VRML V2.0 utf8\nElevationGrid { xDimension 60 zDimension 20 height [ " + b"0 " * 1200 + b"] }"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [vrml(1200), vrml(300, USED_AGAIN * 9), vrml(300, USED_AGAIN.replace("USE", "use") * 9), INSTANCES, GRID],
+    ids=["long", "repeated", "lower case", "instances", "grid"],
+)
 def test_every_vrml_frame_is_counted(tmp_path, last):
     frames = {**{f"00{number}.wrl": vrml(300) for number in range(5)}, "005.wrl": last}
     said = refusal(zipped(tmp_path / "scan.zip", frames), max_vertices=1000)
