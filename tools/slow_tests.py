@@ -3,8 +3,8 @@
 Command: python tools/slow_tests.py [--base REVISION] [--minutes 8] [--jobs 2] [--list]
 
 What changed is the difference between the working tree and the merge base with main; on main itself, to where main was
-a day before its last commit. Where that cannot be told (no git history) or a changed file is in neither table below, all
-slow tests run.
+a day before its last commit. Where that cannot be told (no git history) or a changed file is in neither table below,
+all slow tests run.
 """
 
 from __future__ import annotations
