@@ -202,9 +202,14 @@ def _check_hints(start: Float[np.ndarray, "3 3"] | None, mm_per_unit: float | No
 
 def _usable(mesh: Mesh) -> Mesh:
     """Without invalid vertices and, in a mesh, those that no face uses."""
-    mesh = drop_invalid_vertices(mesh)
     if mesh.num_vertices < _LEAST_VERTICES:
         raise MeshError(f"a face needs at least {_LEAST_VERTICES} vertices; the mesh has {mesh.num_vertices}")
+    mesh = drop_invalid_vertices(mesh)
+    if mesh.num_vertices < _LEAST_VERTICES:
+        raise MeshError(
+            f"only {mesh.num_vertices} vertices have finite, measured coordinates; a face needs at least "
+            f"{_LEAST_VERTICES}"
+        )
     if not mesh.is_point_cloud:
         # Scanners store missing points too, often at the origin; no face uses them.
         mesh = keep_faces(mesh, np.ones(mesh.num_faces, bool))

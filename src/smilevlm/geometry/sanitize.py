@@ -94,7 +94,8 @@ def _placeholders(mesh: Mesh) -> Bool[np.ndarray, " vert"] | None:
     if not found:
         return None
     placeholder = np.logical_or.reduce(found)
-    return placeholder if np.count_nonzero(placeholder) >= _LEAST_REPEATS else None
+    # A value that stands for missing data is missing beside others: a cloud of one point alone is something else.
+    return placeholder if _LEAST_REPEATS <= np.count_nonzero(placeholder) < len(vertices) else None
 
 
 def _far_repeated(ordered: Float32[np.ndarray, " value"]) -> list[np.float32]:

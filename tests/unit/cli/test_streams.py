@@ -93,7 +93,7 @@ def test_a_real_scan_of_such_a_name(tmp_path):
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
     head, row = csv.reader(io.StringIO(done.stdout.decode("cp1252")))
-    assert head == ["scan", "error"]
+    assert head == ["scan", "remarks", "error"]
     assert row[0].endswith("\\u9854.ply")
 
 

@@ -140,7 +140,9 @@ def test_subjects_in_archives_are_read_in_place(tmp_path):
     (tmp_path / "2D+3D" / "F002.zip").write_bytes(b"cut off")
     index = index_bp4d(tmp_path)
     assert [(r.sample_id, r.expression, len(r.frames)) for r in index.recordings] == unpacked
-    assert problems(tmp_path) == [("2D+3D/F002.zip", "not a readable zip archive")]
+    assert problems(tmp_path) == [
+        ("2D+3D/F002.zip", "damaged archive: not a readable zip archive: its table of contents is missing")
+    ]
     mesh = read_frame(index.recordings[0].frames[0], load_texture=True).mesh
     assert mesh.num_vertices == builders_layouts.face().num_vertices
     assert mesh.texture is not None
@@ -149,7 +151,9 @@ def test_subjects_in_archives_are_read_in_place(tmp_path):
 def test_nothing_but_a_damaged_archive_is_named(tmp_path):
     (tmp_path / "2D+3D").mkdir()
     (tmp_path / "2D+3D" / "F001.zip").write_bytes(b"cut off")
-    with pytest.raises(LayoutError, match=r"first problem: 2D\+3D/F001.zip: not a readable zip archive"):
+    with pytest.raises(
+        LayoutError, match=r"first problem: 2D\+3D/F001.zip: damaged archive: not a readable zip archive"
+    ):
         index_bp4d(tmp_path)
 
 

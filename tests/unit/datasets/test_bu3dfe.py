@@ -172,7 +172,9 @@ def test_a_subject_in_an_archive(tmp_path):
     builders_layouts.pack(root / "F0002")
     assert ids(root) == unpacked
     (root / "F0003.zip").write_bytes(b"no archive")
-    assert reasons(root, "F0003.zip") == ["not a readable zip archive"]
+    assert reasons(root, "F0003.zip") == [
+        "damaged archive: not a readable zip archive: its table of contents is missing"
+    ]
 
 
 def test_a_root_one_folder_too_high_or_too_low(tmp_path):

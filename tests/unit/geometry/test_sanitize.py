@@ -107,7 +107,6 @@ def test_vertices_that_no_face_uses_cost_no_face():
     ("vertices", "faces", "message"),
     [
         (np.full((9, 3), np.nan, np.float32), None, "9 of 9 points are not finite"),
-        (np.zeros((100, 3), np.float32), None, "100 of 100 points"),
         (np.concatenate([cloud(4), np.full((96, 3), np.inf, np.float32)]), None, "up to 95% may be"),
         (np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0], [np.nan, 0, 0]]), np.int32([[0, 1, 2], [0, 1, 3], [1, 2, 3]]),
          "2 of 3 faces use them; up to 50% may"),
@@ -122,3 +121,8 @@ def test_ninety_percent_of_a_cloud_may_be_missing():
     points = cloud()
     points[: int(0.95 * len(points))] = np.nan
     assert drop_invalid_vertices(Mesh(vertices=points)).num_vertices == 200
+
+
+def test_a_cloud_of_one_point_holds_no_placeholder():
+    mesh = Mesh(vertices=np.zeros((100, 3), np.float32))
+    assert drop_invalid_vertices(mesh) is mesh
