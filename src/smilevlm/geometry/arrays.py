@@ -32,7 +32,7 @@ def vertex_array(values: object) -> tuple[Vertices, Origin]:
     array = _numbers(values, "vertices")
     if array.ndim != 2 or array.shape[1] != 3:
         raise MeshError(f"vertices have the shape {array.shape}, expected (n, 3): a row x, y, z for each vertex")
-    origin = _far_origin(array)
+    origin = far_origin(array)
     with np.errstate(over="ignore", invalid="ignore"):
         moved = array if origin is None else array.astype(np.float64) - origin
         vertices = np.ascontiguousarray(moved, np.float32)
@@ -41,9 +41,10 @@ def vertex_array(values: object) -> tuple[Vertices, Origin]:
     return vertices, (float(origin[0]), float(origin[1]), float(origin[2]))
 
 
-def _far_origin(array: Shaped[np.ndarray, "vert 3"]) -> Float[np.ndarray, " 3"] | None:
+def far_origin(array: Shaped[np.ndarray, "vert 3"]) -> Float[np.ndarray, " 3"] | None:
     """Where the bulk of the coordinates lies, rounded to whole units; None when that is near enough to zero."""
-    some = array[:: max(1, len(array) // _NUM_SAMPLED)].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling nan
+        some = array[:: max(1, len(array) // _NUM_SAMPLED)].astype(np.float64)
     some = some[np.isfinite(some).all(axis=1)]
     if len(some) == 0:
         return None

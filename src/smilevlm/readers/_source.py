@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64, UInt8
 
 from smilevlm.errors import MeshError
+from smilevlm.geometry.arrays import far_origin
 from smilevlm.geometry.memory import empty_arrays
 from smilevlm.readers._status import DONE, INDEX_OUT_OF_RANGE, MESSAGES
 from smilevlm.readers.elements import first_bad_index, without_bad_indices
@@ -84,30 +85,46 @@ class Source:
         if num_bytes > MEMORY_PER_FILE_BYTE * (self.size + bytes_beside) + MEMORY_FREE_BYTES:
             raise self.error(f"the file describes {num_bytes / 2**20:.0f} MiB of geometry in {self.size} bytes")
 
-    def floats(self, start: int, stop: int) -> Float64[np.ndarray, " value"]:
+    def floats(self, start: int, stop: int, *, single: bool = False) -> Float[np.ndarray, " value"]:
         """All numbers of a list of text; blanks and commas separate. Not finite or beyond float32: nan.
+
+        Args:
+            start: First byte of the list.
+            stop: The byte after it.
+            single: As float32 instead of float64, which takes longer to fill.
 
         Raises:
             MeshError: A word that is no number, at its line.
         """
         from smilevlm.readers._kernels import scan_floats
 
-        (values,) = empty_arrays((((stop - start) // 2 + 1,), np.float64))
+        (values,) = empty_arrays((((stop - start) // 2 + 1,), np.float32 if single else np.float64))
         count, status, position = scan_floats(self.buffer, start, stop, values)
         if status != DONE:
             raise self.status_error(status, position)
         return values[:count]
 
-    def rows(self, start: int, stop: int, width: int, what: str) -> Float64[np.ndarray, "row {width}"]:
-        """A list of numbers in groups of `width`.
+    def rows(
+        self, start: int, stop: int, width: int, what: str, *, single: bool = False
+    ) -> Float[np.ndarray, "row {width}"]:
+        """A list of numbers in groups of `width`; see `floats`.
 
         Raises:
             MeshError: The count is no multiple of `width`, or a word is no number.
         """
-        values = self.floats(start, stop)
+        values = self.floats(start, stop, single=single)
         if len(values) % width:
             raise self.text_error(f"{len(values)} numbers for {what}, expected groups of {width}", start)
         return values.reshape(-1, width)
+
+    def coordinates(self, start: int, stop: int, what: str) -> Float[np.ndarray, "row 3"]:
+        """A list of positions: as float32, or as float64 where they lie so far from zero that float32 would lose them.
+
+        Raises:
+            MeshError: The count is no multiple of three, or a word is no number.
+        """
+        near = self.rows(start, stop, 3, what, single=True)
+        return near if far_origin(near) is None else self.rows(start, stop, 3, what)
 
     def indices(self, start: int, stop: int) -> Int32[np.ndarray, " value"]:
         """All indices of a list of text, -1 included; -2 for a number that can be no index.
@@ -234,7 +251,7 @@ def cut_into_triangles(
     if not flipped and (texture_points is None or texture_corners is corners):
         plain = _plain_triangles(source, corners, num_vertices, texture_points)
         if plain is not None:
-            return _with_finite_uv(plain)
+            return _with_finite_uv(plain, texture_points)
     has_texture = texture_corners is not None and texture_points is not None and len(corners) > 0
     if texture_corners is None or texture_points is None or not has_texture:
         texture_corners, texture_points = np.zeros(0, np.int32), np.zeros((0, 2), np.float32)
@@ -257,7 +274,7 @@ def cut_into_triangles(
     from smilevlm.readers._kernels_faces import fill_triangles
 
     fill_triangles(corners, texture_corners, texture_points, faces, uv, flipped)
-    return _with_finite_uv(Triangles(faces=faces, uv=uv if has_texture else None, remarks=remarks))
+    return _with_finite_uv(Triangles(faces=faces, uv=uv if has_texture else None, remarks=remarks), texture_points)
 
 
 def _count(
@@ -268,10 +285,11 @@ def _count(
     return count_triangles(corners, texture_corners, num_vertices, len(texture_points))
 
 
-def _with_finite_uv(triangles: Triangles) -> Triangles:
+def _with_finite_uv(triangles: Triangles, points: Float32[np.ndarray, "point 2"] | None) -> Triangles:
     """Corners whose texture coordinates are not finite have none: they become (0, 0)."""
     uv = triangles.uv
-    if uv is None or np.isfinite(uv).all():
+    # There are six times fewer points than corners.
+    if uv is None or points is None or np.isfinite(points).all() or np.isfinite(uv).all():
         return triangles
     bad = ~np.isfinite(uv).all(axis=2)
     uv[bad] = 0

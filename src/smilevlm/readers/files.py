@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.readers.archives import list_names, read_file
@@ -178,7 +180,9 @@ def parse_mesh(data: bytes, path: Path, *, load_texture: bool = True) -> Mesh:
         MeshError: See `read_mesh`.
     """
     file = decode_file(data, path)
-    mesh = READERS[file.suffix](file.data, path, load_texture)
+    # Numbers that are none, signalling ones too, are the business of the policy for bad elements.
+    with np.errstate(over="ignore", invalid="ignore"):
+        mesh = READERS[file.suffix](file.data, path, load_texture)
     return replace(mesh, remarks=(*file.remarks, *mesh.remarks)) if file.remarks else mesh
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float64, Int32, UInt8
+from jaxtyping import Float, Float64, Int32, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.readers._source import BLANK_COLOR, ITEM_BYTES, Source, Triangles, color_bytes, cut_into_triangles
@@ -161,7 +161,7 @@ def _grid(source: Source, node: Node) -> Grid:
     )
 
 
-def read_points(source: Source, geometry: Geometry) -> Float64[np.ndarray, "vert 3"]:
+def read_points(source: Source, geometry: Geometry) -> Float[np.ndarray, "vert 3"]:
     """The vertices of a geometry.
 
     Raises:
@@ -171,7 +171,7 @@ def read_points(source: Source, geometry: Geometry) -> Float64[np.ndarray, "vert
     if span is None:
         return np.zeros((0, 3))
     if grid is None:
-        return source.rows(span.start, span.stop, 3, "Coordinate point")
+        return source.coordinates(span.start, span.stop, "Coordinate point")
     heights = source.floats(span.start, span.stop)
     if grid.num_x < 0 or grid.num_z < 0 or grid.num_x * grid.num_z != len(heights):
         message = f"{len(heights)} heights for a grid of {grid.num_x} x {grid.num_z}"
@@ -302,12 +302,12 @@ def _bad_index_error(source: Source, geometry: Geometry, ordinal: int, bad: int,
 
 def _optional_rows(
     source: Source, span: Span | None, width: int, what: str, remarks: list[str]
-) -> Float64[np.ndarray, "row {width}"] | None:
+) -> Float[np.ndarray, "row {width}"] | None:
     """Numbers that prediction does not use: None, with a remark, where they cannot be read."""
     if span is None:
         return None
     try:
-        return source.rows(span.start, span.stop, width, what)
+        return source.rows(span.start, span.stop, width, what, single=True)
     except MeshError as error:
         remarks.append(_unreadable(what, error))
         return None

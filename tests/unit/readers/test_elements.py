@@ -70,6 +70,34 @@ def test_a_vertex_that_is_not_finite(suffix, value):
     assert "1 of 144" in mesh.remarks[0]
 
 
+@pytest.mark.parametrize("bits", [0x7FA00000, 0xFFA00000, 0x7FC00000, 0xFF800000])
+@pytest.mark.parametrize("name", ["a.ply", "cloud.ply", "a.stl", "a.off"])
+def test_any_nan_of_a_binary_file(name, bits):
+    """Signalling nan among them, which raise a floating-point exception when they are converted."""
+    vertices, faces = sheet()
+    order = ">" if name == "a.off" else "<"
+    values = vertices.astype(order + "f4")
+    values.view(order + "u4")[20, 1] = bits
+    rows = np.zeros(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    rows["count"], rows["corners"] = 3, faces
+    head = "ply\nformat binary_little_endian 1.0\nelement vertex 144\n" + "".join(
+        f"property float {a}\n" for a in "xyz"
+    )
+    triangles = np.zeros(len(faces), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    triangles["corners"].view("<u4")[:] = values.view(order + "u4")[faces]
+    words = np.concatenate([np.full((242, 1), 3), faces, np.zeros((242, 1))], axis=1).astype(">i4")
+    data = {
+        "a.ply": (head + "element face 242\nproperty list uchar int vertex_indices\nend_header\n").encode()
+        + values.tobytes() + rows.tobytes(),
+        "cloud.ply": (head + "end_header\n").encode() + values.tobytes(),
+        "a.stl": bytes(80) + len(faces).to_bytes(4, "little") + triangles.tobytes(),
+        "a.off": b"OFF BINARY\n" + np.array([144, 242, 0], ">i4").tobytes() + values.tobytes() + words.tobytes(),
+    }[name]  # fmt: skip
+    mesh = parse_mesh(data, Path("/nowhere") / name)
+    assert mesh.num_vertices == 143
+    assert mesh.num_faces == (0 if name == "cloud.ply" else 242 - 6)
+
+
 @pytest.mark.parametrize("suffix", MESHES)
 @pytest.mark.parametrize("bad", [144, 999, 2**31 - 2])
 def test_faces_that_name_missing_vertices(suffix, bad):
