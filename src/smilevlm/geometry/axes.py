@@ -29,7 +29,7 @@ def rotation_from_axes(up: str, front: str) -> Float64[np.ndarray, "3 3"]:
 
 
 def _axis(word: str, name: str) -> Float64[np.ndarray, " 3"]:
-    match = _AXIS_NAME.fullmatch(str(name).strip())
+    match = _AXIS_NAME.fullmatch(name.strip())
     if match is None:
         raise SettingsError(f"{word} is {name!r}; expected one of +x, -x, +y, -y, +z, -z")
     axis = np.zeros(3)

@@ -299,6 +299,8 @@ def _start(up: str | None, front: str | None) -> Float[np.ndarray, "3 3"] | None
         return None
     if up is None or front is None:
         raise SettingsError("up and front belong together: give both axes, such as up=+z front=-y")
+    if not (isinstance(up, str) and isinstance(front, str)):
+        raise SettingsError(f"up is {up!r} and front is {front!r}; expected names of axes, such as '+z' and '-y'")
     return rotation_from_axes(up, front)
 
 

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
@@ -127,7 +127,7 @@ def _remarks(source: Source, document: Document, found: Collected) -> tuple[str,
     return tuple(dict.fromkeys(remarks))
 
 
-def _concatenate_vertices(placed: list[Placed]) -> Float64[np.ndarray, "vert 3"]:
+def _concatenate_vertices(placed: list[Placed]) -> Float[np.ndarray, "vert 3"]:
     moved = []
     for item in placed:
         if item.shares is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
 from smilevlm.readers._source import Source
 from smilevlm.readers.vrml_geometry import (
@@ -42,7 +42,7 @@ class Placed:
     """
 
     part: Part
-    vertices: Float64[np.ndarray, "vert 3"]
+    vertices: Float[np.ndarray, "vert 3"]
     matrix: Matrix
     texture_name: str | None
     is_solid: bool
@@ -62,7 +62,7 @@ class Collected:
         self.named_files: list[str] = []
         self._source = source
         self._parts: dict[Geometry, Part] = {}  # geometry that is USEd again is not parsed again
-        self._points: dict[tuple[Span | None, Grid | None], Float64[np.ndarray, "vert 3"]] = {}
+        self._points: dict[tuple[Span | None, Grid | None], Float[np.ndarray, "vert 3"]] = {}
         self._shared: dict[tuple[Span | None, bytes], int] = {}
         self._num_visited = 0
         self._num_bytes = 0

@@ -179,8 +179,9 @@ def test_changes_below_the_noise_do_not_end_preparation(sequence, tmp_path, monk
     def scan_views(mesh, prepare_settings, find):
         views = np.full((3, 32, 32, 3), 120, np.uint8)
         views[:, 5, 5:7, 0] += np.array(flicker.get(next(rendered_frames), (0, 0)), np.uint8)
-        return views, None
+        return views, face
 
+    face = normalise(read_frame(sequence.frames[0]).mesh, NormaliseSettings())
     monkeypatch.setattr("smilevlm.store.work.scan_views", scan_views)
     many = replace(sequence, frames=tuple(replace(sequence.frames[0], number=number) for number in range(17)))
     chosen = PrepareSettings(views=ViewSettings(size=32), normalise=NormaliseSettings())

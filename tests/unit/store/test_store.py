@@ -21,7 +21,7 @@ from smilevlm.store import (
     read_manifest,
     sample_of,
 )
-from smilevlm.store.manifest import MANIFEST_NAME, prepare_settings_from
+from smilevlm.store.manifest import MANIFEST_NAME, Remark, prepare_settings_from
 from smilevlm.store.parts import PartInfo, pack, read_part_info, write_part
 from smilevlm.views import ViewSettings, render_normalised
 
@@ -312,6 +312,8 @@ def test_a_failing_writer_leaves_no_half_part(synthetic_faces, tmp_path, monkeyp
         samples=((sample.sample_id, "F0001", "0" * 64),),
         skipped=(),
         bad_frames=(),
+        labels=((sample.sample_id, "2" * 64),),
+        remarks=(Remark(sample_id=sample.sample_id, text="1 of 9 faces left out"),),
     )
     folder = tmp_path / "parts" / "F0001"
     monkeypatch.setattr("smilevlm.store.parts.json.dumps", lambda *args, **kwargs: 1 / 0)

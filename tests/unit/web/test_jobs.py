@@ -179,7 +179,7 @@ def test_axes_are_followed(workers, tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("scan.ply", b"\x89PNG\r\n\x1a\n" + bytes(200), "expected 'ply'"),
+        ("scan.ply", b"\x89PNG\r\n\x1a\n" + bytes(200), "the bytes are those of a .png file"),
         ("scan.off", b"OFF\n4 0 0\nnan nan nan\n0 0 0\n1 0 0\n0 1 0\n", ""),
         ("scan.obj", b"v nan nan nan\n" * 200, ""),
         ("scan.obj", b"mtllib /etc/passwd\nmap_Kd /etc/passwd\nv 0 0 0\n", "at least 100"),
