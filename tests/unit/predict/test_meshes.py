@@ -104,14 +104,15 @@ def scan(synthetic_faces) -> Path:
     return next(r.path for r in index_data_set("bu3dfe", synthetic_faces).recordings if "_HA" in r.path.name)
 
 
-def test_predict_takes_them_and_answers_as_for_the_mesh(model, scan):
+def test_predict_takes_them_and_answers_as_for_the_file(model, scan):
     mesh = read_mesh(scan, load_texture=False)
     bare = Mesh(vertices=mesh.vertices, faces=mesh.faces)
-    expected = model.predict(bare).probabilities
+    expected = model.predict(scan).probabilities
     pair = (mesh.vertices.astype(np.float64), mesh.faces.astype(np.int64))
     for given in (pair, Trimesh(*pair), Open3d(mesh.vertices.tolist(), mesh.faces.tolist())):
         assert model.predict(given).probabilities == expected
-    assert [answer.probabilities for answer in model.predict([pair, bare])] == [expected, expected]
+    for answer in model.predict([pair, scan]):  # a batch of two differs in the last bits
+        assert answer.probabilities == pytest.approx(expected, abs=1e-6)
     np.testing.assert_array_equal(model.embed([pair]), model.embed([bare]))
 
 
