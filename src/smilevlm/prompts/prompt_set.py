@@ -144,6 +144,7 @@ def find_faults(prompts: Mapping[str, Sequence[object]]) -> Iterator[Fault]:
             yield Fault("no_prompt", f"class {class_name!r} needs a list of one prompt or more", class_name)
             continue
         for index, text in enumerate(texts):
+            assert isinstance(text, str)
             key = " ".join(text.lower().split())
             if not key:
                 yield Fault("empty", f"class {class_name!r} has an empty prompt", class_name, index)
