@@ -54,6 +54,7 @@ format: $(VENV)/.installed-dev ## Rewrite files in the project's style
 bench: $(VENV)/.installed-dev ## Benchmarks, each as a ratio against the obvious alternative
 	$(BIN)/python benchmarks/scan_to_views.py
 	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python benchmarks/sequence_frames.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/read_frame.py
 	$(BIN)/python benchmarks/sequence_memory.py
 	$(BIN)/python benchmarks/list_archive.py
 	$(BIN)/python benchmarks/training_step.py
