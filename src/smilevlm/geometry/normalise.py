@@ -44,8 +44,8 @@ _LEAST_VERTICES = 100
 MIN_RELIABLE_CONFIDENCE, MIN_RELIABLE_COVERAGE = 0.4, 0.75
 """Below either of them an answer about the face's expression is not sure.
 
-Of 75 complete synthetic faces 5 fall below. Of sure answers about whole, incomplete, stretched and masked ones 60 %
-were right below the floors and 77 % above; see benchmarks/results/2026-11-29_face_confidence.md.
+Of 80 complete synthetic faces 6 fall below. Of sure answers about whole, incomplete, stretched and masked ones 58 %
+were right below the floors and 76 % above; see benchmarks/results/2026-11-29_face_confidence.md.
 """
 _NOSE_REACH_MM = np.array([12.0, 14.0, 20.0], np.float32)
 _SEARCH_POINTS = 16_000
