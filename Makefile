@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-SLOW_MINUTES ?= 20
+SLOW_MINUTES ?= 40
 ifndef ORDER
 ORDER := $(shell date +%s)
 endif
