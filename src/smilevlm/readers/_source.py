@@ -127,7 +127,7 @@ class Source:
         return near if far_origin(near) is None else self.rows(start, stop, 3, what)
 
     def indices(self, start: int, stop: int) -> Int32[np.ndarray, " value"]:
-        """All indices of a list of text, -1 included; -2 for a number that can be no index.
+        """All indices of a list of text, -1 included; `BAD_INDEX` for a number that can be no index.
 
         Raises:
             MeshError: A word that is no number.
@@ -323,13 +323,3 @@ def color_bytes(colors: Float[np.ndarray, "vert 3"], scale: float = 255.0) -> UI
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.clip(np.rint(colors.astype(np.float32) * np.float32(scale)), 0, 255)
     return np.where(np.isfinite(scaled), scaled, BLANK_COLOR).astype(np.uint8)
-
-
-def require_vertices(source: Source, vertices: Float[np.ndarray, "vert 3"]) -> None:
-    """Refuse a file without a single vertex.
-
-    Raises:
-        MeshError: There is none.
-    """
-    if not len(vertices):
-        raise source.error("no vertices, expected at least one")

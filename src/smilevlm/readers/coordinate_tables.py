@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from smilevlm.errors import MeshError
 from smilevlm.readers.archives import read_file, split_archive
+from smilevlm.readers.decode import decimal_points, decode_text
 from smilevlm.readers.numpy_arrays import holds_points
 from smilevlm.readers.suffixes import COMPRESSION_SUFFIXES
+from smilevlm.readers.table_header import TableHeader, find_delimiter, is_number, read_table_header, split_fields
 
 _HEAD_BYTES = 2**16
 _MOST_LINES = 32
 """So many lines decide: headers and comments are shorter."""
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eEdD][+-]?\d+)?|[+-]?(nan|inf|infinity)|-?1\.#\w+", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-_AXIS_NAMES = tuple(
-    re.compile(rf"(.*[^a-z])?(p|pos|v|vert|coord|point|points)?[_: .]?({axis}|{number})([^a-z].*)?")
-    for axis, number in (("x", 0), ("y", 1), ("z", 2))
-)
-"""`x`, `X [mm]`, `pos_x`, `px`, `Points:0`."""
 
 
 def holds_coordinates(path: Path) -> bool:
     """Whether the head of a table or text has three columns of coordinates.
 
-    A line of column names must name x, y and z; without one, the first line and most of the next must hold three or
-    more numbers. What cannot be read, is binary or is compressed counts as coordinates: its reader says what is wrong.
+    Names of columns are read as `read_point_cloud` reads them and must name x, y and z; without names, the first line
+    and most of the next must hold three or more numbers and nothing else. What cannot be read, is binary or is
+    compressed counts as coordinates: its reader says what is wrong.
 
     Args:
         path: A file of a suffix in `POINT_SUFFIXES`.
@@ -37,15 +32,16 @@ def holds_coordinates(path: Path) -> bool:
         if path.suffix.lower() in (".npy", ".npz"):
             return holds_points(read_file(path), path)
         head = _head(path)
+        text = decimal_points(decode_text(head, path))
     except (MeshError, OSError):
         return True
-    text = _decoded(head)
-    if text is None:
+    if b"\0" in text:
         return True
-    whole = text.splitlines()
+    header = read_table_header(text)
+    whole = text[header.start :].decode("utf-8", "replace").splitlines()
     if len(head) == _HEAD_BYTES:
-        del whole[-1]  # it may have been cut
-    return _has_points([line for each in whole if (line := _without_comment(each))][:_MOST_LINES])
+        del whole[-1:]  # it may have been cut
+    return _has_points([line for each in whole if (line := _without_comment(each))][:_MOST_LINES], header)
 
 
 def _head(path: Path) -> bytes:
@@ -57,35 +53,23 @@ def _head(path: Path) -> bytes:
         return file.read(_HEAD_BYTES)
 
 
-def _decoded(head: bytes) -> str | None:
-    """The text; None for binary data."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return head[: len(head) // 2 * 2].decode("utf-16", "replace")
-    if b"\0" in head:
-        return None
-    return head.decode("utf-8-sig", "replace")
-
-
 def _without_comment(line: str) -> str:
     return line.partition("#")[0].partition("//")[0].strip()
 
 
-def _has_points(lines: list[str]) -> bool:
-    if lines and not _numbers(lines[0]):
-        names = [name.strip(" \"'").lower() for name in re.split(r"[,;\t]|\s+", lines[0])]
-        if not all(any(pattern.fullmatch(name) for name in names) for pattern in _AXIS_NAMES):
-            return False
-        del lines[0]
-    if len(lines) > 1 and _numbers(lines[0]) == 1:  # the number of points
+def _has_points(lines: list[str], header: TableHeader) -> bool:
+    if header.first_word is not None:
+        return False
+    if header.axes is not None:  # other columns may hold text, and values may be missing
+        return any(len(split_fields(line, header.delimiter)) > max(header.axes) for line in lines)
+    if len(lines) > 1 and _num_numbers(lines[0]) == 1:  # the number of points
         del lines[0]
     # A line that is broken makes a broken point cloud, not a table of something else.
-    points = [_numbers(line) >= 3 for line in lines]
+    points = [_num_numbers(line) >= 3 for line in lines]
     return bool(points) and points[0] and 2 * sum(points) >= len(points)
 
 
-def _numbers(line: str) -> int:
+def _num_numbers(line: str) -> int:
     """How many numbers a line consists of; 0 when anything else stands in it."""
-    parts = [part.strip(" \"'") for part in re.split(r"[;\t]|\s+", line) if part.strip(" \"',")]
-    if not all(_DECIMAL_COMMA.fullmatch(part) or "," not in part for part in parts) or len(parts) < 3:
-        parts = [part.strip(" \"'") for part in re.split(r"[,;]|\s+", line) if part.strip(" \"'")]
-    return len(parts) if all(_NUMBER.fullmatch(part) for part in parts) else 0
+    fields = split_fields(line, find_delimiter(line))
+    return len(fields) if all(map(is_number, fields)) else 0

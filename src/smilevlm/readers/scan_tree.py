@@ -37,10 +37,6 @@ def is_hidden(name: str) -> bool:
     return name.startswith((".", "__MACOSX")) or name.lower() in _SYSTEM_NAMES
 
 
-def is_archive_name(path: Path) -> bool:
-    return path.suffix.lower() == ARCHIVE_SUFFIX
-
-
 class FolderVisits:
     """Which folders were visited, by what they really are, so that links neither lead in circles nor repeat scans.
 

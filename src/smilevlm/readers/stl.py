@@ -12,7 +12,7 @@ from smilevlm.geometry import Mesh
 from smilevlm.geometry.arrays import vertex_array
 from smilevlm.readers._merging import merge_positions
 from smilevlm.readers._sinks import ByteSink
-from smilevlm.readers._source import Source, require_vertices
+from smilevlm.readers._source import Source
 from smilevlm.readers._status import DONE, TOO_SHORT
 from smilevlm.readers.elements import is_slightly_cut, usable_mesh
 
@@ -36,7 +36,6 @@ def read_stl(data: bytes, *, path: Path) -> Mesh:
     """
     source = Source(data, path)
     corners, remarks = _read_text(source) if _is_text(data) else _read_binary(source)
-    require_vertices(source, corners)
     return _merged(path, corners, remarks)
 
 

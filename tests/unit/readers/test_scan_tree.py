@@ -160,6 +160,14 @@ TABLES = {
     "": False,
     "1,2\n3,4\n": False,
     "000.ply 3\n001.ply 4\n": False,
+    # As the reader of tables sees them:
+    "x,y,z,part\n1,2,3,lip\n4,5,6,nose\n": True,
+    "x,y,z\n1,NA,3\n4,5,6\n": True,
+    "Scan of Anna\nx,y,z\n1,2,3\n": True,
+    "pos_x;pos_y;pos_z\n1;2;3\n": True,
+    "nose_x,nose_y,nose_z\n1,2,3\n4,5,6\n": False,
+    "x,y,z\n": False,
+    "0 0.1 0.2 happy\n1 0.1 0.3 sad\n": False,
 }
 
 
