@@ -45,7 +45,7 @@ def far_origin(array: Shaped[np.ndarray, "vert 3"]) -> Float[np.ndarray, " 3"] |
     """Where the bulk of the coordinates lies, rounded to whole units; None when that is near enough to zero."""
     with np.errstate(invalid="ignore"):  # signalling nan
         some = array[:: max(1, len(array) // _NUM_SAMPLED)].astype(np.float64)
-    some = some[np.isfinite(some).all(axis=1)]
+    some = finite_rows(some)
     if len(some) == 0:
         return None
     some.sort(axis=0)  # quartiles as they are written: np.quantile takes as long as all else here
@@ -53,6 +53,12 @@ def far_origin(array: Shaped[np.ndarray, "vert 3"]) -> Float[np.ndarray, " 3"] |
     if not 0 < FAR_OFFSET * float((high - low).max()) < float(np.abs(middle).max()) < _FLOAT32_MAX:
         return None
     return np.round(middle)
+
+
+def finite_rows(rows: Shaped[np.ndarray, "row 3"]) -> Shaped[np.ndarray, "finite 3"]:
+    """The rows whose numbers are all finite; the rows themselves where all are, which is quick to see."""
+    is_finite = np.isfinite(rows)
+    return rows if is_finite.all() else rows[is_finite.all(axis=1)]
 
 
 def face_array(values: object, num_vertices: int) -> tuple[Faces, np.ndarray | None]:

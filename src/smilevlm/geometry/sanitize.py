@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from smilevlm.errors import MeshError
+from smilevlm.geometry.arrays import finite_rows
 from smilevlm.geometry.clean import keep_points
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.typing import Vertices
@@ -83,8 +84,7 @@ def _keep(mesh: Mesh, valid: Bool[np.ndarray, " vert"]) -> Mesh:
 def _placeholders(mesh: Mesh) -> Bool[np.ndarray, " vert"] | None:
     """Which vertices hold a placeholder; None when none does. Whether one is possible is seen from a sample."""
     vertices = mesh.vertices
-    some = vertices[:: max(1, len(vertices) // _NUM_SAMPLED)]
-    some = some[np.isfinite(some).all(axis=1)]
+    some = finite_rows(vertices[:: max(1, len(vertices) // _NUM_SAMPLED)])
     found = []
     if len(some) >= _LEAST_REPEATS:
         ordered = np.sort(some, axis=0)

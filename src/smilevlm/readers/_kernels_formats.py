@@ -34,6 +34,7 @@ from smilevlm.readers._status import (
     UNKNOWN_WORD,
     ZERO_INDEX,
 )
+from smilevlm.readers._words import WORD, first_digits, load_word
 
 LETTER_F, LETTER_T, LETTER_V = 102, 116, 118
 
@@ -146,6 +147,11 @@ def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tup
 
     ZERO_INDEX for 0; BAD_INDEX for one that can name nothing.
     """
+    if i + WORD < stop:  # the short way for up to seven digits
+        digits, num_digits = first_digits(load_word(buffer, i))
+        end = buffer[i + num_digits]
+        if 0 < num_digits < WORD and digits > 0 and (end <= SPACE or end == SLASH):
+            return digits - 1, i + num_digits, DONE
     value, after, status = parse_number(buffer, i, stop)
     if status == NON_FINITE or status == TOO_LARGE:
         return BAD_INDEX, index_end(buffer, i, stop), DONE

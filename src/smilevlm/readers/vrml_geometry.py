@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +35,7 @@ _STRIP_BYTES = 12 * ITEM_BYTES
 """Of one corner of a strip, while its triangle is made."""
 _COUNT_BYTES = 10 * ITEM_BYTES
 """Of one count of corners, while they are summed."""
+_NOT_BLANK = re.compile(rb"\S")
 _GRID_BYTES = 17 * ITEM_BYTES
 """Of one vertex of a grid, with its faces."""
 
@@ -269,7 +271,7 @@ def _read_faces(
     points = _optional_rows(source, geometry.texture_points, 2, "texture coordinates", remarks)
     texture_corners = None if points is None else corners
     index = geometry.texture_index
-    if points is not None and index is not None and source.data[index.start : index.stop].strip():
+    if points is not None and index is not None and _NOT_BLANK.search(source.data, index.start, index.stop):
         texture_corners = _optional_indices(source, index, "texture indices", remarks)
         if texture_corners is None:
             points = None

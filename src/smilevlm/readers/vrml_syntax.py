@@ -60,6 +60,7 @@ class _Parser:
         self._find_close = find_close
         self._source = source
         self._version = version
+        self._peeked: tuple[int, Token] | None = None
         self._position = len(BYTE_ORDER_MARK) if source.data.startswith(BYTE_ORDER_MARK) else 0
         self._budget = Budget(source)
         self._expander = Expander(source)
@@ -83,6 +84,12 @@ class _Parser:
         return tuple(nodes)
 
     def _peek(self) -> Token:
+        """The token at the position, which is mostly asked for more than once."""
+        if self._peeked is None or self._peeked[0] != self._position:
+            self._peeked = (self._position, self._read_token())
+        return self._peeked[1]
+
+    def _read_token(self) -> Token:
         kind, start, stop = self._next_token(self._source.buffer, self._position, self._source.size)
         if kind == TOKEN_UNCLOSED_STRING:
             raise self._source.text_error("a string is never closed", start)

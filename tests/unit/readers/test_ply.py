@@ -308,3 +308,26 @@ def test_map_coordinates_in_double(tmp_path, text):
         data = head.encode() + far.tobytes() + faces.tobytes()
     mesh = read(tmp_path, data)
     np.testing.assert_allclose(mesh.vertices + np.array(mesh.origin), far, atol=1e-4)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("uv", [None, UV])
+def test_faces_of_one_length_are_read_as_those_of_several(tmp_path, big, uv, monkeypatch):
+    if uv is None:
+        data = ply_binary(big=big)
+    else:
+        path = tmp_path / "uv.ply"
+        write_mesh(Mesh(vertices=VERTICES, faces=FACES, uv=uv), path)
+        data = path.read_bytes()
+    regular = read(tmp_path, data)
+    found = []
+
+    def walk(body, element):
+        found.append(element.name)
+
+    monkeypatch.setattr("smilevlm.readers.ply_body.BinaryBody._find_regular_rows", walk)
+    walked = read(tmp_path, data)
+    assert "face" in found
+    np.testing.assert_array_equal(regular.faces, walked.faces)
+    np.testing.assert_array_equal(regular.vertices, walked.vertices)
+    np.testing.assert_array_equal(regular.uv, walked.uv)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -61,10 +62,14 @@ def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
 @pytest.fixture
 def cluster():
     distributed = pytest.importorskip("distributed")
-    # dask's own machinery warns of much that is not ours, in threads of its own.
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, worker_dashboard_address=None
-    ) as made:
+    # dask's own machinery warns of much that is not ours, in threads of its own, and leaves the environment variables
+    # that it sets for its workers.
+    with (
+        mock.patch.dict(os.environ),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, worker_dashboard_address=None
+        ) as made,
+    ):
         yield made
 
 
