@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 HELP = "count a data set's files and find the bad ones"
 DESCRIPTION = (
     "A dry run: counts what is there against what a complete copy holds, reads every mesh, texture and landmark file, "
-    "and lists what is missing or broken, with the line or byte. Writes nothing. Ends with 1 if anything is."
+    "looks for the face in every scan, and lists what is missing or broken, with the line or byte. Writes nothing. Ends "
+    "with 1 if anything is."
 )
 EXAMPLE = "smilevlm check bu4dfe /data/BU-4DFE --jobs 16"
 _LISTED = 50
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("layout", choices=LAYOUT_NAMES, help="how the data set is stored")
     parser.add_argument("root", type=Path, help="the data set's folder")
     parser.add_argument("--names-only", action="store_true", help="look at names and label tables, read no mesh: quick")
+    parser.add_argument("--no-faces", action="store_true", help="read the files, but look for no face in them: faster")
     parser.add_argument("--json", action="store_true", help="one JSON object for programs, with every problem")
     parser.add_argument("--subjects-table", action="store_true", help="also count each person's recordings")
     add_numbered_as(parser, prefix="layout folder: ")
@@ -40,7 +42,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     index = index_data_set(arguments.layout, arguments.root, numbered_as=arguments.numbered_as)
     with counting("recordings read") as progress:
-        report = check_data_set(index, read_files=not arguments.names_only, jobs=arguments.jobs, progress=progress)
+        report = check_data_set(
+            index,
+            read_files=not arguments.names_only,
+            find_faces=not arguments.no_faces,
+            jobs=arguments.jobs,
+            progress=progress,
+        )
     if arguments.json:
         print(json.dumps(_plain(report), indent=1))
     else:

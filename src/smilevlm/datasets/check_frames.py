@@ -12,13 +12,15 @@ from typing import TypeVar
 import numpy as np
 
 from smilevlm.datasets.index import Problem
-from smilevlm.errors import FileFormatError, SmileVlmError
-from smilevlm.geometry import Mesh
+from smilevlm.errors import FileFormatError, MeshError, SmileVlmError
+from smilevlm.geometry import Mesh, NormaliseSettings
 from smilevlm.readers import BndLandmarks, find_v_direction, read_bnd, read_landmarks, read_lm2
 from smilevlm.readers.bnt import VDirection
 from smilevlm.readers.textures import find_beside
-from smilevlm.store import Recording, read_frame
+from smilevlm.store import PrepareSettings, Recording, read_frame
 from smilevlm.store.numbering import remark_kind
+from smilevlm.store.rendering import FaceFinder
+from smilevlm.views import ViewSettings
 
 _NEAR_MM = 0.5
 """A landmark is written with fewer digits than its vertex, never so far from it."""
@@ -27,6 +29,7 @@ _V_DIRECTION: Mapping[VDirection, str] = {
     "bottom": "v counts from the bottom of the image, against the expectation: textures will be upside down",
     "unknown": "the landmarks do not tell where v counts from",
 }
+_NO_FACE = "no face was found, which `prepare` would skip"
 _Value = TypeVar("_Value")
 
 
@@ -38,7 +41,8 @@ class FrameReport:
         num_frames: Frames that were read, good or bad.
         bad_files: In the order of the frames.
         observations: What was seen, and in how many frames.
-        mesh_remarks: What the readers left out or repaired, and in how many frames; by kind, numbers left out.
+        mesh_remarks: What the readers left out or repaired, and what speaks against the face, such as one that is barely
+            found; in how many frames, by kind, numbers left out.
     """
 
     num_frames: int
@@ -47,11 +51,13 @@ class FrameReport:
     mesh_remarks: Mapping[str, int]
 
 
-def check_recording(layout: str, root: Path, recording: Recording) -> FrameReport:
-    """Read all frames of a recording, one after the other."""
+def check_recording(layout: str, root: Path, recording: Recording, *, find_faces: bool = True) -> FrameReport:
+    """Read all frames of a recording, one after the other; with `find_faces`, look for the face as `prepare` does."""
     bad_files: list[Problem] = []
     seen: Counter[str] = Counter()
     mesh_remarks: Counter[str] = Counter()
+    settings = PrepareSettings(views=ViewSettings(), normalise=NormaliseSettings())
+    find = FaceFinder(settings) if find_faces else None
 
     def attempt(read: Callable[[], _Value], path: Path) -> _Value | None:
         try:
@@ -64,7 +70,7 @@ def check_recording(layout: str, root: Path, recording: Recording) -> FrameRepor
         loaded = attempt(partial(read_frame, frame, load_texture=True), frame.path)
         if loaded is not None:
             seen.update(_texture_state(loaded.mesh))
-            mesh_remarks.update({remark_kind(remark) for remark in loaded.mesh.remarks})
+            mesh_remarks.update({remark_kind(remark) for remark in _remarks(loaded.mesh, find)})
         landmarks = frame.landmark_path
         points = None if landmarks is None else attempt(partial(read_landmarks, landmarks), landmarks)
         if layout == "bosphorus":
@@ -80,6 +86,14 @@ def check_recording(layout: str, root: Path, recording: Recording) -> FrameRepor
         observations=dict(seen),
         mesh_remarks=dict(mesh_remarks),
     )
+
+
+def _remarks(mesh: Mesh, find: FaceFinder | None) -> tuple[str, ...]:
+    """Those of the scan and of its face. A sound file without a face is no bad file: `prepare` skips it."""
+    try:
+        return mesh.remarks if find is None else find(mesh).remarks
+    except MeshError:
+        return (*mesh.remarks, _NO_FACE)
 
 
 def _bad_file(root: Path, path: Path, error: SmileVlmError | OSError) -> Problem:

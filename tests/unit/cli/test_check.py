@@ -20,11 +20,11 @@ def _wide_terminal(monkeypatch):
 
 @pytest.fixture
 def check(capsys):
-    """Run `smilevlm check`; gives its exit code, stdout and the lines of stderr without the progress bar."""
+    """Run `smilevlm check --no-faces`; gives its exit code, stdout and the lines of stderr without the progress bar."""
 
     def run(*arguments: object) -> tuple[int, str, list[str]]:
         capsys.readouterr()
-        code = main(["check", *(str(argument) for argument in arguments), "--jobs", "1"])
+        code = main(["check", *(str(argument) for argument in arguments), "--no-faces", "--jobs", "1"])
         captured = capsys.readouterr()
         return code, captured.out, [line for line in captured.err.splitlines() if line.startswith("smilevlm")]
 

@@ -15,7 +15,8 @@ from smilevlm.synthesis import MARKER_NAME
 
 
 def check(layout: str, root: Path, **options: object) -> CheckReport:
-    return check_data_set(index_data_set(layout, root), **options)
+    """The builders' meshes are no faces, which are long looked for."""
+    return check_data_set(index_data_set(layout, root), **({"find_faces": False} | options))
 
 
 def mark(root: Path, num_subjects: int, num_recordings: int) -> Path:
@@ -193,3 +194,19 @@ def test_no_damage_to_a_copy_ends_the_check(tmp_path, layout, seed):
     ids = [recording.sample_id for recording in index_data_set(layout, root).recordings]
     assert len(ids) == len(set(ids)) == report.recordings.found
     assert all(bad.reason and not bad.path.startswith("/") for bad in report.bad_files)
+
+
+def test_faces_that_are_barely_there_or_not_are_told_as_prepare_does(tmp_path, frontal_face):
+    from smilevlm.geometry import Mesh
+    from smilevlm.geometry.clean import keep_points
+    from smilevlm.readers import write_mesh
+
+    upper = keep_points(frontal_face, frontal_face.vertices[:, 1] > 0)
+    grid = np.stack(np.meshgrid(np.arange(30.0), np.arange(30.0), [0.0]), axis=-1).reshape(-1, 3)
+    (tmp_path / "anna" / "happy").mkdir(parents=True)
+    for name, mesh in {"whole": frontal_face, "upper": upper, "flat": Mesh(vertices=grid)}.items():
+        write_mesh(mesh, tmp_path / "anna" / "happy" / f"{name}.ply")
+    remarks = check("folder", tmp_path, find_faces=True).remarks
+    assert "no face was found, which `prepare` would skip: 1 frame" in remarks
+    assert "the scan covers N% of the face, less than N%: 1 frame" in remarks
+    assert not any("face" in remark for remark in check("folder", tmp_path).remarks)
