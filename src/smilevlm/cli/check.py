@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 HELP = "count a data set's files and find the bad ones"
 DESCRIPTION = (
     "A dry run: counts what is there against what a complete copy holds, reads every mesh, texture and landmark file, "
-    "looks for the face in every scan, and lists what is missing or broken, with the line or byte. Writes nothing. Ends "
-    "with 1 if anything is."
+    "looks for the face in every scan, and lists what is missing or broken, with the line or byte. Writes nothing. "
+    "Ends with 1 if anything is."
 )
 EXAMPLE = "smilevlm check bu4dfe /data/BU-4DFE --jobs 16"
 _LISTED = 50

@@ -100,9 +100,7 @@ def check_data_set(
     )
 
 
-def _read_all(
-    index: DataIndex, jobs: int, progress: Progress | None, *, find_faces: bool
-) -> Sequence[FrameReport]:
+def _read_all(index: DataIndex, jobs: int, progress: Progress | None, *, find_faces: bool) -> Sequence[FrameReport]:
     from joblib import Parallel, delayed
 
     total = len(index.recordings)

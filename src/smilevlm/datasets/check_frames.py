@@ -41,8 +41,8 @@ class FrameReport:
         num_frames: Frames that were read, good or bad.
         bad_files: In the order of the frames.
         observations: What was seen, and in how many frames.
-        mesh_remarks: What the readers left out or repaired, and what speaks against the face, such as one that is barely
-            found; in how many frames, by kind, numbers left out.
+        mesh_remarks: What the readers left out or repaired, and what speaks against the face, such as one that is
+            barely found; in how many frames, by kind, numbers left out.
     """
 
     num_frames: int
