@@ -16,10 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from smilevlm.datasets import index_data_set
-from smilevlm.evaluation import class_prototypes, score_fold, zero_shot_scores
+from smilevlm.evaluation import score_fold
 from smilevlm.evaluation.calibration import calibration
-from smilevlm.evaluation.recogniser import Recogniser, load_recogniser, short_digests
-from smilevlm.evaluation.zero_shot import predicted_classes, probabilities
+from smilevlm.evaluation.scoring import embed
+from smilevlm.models import (
+    ModelBundle,
+    class_prototypes,
+    load_bundle,
+    predicted_classes,
+    probabilities,
+    short_digests,
+    zero_shot_scores,
+)
 from smilevlm.predict.bundled import bundled_folder
 from smilevlm.recipes import find_recipe
 from smilevlm.results import FoldResult, Interval
@@ -27,17 +35,16 @@ from smilevlm.store import PreparedSet, Sample, prepare
 from smilevlm.synthesis.data_set import claim_folder, subject_names, write_parts
 from smilevlm.synthesis.record import recorded
 from smilevlm.synthesis.varied import LAYOUT, VariedSettings, write_person
-from smilevlm.training.scoring import embed
 
 SETTINGS = VariedSettings(num_subjects=2000, seed=41, filmed_share=0.05)
 """Those of the training set: `smilevlm synthesize folder --subjects 2000 --seed 41 --filmed 0.05`."""
 NUM_RESAMPLES = 2000
 
 
-def test_people(recogniser: Recogniser) -> list[tuple[int, str]]:
+def test_people(bundle: ModelBundle) -> list[tuple[int, str]]:
     """Number and name of everybody that the model does not know."""
-    assert recogniser.trained_on is not None
-    known = set(recogniser.trained_on.subjects)
+    assert bundle.trained_on is not None
+    known = set(bundle.trained_on.subjects)
     names = subject_names(SETTINGS.num_subjects, 0.5, num_digits=5)
     return [(number, name) for number, name in enumerate(names) if name not in known]
 
@@ -60,14 +67,14 @@ def prepared_faces(folder: Path, people: list[tuple[int, str]], jobs: int) -> Pr
     return PreparedSet(store)
 
 
-def scored(recogniser: Recogniser, prepared: PreparedSet) -> tuple[FoldResult, np.ndarray, np.ndarray]:
+def scored(bundle: ModelBundle, prepared: PreparedSet) -> tuple[FoldResult, np.ndarray, np.ndarray]:
     """The fold's result, the cosines with the classes and whether each sample is right."""
-    assert recogniser.trained_on is not None
+    assert bundle.trained_on is not None
     samples = prepared.samples
-    if same := set(recogniser.trained_on.digests) & set(short_digests(sample.digest for sample in samples)):
+    if same := set(bundle.trained_on.digests) & set(short_digests(sample.digest for sample in samples)):
         raise SystemExit(f"the model was trained on {len(same)} of these scans")
-    embedded = embed(recogniser, prepared, range(len(samples)))
-    prompts = recogniser.prompts
+    embedded = embed(bundle, prepared, range(len(samples)))
+    prompts = bundle.prompts
     truth = [sample.expression for sample in samples]
     result = score_fold(
         fold=0,
@@ -79,16 +86,16 @@ def scored(recogniser: Recogniser, prepared: PreparedSet) -> tuple[FoldResult, n
         truth=truth,
         subjects=[sample.subject for sample in samples],
         levels=[sample.level for sample in samples],
-        prototypes=recogniser.prototypes,
-        nearest=class_prototypes(prompts.centred, prompts.classes, recogniser.classes, "max"),
-        view_angles_deg=recogniser.prepare.views.angles_deg,
+        prototypes=bundle.prototypes,
+        nearest=class_prototypes(prompts.centred, prompts.classes, bundle.classes, "max"),
+        view_angles_deg=bundle.prepare.views.angles_deg,
         train=None,
-        train_subjects=recogniser.trained_on.subjects,
-        num_train_samples=len(recogniser.trained_on.digests),
-        temperature=recogniser.temperature,
+        train_subjects=bundle.trained_on.subjects,
+        num_train_samples=len(bundle.trained_on.digests),
+        temperature=bundle.temperature,
     )
-    scores = zero_shot_scores(embedded.z_fused, recogniser.prototypes)
-    index = np.array([recogniser.classes.index(name) for name in truth])
+    scores = zero_shot_scores(embedded.z_fused, bundle.prototypes)
+    index = np.array([bundle.classes.index(name) for name in truth])
     return result, scores, predicted_classes(scores) == index
 
 
@@ -111,9 +118,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=bundled_folder(), help="folder of a trained fold")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
-    recogniser = load_recogniser(arguments.model)
-    prepared = prepared_faces(arguments.folder, test_people(recogniser), arguments.jobs)
-    result, scores, correct = scored(recogniser, prepared)
+    bundle = load_bundle(arguments.model)
+    prepared = prepared_faces(arguments.folder, test_people(bundle), arguments.jobs)
+    result, scores, correct = scored(bundle, prepared)
     moving = Counter(sample.last_frame > sample.first_frame for sample in prepared.samples)
     print(
         f"{len(result.test_subjects)} synthetic people, {result.num_test_samples} samples ({moving[True]} dynamic "
@@ -124,7 +131,7 @@ def main() -> None:
     views = ", ".join(f"{angle:+g}: {accuracy:.1%}" for angle, accuracy in result.single_view_accuracy.items())
     print(f"views alone {views}; plain mean {result.mean_fusion_accuracy:.1%}")
     for name, temperature in (
-        ("the model's own", recogniser.temperature),
+        ("the model's own", bundle.temperature),
         ("the recipe's", find_recipe("bundled").score_temperature),
     ):
         shares = probabilities(scores, temperature)
@@ -134,8 +141,8 @@ def main() -> None:
             f"expected calibration error at {name} temperature {temperature:.4f}: {error:.1%} "
             f"(95 % over people {low:.1%} to {high:.1%}); mean confidence {shares.max(axis=1).mean():.1%}"
         )
-    print(f"\n| true \\ said | {' | '.join(recogniser.classes)} |\n|---|{'---:|' * len(recogniser.classes)}")
-    for name, row in zip(recogniser.classes, result.confusion_matrix, strict=True):
+    print(f"\n| true \\ said | {' | '.join(bundle.classes)} |\n|---|{'---:|' * len(bundle.classes)}")
+    for name, row in zip(bundle.classes, result.confusion_matrix, strict=True):
         print(f"| {name} | {' | '.join(map(str, row))} |")
 
 

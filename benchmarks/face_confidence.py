@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=80)
     arguments = parser.parse_args()
     model = smilevlm.load("default")
-    level = model.recogniser.unsure_below
+    level = model.bundle.abstain_threshold
     rng = np.random.default_rng(5)
     rows: dict[str, list[Row]] = {name: [] for name in CHANGES}
     refused = dict.fromkeys(CHANGES, 0)

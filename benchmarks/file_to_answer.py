@@ -21,10 +21,10 @@ from pathlib import Path
 from sequence_frames import make_frames, write_frames
 
 import smilevlm
-from smilevlm.predict import Answer, Model, Seconds
+from smilevlm.predict import Model, Prediction, Timings
 
 REPEATS, COMMANDS = 30, 10
-STAGES = tuple(each.name for each in fields(Seconds))
+STAGES = tuple(each.name for each in fields(Timings))
 
 
 def milliseconds(values: Sequence[float]) -> str:
@@ -69,7 +69,7 @@ def in_bulk(model: Model, paths: Sequence[Path], num_scans: int, one_command_s: 
     scans = [paths[number % len(paths)] for number in range(num_scans)]
     begun = time.perf_counter()
     # Labels alone are kept: an answer holds a mesh, and a thousand of them a gigabyte.
-    labels = [answer.label for answer in model.predict_each(scans) if isinstance(answer, Answer)]
+    labels = [answer.label for answer in model.predict_each(scans) if isinstance(answer, Prediction)]
     together_s = time.perf_counter() - begun
     assert len(labels) == num_scans
     begun = time.perf_counter()

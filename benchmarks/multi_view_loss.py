@@ -23,7 +23,7 @@ import torch
 
 from smilevlm.losses import multi_view_barlow_twins
 from smilevlm.losses.correlation import correlation_loss, gram_is_smaller
-from smilevlm.losses.literal import literal_multi_view_barlow_twins
+from smilevlm.losses.reference import reference_multi_view_barlow_twins
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 BATCH, VIEWS = 64, 3
@@ -46,7 +46,7 @@ def lightly_summed() -> Loss:
 def find_loss(name: str) -> Loss:
     return {
         "ours": lambda: multi_view_barlow_twins,
-        "textbook": lambda: literal_multi_view_barlow_twins,
+        "textbook": lambda: reference_multi_view_barlow_twins,
         "lightly": lightly_summed,
     }[name]()
 
@@ -97,7 +97,7 @@ def differences(batch: int, dim: int) -> tuple[float, float]:
     """Of our value, relative, and of our gradient, by its largest entry, from the textbook form in float64."""
     pair = embeddings(batch, dim)
     double = [tensor.detach().double().requires_grad_() for tensor in pair]
-    value, reference = multi_view_barlow_twins(*pair), literal_multi_view_barlow_twins(*double)
+    value, reference = multi_view_barlow_twins(*pair), reference_multi_view_barlow_twins(*double)
     gradients = torch.stack(torch.autograd.grad(value, pair))
     references = torch.stack(torch.autograd.grad(reference, double))
     of_gradient = (gradients - references).abs().max() / references.abs().max()
@@ -126,7 +126,7 @@ def table() -> None:
             losses: dict[str, Loss] = {
                 "gram": lambda a, b: correlation_loss(a, b, lambd=0.0051, standardize=True, use_gram=True),
                 "correlation": lambda a, b: correlation_loss(a, b, lambd=0.0051, standardize=True, use_gram=False),
-                "textbook": literal_multi_view_barlow_twins,
+                "textbook": reference_multi_view_barlow_twins,
             }
             times = median_ms(losses, embeddings(batch, dim), repeats=1 if dim > 2048 else 7)
             taken = "gram" if gram_is_smaller(num_rows=batch * VIEWS, dim=dim) else "correlation"

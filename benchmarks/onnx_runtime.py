@@ -15,10 +15,8 @@ import numpy as np
 import onnxruntime
 import torch
 
-from smilevlm.evaluation import probabilities, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser
 from smilevlm.geometry import NormaliseSettings
-from smilevlm.models import ConvTowerSettings, ModelSettings, build_model
+from smilevlm.models import ConvTowerSettings, ModelBundle, ModelSettings, build_model, probabilities, zero_shot_scores
 from smilevlm.predict import load
 from smilevlm.predict.export import build_graph, compare
 from smilevlm.prompts import PromptEmbeddings
@@ -28,12 +26,12 @@ from smilevlm.views import ViewSettings
 _CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise")
 
 
-def random_recogniser(size: int, width: int) -> Recogniser:
+def random_bundle(size: int, width: int) -> ModelBundle:
     torch.manual_seed(0)
     model = build_model(ModelSettings(tower_settings=ConvTowerSettings(width=width))).eval()
     raw = np.random.default_rng(0).normal(size=(len(_CLASSES), model.settings.embedding_dim)).astype(np.float32)
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
-    return Recogniser(
+    return ModelBundle(
         model=model,
         prompts=PromptEmbeddings(texts=_CLASSES, classes=_CLASSES, raw=raw, mean=raw.mean(axis=0)),
         text_digest="",
@@ -64,28 +62,26 @@ def main() -> None:
     parser.add_argument("--batches", default="1,8,64")
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()
-    if arguments.model is None:
-        recogniser = random_recogniser(arguments.size, arguments.width)
-    else:
-        recogniser = load(arguments.model).recogniser
+    given = arguments.model
+    bundle = random_bundle(arguments.size, arguments.width) if given is None else load(given).bundle
     torch.set_num_threads(1)
     start = time.perf_counter()
-    graph = build_graph(recogniser)
+    graph = build_graph(bundle)
     print(f"graph: {len(graph) / 1e6:.2f} MB, written in {time.perf_counter() - start:.1f} s")
-    print(f"apart: {compare(graph, recogniser).differences_in_words}")
+    print(f"apart: {compare(graph, bundle).differences_in_words}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     start = time.perf_counter()
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     print(f"onnxruntime {onnxruntime.__version__} reads it in {1000 * (time.perf_counter() - start):.0f} ms")
-    views, prototypes = recogniser.prepare.views, recogniser.prototypes
+    views, prototypes = bundle.prepare.views, bundle.prototypes
     for batch in (int(part) for part in arguments.batches.split(",")):
         shape = (batch, len(views.angles_deg), views.size, views.size, 3)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
         def by_torch(images: np.ndarray = images) -> np.ndarray:
-            scores = zero_shot_scores(recogniser.embed(images).z_fused, prototypes)
-            return probabilities(scores, recogniser.temperature)
+            scores = zero_shot_scores(bundle.embed(images).z_fused, prototypes)
+            return probabilities(scores, bundle.temperature)
 
         def by_graph(images: np.ndarray = images) -> object:
             return session.run(["probabilities"], {"images": images})

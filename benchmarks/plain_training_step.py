@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.nn.functional import affine_grid, avg_pool2d, cross_entropy, grid_sample, normalize
 
+from smilevlm.augment.distortions import DistortionSettings
 from smilevlm.losses import JointLossSettings
 from smilevlm.models import SmileVlm, ViewAwareFusion
 from smilevlm.models.conv_tower import _ResidualBlock
-from smilevlm.training.distortions import DistortionSettings
 
 
 def plain_loss(
@@ -122,7 +122,7 @@ def plain_distortions(
     noise = torch.randn(batch, 2, num_views, height, width, generator=generator, device=images.device)
     passes = []
     for copy in range(3):
-        affine = affine_of(geometry[copy], flips[copy], s, s.clean_share if copy == 0 else 1.0)
+        affine = affine_of(geometry[copy], flips[copy], s, s.weak_strength if copy == 0 else 1.0)
         views = []
         for view in range(num_views):
             # Angles run from left to right, so a view's mirror image is the one as far from the other end.

@@ -22,7 +22,7 @@ from smilevlm.datasets import index_data_set
 from smilevlm.evaluation import calibration
 from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
-from smilevlm.predict import Answer, Model, ScanFiles
+from smilevlm.predict import Model, Prediction, ScanFiles
 from smilevlm.readers import MESH_SUFFIXES, write_bu4dfe_vrml, write_mesh
 from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
 from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
@@ -198,12 +198,12 @@ def score(name: str, model: Model, samples: Sequence[Sample], folder: Path) -> S
         for number, (_, scan) in enumerate(samples)
     )
     for (truth, _), answer in zip(samples, model.predict_each(scans, jobs=2), strict=True):
-        column = CLASSES.index(answer.label) if isinstance(answer, Answer) else len(CLASSES)
+        column = CLASSES.index(answer.label) if isinstance(answer, Prediction) else len(CLASSES)
         found.matrix[CLASSES.index(truth), column] += 1
-        if isinstance(answer, Answer):
+        if isinstance(answer, Prediction):
             found.shares.append(list(answer.probabilities.values()))
             found.correct.append(answer.label == truth)
-            found.unsure += not answer.sure
+            found.unsure += not answer.is_confident
     return found
 
 

@@ -19,13 +19,13 @@ from plain_training_step import plain_distortions, plain_loss
 from torch.nn.functional import interpolate
 from torch.utils.flop_counter import FlopCounterMode
 
+from smilevlm.augment.distortions import Distortions, DistortionSettings
 from smilevlm.losses import JointLoss, JointLossSettings
 from smilevlm.models import ModelSettings, SmileVlm, build_model
 from smilevlm.models.clip_tower import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD, ClipTower, ClipTowerSettings
 from smilevlm.models.conv_tower import ConvTowerSettings, Normalisation
 from smilevlm.models.fusion import build_fusion
 from smilevlm.models.projector import Projector
-from smilevlm.training.distortions import Distortions, DistortionSettings
 
 ANGLES_DEG = (-30.0, 0.0, 30.0)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

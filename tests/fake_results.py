@@ -10,16 +10,14 @@ import numpy as np
 from PIL import Image
 
 from smilevlm.evaluation import (
-    Prototypes,
-    TrainSide,
-    class_prototypes,
+    ProbeTrainingSet,
     draw_examples,
     make_example,
     multi_label_score,
     score_fold,
     summarise_folds,
-    zero_shot_scores,
 )
+from smilevlm.models import Prototypes, class_prototypes, zero_shot_scores
 from smilevlm.results import (
     ControlResult,
     ExperimentResult,
@@ -58,14 +56,14 @@ class FakeFold:
         self.z_fused = np.einsum("nv,nvd->nd", self.weights, self.z_views)
         self.noise, self.seed = noise, seed
 
-    def train_side(self, train_subjects: list[str]) -> TrainSide:
+    def train_side(self, train_subjects: list[str]) -> ProbeTrainingSet:
         """One sample of every class of each; the tower's features are taken to be the views' embeddings."""
         rng = np.random.default_rng([self.seed, len(train_subjects), 1])
         truth = [name for _ in train_subjects for name in CLASSES]
         centre = self.prototypes.vectors[[CLASSES.index(name) for name in truth]]
         scatter = self.noise * rng.normal(size=(len(truth), len(ANGLES), DIM))
         subjects = [subject for subject in train_subjects for _ in CLASSES]
-        return TrainSide(features=(centre[:, None] + scatter).astype(np.float32), truth=truth, subjects=subjects)
+        return ProbeTrainingSet(features=(centre[:, None] + scatter).astype(np.float32), truth=truth, subjects=subjects)
 
 
 def prompts_around(prototypes: Prototypes) -> Prototypes:

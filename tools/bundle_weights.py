@@ -43,15 +43,15 @@ Everything is safetensors and JSON; nothing here is a pickle.
 
 
 def main(run: Path) -> None:
-    recogniser = load(run).recogniser
+    bundle = load(run).bundle
     card = CARD.format(
-        classes=", ".join(recogniser.classes),
-        size=recogniser.prepare.views.size,
-        unsure=recogniser.unsure_below,
+        classes=", ".join(bundle.classes),
+        size=bundle.prepare.views.size,
+        unsure=bundle.abstain_threshold,
     )
     target = bundled_folder()
     scratch = target.with_name("weights.new")
-    save_pretrained(recogniser, scratch, card=card, licence="apache-2.0", overwrite=True)
+    save_pretrained(bundle, scratch, card=card, licence="apache-2.0", overwrite=True)
     total = sum((scratch / name).stat().st_size for name in HUB_FILES)
     if total > MOST_BYTES:
         raise SystemExit(f"{scratch} holds {total} bytes; at most {MOST_BYTES} belong into the package")

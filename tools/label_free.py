@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from smilevlm.evaluation import predict
-from smilevlm.evaluation.recogniser import load_recogniser
 from smilevlm.files import write_atomically
+from smilevlm.models import load_bundle
 from smilevlm.results import read_results
 from smilevlm.store import PreparedSet
 
@@ -64,10 +64,10 @@ def train(run: Path, store: PreparedSet, seed: int, recipe: str, *settings: str)
 def accuracy_on_test_people(teacher: Path, run: Path, store: PreparedSet) -> float:
     """What a model reaches on the test people of another run's fold 0."""
     test = json.loads((run / "fold_00/fold.json").read_text())["test"]
-    recogniser = load_recogniser(teacher / "fold_00")
-    found = predict(recogniser.embed(store.load_images(test)).z_fused, recogniser.prototypes)
+    bundle = load_bundle(teacher / "fold_00")
+    found = predict(bundle.embed(store.load_images(test)).z_fused, bundle.prototypes)
     pairs = zip(found.tolist(), test, strict=True)
-    return float(np.mean([recogniser.classes[k] == store.samples[i].expression for k, i in pairs]))
+    return float(np.mean([bundle.classes[k] == store.samples[i].expression for k, i in pairs]))
 
 
 def proposals(run: Path, store: PreparedSet) -> tuple[float, float]:

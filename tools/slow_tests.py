@@ -21,13 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MAINS = ("origin/main", "main")
 _SRC = "src/smilevlm/"
-_TRAINING = ("training/", "models/", "losses/", "distributed.py", "threads.py", "files.py")
+_TRAINING = ("training/", "models/", "losses/", "augment/", "distributed.py", "threads.py", "files.py")
 _SYNTHESIS = ("synthesis/", "geometry/", "files.py", "store/engine.py")
 
 COVERS: dict[str, tuple[str, ...]] = {
     "tests/integration/test_kill.py": ("store/", "files.py", "cli/prepare.py"),
     "tests/integration/test_reproduce.py": (
-        "reproduction/", "recipes/", "training/", "evaluation/", "reporting/", "results/", "files.py",
+        "reproduction/", "recipes/", "training/", "augment/", "evaluation/", "reporting/", "results/", "files.py",
         "cli/reproduce.py",
     ),
     "tests/integration/test_web.py": ("web/", "cli/serve.py"),
@@ -47,13 +47,13 @@ COVERS: dict[str, tuple[str, ...]] = {
     "tests/unit/training/test_processes.py": _TRAINING,
     "tests/unit/training/test_resume.py": _TRAINING,
     "tests/unit/training/test_run.py": _TRAINING,
-    "tests/unit/training/test_task.py": _TRAINING,
+    "tests/unit/training/test_module.py": _TRAINING,
 }  # fmt: skip
 """Every file with slow tests, and the beginnings of the paths in `src/smilevlm` that those tests cover."""
 
 QUICK_TESTS_ALONE = (
     "src/smilevlm/__init__.py", "src/smilevlm/__main__.py", "src/smilevlm/caches.py", "src/smilevlm/cli/",
-    "src/smilevlm/compiled.py", "src/smilevlm/dynamics/",
+    "src/smilevlm/compiled.py", "src/smilevlm/deprecation.py", "src/smilevlm/dynamics/",
     "src/smilevlm/errors.py", "src/smilevlm/pretrained.py", "src/smilevlm/prompts/", "src/smilevlm/typing.py",
     "src/smilevlm/version.py", "src/smilevlm/views/", "tests/unit/", "tests/integration/", "tests/golden/",
     "benchmarks/", "docs/", "tools/", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md",

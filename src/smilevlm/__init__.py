@@ -8,18 +8,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from smilevlm.deprecation import renamed_attributes
 from smilevlm.version import __version__
 
 if TYPE_CHECKING:
     from smilevlm.dynamics import approximate_rank_pooling, exact_rank_pooling, rank_pooling_coefficients
     from smilevlm.errors import SmileVlmError
     from smilevlm.geometry import Mesh
-    from smilevlm.predict import Answer, Model, find_scans, load
+    from smilevlm.predict import Model, Prediction, find_scans, load
     from smilevlm.readers import read_mesh
     from smilevlm.views import render_views
 
-_ROOMS = {
-    "Answer": "smilevlm.predict",
+_LAZY_IMPORTS = {
+    "Prediction": "smilevlm.predict",
     "Mesh": "smilevlm.geometry",
     "Model": "smilevlm.predict",
     "SmileVlmError": "smilevlm.errors",
@@ -33,9 +34,9 @@ _ROOMS = {
 }
 
 __all__ = [
-    "Answer",
     "Mesh",
     "Model",
+    "Prediction",
     "SmileVlmError",
     "__version__",
     "approximate_rank_pooling",
@@ -49,9 +50,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in _ROOMS:
-        return getattr(importlib.import_module(_ROOMS[name]), name)
-    raise AttributeError(f"module 'smilevlm' has no attribute {name!r}")
+    if name in _LAZY_IMPORTS:
+        return getattr(importlib.import_module(_LAZY_IMPORTS[name]), name)
+    return renamed_attributes(__name__, {"Answer": "smilevlm.predict.Prediction"})(name)
 
 
 def __dir__() -> list[str]:

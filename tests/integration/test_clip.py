@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from builders_clip import build_tiny_clip
 from smilevlm.errors import CheckpointError
+from smilevlm.evaluation.run import evaluate_run
 from smilevlm.predict import load
 from smilevlm.recipes import find_recipe
-from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.resolve import with_overrides
 from smilevlm.training.run import train_run
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from smilevlm.errors import CheckpointError, LeakError, PromptError, ResultError, SmileVlmError, StoreError
+from smilevlm.evaluation.run import evaluate_run
 from smilevlm.prompts import find_prompt_file
 from smilevlm.reporting import write_report
 from smilevlm.store import PreparedSet
-from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.run import train_run
 
 
@@ -53,7 +53,7 @@ def test_a_test_subject_moved_into_training(run, prepared_store):
 
 def test_a_model_that_was_trained_on_a_test_subject(run, prepared_store):
     test = json.loads((run / "fold_00/fold.json").read_text())["test_subjects"]
-    edit_json(run / "fold_00/recogniser.json", lambda values: values["trained_on"]["subjects"].extend(test))
+    edit_json(run / "fold_00/bundle.json", lambda values: values["trained_on"]["subjects"].extend(test))
     refused(run, prepared_store, LeakError, rf"trained on test subjects.*{test[0]}")
 
 
@@ -65,7 +65,7 @@ def test_an_epoch_that_was_chosen_on_test_subjects(store_of_four, make_tiny_conf
     first, second = run / "fold_00", run / "fold_01"
     chosen_on = json.loads((second / "fold.json").read_text())["validation_subjects"]
     assert set(chosen_on) <= set(json.loads((first / "fold.json").read_text())["test_subjects"])
-    for name in ("model.safetensors", "model.json", "recogniser.json", "prompts.safetensors"):
+    for name in ("model.safetensors", "model.json", "bundle.json", "prompts.safetensors"):
         shutil.copy(second / name, first / name)
     refused(run, store_of_four, LeakError, f"its epoch chosen on them.*{chosen_on[0]}")
 
@@ -73,17 +73,17 @@ def test_an_epoch_that_was_chosen_on_test_subjects(store_of_four, make_tiny_conf
 def test_a_model_that_saw_a_test_scan_under_another_name(run, prepared_store):
     fold = json.loads((run / "fold_00/fold.json").read_text())
     digest = PreparedSet(prepared_store).samples[fold["test"][0]].digest[:16]
-    edit_json(run / "fold_00/recogniser.json", lambda values: values["trained_on"]["digests"].append(digest))
+    edit_json(run / "fold_00/bundle.json", lambda values: values["trained_on"]["digests"].append(digest))
     refused(run, prepared_store, LeakError, "the scans of 1 test samples")
 
 
 def test_a_model_that_does_not_say_whom_it_knows(run, prepared_store):
-    edit_json(run / "fold_00/recogniser.json", lambda values: values.update(trained_on=None))
+    edit_json(run / "fold_00/bundle.json", lambda values: values.update(trained_on=None))
     refused(run, prepared_store, CheckpointError, "does not say whom")
 
 
 def test_a_model_that_hides_a_training_subject(run, prepared_store):
-    edit_json(run / "fold_00/recogniser.json", lambda values: values["trained_on"]["subjects"].pop())
+    edit_json(run / "fold_00/bundle.json", lambda values: values["trained_on"]["subjects"].pop())
     refused(run, prepared_store, CheckpointError, "other subjects than its fold file says")
 
 

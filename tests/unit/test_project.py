@@ -89,7 +89,7 @@ def test_data_files_are_inside_the_package():
         "predict/weights/model.json",
         "predict/weights/model.safetensors",
         "predict/weights/prompts.safetensors",
-        "predict/weights/recogniser.json",
+        "predict/weights/bundle.json",
         "prompts/data/basic_expressions.yaml",
         "prompts/data/basic_expressions_neutral.yaml",
         "prompts/data/micro_expressions.yaml",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from smilevlm.evaluation.recogniser import Recogniser
-    from smilevlm.predict import Answer
+    from smilevlm.models import ModelBundle
+    from smilevlm.predict import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,17 @@ class Row:
     """
 
     path: Path
-    result: Answer | str
+    result: Prediction | str
     remarks: tuple[str, ...] = ()
 
 
-def write_json(found: Iterable[Row], recogniser: Recogniser) -> None:
+def write_json(found: Iterable[Row], bundle: ModelBundle) -> None:
     """One line per scan, written as it comes."""
     for row in found:
-        print(json.dumps(_plain(row, recogniser)), flush=True)
+        print(json.dumps(_plain(row, bundle)), flush=True)
 
 
-def write_csv(found: Iterable[Row], recogniser: Recogniser) -> None:
+def write_csv(found: Iterable[Row], bundle: ModelBundle) -> None:
     """A header and a row per scan, written as it comes; of a scan that failed only path, remarks and error."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     head: list[str] | None = None
@@ -57,15 +57,17 @@ def write_csv(found: Iterable[Row], recogniser: Recogniser) -> None:
             continue
         if head is None:
             views = [f"weight_{angle:+g}" for angle in answer.view_weights]
-            head = ["scan", "label", "sure", "confidence", *answer.probabilities, *views, "frames", "bad_frames",
-                    "unit", "face_confidence", "trained_on_synthetic_faces", "remarks", "error"]  # fmt: skip
+            head = [
+                "scan", "label", "is_confident", "confidence", *answer.probabilities, *views, "frames", "bad_frames",
+                "unit", "face_confidence", "trained_on_synthetic_faces", "remarks", "error",
+            ]  # fmt: skip
             writer.writerow(head)
             for earlier in waiting:
                 fail(earlier, head)
         numbers = [answer.confidence, *answer.probabilities.values(), *answer.view_weights.values()]
         writer.writerow(
-            [str(path), answer.label, answer.sure, *(f"{number:.6f}" for number in numbers), answer.num_frames,
-             len(answer.bad_frames), answer.face.unit, f"{answer.face.confidence:.3f}", recogniser.synthetic,
+            [str(path), answer.label, answer.is_confident, *(f"{number:.6f}" for number in numbers), answer.num_frames,
+             len(answer.bad_frames), answer.face.unit, f"{answer.face.confidence:.3f}", bundle.synthetic,
              "; ".join(row.remarks), ""]
         )  # fmt: skip
         sys.stdout.flush()
@@ -76,10 +78,10 @@ def write_csv(found: Iterable[Row], recogniser: Recogniser) -> None:
             fail(row, head)
 
 
-def write_table(found: Iterable[Row], recogniser: Recogniser, *, verbose: bool) -> None:
+def write_table(found: Iterable[Row], bundle: ModelBundle, *, verbose: bool) -> None:
     """A table of all answers, nothing when there is none; below it each remark once, with the scans it is on."""
     rows: list[list[str]] = []
-    first: Answer | None = None
+    first: Prediction | None = None
     remarks: dict[str, list[Path]] = {}
     for row in found:
         for remark in row.remarks:
@@ -92,16 +94,16 @@ def write_table(found: Iterable[Row], recogniser: Recogniser, *, verbose: bool) 
 
     console = table_console()
     if first is not None:
-        console.print(_table(rows, first, recogniser, verbose=verbose))
+        console.print(_table(rows, first, bundle, verbose=verbose))
     for remark, paths in remarks.items():
         where = f"{paths[0]}: " if len(paths) == 1 < len(rows) else ""
         console.print(f"remark: {where}{remark}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _table(rows: Sequence[Sequence[str]], first: Answer, recogniser: Recogniser, *, verbose: bool) -> Table:
+def _table(rows: Sequence[Sequence[str]], first: Prediction, bundle: ModelBundle, *, verbose: bool) -> Table:
     from rich.table import Table
 
-    notes = ["model trained on synthetic faces"] * recogniser.synthetic
+    notes = ["model trained on synthetic faces"] * bundle.synthetic
     notes.append("calibrated on people held back" if first.calibrated else "probabilities not calibrated")
     table = Table(title=f"expression ({'; '.join(notes)})")
     table.add_column("scan", overflow="fold")
@@ -116,15 +118,15 @@ def _table(rows: Sequence[Sequence[str]], first: Answer, recogniser: Recogniser,
     return table
 
 
-def _row(path: Path, answer: Answer, *, verbose: bool) -> list[str]:
+def _row(path: Path, answer: Prediction, *, verbose: bool) -> list[str]:
     shares = [f"{share:.0%}" for share in answer.probabilities.values()]
     weights = " / ".join(f"{weight:.2f}" for weight in answer.view_weights.values())
-    label = answer.label if answer.sure else f"not sure ({answer.label}?)"
+    label = answer.label if answer.is_confident else f"not sure ({answer.label}?)"
     name = f"{path}\nsequence of {answer.num_frames} frames" if answer.is_sequence else str(path)
     return [name, label, *shares, weights, *[_details(answer)] * verbose]
 
 
-def _details(answer: Answer) -> str:
+def _details(answer: Prediction) -> str:
     took = answer.seconds
     parts = [f"{name} {1000 * value:.0f}" for name, value in (
         ("read", took.read), ("face", took.face), ("views", took.views), ("network", took.network),
@@ -140,7 +142,7 @@ def _details(answer: Answer) -> str:
     )
 
 
-def _plain(row: Row, recogniser: Recogniser) -> dict[str, object]:
+def _plain(row: Row, bundle: ModelBundle) -> dict[str, object]:
     if isinstance(row.result, str):
         return {"scan": str(row.path), "error": row.result, "remarks": list(row.remarks)}
-    return {"scan": str(row.path), **row.result.as_plain(), "trained_on_synthetic_faces": recogniser.synthetic}
+    return {"scan": str(row.path), **row.result.to_dict(), "trained_on_synthetic_faces": bundle.synthetic}

@@ -25,14 +25,14 @@ def run(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
     from smilevlm.cli.progress import table_console
+    from smilevlm.evaluation.run import evaluate_run
     from smilevlm.results import ExperimentResult, Spread
-    from smilevlm.training.evaluate import evaluate_run
+    from smilevlm.training.distributed import HardwareConfig
     from smilevlm.training.names import RESULTS_NAME
-    from smilevlm.training.parallel import Machine
 
-    machine = Machine(accelerator=arguments.accelerator)
+    hardware = HardwareConfig(accelerator=arguments.accelerator)
     result: ExperimentResult = evaluate_run(
-        arguments.run_folder, arguments.store, test_store=arguments.test_store, machine=machine
+        arguments.run_folder, arguments.store, test_store=arguments.test_store, hardware=hardware
     )
     faces = "synthetic" if result.synthetic else "real"
     table = Table(title=f"{result.protocol}, {result.summary.num_folds_run} folds, {result.pairing_name}")

@@ -34,18 +34,18 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.predict import load
     from smilevlm.predict.hub import faces_in_words, save_pretrained
 
-    recogniser = load(arguments.source).recogniser
+    bundle = load(arguments.source).bundle
     options = {"licence": arguments.licence, "overwrite": arguments.overwrite}
     if arguments.format == "hub":
-        save_pretrained(recogniser, arguments.out, **options)
+        save_pretrained(bundle, arguments.out, **options)
     else:
         from smilevlm.predict.export import export_onnx
 
-        export = export_onnx(recogniser, arguments.out, **options)
+        export = export_onnx(bundle, arguments.out, **options)
         print(
             f"graph of {export.num_bytes / 1e6:.1f} MB; largest difference from torch over {export.num_compared} "
             f"samples: {export.differences_in_words}",
             file=sys.stderr,
         )
-    print(f"the model was trained on {faces_in_words(recogniser)}", file=sys.stderr)
+    print(f"the model was trained on {faces_in_words(bundle)}", file=sys.stderr)
     print(arguments.out)

@@ -29,7 +29,7 @@ from smilevlm.cli.arguments import Command, add_commands
 from smilevlm.cli.streams import drop, flush_streams, prepare_streams
 from smilevlm.compiled import announce_compiling
 from smilevlm.errors import SmileVlmError
-from smilevlm.training.parallel import process_rank
+from smilevlm.training.distributed import process_rank
 
 _COMMANDS: Mapping[str, Command] = {
     "synthesize": synthesize,

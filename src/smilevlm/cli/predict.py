@@ -77,11 +77,11 @@ def run(arguments: argparse.Namespace) -> None:
     errors: list[str] = []
     answers = _answers(model, found, arguments, prompts, errors)
     if arguments.json:
-        write_json(answers, model.recogniser)
+        write_json(answers, model.bundle)
     elif arguments.csv:
-        write_csv(answers, model.recogniser)
+        write_csv(answers, model.bundle)
     else:
-        write_table(answers, model.recogniser, verbose=arguments.verbose)
+        write_table(answers, model.bundle, verbose=arguments.verbose)
     if errors:
         shown = "; ".join(errors[:_FEW_ERRORS])
         more = f"; and {len(errors) - _FEW_ERRORS} more" if len(errors) > _FEW_ERRORS else ""
@@ -111,7 +111,7 @@ def _answers(
     """Answers or what went wrong, as they come; what went wrong is added to `errors`."""
     from smilevlm.cli.answers import Row
     from smilevlm.cli.progress import counting
-    from smilevlm.predict import Answer, ScanFiles
+    from smilevlm.predict import Prediction, ScanFiles
 
     results = model.predict_each(
         (scan for scan in found if isinstance(scan, ScanFiles)),
@@ -126,7 +126,7 @@ def _answers(
             path = scan.path if isinstance(scan, ScanFiles) else Path(scan.path or "")
             if len(found) > _NO_BAR:
                 progress(done, len(found))
-            if isinstance(result, Answer):
+            if isinstance(result, Prediction):
                 yield Row(path=path, result=result, remarks=result.remarks)
                 continue
             message = str(result)

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.reporting import write_study_report
     from smilevlm.reproduction.plan import StudyRequest
     from smilevlm.reproduction.study import run_study
-    from smilevlm.training.parallel import Machine
+    from smilevlm.training.distributed import HardwareConfig
 
     request = StudyRequest(
         targets=targets_of(arguments.target),
@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
         seeds=arguments.seeds,
         overrides=tuple(arguments.set),
     )
-    machine = Machine(accelerator=arguments.accelerator)
-    study, missing = run_study(request, jobs=arguments.jobs, machine=machine, display=_Display())
+    hardware = HardwareConfig(accelerator=arguments.accelerator)
+    study, missing = run_study(request, jobs=arguments.jobs, hardware=hardware, display=_Display())
     page = write_study_report(study, arguments.out / "report")
     for line in missing[:_LISTED]:
         print(f"missing: {line}")

@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting, table_console
+    from smilevlm.evaluation.tasks import run_tasks
     from smilevlm.training.names import TASKS_NAME
-    from smilevlm.training.tasks import run_tasks
 
     with counting("tasks") as progress:
         result = run_tasks(

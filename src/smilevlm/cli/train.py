@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from smilevlm.cli.arguments import not_negative, positive_int
 
 if TYPE_CHECKING:
-    from smilevlm.training.parallel import Machine
-    from smilevlm.training.settings import ExperimentConfig
+    from smilevlm.training.config import ExperimentConfig
+    from smilevlm.training.distributed import HardwareConfig
 
 HELP = "train a recipe's folds"
 DESCRIPTION = (
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.recipes import recipe_for_store
     from smilevlm.recipes.methods import with_method
     from smilevlm.store import read_manifest
-    from smilevlm.training.parallel import Machine, launch, under_launcher
+    from smilevlm.training.distributed import HardwareConfig, launch, under_launcher
     from smilevlm.training.resolve import with_overrides
 
     # A method may follow from the text tower: raw_clip is that CLIP, whatever its width.
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     if with_method(config, arguments.method) != config:
         raise SettingsError(f"--set undoes what --method {arguments.method} stands for")
     read_manifest(arguments.store)
-    machine = Machine(
+    hardware = HardwareConfig(
         accelerator=arguments.accelerator,
         checkpoint_every=arguments.checkpoint_every,
         checkpoint_minutes=arguments.checkpoint_minutes,
@@ -99,12 +99,12 @@ def run(arguments: argparse.Namespace) -> None:
         if code != 0:
             raise SystemExit(code if code > 0 else 1)
         return
-    _train(arguments, config, machine)
+    _train(arguments, config, hardware)
 
 
-def _train(arguments: argparse.Namespace, config: ExperimentConfig, machine: Machine) -> None:
+def _train(arguments: argparse.Namespace, config: ExperimentConfig, hardware: HardwareConfig) -> None:
     from smilevlm.cli.progress import training
-    from smilevlm.training.parallel import process_rank
+    from smilevlm.training.distributed import process_rank
     from smilevlm.training.run import train_run
 
     with training() as progress:
@@ -115,7 +115,7 @@ def _train(arguments: argparse.Namespace, config: ExperimentConfig, machine: Mac
             folds=arguments.fold,
             jobs=arguments.jobs,
             resume=arguments.resume,
-            machine=machine,
+            hardware=hardware,
             progress=progress,
         )
     if process_rank() == 0:

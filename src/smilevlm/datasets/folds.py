@@ -36,7 +36,7 @@ def subject_folds(
     for held_out in np.array_split(shuffled, num_folds):
         test = np.isin(names, held_out)
         train_indices, test_indices = np.flatnonzero(~test), np.flatnonzero(test)
-        refuse_shared_subjects(train=names[train_indices].tolist(), test=names[test_indices].tolist())
+        check_shared_subjects(train=names[train_indices].tolist(), test=names[test_indices].tolist())
         folds.append((train_indices, test_indices))
     return folds
 
@@ -58,7 +58,7 @@ def validation_subjects(subjects: Sequence[str], share: float, seed: int) -> tup
     return tuple(sorted(np.random.default_rng([seed, 1]).permutation(unique)[:count].tolist()))
 
 
-def refuse_shared_subjects(**groups: Sequence[str]) -> None:
+def check_shared_subjects(**groups: Sequence[str]) -> None:
     """Stop unless the named groups of subjects are disjoint.
 
     Raises:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from smilevlm.datasets.folds import first_few, refuse_shared_subjects
+from smilevlm.datasets.folds import check_shared_subjects, first_few
 from smilevlm.errors import LeakError
 from smilevlm.store import Sample
 
 
-def refuse_leaks(train: Sequence[Sample], test: Sequence[Sample]) -> None:
+def check_leaks(train: Sequence[Sample], test: Sequence[Sample]) -> None:
     """Stop when a test sample is known from training.
 
     Looked for are a subject on both sides, a scan or dynamic image made from the same bytes on both sides, also under
@@ -26,7 +26,7 @@ def refuse_leaks(train: Sequence[Sample], test: Sequence[Sample]) -> None:
 
 def _shared_subjects(train: Sequence[Sample], test: Sequence[Sample]) -> Iterator[str]:
     try:
-        refuse_shared_subjects(train=[s.subject for s in train], test=[s.subject for s in test])
+        check_shared_subjects(train=[s.subject for s in train], test=[s.subject for s in test])
     except LeakError as error:
         yield str(error)
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from smilevlm.datasets.folds import subject_folds
-from smilevlm.datasets.leaks import refuse_leaks
+from smilevlm.datasets.leaks import check_leaks
 from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS, SPONTANEOUS_EXPRESSIONS, UNLABELLED
 from smilevlm.store import Sample
@@ -209,7 +209,7 @@ def train_elsewhere_split(
     assert protocol.train_on is not None, f"{protocol.name} trains on its own data set"
     train = protocol.training.select(train_samples)
     test = protocol.select(test_samples)
-    refuse_leaks(
+    check_leaks(
         [_qualified(train_samples[index], protocol.train_layout) for index in train],
         [_qualified(test_samples[index], protocol.layout) for index in test],
     )

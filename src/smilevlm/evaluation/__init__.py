@@ -1,7 +1,7 @@
-"""Zero-shot classification and the scores of one fold, on arrays; `recogniser` holds a model and its prompts."""
+"""The scores of a run: zero-shot accuracy, probes, calibration, verification, saliency, anti-spoofing."""
 
 from smilevlm.evaluation.binary_scores import binary_counts, multi_label_score
-from smilevlm.evaluation.calibration import calibration, fit_temperature
+from smilevlm.evaluation.calibration import calibration
 from smilevlm.evaluation.effective_rank import effective_rank
 from smilevlm.evaluation.examples import draw_examples, make_example
 from smilevlm.evaluation.fold_score import predict, score_fold
@@ -12,36 +12,23 @@ from smilevlm.evaluation.metrics import (
     subject_bootstrap_interval,
     summarise_folds,
 )
-from smilevlm.evaluation.readouts import TrainSide, fitted_readouts, score_readouts
-from smilevlm.evaluation.zero_shot import (
-    Prototypes,
-    class_prototypes,
-    predicted_classes,
-    probabilities,
-    zero_shot_scores,
-)
+from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes
 
 __all__ = [
     "Metrics",
-    "Prototypes",
-    "TrainSide",
+    "ProbeTrainingSet",
     "binary_counts",
     "calibration",
-    "class_prototypes",
     "classification_metrics",
     "draw_examples",
     "effective_rank",
-    "fit_temperature",
-    "fitted_readouts",
+    "fitted_probes",
     "make_example",
     "multi_label_score",
     "predict",
-    "predicted_classes",
-    "probabilities",
     "score_fold",
-    "score_readouts",
+    "score_probes",
     "spread",
     "subject_bootstrap_interval",
     "summarise_folds",
-    "zero_shot_scores",
 ]

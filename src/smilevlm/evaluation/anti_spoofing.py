@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from smilevlm.datasets import refuse_shared_subjects
+from smilevlm.datasets import check_shared_subjects
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.evaluation.identity import roc_points, side_by_side
 from smilevlm.evaluation.verification import equal_error_rate, equal_error_threshold, roc_curve
@@ -147,7 +147,7 @@ def anti_spoofing_result(
         LeakError: A subject is on both sides.
         SettingsError: Fewer than two training subjects, or no bona fide presentation or attack on a side.
     """
-    refuse_shared_subjects(train=train.subjects, test=test.subjects)
+    check_shared_subjects(train=train.subjects, test=test.subjects)
     kinds = sorted(set(train.kinds) - {BONA_FIDE})
     if len(kinds) < 2 or any({BONA_FIDE, *kinds} != set(side.kinds) for side in (train, test)):
         raise SettingsError("both sides need bona fide presentations and the same kinds of attacks, at least two")

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.evaluation.fold_score import predict
-from smilevlm.evaluation.zero_shot import Prototypes, unit_rows
+from smilevlm.models import Prototypes, unit_rows
 from smilevlm.results.analysis import CorrelationMatrix, Stage, YawPoint
 
 MAX_BLOCKS = 64

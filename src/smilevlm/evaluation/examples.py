@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smilevlm.errors import SettingsError
-from smilevlm.evaluation.zero_shot import predicted_classes, probabilities
+from smilevlm.models import predicted_classes, probabilities
 from smilevlm.results import MAX_EXAMPLES, Example
 
 

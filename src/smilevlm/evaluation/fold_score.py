@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from smilevlm.datasets import refuse_shared_subjects
+from smilevlm.datasets import check_shared_subjects
 from smilevlm.datasets.folds import first_few
 from smilevlm.errors import LeakError, SettingsError
 from smilevlm.evaluation.calibration import calibration
@@ -17,8 +17,8 @@ from smilevlm.evaluation.metrics import (
     subject_bootstrap_interval,
     subject_counts,
 )
-from smilevlm.evaluation.readouts import TrainSide, fitted_readouts, score_readouts
-from smilevlm.evaluation.zero_shot import Prototypes, predicted_classes, probabilities, zero_shot_scores
+from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes
+from smilevlm.models import Prototypes, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.results import EpochChoice, FoldResult, MultiLabelScore
 
 _WEIGHT_TOLERANCE = 5e-3
@@ -39,7 +39,7 @@ def score_fold(
     train_subjects: Sequence[str],
     num_train_samples: int,
     test_features: Float[np.ndarray, "n view feature"],
-    train: TrainSide | None,
+    train: ProbeTrainingSet | None,
     temperature: float,
     levels: Sequence[int],
     nearest: Prototypes | None = None,
@@ -84,7 +84,7 @@ def score_fold(
             sum to one.
         CheckpointError: An embedding is zero or not finite.
     """
-    refuse_shared_subjects(train=train_subjects, validation=validation_subjects, test=subjects)
+    check_shared_subjects(train=train_subjects, validation=validation_subjects, test=subjects)
     _refuse_fitting_on_others(train, train_subjects, subjects)
     angles = _distinct_angles(view_angles_deg)
     numbers = {"truth": len(truth), "subjects": len(subjects), "levels": len(levels)}
@@ -99,7 +99,7 @@ def score_fold(
     said_by_view = [predict(z_views[:, number], prototypes) for number in range(len(angles))]
     views = [classification_metrics(index, said, prototypes.classes) for said in said_by_view]
     said_by_mean = predict(np.asarray(z_views, dtype=np.float64).mean(axis=1), prototypes)
-    readouts = score_readouts(
+    readouts = score_probes(
         z_views=z_views,
         z_fused=z_fused,
         prototypes=prototypes,
@@ -109,7 +109,7 @@ def score_fold(
         nearest=nearest,
     )
     if train is not None:
-        readouts |= fitted_readouts(train, test_features, truth, subjects, prototypes.classes, bootstrap_seed)
+        readouts |= fitted_probes(train, test_features, truth, subjects, prototypes.classes, bootstrap_seed)
     return FoldResult(
         fold=fold,
         num_folds=num_folds,
@@ -159,10 +159,10 @@ def _distinct_angles(view_angles_deg: Sequence[float | int]) -> list[float]:
     return angles
 
 
-def _refuse_fitting_on_others(train: TrainSide | None, trained: Sequence[str], tested: Sequence[str]) -> None:
+def _refuse_fitting_on_others(train: ProbeTrainingSet | None, trained: Sequence[str], tested: Sequence[str]) -> None:
     if train is None:
         return
-    refuse_shared_subjects(**{"the readouts' training": train.subjects, "test": tested})
+    check_shared_subjects(**{"the readouts' training": train.subjects, "test": tested})
     if strangers := sorted(set(train.subjects) - set(trained)):
         raise LeakError(f"readouts would be fitted on {first_few(strangers)}, no training subjects of the fold")
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from smilevlm.datasets import refuse_shared_subjects
+from smilevlm.datasets import check_shared_subjects
 from smilevlm.errors import SettingsError
 from smilevlm.evaluation.metrics import subject_bootstrap_interval
-from smilevlm.evaluation.recogniser import Embedded
 from smilevlm.evaluation.verification import (
     Roc,
     area_under_curve,
@@ -23,8 +22,8 @@ from smilevlm.evaluation.verification import (
     thinned,
     true_accept_rate_at,
 )
-from smilevlm.evaluation.zero_shot import unit_rows
 from smilevlm.labels import NEUTRAL
+from smilevlm.models import Embedded, unit_rows
 from smilevlm.results.tasks import Features, IdentificationResult, RocPoint, TrueAcceptRate, VerificationResult
 from smilevlm.store import Sample
 
@@ -104,7 +103,7 @@ def identity_results(
         SettingsError: Numbers of samples or views differ.
         CheckpointError: An embedding is zero or not finite.
     """
-    refuse_shared_subjects(
+    check_shared_subjects(
         train=[*known_subjects, *(s.subject for s in train_samples)], test=[s.subject for s in test_samples]
     )
     _check_sizes(test, test_samples, train_features, train_samples, view_angles_deg)

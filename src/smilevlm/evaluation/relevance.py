@@ -12,14 +12,14 @@ from PIL import Image
 from scipy import ndimage
 
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.zero_shot import Prototypes, unit_rows
+from smilevlm.models import Prototypes, unit_rows
 from smilevlm.threads import one_thread
 from smilevlm.typing import RgbImage, ViewImages
 
 if TYPE_CHECKING:
     import torch
 
-    from smilevlm.evaluation.recogniser import Recogniser
+    from smilevlm.models import ModelBundle
 
 METHOD = "integrated gradients"
 OVERLAY_SIZE_PX = 224
@@ -73,7 +73,7 @@ class PixelRelevance:
 
 
 def relevance(
-    recogniser: Recogniser,
+    bundle: ModelBundle,
     images: ViewImages,
     target: str | Float[np.ndarray, " dim"],
     *,
@@ -85,10 +85,10 @@ def relevance(
     """Explain how the views of one sample come to their score for one class.
 
     Args:
-        recogniser: A trained model; works with every image tower and fusion.
+        bundle: A trained model; works with every image tower and fusion.
         images: The sample's views.
         target: A class, whose score is compared with those of the others; or a direction, compared with all classes.
-        prototypes: The classes that are compared; None for those of the recogniser.
+        prototypes: The classes that are compared; None for those of the bundle.
         candidates: Prompts, centred, which a text-guided fusion looks at; None for those the model was trained with.
         dynamic: Whether the views are dynamic images. Their baseline is mid-grey, nothing moves; that of scans is
             black, no surface.
@@ -103,8 +103,8 @@ def relevance(
     """
     import torch
 
-    score = _score_of(recogniser, target, prototypes or recogniser.prototypes, candidates)
-    device = recogniser.model.image_mean.device
+    score = _score_of(bundle, target, prototypes or bundle.prototypes, candidates)
+    device = bundle.model.image_mean.device
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))[None]
     views = torch.from_numpy(pixels).to(device).float() / 255
     baseline = torch.full_like(views, _NO_CHANGE / 255 if dynamic else 0.0)
@@ -140,7 +140,7 @@ def _integrated(
 
 
 def _score_of(
-    recogniser: Recogniser,
+    bundle: ModelBundle,
     target: str | np.ndarray,
     prototypes: Prototypes,
     candidates: np.ndarray | None,
@@ -148,7 +148,7 @@ def _score_of(
     """The explained score of a batch of samples, from images in [0, 1]."""
     import torch
 
-    model = recogniser.model.eval()
+    model = bundle.model.eval()
     device = model.image_mean.device
 
     def rows(vectors: np.ndarray) -> torch.Tensor:
@@ -162,7 +162,7 @@ def _score_of(
     if wanted is None:
         raise SettingsError(f"{target!r} is none of the classes {', '.join(prototypes.classes)}")
     others = list(by_class.values())
-    text = rows(recogniser.prompts.centred if candidates is None else candidates)
+    text = rows(bundle.prompts.centred if candidates is None else candidates)
 
     def score(images: torch.Tensor) -> torch.Tensor:
         fused = torch.nn.functional.normalize(model(images, text=text).z_fused, dim=-1)

@@ -44,8 +44,8 @@ class JointLossSettings:
         redundancy_scale: Multiplies the redundancy loss beside `gamma`, above 0.
         symmetric: The alignment is the mean of image to text and text to image.
         learned_temperature: τ is where learning starts, and 1/τ stays between 1 and 100 as in CLIP.
-        comparable: In the sum each term is divided by its value for unrelated embeddings, so that all three start near
-            1 whatever width and batch: D + (D + λ D (D - 1))/n_eff for the correlation losses, and ln B for the
+        normalise_terms: In the sum each term is divided by its value for unrelated embeddings, so that all three start
+            near 1 whatever width and batch: D + (D + λ D (D - 1))/n_eff for the correlation losses, and ln B for the
             alignment, its value where a sample prefers no prompt. Cosines that vary by chance add about 1/(2 D τ²) to
             that. See `expected_if_unrelated`.
 
@@ -65,7 +65,7 @@ class JointLossSettings:
     redundancy_scale: float = 1.0
     symmetric: bool = False
     learned_temperature: bool = False
-    comparable: bool = False
+    normalise_terms: bool = False
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma", "lambd_mv_bt", "lambd_red_min"):
@@ -226,7 +226,7 @@ class JointLoss(nn.Module):
             counts=counts,
         )
         # A batch of one has nothing to choose from: the term is 0 whatever it is divided by.
-        unit = math.log(max(sum(row_counts(z_text, counts)), 2)) if settings.comparable else 1.0
+        unit = math.log(max(sum(row_counts(z_text, counts)), 2)) if settings.normalise_terms else 1.0
         return term, settings.beta / unit
 
     def _redundancy(
@@ -251,7 +251,7 @@ class JointLoss(nn.Module):
         return term, weight / self._correlation_unit(z_fused[:, None], settings.lambd_red_min, counts)
 
     def _correlation_unit(self, z: torch.Tensor, lambd: float, counts: Sequence[int] | None) -> float:
-        if not self.settings.comparable:
+        if not self.settings.normalise_terms:
             return 1.0
         return expected_if_unrelated(
             dim=z.shape[2],

@@ -1,19 +1,19 @@
 """Scan in, answer out."""
 
-from smilevlm.predict.answer import Answer, Seconds
 from smilevlm.predict.inputs import Scan, ScanFiles, find_scans, scan_files
 from smilevlm.predict.model import Comparison, Model, Prompts, load
-from smilevlm.predict.seen import Seen, see
+from smilevlm.predict.prediction import Prediction, Timings
+from smilevlm.predict.preprocessing import PreparedScan, see
 
 __all__ = [
-    "Answer",
     "Comparison",
     "Model",
+    "Prediction",
+    "PreparedScan",
     "Prompts",
     "Scan",
     "ScanFiles",
-    "Seconds",
-    "Seen",
+    "Timings",
     "find_scans",
     "load",
     "scan_files",

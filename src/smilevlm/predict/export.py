@@ -20,9 +20,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from smilevlm.errors import CheckpointError, MissingExtraError
-from smilevlm.evaluation import probabilities, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser
 from smilevlm.files import write_atomically
+from smilevlm.models import ModelBundle, probabilities, zero_shot_scores
 from smilevlm.predict.hub import (
     CARD_FILE,
     UNSTATED_LICENCE,
@@ -89,7 +88,7 @@ class OnnxExport:
 
 
 def export_onnx(
-    recogniser: Recogniser,
+    bundle: ModelBundle,
     folder: str | os.PathLike[str],
     *,
     licence: str = UNSTATED_LICENCE,
@@ -98,7 +97,7 @@ def export_onnx(
     """Write a folder with the graph, what it means, the prompts' vectors, an example and a page on its use.
 
     Args:
-        recogniser: The model.
+        bundle: The model.
         folder: Appears in one piece, after the graph has given what torch gives.
         licence: SPDX identifier of the weights in lower case; nothing is assumed.
         overwrite: Replace an earlier export.
@@ -109,15 +108,15 @@ def export_onnx(
         SettingsError: The folder holds something already.
     """
     _require_packages()
-    metadata = _metadata(recogniser, licence)
+    metadata = _metadata(bundle, licence)
     with export_folder(Path(folder), ONNX_FILES, overwrite=overwrite) as scratch:
-        graph = build_graph(recogniser, metadata)
-        export = compare(graph, recogniser)
+        graph = build_graph(bundle, metadata)
+        export = compare(graph, bundle)
         write_atomically(scratch / GRAPH_FILE, graph)
         write_atomically(scratch / METADATA_FILE, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
-        write_atomically(scratch / PROMPTS_FILE, _prompt_vectors(recogniser))
+        write_atomically(scratch / PROMPTS_FILE, _prompt_vectors(bundle))
         write_atomically(scratch / EXAMPLE_FILE, _data("onnx_example.py"))
-        write_atomically(scratch / CARD_FILE, _page(recogniser, export, licence))
+        write_atomically(scratch / CARD_FILE, _page(bundle, export, licence))
     return export
 
 
@@ -134,7 +133,7 @@ def probability_tolerance(temperature: float) -> float:
     return TOLERANCE / (2 * temperature) + _SOFTMAX_ROUNDING
 
 
-def build_graph(recogniser: Recogniser, metadata: Mapping[str, Any] | None = None) -> bytes:
+def build_graph(bundle: ModelBundle, metadata: Mapping[str, Any] | None = None) -> bytes:
     """The serialised graph.
 
     Input `images`, uint8 (batch, view, height, width, 3) as `render_views` gives them, batch and view of any size.
@@ -142,7 +141,7 @@ def build_graph(recogniser: Recogniser, metadata: Mapping[str, Any] | None = Non
     (batch, view). Scaling of pixels, prompt embeddings and temperature are inside.
 
     Args:
-        recogniser: The model.
+        bundle: The model.
         metadata: Kept inside the graph as JSON.
 
     Raises:
@@ -153,15 +152,15 @@ def build_graph(recogniser: Recogniser, metadata: Mapping[str, Any] | None = Non
     import onnx
     import torch
 
-    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in recogniser.model.state_dict().values())
+    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in bundle.model.state_dict().values())
     if num_bytes > _PROTOBUF_LIMIT:
         raise CheckpointError(f"the weights are {num_bytes / 1e9:.1f} GB; one ONNX file holds less than 2 GiB")
-    size = recogniser.prepare.views.size
+    size = bundle.prepare.views.size
     images = torch.zeros((_TRACED_BATCH, _TRACED_VIEWS, size, size, 3), dtype=torch.uint8)
     with torch.no_grad(), one_thread(), _quiet():
         try:
             program = torch.onnx.export(
-                _with_head(recogniser),
+                _with_head(bundle),
                 (images,),
                 dynamo=True,
                 external_data=False,
@@ -171,7 +170,7 @@ def build_graph(recogniser: Recogniser, metadata: Mapping[str, Any] | None = Non
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            tower = recogniser.model.settings.tower
+            tower = bundle.model.settings.tower
             raise CheckpointError(
                 f"a model with the tower {tower!r} cannot be written as an ONNX graph: {_root_reason(error)}"
             ) from error
@@ -192,7 +191,7 @@ def build_graph(recogniser: Recogniser, metadata: Mapping[str, Any] | None = Non
     return graph.SerializeToString(deterministic=True)
 
 
-def compare(graph: bytes, recogniser: Recogniser) -> OnnxExport:
+def compare(graph: bytes, bundle: ModelBundle) -> OnnxExport:
     """Run a graph beside the model on random images of several numbers of samples and views.
 
     Raises:
@@ -213,10 +212,10 @@ def compare(graph: bytes, recogniser: Recogniser) -> OnnxExport:
         raise CheckpointError(f"onnxruntime refuses the graph: {_first_line(error)}") from error
     for num_views in _CHECKED_VIEWS:
         for batch in _CHECKED_BATCHES:
-            images = _random_images(rng, batch, num_views, recogniser.prepare.views.size)
+            images = _random_images(rng, batch, num_views, bundle.prepare.views.size)
             outputs = session.run(list(OUTPUTS), {"images": images})
             num_compared += len(images)
-            for name, output, expected in zip(OUTPUTS, outputs, _expected(recogniser, images), strict=True):
+            for name, output, expected in zip(OUTPUTS, outputs, _expected(bundle, images), strict=True):
                 given = np.asarray(output)
                 if given.shape != expected.shape:
                     raise CheckpointError(f"the graph's {name} are {given.shape}, those of torch {expected.shape}")
@@ -224,17 +223,17 @@ def compare(graph: bytes, recogniser: Recogniser) -> OnnxExport:
                 difference = float(np.nan_to_num(np.abs(given - expected), nan=np.inf).max())
                 differences[name] = max(differences[name], difference)
     export = OnnxExport(num_bytes=len(graph), differences=differences, num_compared=num_compared)
-    tolerances = dict.fromkeys(OUTPUTS, TOLERANCE) | {"probabilities": probability_tolerance(recogniser.temperature)}
+    tolerances = dict.fromkeys(OUTPUTS, TOLERANCE) | {"probabilities": probability_tolerance(bundle.temperature)}
     if any(differences[name] > tolerances[name] for name in OUTPUTS):
         raise CheckpointError(
             f"the graph differs from torch by more than {TOLERANCE:g}: {export.differences_in_words}; of the "
             f"probabilities {tolerances['probabilities']:.1e} would be the same at temperature "
-            f"{recogniser.temperature:g}"
+            f"{bundle.temperature:g}"
         )
     return export
 
 
-def _with_head(recogniser: Recogniser) -> torch.nn.Module:
+def _with_head(bundle: ModelBundle) -> torch.nn.Module:
     """The model with scaling of images before it and comparison with the classes behind it."""
     import torch
     from torch.nn.functional import normalize
@@ -246,10 +245,10 @@ def _with_head(recogniser: Recogniser) -> torch.nn.Module:
         def __init__(self) -> None:
             super().__init__()
             # A copy, so that device and mode of the caller's stay as they are.
-            self.model = copy.deepcopy(recogniser.model).cpu()
-            self.register_buffer("prototypes", torch.from_numpy(recogniser.prototypes.vectors).float())
-            self.register_buffer("candidates", torch.from_numpy(recogniser.prompts.centred))
-            self.temperature = recogniser.temperature
+            self.model = copy.deepcopy(bundle.model).cpu()
+            self.register_buffer("prototypes", torch.from_numpy(bundle.prototypes.vectors).float())
+            self.register_buffer("candidates", torch.from_numpy(bundle.prompts.centred))
+            self.temperature = bundle.temperature
 
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
             output = self.model(images.permute(0, 1, 4, 2, 3), text=self.candidates)
@@ -261,13 +260,13 @@ def _with_head(recogniser: Recogniser) -> torch.nn.Module:
 
 
 def _expected(
-    recogniser: Recogniser, images: UInt8[np.ndarray, "sample view height width 3"]
+    bundle: ModelBundle, images: UInt8[np.ndarray, "sample view height width 3"]
 ) -> tuple[Float[np.ndarray, "sample _"], ...]:
     """What `predict` computes from the same images, in the order of `OUTPUTS`."""
-    embedded = recogniser.embed(images)
-    scores = zero_shot_scores(embedded.z_fused, recogniser.prototypes)
+    embedded = bundle.embed(images)
+    scores = zero_shot_scores(embedded.z_fused, bundle.prototypes)
     unit = embedded.z_fused / np.linalg.norm(embedded.z_fused, axis=1, keepdims=True)
-    return probabilities(scores, recogniser.temperature), scores, unit, embedded.view_weights
+    return probabilities(scores, bundle.temperature), scores, unit, embedded.view_weights
 
 
 def _random_images(
@@ -282,50 +281,50 @@ def _random_images(
     return np.where((np.arange(batch) % 2 == 0)[:, None, None, None, None], squares, noise)
 
 
-def _metadata(recogniser: Recogniser, licence: str) -> dict[str, Any]:
-    prompts, size = recogniser.prompts, recogniser.prepare.views.size
+def _metadata(bundle: ModelBundle, licence: str) -> dict[str, Any]:
+    prompts, size = bundle.prompts, bundle.prepare.views.size
     return {
-        **describe(recogniser, licence),
+        **describe(bundle, licence),
         "input": {"name": "images", "dtype": "uint8", "shape": ["batch", "view", size, size, 3]},
         "outputs": list(OUTPUTS),
         "prompts": [{"class": owner, "text": text} for owner, text in zip(prompts.classes, prompts.texts, strict=True)],
-        "text_tower": recogniser.text_tower,
-        "text_tower_sha256": recogniser.text_digest,
-        "fusion": recogniser.model.settings.fusion.kind,
-        "prepare": asdict(recogniser.prepare),
+        "text_tower": bundle.text_tower,
+        "text_tower_sha256": bundle.text_digest,
+        "fusion": bundle.model.settings.fusion.kind,
+        "prepare": asdict(bundle.prepare),
     }
 
 
-def _prompt_vectors(recogniser: Recogniser) -> bytes:
+def _prompt_vectors(bundle: ModelBundle) -> bytes:
     buffer = io.BytesIO()
     np.savez(
         buffer,
         allow_pickle=False,
-        vectors=recogniser.prompts.centred,
-        mean=recogniser.prompts.mean,
-        prototypes=recogniser.prototypes.vectors.astype(np.float32),
+        vectors=bundle.prompts.centred,
+        mean=bundle.prompts.mean,
+        prototypes=bundle.prototypes.vectors.astype(np.float32),
     )
     return buffer.getvalue()
 
 
-def _page(recogniser: Recogniser, export: OnnxExport, licence: str) -> str:
-    views, settings = recogniser.prepare.views, recogniser.model.settings
+def _page(bundle: ModelBundle, export: OnnxExport, licence: str) -> str:
+    views, settings = bundle.prepare.views, bundle.model.settings
     return _data("onnx_readme.md").format(
         version=__version__,
-        faces=faces_in_words(recogniser),
+        faces=faces_in_words(bundle),
         megabytes=export.num_bytes / 1e6,
         dim=settings.embedding_dim,
         size=views.size,
         kind=views.kind,
         angles=", ".join(f"{angle:g}" for angle in views.angles_deg),
-        num_classes=len(recogniser.classes),
-        classes=", ".join(recogniser.classes),
-        probabilities=probabilities_in_words(recogniser),
-        text_tower=recogniser.text_tower,
+        num_classes=len(bundle.classes),
+        classes=", ".join(bundle.classes),
+        probabilities=probabilities_in_words(bundle),
+        text_tower=bundle.text_tower,
         fusion_note=_FUSION_NOTE if settings.fusion.kind == "text_guided" else "",
         num_compared=export.num_compared,
         differences=export.differences_in_words,
-        licence_note=licence_note(recogniser, licence),
+        licence_note=licence_note(bundle, licence),
     )
 
 

@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.recogniser import Recogniser, first_fold, save_recogniser
 from smilevlm.files import folder_in_one_piece, write_atomically
+from smilevlm.models import ModelBundle, description_path, first_fold, save_bundle
 from smilevlm.version import __version__
 
 CARD_FILE = "README.md"
 HUB_CONFIG_FILE = "config.json"
 """What the hub counts downloads by, and a person reads; nothing is loaded from it."""
-_RECOGNISER_FILES = ("model.json", "model.safetensors", "prompts.safetensors", "recogniser.json")
-HUB_FILES = (CARD_FILE, HUB_CONFIG_FILE, *_RECOGNISER_FILES)
+_BUNDLE_FILES = ("model.json", "model.safetensors", "prompts.safetensors", "bundle.json")
+HUB_FILES = (CARD_FILE, HUB_CONFIG_FILE, *_BUNDLE_FILES)
 """All that is written, and all that is ever fetched: JSON, safetensors and the card, no code and no pickles."""
 UNSTATED_LICENCE = "other"
 _HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?")
 
 
 def save_pretrained(
-    recogniser: Recogniser,
+    bundle: ModelBundle,
     folder: str | os.PathLike[str],
     *,
     card: str | None = None,
@@ -38,7 +38,7 @@ def save_pretrained(
     """Write a model as a self-contained folder: the files of a fold, a `config.json` and a model card.
 
     Args:
-        recogniser: The model.
+        bundle: The model.
         folder: Appears in one piece when all is written.
         card: Markdown for `README.md`, front matter included; None writes one from what the model knows of itself.
         licence: SPDX identifier in lower case, as the hub has it. Whether weights may be passed on depends on the faces
@@ -49,14 +49,14 @@ def save_pretrained(
         SettingsError: The folder holds something already.
     """
     with export_folder(Path(folder), HUB_FILES, overwrite=overwrite) as scratch:
-        save_recogniser(recogniser, scratch)
-        config = {"model_type": "smilevlm", **describe(recogniser, licence)}
+        save_bundle(bundle, scratch)
+        config = {"model_type": "smilevlm", **describe(bundle, licence)}
         write_atomically(scratch / HUB_CONFIG_FILE, json.dumps(config, indent=2) + "\n")
-        write_atomically(scratch / CARD_FILE, card if card is not None else model_card(recogniser, licence))
+        write_atomically(scratch / CARD_FILE, card if card is not None else model_card(bundle, licence))
 
 
 def push_to_hub(
-    recogniser: Recogniser,
+    bundle: ModelBundle,
     repository: str,
     *,
     card: str | None = None,
@@ -66,7 +66,7 @@ def push_to_hub(
     """Upload a model as `save_pretrained` writes it, with the account that `hf auth login` left.
 
     Args:
-        recogniser: The model.
+        bundle: The model.
         repository: `owner/name`; made where it is missing.
         card: As for `save_pretrained`.
         licence: As for `save_pretrained`.
@@ -85,7 +85,7 @@ def push_to_hub(
         raise CheckpointError(f"{repository}: expected the id of a repository, such as owner/name")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        save_pretrained(recogniser, folder, card=card, licence=licence)
+        save_pretrained(bundle, folder, card=card, licence=licence)
         api = HfApi(library_name="smilevlm", library_version=__version__)
         try:
             api.create_repo(repository, private=private, exist_ok=True)
@@ -119,52 +119,52 @@ def resolve_source(source: str | os.PathLike[str]) -> Path:
             "such as owner/name"
         )
     fetched = _fetch(match["repository"], match["revision"])
-    if not (fetched / "recogniser.json").is_file():
+    if not description_path(fetched).is_file():
         raise CheckpointError(f"{folder.as_posix()}: this repository of the hub holds no smilevlm model")
     return fetched
 
 
-def describe(recogniser: Recogniser, licence: str) -> dict[str, Any]:
+def describe(bundle: ModelBundle, licence: str) -> dict[str, Any]:
     """What everyone who uses the model should know of it; JSON values."""
-    views = recogniser.prepare.views
+    views = bundle.prepare.views
     return {
         "library_name": "smilevlm",
         "smilevlm_version": __version__,
         "licence": licence,
-        "trained_on_synthetic_faces": recogniser.synthetic,
-        "classes": list(recogniser.classes),
-        "temperature": recogniser.temperature,
-        "calibrated": recogniser.calibrated,
-        "unsure_below": recogniser.unsure_below,
-        "embedding_dim": recogniser.model.settings.embedding_dim,
+        "trained_on_synthetic_faces": bundle.synthetic,
+        "classes": list(bundle.classes),
+        "temperature": bundle.temperature,
+        "calibrated": bundle.calibrated,
+        "abstain_threshold": bundle.abstain_threshold,
+        "embedding_dim": bundle.model.settings.embedding_dim,
         "image_size": views.size,
         "view_kind": views.kind,
         "view_angles_deg": list(views.angles_deg),
     }
 
 
-def model_card(recogniser: Recogniser, licence: str = UNSTATED_LICENCE) -> str:
+def model_card(bundle: ModelBundle, licence: str = UNSTATED_LICENCE) -> str:
     """A card that says no more than the model knows of itself."""
     import yaml
 
-    views, settings = recogniser.prepare.views, recogniser.model.settings
+    views, settings = bundle.prepare.views, bundle.model.settings
     tags = ["smilevlm", "facial-expression-recognition", "3d", "zero-shot"]
     front: dict[str, Any] = {
         "license": licence,
         "library_name": "smilevlm",
         "pipeline_tag": "zero-shot-image-classification",
-        "tags": [*tags, "synthetic-faces"] if recogniser.synthetic else tags,
+        "tags": [*tags, "synthetic-faces"] if bundle.synthetic else tags,
     }
     if licence == UNSTATED_LICENCE:
         front["license_name"] = "not-stated"
-    weights = sum(weight.numel() for weight in recogniser.model.parameters())
+    weights = sum(weight.numel() for weight in bundle.model.parameters())
     rows = {
-        "classes": ", ".join(recogniser.classes),
+        "classes": ", ".join(bundle.classes),
         "image tower": f"{settings.tower}, {weights:,} weights with projector and fusion",
         "views": f"{views.kind}, {views.size} px, at {', '.join(f'{angle:g}' for angle in views.angles_deg)} degrees",
-        "text tower": f"{recogniser.text_tower}, needed only for words of your own",
-        "trained on": _trained_on(recogniser),
-        "probabilities": probabilities_in_words(recogniser),
+        "text tower": f"{bundle.text_tower}, needed only for words of your own",
+        "trained on": _trained_on(bundle),
+        "probabilities": probabilities_in_words(bundle),
         "written by": f"smilevlm {__version__}",
     }
     return "\n".join(
@@ -190,29 +190,29 @@ def model_card(recogniser: Recogniser, licence: str = UNSTATED_LICENCE) -> str:
             "An expression is a shape of the face. It does not tell what a person feels or intends: decide nothing",
             "about anyone by it.",
             "",
-            licence_note(recogniser, licence),
+            licence_note(bundle, licence),
             "",
         )
     )
 
 
-def faces_in_words(recogniser: Recogniser) -> str:
+def faces_in_words(bundle: ModelBundle) -> str:
     """What kind of faces it was trained on; a model that began with a synthetic one counts as such."""
-    return "synthetic faces, at least in part" if recogniser.synthetic else "faces that are not synthetic"
+    return "synthetic faces, at least in part" if bundle.synthetic else "faces that are not synthetic"
 
 
-def probabilities_in_words(recogniser: Recogniser) -> str:
+def probabilities_in_words(bundle: ModelBundle) -> str:
     """Where they come from, and from where on they are to be believed."""
-    fitted = "fitted to people held back from training" if recogniser.calibrated else "not calibrated"
-    unsure = f'; a highest one below {recogniser.unsure_below:g} means "not sure"' if recogniser.unsure_below else ""
-    return f"softmax of cosines / {recogniser.temperature:g}, {fitted}{unsure}"
+    fitted = "fitted to people held back from training" if bundle.calibrated else "not calibrated"
+    unsure = f'; a highest one below {bundle.abstain_threshold:g} means "not sure"' if bundle.abstain_threshold else ""
+    return f"softmax of cosines / {bundle.temperature:g}, {fitted}{unsure}"
 
 
-def licence_note(recogniser: Recogniser, licence: str) -> str:
+def licence_note(bundle: ModelBundle, licence: str) -> str:
     """One sentence on whether the weights may be passed on."""
     if licence != UNSTATED_LICENCE:
         return f"Licence: {licence}."
-    known = recogniser.trained_on
+    known = bundle.trained_on
     data = f" ({known.layout})" if known is not None and known.layout else ""
     return (
         f"Licence: not stated. Whether these weights may be passed on depends on the faces they were trained on{data}; "
@@ -288,9 +288,9 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _trained_on(recogniser: Recogniser) -> str:
-    known, start = recogniser.trained_on, recogniser.started_from
+def _trained_on(bundle: ModelBundle) -> str:
+    known, start = bundle.trained_on, bundle.started_from
     layout = f"{known.layout}, " if known is not None and known.layout else ""
     people = f", {len(known.subjects)} people" if known is not None else ""
     begun = f"; training began with a model of {start.layout}" if start is not None else ""
-    return f"{layout}{faces_in_words(recogniser)}{people}{begun}"
+    return f"{layout}{faces_in_words(bundle)}{people}{begun}"

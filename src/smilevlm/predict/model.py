@@ -14,16 +14,24 @@ from typing import TypeGuard, cast, overload
 import numpy as np
 from jaxtyping import Float, Float32
 
+from smilevlm.deprecation import warn_renamed
 from smilevlm.errors import CheckpointError, PromptError, SettingsError, SmileVlmError
-from smilevlm.evaluation import Prototypes, class_prototypes, predicted_classes, probabilities, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
 from smilevlm.geometry.axes import rotation_from_axes
-from smilevlm.predict.answer import Answer, Seconds
+from smilevlm.models import (
+    ModelBundle,
+    Prototypes,
+    class_prototypes,
+    load_bundle,
+    predicted_classes,
+    probabilities,
+    zero_shot_scores,
+)
 from smilevlm.predict.bundled import DEFAULT, bundled_folder
 from smilevlm.predict.hub import resolve_source
 from smilevlm.predict.inputs import Scan, ScanFiles
 from smilevlm.predict.meshes import is_mesh_like
-from smilevlm.predict.seen import Seen, see
+from smilevlm.predict.prediction import Prediction, Timings
+from smilevlm.predict.preprocessing import PreparedScan, see
 from smilevlm.prompts import CachedTextTower, load_text_tower
 from smilevlm.prompts.prompt_set import find_fault
 from smilevlm.store.numbering import NumberedAs
@@ -54,8 +62,14 @@ class Comparison:
 class Model:
     """A trained model ready for scans; see `load`."""
 
-    def __init__(self, recogniser: Recogniser) -> None:
-        self.recogniser = recogniser
+    def __init__(self, bundle: ModelBundle) -> None:
+        self.bundle = bundle
+
+    @property
+    def recogniser(self) -> ModelBundle:
+        """Deprecated name of `bundle`."""
+        warn_renamed("Model.recogniser", "bundle")
+        return self.bundle
 
     @overload
     def predict(
@@ -66,7 +80,7 @@ class Model:
         up: str | None = None,
         front: str | None = None,
         numbered_as: NumberedAs = "auto",
-    ) -> Answer: ...
+    ) -> Prediction: ...
 
     @overload
     def predict(
@@ -77,7 +91,7 @@ class Model:
         up: str | None = None,
         front: str | None = None,
         numbered_as: NumberedAs = "auto",
-    ) -> list[Answer]: ...
+    ) -> list[Prediction]: ...
 
     def predict(
         self,
@@ -87,7 +101,7 @@ class Model:
         up: str | None = None,
         front: str | None = None,
         numbered_as: NumberedAs = "auto",
-    ) -> Answer | list[Answer]:
+    ) -> Prediction | list[Prediction]:
         """Recognise the expression of a 3D scan or a 4D sequence, or of several at once.
 
         Args:
@@ -111,7 +125,7 @@ class Model:
         answers = []
         scans = cast("Sequence[Scan | ScanFiles]", scan)
         for answer in self.predict_each(scans, prompts=prompts, up=up, front=front, numbered_as=numbered_as):
-            if not isinstance(answer, Answer):
+            if not isinstance(answer, Prediction):
                 raise answer
             answers.append(answer)
         return answers
@@ -125,7 +139,7 @@ class Model:
         front: str | None = None,
         jobs: int = 1,
         numbered_as: NumberedAs = "auto",
-    ) -> Iterator[Answer | SmileVlmError | OSError]:
+    ) -> Iterator[Prediction | SmileVlmError | OSError]:
         """Answers as they come, in the order of the scans; one that fails gives its error and does not end the rest.
 
         Args:
@@ -147,7 +161,7 @@ class Model:
             raise SettingsError(f"jobs is {jobs}; expected at least 1")
         compared = self.compare_with(prompts)
         see_each = functools.partial(
-            see, settings=self.recogniser.prepare, start=_start(up, front), numbered_as=numbered_as
+            see, settings=self.bundle.prepare, start=_start(up, front), numbered_as=numbered_as
         )
         return self._answers(scans, compared, see_each, jobs)
 
@@ -155,13 +169,13 @@ class Model:
         self,
         scans: Iterable[Scan | ScanFiles],
         compared: Comparison,
-        see_each: Callable[[Scan | ScanFiles], Seen],
+        see_each: Callable[[Scan | ScanFiles], PreparedScan],
         jobs: int,
-    ) -> Iterator[Answer | SmileVlmError | OSError]:
+    ) -> Iterator[Prediction | SmileVlmError | OSError]:
         waiting = iter(scans)
         with ThreadPoolExecutor(jobs) as pool:
 
-            def begin() -> list[Future[Seen | SmileVlmError | OSError]]:
+            def begin() -> list[Future[PreparedScan | SmileVlmError | OSError]]:
                 return [pool.submit(_try, see_each, scan) for scan in itertools.islice(waiting, _BATCH)]
 
             batch = begin()
@@ -169,16 +183,16 @@ class Model:
                 seen = [each.result() for each in batch]
                 # With threads to spare the next scans are read while the network works on these.
                 batch = begin() if jobs > 1 else []
-                answers = iter(self.answer([each for each in seen if isinstance(each, Seen)], compared))
+                answers = iter(self.answer([each for each in seen if isinstance(each, PreparedScan)], compared))
                 for each in seen:
-                    yield next(answers) if isinstance(each, Seen) else each
+                    yield next(answers) if isinstance(each, PreparedScan) else each
                 batch = batch or begin()
 
-    def answer(self, seen: Sequence[Seen], compared: Comparison) -> list[Answer]:
+    def answer(self, seen: Sequence[PreparedScan], compared: Comparison) -> list[Prediction]:
         """The network's part: views in, answers out.
 
         Args:
-            seen: From `smilevlm.predict.seen.see`.
+            seen: From `smilevlm.predict.preprocessing.see`.
             compared: From `compare_with`.
         """
         if not seen:
@@ -186,13 +200,13 @@ class Model:
         begun = time.perf_counter()
         owners = np.repeat(np.arange(len(seen)), [len(each.images) for each in seen])
         images = np.stack([views for each in seen for views in each.images])
-        embedded = self.recogniser.embed(images, candidates=compared.candidates)
+        embedded = self.bundle.embed(images, candidates=compared.candidates)
         scores = zero_shot_scores(embedded.z_fused, compared.prototypes)
         # Several dynamic images of one sequence count alike.
         counts = np.bincount(owners)[:, None]
         scores = np.stack([np.bincount(owners, weights=column) for column in scores.T], axis=1) / counts
         weights = np.stack([np.bincount(owners, weights=column) for column in embedded.view_weights.T], axis=1) / counts
-        shares = probabilities(scores, self.recogniser.temperature)
+        shares = probabilities(scores, self.bundle.temperature)
         network_s = (time.perf_counter() - begun) / len(seen)
         return [
             self._answer(each, compared, label, share, weight, network_s)
@@ -202,14 +216,21 @@ class Model:
         ]
 
     def _answer(
-        self, seen: Seen, compared: Comparison, label: int, shares: np.ndarray, weights: np.ndarray, network_s: float
-    ) -> Answer:
-        classes, angles = compared.prototypes.classes, self.recogniser.prepare.views.angles_deg
-        return Answer(
+        self,
+        seen: PreparedScan,
+        compared: Comparison,
+        label: int,
+        shares: np.ndarray,
+        weights: np.ndarray,
+        network_s: float,
+    ) -> Prediction:
+        classes, angles = compared.prototypes.classes, self.bundle.prepare.views.angles_deg
+        return Prediction(
             label=classes[label],
             probabilities=dict(zip(classes, shares.tolist(), strict=True)),
             # The level belongs to the classes that the probabilities were fitted for.
-            sure=not seen.is_barely_found and (compared.is_own or bool(shares[label] >= self.recogniser.unsure_below)),
+            is_confident=not seen.is_barely_found
+            and (compared.is_own or bool(shares[label] >= self.bundle.abstain_threshold)),
             calibrated=compared.calibrated,
             view_weights=dict(zip(angles, weights.tolist(), strict=True)),
             views=seen.images[len(seen.images) // 2],
@@ -217,7 +238,7 @@ class Model:
             num_frames=seen.num_frames,
             bad_frames=seen.bad_frames,
             remarks=seen.remarks,
-            seconds=Seconds(read=seen.read_s, face=seen.face_s, views=seen.views_s, network=network_s),
+            seconds=Timings(read=seen.read_s, face=seen.face_s, views=seen.views_s, network=network_s),
         )
 
     def embed(
@@ -236,19 +257,17 @@ class Model:
         if _is_one(scans):
             raise SettingsError(_EXPECTED_MANY)
         if not scans:
-            return np.zeros((0, self.recogniser.model.settings.embedding_dim), np.float32)
+            return np.zeros((0, self.bundle.model.settings.embedding_dim), np.float32)
         rows = []
         for scan in scans:
-            fused = self.recogniser.embed(
-                np.stack(see(scan, self.recogniser.prepare, numbered_as=numbered_as).images)
-            ).z_fused
+            fused = self.bundle.embed(np.stack(see(scan, self.bundle.prepare, numbered_as=numbered_as).images)).z_fused
             mean = (fused / np.linalg.norm(fused, axis=1, keepdims=True)).mean(axis=0)
             rows.append(mean / np.linalg.norm(mean))
         return np.stack(rows).astype(np.float32)
 
     @functools.cached_property
     def _text_tower(self) -> CachedTextTower:
-        return CachedTextTower(load_text_tower(self.recogniser.text_tower))
+        return CachedTextTower(load_text_tower(self.bundle.text_tower))
 
     def compare_with(self, prompts: Prompts | None) -> Comparison:
         """Encode classes of one's own; None for those the model was trained with, which need no text tower.
@@ -259,9 +278,9 @@ class Model:
         """
         if prompts is None:
             return Comparison(
-                prototypes=self.recogniser.prototypes,
-                candidates=self.recogniser.prompts.centred,
-                calibrated=self.recogniser.calibrated,
+                prototypes=self.bundle.prototypes,
+                candidates=self.bundle.prompts.centred,
+                calibrated=self.bundle.calibrated,
                 is_own=False,
             )
         if not isinstance(prompts, Mapping):
@@ -269,11 +288,11 @@ class Model:
         if fault := find_fault(prompts):
             raise PromptError(fault.message)
         tower = self._text_tower
-        if tower.digest != self.recogniser.text_digest:
+        if tower.digest != self.bundle.text_digest:
             raise CheckpointError("the model was trained with another text tower than the one installed")
         texts = [text for group in prompts.values() for text in group]
         owners = [name for name, group in prompts.items() for _ in group]
-        embedded = self.recogniser.prompts.embed(texts, tower)
+        embedded = self.bundle.prompts.embed(texts, tower)
         return Comparison(
             prototypes=class_prototypes(embedded, owners, tuple(prompts)),
             candidates=embedded,
@@ -287,7 +306,9 @@ def _is_one(scan: object) -> TypeGuard[Scan | ScanFiles]:
     return isinstance(scan, (str, os.PathLike, ScanFiles)) or is_mesh_like(scan) or not isinstance(scan, Iterable)
 
 
-def _try(see_each: Callable[[Scan | ScanFiles], Seen], scan: Scan | ScanFiles) -> Seen | SmileVlmError | OSError:
+def _try(
+    see_each: Callable[[Scan | ScanFiles], PreparedScan], scan: Scan | ScanFiles
+) -> PreparedScan | SmileVlmError | OSError:
     try:
         return see_each(scan)
     except (SmileVlmError, OSError) as error:
@@ -315,4 +336,4 @@ def load(source: str | os.PathLike[str] = DEFAULT) -> Model:
     Raises:
         CheckpointError: There is no trained model.
     """
-    return Model(load_recogniser(bundled_folder() if source == DEFAULT else resolve_source(source)))
+    return Model(load_bundle(bundled_folder() if source == DEFAULT else resolve_source(source)))

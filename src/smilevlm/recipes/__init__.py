@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from smilevlm.errors import SettingsError
 
 if TYPE_CHECKING:
-    from smilevlm.training.settings import ExperimentConfig
+    from smilevlm.training.config import ExperimentConfig
 
 _SETTINGS = (
     "bu3dfe_subset1", "bu3dfe_subset2", "bosphorus", "bu4dfe", "bp4d", "bp4d_cross", "4dme", "4dme_multi_label",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from smilevlm.augment.distortions import DistortionSettings
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.losses import JointLossSettings
 from smilevlm.models import ConvTowerSettings, ModelSettings
 from smilevlm.store import PrepareSettings
-from smilevlm.training.distortions import DistortionSettings
-from smilevlm.training.settings import ExperimentConfig, OptimiserSettings, ValidationSettings
+from smilevlm.training.config import ExperimentConfig, OptimiserSettings, ValidationSettings
 from smilevlm.views import ViewSettings
 
 
@@ -50,12 +50,12 @@ def bundled() -> ExperimentConfig:
             scale=0.1,
             shift=0.04,
             noise=0.05,
-            coarse=0.2,
+            downsample_probability=0.2,
             dropout=0.05,
             hole=0.2,
             num_holes=2,
-            clean_share=1.0,
-            clean_degraded=0.6,
+            weak_strength=1.0,
+            weak_degraded_share=0.6,
         ),
-        unsure_below=0.5,
+        abstain_threshold=0.5,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from smilevlm.errors import SettingsError
 
 if TYPE_CHECKING:
-    from smilevlm.training.settings import ExperimentConfig
+    from smilevlm.training.config import ExperimentConfig
 
 
 @dataclass(frozen=True, kw_only=True)

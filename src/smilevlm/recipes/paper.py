@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from smilevlm.augment.distortions import DistortionSettings
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.losses import JointLossSettings
 from smilevlm.models import (
@@ -25,8 +26,7 @@ from smilevlm.models import (
     ProjectorSettings,
 )
 from smilevlm.store import PrepareSettings
-from smilevlm.training.distortions import DistortionSettings
-from smilevlm.training.settings import ExperimentConfig, OptimiserSettings
+from smilevlm.training.config import ExperimentConfig, OptimiserSettings
 from smilevlm.views import ViewSettings
 
 CLIP = "openai/clip-vit-base-patch32"
@@ -53,7 +53,7 @@ def _paper(name: str, protocol: str, *, num_folds: int = 10, prompt_set: str = "
             image_mean=CLIP_IMAGE_MEAN,
             image_std=CLIP_IMAGE_STD,
         ),
-        loss=JointLossSettings(comparable=True, multi_view_scale=0.1, redundancy_scale=0.1),
+        loss=JointLossSettings(normalise_terms=True, multi_view_scale=0.1, redundancy_scale=0.1),
         optimiser=OptimiserSettings(
             epochs=60,
             batch_size=64,

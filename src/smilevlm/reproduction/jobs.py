@@ -9,17 +9,17 @@ from pathlib import Path
 
 from smilevlm.datasets import find_protocol, protocol_folds
 from smilevlm.errors import CheckpointError, ResultError, SmileVlmError
+from smilevlm.evaluation.run import evaluate_run
 from smilevlm.files import locked
 from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results
 from smilevlm.store import PreparedSet, read_manifest
-from smilevlm.training.evaluate import evaluate_run
+from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.names import RESULTS_NAME
-from smilevlm.training.parallel import Machine
 from smilevlm.training.resolve import with_clip_width
 from smilevlm.training.run import on_device, train_run
 
-Told = Callable[[str, int, int, float | None], None]
+ProgressCallback = Callable[[str, int, int, float | None], None]
 """Called when a run ends with (name, runs done, runs in all, accuracy or None)."""
 
 
@@ -39,7 +39,12 @@ class Outcome:
 
 
 def execute(
-    runs: Sequence[PlannedRun], stores: Mapping[str, Path], *, jobs: int, machine: Machine, told: Told
+    runs: Sequence[PlannedRun],
+    stores: Mapping[str, Path],
+    *,
+    jobs: int,
+    hardware: HardwareConfig,
+    told: ProgressCallback,
 ) -> list[Outcome]:
     """Train and score the runs; those that have their result stay as they are.
 
@@ -50,7 +55,7 @@ def execute(
         runs: In an order in which those come first that others begin with.
         stores: Prepared set by name; runs whose set is missing are left out with that reason.
         jobs: Trainings at the same time.
-        machine: Where.
+        hardware: Where.
         told: Progress.
     """
     runs = [_fitted(run, stores) for run in runs]
@@ -69,7 +74,7 @@ def execute(
         else:
             note(done)
     for wave in _waves(open_runs):
-        for outcome in _side_by_side(wave, stores, jobs=jobs, machine=machine):
+        for outcome in _side_by_side(wave, stores, jobs=jobs, hardware=hardware):
             note(outcome)
     return [outcomes[run.name] for run in runs]
 
@@ -139,29 +144,29 @@ def _goes_on(run: PlannedRun) -> bool:
 
 
 def _side_by_side(
-    wave: Sequence[PlannedRun], stores: Mapping[str, Path], *, jobs: int, machine: Machine
+    wave: Sequence[PlannedRun], stores: Mapping[str, Path], *, jobs: int, hardware: HardwareConfig
 ) -> Iterator[Outcome]:
     if jobs <= 1 or len(wave) == 1:
-        yield from (_run_one(run, stores, machine, jobs) for run in wave)
+        yield from (_run_one(run, stores, hardware, jobs) for run in wave)
         return
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    tasks = (delayed(_run_one)(run, stores, on_device(machine, number), 1) for number, run in enumerate(wave))
+    tasks = (delayed(_run_one)(run, stores, on_device(hardware, number), 1) for number, run in enumerate(wave))
     for outcome in parallel(tasks):
         assert isinstance(outcome, Outcome)
         yield outcome
 
 
-def _run_one(run: PlannedRun, stores: Mapping[str, Path], machine: Machine, jobs: int) -> Outcome:
+def _run_one(run: PlannedRun, stores: Mapping[str, Path], hardware: HardwareConfig, jobs: int) -> Outcome:
     assert run.config is not None, run.name
     store = stores[run.values.data]
     test_store = None if run.values.test_data is None else stores[run.values.test_data]
     try:
         # Workers live on for a while when the command is killed: a run that is gone on with waits for them.
         with locked(run.folder):
-            train_run(run.config, store, run.folder, folds=run.folds, jobs=jobs, resume=True, machine=machine)
-            result = evaluate_run(run.folder, store, test_store=test_store, machine=machine)
+            train_run(run.config, store, run.folder, folds=run.folds, jobs=jobs, resume=True, hardware=hardware)
+            result = evaluate_run(run.folder, store, test_store=test_store, hardware=hardware)
     except (SmileVlmError, MemoryError) as error:
         return Outcome(run=run, reason=str(error) or "out of memory")
     except RuntimeError as error:

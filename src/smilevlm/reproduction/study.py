@@ -13,15 +13,15 @@ from smilevlm.errors import ResultError, SettingsError, SmileVlmError
 from smilevlm.recipes.methods import METHODS
 from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
 from smilevlm.reproduction.data import TWINS, StudyData, given_data, make_twin, make_yaw_store
-from smilevlm.reproduction.jobs import Outcome, Told, execute
+from smilevlm.reproduction.jobs import Outcome, ProgressCallback, execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
 from smilevlm.results import ExperimentResult
 from smilevlm.results.analysis import AnalysisResult
 from smilevlm.results.records import read_record, write_record
 from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting
 from smilevlm.results.tasks import TasksResult
+from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.names import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME
-from smilevlm.training.parallel import Machine
 from smilevlm.training.run import git_commit
 from smilevlm.version import __version__
 
@@ -37,18 +37,20 @@ class Display(Protocol):
         """A bar that is told (done, total)."""
         ...
 
-    def runs(self) -> AbstractContextManager[Told]:
+    def runs(self) -> AbstractContextManager[ProgressCallback]:
         """A bar over runs."""
         ...
 
 
-def run_study(request: StudyRequest, *, jobs: int, machine: Machine, display: Display) -> tuple[Path, list[str]]:
+def run_study(
+    request: StudyRequest, *, jobs: int, hardware: HardwareConfig, display: Display
+) -> tuple[Path, list[str]]:
     """Make or resume a study.
 
     Args:
         request: What is asked for.
         jobs: Processes.
-        machine: Where training runs.
+        hardware: Where training runs.
         display: Progress.
 
     Returns:
@@ -62,7 +64,7 @@ def run_study(request: StudyRequest, *, jobs: int, machine: Machine, display: Di
     data = _data(request, needed_data(runs), jobs, display)
     stores = {name: each.store for name, each in data.items()}
     with display.runs() as told:
-        outcomes = execute(runs, stores, jobs=_trainings_at_once(jobs, machine), machine=machine, told=told)
+        outcomes = execute(runs, stores, jobs=_trainings_at_once(jobs, hardware), hardware=hardware, told=told)
     files = _closer_looks(request, outcomes, data, jobs, display)
     study = _study(request, outcomes, files, data)
     path = request.out / STUDY_NAME
@@ -72,9 +74,9 @@ def run_study(request: StudyRequest, *, jobs: int, machine: Machine, display: Di
     return path, missing
 
 
-def _trainings_at_once(jobs: int, machine: Machine) -> int:
+def _trainings_at_once(jobs: int, hardware: HardwareConfig) -> int:
     """One per GPU at most."""
-    if not machine.on_gpu:
+    if not hardware.on_gpu:
         return jobs
     import torch
 
@@ -147,7 +149,7 @@ def _analyse(
     run: PlannedRun,
     result: ExperimentResult,
 ) -> Path:
-    from smilevlm.training.analysis import analyse_run
+    from smilevlm.evaluation.analysis import analyse_run
 
     source, path = data[run.values.data], run.folder / ANALYSIS_NAME
     yaw_store = make_yaw_store(source, request.out, jobs, progress) if run.setting == OTHER_TASKS else None
@@ -160,7 +162,7 @@ def _analyse(
 def _other_tasks(
     data: Mapping[str, StudyData], progress: Callable[[int, int], None], run: PlannedRun, result: ExperimentResult
 ) -> Path:
-    from smilevlm.training.tasks import run_tasks
+    from smilevlm.evaluation.tasks import run_tasks
 
     source, path = data[run.values.data], run.folder / TASKS_NAME
     known = _known(path, TasksResult, result)

@@ -17,9 +17,9 @@ import torch
 from smilevlm.errors import CheckpointError
 from smilevlm.files import write_atomically
 from smilevlm.results import EpochChoice, Monitor
+from smilevlm.training.distributed import broadcast_from_rank0
+from smilevlm.training.module import SmileVlmModule
 from smilevlm.training.names import STATE_NAME
-from smilevlm.training.parallel import as_the_first_sees
-from smilevlm.training.task import SmileVlmTask
 
 _ALWAYS = ("epoch", "step", "learning_rate", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy")
 
@@ -112,7 +112,7 @@ class StepLog(lightning.Callback):
         return text.getvalue()
 
 
-class KeptState(lightning.Callback):
+class ResumeCheckpoint(lightning.Callback):
     """Everything that a killed run goes on from, at the ends of epochs: weights, optimiser, schedule, counters.
 
     A state is written once both the epochs and the minutes since the one before are over, and after the last epoch.
@@ -136,7 +136,7 @@ class KeptState(lightning.Callback):
         is_due = self._num_since >= self._every and monotonic() - self._written_at >= self._seconds
         is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         # The clocks of several processes differ, and all of them take part in writing.
-        if not as_the_first_sees(is_due or is_last):
+        if not broadcast_from_rank0(is_due or is_last):
             return
         self._num_since, self._written_at = 0, monotonic()
         part = self._folder / f".{STATE_NAME}.part"
@@ -190,9 +190,9 @@ class BestEpoch(lightning.Callback):
         self._end_if_stale(trainer)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        assert isinstance(pl_module, SmileVlmTask)
+        assert isinstance(pl_module, SmileVlmModule)
         # Sums of floats may differ in the last digit between machines, and all must stop at the same epoch.
-        self.values.append(as_the_first_sees(pl_module.validation_value()))
+        self.values.append(broadcast_from_rank0(pl_module.validation_value()))
         if self.best_epoch == len(self.values) - 1:
             weights = pl_module.kept_model().state_dict()
             self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
@@ -205,7 +205,7 @@ class BestEpoch(lightning.Callback):
         if self._patience is not None and since >= self._patience:
             trainer.should_stop = True
 
-    def restore(self, task: SmileVlmTask) -> None:
+    def restore(self, task: SmileVlmModule) -> None:
         """Give the kept model the weights of the best epoch."""
         task.kept_model().load_state_dict(self._weights)
 

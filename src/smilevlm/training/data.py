@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class ShardSpec:
     """Which process this is of how many."""
 
     rank: int = 0
@@ -92,7 +92,7 @@ class PromptedBatches(IterableDataset[Batch]):
         batch_size: int,
         seed: int,
         epoch: Callable[[], int],
-        share: Share | None = None,
+        share: ShardSpec | None = None,
         is_dynamic: Bool[torch.Tensor, " sample"] | None = None,
     ) -> None:
         if len(images) < batch_size:
@@ -105,7 +105,7 @@ class PromptedBatches(IterableDataset[Batch]):
         self._seed = seed
         self._epoch = epoch
         self._is_dynamic = is_dynamic
-        self._share = share or Share()
+        self._share = share or ShardSpec()
 
     def __len__(self) -> int:
         return len(self._images) // self._batch_size
@@ -156,7 +156,7 @@ class ValidationBatches(IterableDataset[Batch]):
         pairing: PairingMode,
         batch_size: int,
         seed: int,
-        share: Share | None = None,
+        share: ShardSpec | None = None,
         is_dynamic: Bool[torch.Tensor, " sample"] | None = None,
     ) -> None:
         if len(images) < 2:
@@ -169,7 +169,7 @@ class ValidationBatches(IterableDataset[Batch]):
         self._images = images
         self._is_dynamic = is_dynamic
         self._truth = torch.tensor(truth, dtype=torch.int64)
-        self._share = share or Share()
+        self._share = share or ShardSpec()
 
     def __len__(self) -> int:
         return len(self._batches)

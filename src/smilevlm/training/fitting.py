@@ -19,27 +19,26 @@ from pytorch_lightning.plugins.environments import LightningEnvironment, TorchEl
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from smilevlm.augment.distortions import Distortions
 from smilevlm.errors import SettingsError
-from smilevlm.evaluation import class_prototypes
 from smilevlm.losses import JointLoss, SupervisedLoss
-from smilevlm.models import SmileVlm, build_model, mixes_local_samples
+from smilevlm.models import SmileVlm, build_model, class_prototypes, mixes_local_samples
 from smilevlm.results import EpochChoice
-from smilevlm.training.callbacks import BestEpoch, EpochReporter, KeptState, StepLog
-from smilevlm.training.data import PromptedBatches, Share, ValidationBatches, as_loader
-from smilevlm.training.distortions import Distortions
-from smilevlm.training.material import Material
-from smilevlm.training.names import METRICS_NAME, STATE_NAME
-from smilevlm.training.parallel import (
-    Machine,
-    as_the_first_sees,
+from smilevlm.training.callbacks import BestEpoch, EpochReporter, ResumeCheckpoint, StepLog
+from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.data import PromptedBatches, ShardSpec, ValidationBatches, as_loader
+from smilevlm.training.distributed import (
+    HardwareConfig,
+    broadcast_from_rank0,
     num_local_processes,
     num_nodes,
     num_processes,
     process_rank,
     under_launcher,
 )
-from smilevlm.training.settings import ExperimentConfig
-from smilevlm.training.task import SmileVlmTask
+from smilevlm.training.fold_data import FoldData
+from smilevlm.training.module import SmileVlmModule
+from smilevlm.training.names import METRICS_NAME, STATE_NAME
 
 Report = Callable[[int, int, float], None]
 """Called after each epoch with (epochs done, epochs in all, loss)."""
@@ -75,16 +74,22 @@ def _torch_as_before() -> Iterator[None]:
 
 @_torch_as_before()
 def fit(
-    config: ExperimentConfig, material: Material, folder: Path, *, stream: int, machine: Machine, report: Report | None
+    config: ExperimentConfig,
+    fold_data: FoldData,
+    folder: Path,
+    *,
+    stream: int,
+    hardware: HardwareConfig,
+    report: Report | None,
 ) -> Fitted:
     """Train, going on from the state that the folder holds, if any.
 
     Args:
         config: The recipe.
-        material: What is trained on.
+        fold_data: What is trained on.
         folder: For logs and states.
         stream: Seed of everything that is drawn in this fold.
-        machine: Where to train.
+        hardware: Where to train.
         report: Progress; called on the first process alone.
 
     Returns:
@@ -94,22 +99,22 @@ def fit(
         CheckpointError: The loss became infinite or NaN.
         SettingsError: Settings do not fit each other or the machine.
     """
-    task = _task(config, material, stream)
+    task = _task(config, fold_data, stream)
     if config.optimiser.epochs == 0:
         return Fitted(model=task.kept_model().eval())
-    share = Share(rank=process_rank(), num_processes=num_processes())
+    share = ShardSpec(rank=process_rank(), num_processes=num_processes())
     batches = PromptedBatches(
-        images=material.training.images,
-        classes=material.training.classes,
-        prompt_set=material.prompts.prompt_set,
+        images=fold_data.training.images,
+        classes=fold_data.training.classes,
+        prompt_set=fold_data.prompts.prompt_set,
         pairing=config.pairing,
         batch_size=config.optimiser.batch_size,
         seed=stream,
         epoch=lambda: task.current_epoch,
         share=share,
-        is_dynamic=material.training.is_dynamic,
+        is_dynamic=fold_data.training.is_dynamic,
     )
-    held_back = _validation_batches(config, material, stream, share)
+    held_back = _validation_batches(config, fold_data, stream, share)
     best = None
     if held_back is not None:
         best = BestEpoch(monitor=config.validation.monitor, patience=config.validation.patience)
@@ -117,14 +122,14 @@ def fit(
     callbacks += [] if best is None else [best]
     if report is not None and process_rank() == 0:
         callbacks.append(EpochReporter(report))
-    callbacks.append(KeptState(folder, every=machine.checkpoint_every, minutes=machine.checkpoint_minutes))
+    callbacks.append(ResumeCheckpoint(folder, every=hardware.checkpoint_every, minutes=hardware.checkpoint_minutes))
     state = folder / STATE_NAME
-    state = state if as_the_first_sees(state.is_file()) else None
+    state = state if broadcast_from_rank0(state.is_file()) else None
     with _quiet_lightning(), _usual_signals():
-        trainer = _trainer(config, folder, callbacks, machine, _steps_done(state))
+        trainer = _trainer(config, folder, callbacks, hardware, _steps_done(state))
         trainer.fit(
             task,
-            as_loader(batches, pin_memory=machine.on_gpu),
+            as_loader(batches, pin_memory=hardware.on_gpu),
             None if held_back is None else as_loader(held_back),
             ckpt_path=state,
             weights_only=True,
@@ -135,11 +140,11 @@ def fit(
     return Fitted(model=task.kept_model().cpu().eval(), epoch_choice=None if best is None else best.choice)
 
 
-def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlmTask:
+def _task(config: ExperimentConfig, fold_data: FoldData, stream: int) -> SmileVlmModule:
     torch.manual_seed(stream)
     model = build_model(config.model)
-    if material.start is not None:
-        model.load_state_dict(material.start.state_dict())
+    if fold_data.start is not None:
+        model.load_state_dict(fold_data.start.state_dict())
     if num_processes() > 1 and mixes_local_samples(model):
         raise SettingsError(
             f"tower {config.model.tower} normalises over the samples of one process; train it with one, or choose a "
@@ -148,15 +153,15 @@ def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlm
     if config.optimiser.compile:
         model.tower.compile()  # pyright: ignore[reportAttributeAccessIssue]
     views = config.prepare.views
-    embeddings = material.prompts.embeddings
+    embeddings = fold_data.prompts.embeddings
     prototypes = class_prototypes(embeddings.centred, embeddings.classes, embeddings.class_names)
-    return SmileVlmTask(
+    return SmileVlmModule(
         model=model,
-        loss=_loss(config, material),
+        loss=_loss(config, fold_data),
         distortions=Distortions(
             config.distortions, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
         ),
-        prompt_table=torch.from_numpy(material.prompts.table),
+        prompt_table=torch.from_numpy(fold_data.prompts.table),
         candidates=torch.from_numpy(embeddings.centred),
         prototypes=torch.from_numpy(prototypes.vectors).float(),
         optimiser=config.optimiser,
@@ -166,27 +171,27 @@ def _task(config: ExperimentConfig, material: Material, stream: int) -> SmileVlm
     )
 
 
-def _loss(config: ExperimentConfig, material: Material) -> JointLoss | SupervisedLoss:
+def _loss(config: ExperimentConfig, fold_data: FoldData) -> JointLoss | SupervisedLoss:
     if config.pairing == "labels":
-        return SupervisedLoss(torch.from_numpy(material.prompts.table), config.loss.temperature)
+        return SupervisedLoss(torch.from_numpy(fold_data.prompts.table), config.loss.temperature)
     return JointLoss(config.loss)
 
 
 def _validation_batches(
-    config: ExperimentConfig, material: Material, stream: int, share: Share
+    config: ExperimentConfig, fold_data: FoldData, stream: int, share: ShardSpec
 ) -> ValidationBatches | None:
-    if material.validation is None:
+    if fold_data.validation is None:
         return None
     return ValidationBatches(
-        images=material.validation.images,
-        truth=material.validation.truth,
-        classes=material.validation.classes,
-        prompt_set=material.prompts.prompt_set,
+        images=fold_data.validation.images,
+        truth=fold_data.validation.truth,
+        classes=fold_data.validation.classes,
+        prompt_set=fold_data.prompts.prompt_set,
         pairing=config.pairing,
         batch_size=config.optimiser.batch_size,
         seed=stream,
         share=share,
-        is_dynamic=material.validation.is_dynamic,
+        is_dynamic=fold_data.validation.is_dynamic,
     )
 
 
@@ -200,21 +205,21 @@ def _trainer(
     config: ExperimentConfig,
     folder: Path,
     callbacks: list[lightning.Callback],
-    machine: Machine,
+    hardware: HardwareConfig,
     steps_done: int,
 ) -> lightning.Trainer:
     together = under_launcher()
     return lightning.Trainer(
         max_epochs=config.optimiser.epochs,
-        accelerator="gpu" if machine.on_gpu else "cpu",
-        devices=_devices(machine),
+        accelerator="gpu" if hardware.on_gpu else "cpu",
+        devices=_devices(hardware),
         num_nodes=num_nodes(),
         strategy=_GlobalBatchStrategy() if together else "auto",
         plugins=[TorchElasticEnvironment() if together else LightningEnvironment()],
         precision="bf16-mixed" if config.optimiser.precision == "bf16" else "32-true",
         # On a GPU some operations have no form that always gives the same bits; those only warn.
-        deterministic="warn" if machine.on_gpu else False,
-        logger=_loggers(folder, machine, steps_done) if process_rank() == 0 else False,
+        deterministic="warn" if hardware.on_gpu else False,
+        logger=_loggers(folder, hardware, steps_done) if process_rank() == 0 else False,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
@@ -224,10 +229,10 @@ def _trainer(
     )
 
 
-def _devices(machine: Machine) -> int | list[int]:
+def _devices(hardware: HardwareConfig) -> int | list[int]:
     if under_launcher():
         return num_local_processes()
-    return [machine.device] if machine.on_gpu else 1
+    return [hardware.device] if hardware.on_gpu else 1
 
 
 class _GlobalBatchStrategy(DDPStrategy):
@@ -251,11 +256,11 @@ def _steps_done(state: Path | None) -> int:
     return int(torch.load(state, map_location="cpu", mmap=True, weights_only=True)["global_step"])
 
 
-def _loggers(folder: Path, machine: Machine, steps_done: int) -> list[Logger]:
+def _loggers(folder: Path, hardware: HardwareConfig, steps_done: int) -> list[Logger]:
     # TensorBoard drops what an interrupted run wrote of the steps that are done again.
     loggers: list[Logger] = [TensorBoardLogger(folder, name="", version="tensorboard", purge_step=steps_done)]
-    if machine.tracker != "none":
-        loggers.append(_tracker(machine.tracker, folder))
+    if hardware.tracker != "none":
+        loggers.append(_tracker(hardware.tracker, folder))
     return loggers
 
 

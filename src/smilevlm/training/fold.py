@@ -13,21 +13,20 @@ import numpy as np
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, StoreError
-from smilevlm.evaluation import fit_temperature, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser, TrainedOn, save_recogniser
 from smilevlm.files import write_atomically
+from smilevlm.models import ModelBundle, TrainingProvenance, fit_temperature, save_bundle, zero_shot_scores
 from smilevlm.prompts import NO_TEXT_TOWER
 from smilevlm.results import EpochChoice
 from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
 from smilevlm.threads import torch_threads
-from smilevlm.training.earlier import working_on
-from smilevlm.training.material import Material, load_material
+from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.distributed import HardwareConfig, barrier, broadcast_from_rank0, process_rank
+from smilevlm.training.fold_data import FoldData, load_fold_data
+from smilevlm.training.initial_weights import working_on
 from smilevlm.training.names import FOLD_NAME, PROPOSALS_NAME, STATE_NAME
-from smilevlm.training.parallel import Machine, as_the_first_sees, process_rank, wait_for_all
 from smilevlm.training.pseudo import read_proposals
-from smilevlm.training.settings import ExperimentConfig
-from smilevlm.training.splits import FoldSplit, refuse_split_leaks, split_fold
+from smilevlm.training.splits import FoldSplit, check_split_leaks, split_fold
 
 if TYPE_CHECKING:
     from smilevlm.training.fitting import Fitted, Report
@@ -54,7 +53,7 @@ def train_fold(
     fold: int,
     *,
     shuffled: bool = False,
-    machine: Machine | None = None,
+    hardware: HardwareConfig | None = None,
     report: Report | None = None,
 ) -> None:
     """Train one fold and leave its weights, split and logs in `folder`, in one piece.
@@ -67,7 +66,7 @@ def train_fold(
         folder: Made when the fold is complete; until then logs and the state to go on from are in `<folder>.running`.
         fold: Index from zero.
         shuffled: The control: samples get the prompts of other samples.
-        machine: Where to train.
+        hardware: Where to train.
         report: Progress.
 
     Raises:
@@ -80,47 +79,47 @@ def train_fold(
     prepared = PreparedSet(store)
     check_store(config, prepared)
     split = split_fold(config, prepared, fold)
-    refuse_split_leaks(split, prepared)
+    check_split_leaks(split, prepared)
     running = folder.with_name(f"{folder.name}.running")
-    if as_the_first_sees((running / FOLD_NAME).is_file()):
+    if broadcast_from_rank0((running / FOLD_NAME).is_file()):
         # Killed between the last file and the new name.
         if process_rank() == 0:
             _put_in_place(running, folder)
-        wait_for_all()
+        barrier()
         return
     running.mkdir(parents=True, exist_ok=True)
     clock = _Clock(running)
-    machine = machine or Machine()
-    material = load_material(config, prepared, split, shuffled=shuffled or config.shuffle_prompts, machine=machine)
+    hardware = hardware or HardwareConfig()
+    fold_data = load_fold_data(config, prepared, split, shuffled=shuffled or config.shuffle_prompts, hardware=hardware)
     if process_rank() == 0:
-        _keep_proposals(material, running / PROPOSALS_NAME)
-    stream = fold_stream(config, fold)
+        _keep_proposals(fold_data, running / PROPOSALS_NAME)
+    stream = fold_seed(config, fold)
     with torch_threads(config.optimiser.threads):
-        fitted = fit(config, material, running, stream=stream, machine=machine, report=clock.before(report))
+        fitted = fit(config, fold_data, running, stream=stream, hardware=hardware, report=clock.before(report))
     if process_rank() == 0:
-        _complete(config, prepared, split, material, fitted, running, clock.seconds(), machine)
+        _complete(config, prepared, split, fold_data, fitted, running, clock.seconds(), hardware)
         _put_in_place(running, folder)
-    wait_for_all()
+    barrier()
 
 
-def fold_stream(config: ExperimentConfig, fold: int) -> int:
+def fold_seed(config: ExperimentConfig, fold: int) -> int:
     """Seed of everything that is drawn while a fold is trained."""
     return int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
 
 
-def _keep_proposals(material: Material, path: Path) -> None:
+def _keep_proposals(fold_data: FoldData, path: Path) -> None:
     """Write what the teacher proposed, or check that it still proposes what the interrupted training began with.
 
     Raises:
         CheckpointError: It proposes other classes.
     """
-    if material.proposals is None:
+    if fold_data.proposals is None:
         return
     if not path.is_file():
-        write_atomically(path, json.dumps(asdict(material.proposals), indent=1) + "\n")
+        write_atomically(path, json.dumps(asdict(fold_data.proposals), indent=1) + "\n")
         return
     begun = read_proposals(path)
-    if (begun.teacher, begun.classes) != (material.proposals.teacher, material.proposals.classes):
+    if (begun.teacher, begun.classes) != (fold_data.proposals.teacher, fold_data.proposals.classes):
         raise CheckpointError(f"{path}: the teacher has changed since this training began; remove {path.parent}")
 
 
@@ -136,54 +135,54 @@ def _complete(
     config: ExperimentConfig,
     prepared: PreparedSet,
     split: FoldSplit,
-    material: Material,
+    fold_data: FoldData,
     fitted: Fitted,
     running: Path,
     seconds: float,
-    machine: Machine,
+    hardware: HardwareConfig,
 ) -> None:
     """Everything that a trained fold has beside its logs."""
     manifest, model = prepared.manifest, fitted.model
-    recogniser = Recogniser(
+    bundle = ModelBundle(
         model=model,
-        prompts=material.prompts.embeddings,
-        text_digest=material.prompts.text_digest,
+        prompts=fold_data.prompts.embeddings,
+        text_digest=fold_data.prompts.text_digest,
         text_tower=NO_TEXT_TOWER if config.pairing == "labels" else config.text_tower,
         classes=find_protocol(config.protocol).training.classes_of(prepared.samples),
         prepare=config.prepare,
         temperature=config.score_temperature,
-        unsure_below=config.unsure_below,
-        synthetic=manifest.synthetic or material.taught_by_synthetic,
-        started_from=material.started_from,
-        trained_on=TrainedOn(
+        abstain_threshold=config.abstain_threshold,
+        synthetic=manifest.synthetic or fold_data.taught_by_synthetic,
+        started_from=fold_data.started_from,
+        trained_on=TrainingProvenance(
             manifest_hash=manifest.content_hash,
             subjects=(*split.train_subjects, *split.validation_subjects),
             layout=manifest.layout,
             digests=(
                 *(prepared.samples[i].digest for i in (*split.train, *split.validation)),
-                *material.known_digests,
+                *fold_data.known_digests,
             ),
         ),
     )
     if config.validation.calibrate:
-        with working_on(recogniser, machine.torch_device, config.optimiser.threads) as working:
-            temperature = _fitted_temperature(working, material)
-        recogniser = replace(recogniser, temperature=temperature, calibrated=True)
+        with working_on(bundle, hardware.torch_device, config.optimiser.threads) as working:
+            temperature = _fitted_temperature(working, fold_data)
+        bundle = replace(bundle, temperature=temperature, calibrated=True)
     if not all(bool(p.isfinite().all()) for p in model.state_dict().values()):
         raise CheckpointError(f"fold {split.fold}: the weights are no longer finite; lower optimiser.learning_rate")
-    save_recogniser(recogniser, running)
+    save_bundle(bundle, running)
     choice = None if fitted.epoch_choice is None else asdict(fitted.epoch_choice)
     described = {**asdict(split), _CHOICE: choice, "seconds": seconds}
     write_atomically(running / FOLD_NAME, json.dumps(described, indent=1) + "\n")
 
 
-def _fitted_temperature(recogniser: Recogniser, material: Material) -> float:
+def _fitted_temperature(bundle: ModelBundle, fold_data: FoldData) -> float:
     """The temperature that suits the held-back people."""
-    held_back = material.validation
+    held_back = fold_data.validation
     assert held_back is not None, "the settings ask for held-back subjects"
-    embedded = recogniser.embed(np.ascontiguousarray(held_back.images.permute(0, 1, 3, 4, 2).numpy()))
-    scores = zero_shot_scores(embedded.z_fused, recogniser.prototypes)
-    truth = np.array([recogniser.classes.index(name) for name in held_back.classes if name is not None])
+    embedded = bundle.embed(np.ascontiguousarray(held_back.images.permute(0, 1, 3, 4, 2).numpy()))
+    scores = zero_shot_scores(embedded.z_fused, bundle.prototypes)
+    truth = np.array([bundle.classes.index(name) for name in held_back.classes if name is not None])
     return fit_temperature(scores, truth)
 
 

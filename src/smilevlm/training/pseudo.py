@@ -12,11 +12,17 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 from smilevlm.errors import CheckpointError, PromptError, SettingsError
-from smilevlm.evaluation import class_prototypes, predicted_classes, probabilities, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser, recogniser_digest
+from smilevlm.models import (
+    ModelBundle,
+    bundle_digest,
+    class_prototypes,
+    predicted_classes,
+    probabilities,
+    zero_shot_scores,
+)
 from smilevlm.results import FoldProposals, PairingTeacher
 from smilevlm.store import Manifest
-from smilevlm.training.earlier import load_earlier
+from smilevlm.training.initial_weights import load_initial_weights
 from smilevlm.views import ViewSettings
 
 Balance = Literal["none", "cap", "sinkhorn"]
@@ -76,7 +82,7 @@ class TeacherIdentity:
 class Teacher:
     """A frozen model that proposes, and which one it is."""
 
-    recogniser: Recogniser
+    bundle: ModelBundle
     identity: TeacherIdentity
 
 
@@ -122,19 +128,19 @@ def load_teacher(
     """
     if settings.teacher is None:
         raise SettingsError("pairing 'pseudo' needs a teacher: set pseudo.teacher to a run folder or a fold folder")
-    folder, recogniser = load_earlier(
+    folder, bundle = load_initial_weights(
         settings.teacher, "pseudo.teacher", manifest, test_subjects, test_digests=test_digests
     )
-    trained_on = recogniser.trained_on
+    trained_on = bundle.trained_on
     assert trained_on is not None
     resolved = folder.resolve()
     identity = TeacherIdentity(
         name=f"{resolved.parent.name}/{resolved.name}",
-        digest=recogniser_digest(folder),
+        digest=bundle_digest(folder),
         manifest_hash=trained_on.manifest_hash,
-        synthetic=recogniser.synthetic,
+        synthetic=bundle.synthetic,
     )
-    return Teacher(recogniser=recogniser, identity=identity)
+    return Teacher(bundle=bundle, identity=identity)
 
 
 def propose_classes(
@@ -155,7 +161,7 @@ def propose_classes(
         PromptError: The teacher has no prompt of a class.
         SettingsError: Mirroring is wanted, but the views have no counterparts; or no proposal is confident enough.
     """
-    scores = _scores(teacher.recogniser, images, class_names, settings.mirror)
+    scores = _scores(teacher.bundle, images, class_names, settings.mirror)
     shares = probabilities(scores, settings.temperature)
     if settings.balance == "sinkhorn":
         shares = equally_frequent(shares)
@@ -237,17 +243,15 @@ def read_proposals(path: Path) -> ProposedClasses:
 
 
 def _scores(
-    recogniser: Recogniser, images: np.ndarray, class_names: Sequence[str], mirror: bool
+    bundle: ModelBundle, images: np.ndarray, class_names: Sequence[str], mirror: bool
 ) -> Float64[np.ndarray, "sample class"]:
-    prompts = recogniser.prompts
+    prompts = bundle.prompts
     if missing := [name for name in class_names if name not in prompts.classes]:
-        raise PromptError(
-            f"the teacher has no prompts for {', '.join(missing)}; it knows {', '.join(recogniser.classes)}"
-        )
+        raise PromptError(f"the teacher has no prompts for {', '.join(missing)}; it knows {', '.join(bundle.classes)}")
     rows = [row for row, name in enumerate(prompts.classes) if name in class_names]
     prototypes = class_prototypes(prompts.centred[rows], [prompts.classes[row] for row in rows], class_names)
-    seen = [images, mirrored(images, recogniser.prepare.views)] if mirror else [images]
-    return np.mean([zero_shot_scores(recogniser.embed(each).z_fused, prototypes) for each in seen], axis=0)
+    seen = [images, mirrored(images, bundle.prepare.views)] if mirror else [images]
+    return np.mean([zero_shot_scores(bundle.embed(each).z_fused, prototypes) for each in seen], axis=0)
 
 
 def mirrored(

@@ -9,11 +9,20 @@ from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from smilevlm.deprecation import warn_renamed
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.models import TOWERS, ClipTowerSettings
 from smilevlm.pretrained import clip_width
-from smilevlm.training.settings import ExperimentConfig
+from smilevlm.training.config import ExperimentConfig
 
+RENAMED_SETTINGS = {
+    "unsure_below": "abstain_threshold",
+    "loss.comparable": "loss.normalise_terms",
+    "distortions.coarse": "distortions.downsample_probability",
+    "distortions.clean_share": "distortions.weak_strength",
+    "distortions.clean_degraded": "distortions.weak_degraded_share",
+}
+"""Former name to today's. An override by the former name works for one release; a run folder may have it for ever."""
 _KEY = "experiment"
 _TOWER_KEY = "model.tower_settings."
 _Settings = TypeVar("_Settings")
@@ -32,8 +41,11 @@ def with_overrides(config: ExperimentConfig, overrides: Sequence[str]) -> Experi
     for item in overrides:
         if "=" not in item:
             raise SettingsError(f"{item!r} is no override; expected SETTING=VALUE, such as optimiser.epochs=5")
+        key, _, value = item.partition("=")
+        if key in RENAMED_SETTINGS:
+            warn_renamed(f"setting {key}", RENAMED_SETTINGS[key])
         try:
-            config = _with_override(config, item)
+            config = _with_override(config, f"{RENAMED_SETTINGS.get(key, key)}={value}")
         except SettingsError as error:
             raise SettingsError(f"override {item!r}: {error}") from None
     return config
@@ -57,6 +69,7 @@ def config_from(values: Mapping[str, Any]) -> ExperimentConfig:
     Raises:
         CheckpointError: A setting is missing, unknown or of the wrong kind.
     """
+    values = with_current_names(values)
     try:
         config = _parse(ExperimentConfig, None, f"={json.dumps(values)}")
     except SettingsError as error:
@@ -67,6 +80,17 @@ def config_from(values: Mapping[str, Any]) -> ExperimentConfig:
             "the run's settings cannot be read: some are missing, it was begun with another version of smilevlm"
         )
     return config
+
+
+def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run folder, those with a former name under today's."""
+    settings_now: dict[str, Any] = json.loads(json.dumps(values))
+    for former, current in RENAMED_SETTINGS.items():
+        group, _, name = former.rpartition(".")
+        settings = settings_now.get(group) if group else settings_now
+        if isinstance(settings, dict) and name in settings:
+            settings[current.rpartition(".")[2]] = settings.pop(name)
+    return settings_now
 
 
 def _with_override(config: ExperimentConfig, item: str) -> ExperimentConfig:

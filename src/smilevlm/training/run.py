@@ -17,22 +17,22 @@ from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import locked, write_atomically
 from smilevlm.store import PreparedSet
-from smilevlm.training.fold import train_fold
-from smilevlm.training.material import load_earlier_models, load_prompts
-from smilevlm.training.misfits import refuse_misfits
-from smilevlm.training.names import CONFIG_NAME, CONTROL_NAME, FOLD_NAME
-from smilevlm.training.parallel import (
-    Machine,
-    as_the_first_sees,
+from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.config_checks import check_config
+from smilevlm.training.distributed import (
+    HardwareConfig,
+    broadcast_from_rank0,
     joined_processes,
     num_processes,
     process_rank,
     under_launcher,
 )
-from smilevlm.training.refusals import refuse_chosen_prompts
-from smilevlm.training.resolve import with_clip_width
-from smilevlm.training.settings import ExperimentConfig
-from smilevlm.training.splits import check_folds, refuse_split_leaks, split_folds, write_folds
+from smilevlm.training.fold import train_fold
+from smilevlm.training.fold_data import load_initial_models, load_prompts
+from smilevlm.training.leak_checks import check_chosen_prompts
+from smilevlm.training.names import CONFIG_NAME, CONTROL_NAME, FOLD_NAME
+from smilevlm.training.resolve import with_clip_width, with_current_names
+from smilevlm.training.splits import check_folds, check_split_leaks, split_folds, write_folds
 from smilevlm.version import __version__
 
 _KEYS = frozenset({"settings", "manifest_hash", "package_version", "git_commit"})
@@ -81,7 +81,7 @@ def train_run(
     folds: Sequence[int] | None = None,
     jobs: int = 1,
     resume: bool = False,
-    machine: Machine | None = None,
+    hardware: HardwareConfig | None = None,
     progress: Progress | None = None,
 ) -> list[FoldJob]:
     """Train folds that are not trained yet.
@@ -96,7 +96,7 @@ def train_run(
         jobs: Folds trained at the same time, each in a process of its own, on GPUs in turn. Does not change any number.
         resume: Go on with a run folder that is there; folds that are complete stay, one that was interrupted goes on
             from its last state, to the same bits.
-        machine: Where to train.
+        hardware: Where to train.
         progress: Called after every epoch.
 
     Returns:
@@ -112,8 +112,8 @@ def train_run(
     if process_rank() == 0 and (run / CONFIG_NAME).exists() and not resume:
         raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
     config = with_clip_width(config)
-    machine, progress = machine or Machine(), progress or _silent
-    machine.check()
+    hardware, progress = hardware or HardwareConfig(), progress or _silent
+    hardware.check()
     wanted = fold_jobs(config, folds)
     prepared = PreparedSet(store)
     _check_before_claiming(config, prepared, wanted)
@@ -122,18 +122,18 @@ def train_run(
             _claim(config, prepared, run)
     missing = [job for job in wanted if not job.is_trained(run)]
     if under_launcher() or jobs <= 1 or len(missing) <= 1:
-        with joined_processes(machine):
-            missing = as_the_first_sees(missing)
+        with joined_processes(hardware):
+            missing = broadcast_from_rank0(missing)
             for job in missing:
-                _train(config, store, run, job, machine, progress)
+                _train(config, store, run, job, hardware, progress)
     else:
-        _train_in_parallel(config, store, run, missing, jobs, machine, progress)
+        _train_in_parallel(config, store, run, missing, jobs, hardware, progress)
     return missing
 
 
 def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, wanted: Sequence[FoldJob]) -> None:
     """Refuse what cannot be trained before a run folder exists that would then stand in the way."""
-    refuse_misfits(config, prepared, [job.fold for job in wanted])
+    check_config(config, prepared, [job.fold for job in wanted])
     if config.optimiser.batch_size < num_processes():
         raise SettingsError(
             f"a batch of {config.optimiser.batch_size} leaves some of {num_processes()} processes without a sample; "
@@ -144,9 +144,9 @@ def _check_before_claiming(config: ExperimentConfig, prepared: PreparedSet, want
     splits = split_folds(config, prepared)
     for job in wanted:
         split = splits[job.fold]
-        refuse_split_leaks(split, prepared)
-        refuse_chosen_prompts(config, split.test_subjects, prepared.manifest.layout)
-        load_earlier_models(config, prepared, split)
+        check_split_leaks(split, prepared)
+        check_chosen_prompts(config, split.test_subjects, prepared.manifest.layout)
+        load_initial_models(config, prepared, split)
 
 
 def _build_once(config: ExperimentConfig) -> None:
@@ -154,7 +154,7 @@ def _build_once(config: ExperimentConfig) -> None:
     import torch
 
     from smilevlm.models import build_model
-    from smilevlm.training.task import check_cached_gradients
+    from smilevlm.training.module import check_cached_gradients
 
     with torch.random.fork_rng(devices=[]):
         check_cached_gradients(config.optimiser, build_model(config.model))
@@ -165,15 +165,17 @@ def _silent(name: str, done: int, total: int, loss: float) -> None:
 
 
 def _train(
-    config: ExperimentConfig, store: Path, run: Path, job: FoldJob, machine: Machine, progress: Progress
+    config: ExperimentConfig, store: Path, run: Path, job: FoldJob, hardware: HardwareConfig, progress: Progress
 ) -> None:
     def report(done: int, total: int, loss: float) -> None:
         progress(job.name, done, total, loss)
 
     with _locked_fold(run, job):
         # Another process may have trained it since this one looked.
-        if not as_the_first_sees(job.is_trained(run)):
-            train_fold(config, store, job.folder(run), job.fold, shuffled=job.shuffled, machine=machine, report=report)
+        if not broadcast_from_rank0(job.is_trained(run)):
+            train_fold(
+                config, store, job.folder(run), job.fold, shuffled=job.shuffled, hardware=hardware, report=report
+            )
 
 
 @contextmanager
@@ -201,7 +203,7 @@ def _train_in_parallel(
     run: Path,
     missing: Sequence[FoldJob],
     jobs: int,
-    machine: Machine,
+    hardware: HardwareConfig,
     progress: Progress,
 ) -> None:
     import multiprocessing
@@ -220,7 +222,7 @@ def _train_in_parallel(
         listener.start()
         try:
             Parallel(n_jobs=jobs)(
-                delayed(_train)(config, store, run, job, on_device(machine, number), _Messenger(messages))
+                delayed(_train)(config, store, run, job, on_device(hardware, number), _Messenger(messages))
                 for number, job in enumerate(missing)
             )
         finally:
@@ -228,13 +230,13 @@ def _train_in_parallel(
             listener.join()
 
 
-def on_device(machine: Machine, number: int) -> Machine:
+def on_device(hardware: HardwareConfig, number: int) -> HardwareConfig:
     """The machine with the GPU whose turn it is, where there is any."""
-    if not machine.on_gpu:
-        return machine
+    if not hardware.on_gpu:
+        return hardware
     import torch
 
-    return replace(machine, device=number % torch.cuda.device_count())
+    return replace(hardware, device=number % torch.cuda.device_count())
 
 
 class _Messenger:
@@ -262,7 +264,7 @@ def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:
         write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
         return
     found = read_run_config(run)
-    if {key: found.get(key) for key in identity} != identity:
+    if {"settings": with_current_names(found["settings"]), "manifest_hash": found["manifest_hash"]} != identity:
         raise SettingsError(f"{run} was begun with other settings or data; it cannot be gone on with. Choose another")
     check_folds(config, prepared, run)
 

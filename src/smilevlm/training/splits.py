@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from smilevlm.datasets import find_protocol, protocol_folds, refuse_leaks
+from smilevlm.datasets import check_leaks, find_protocol, protocol_folds
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet, Sample
+from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.names import FOLDS_NAME
-from smilevlm.training.settings import ExperimentConfig
 
 _HELD_BACK = 7
 """Keeps the draw of validation subjects apart from other draws with the same seed."""
@@ -104,15 +104,15 @@ def split_fold(config: ExperimentConfig, prepared: PreparedSet, fold: int) -> Fo
     return split_folds(config, prepared)[fold]
 
 
-def refuse_split_leaks(split: FoldSplit, prepared: PreparedSet) -> None:
+def check_split_leaks(split: FoldSplit, prepared: PreparedSet) -> None:
     """Raises:
     LeakError: A test sample of the split is known from its training or validation samples.
     """
     train, validation, test = (
         [prepared.samples[i] for i in side] for side in (split.train, split.validation, split.test)
     )
-    refuse_leaks(train, test)
-    refuse_leaks(validation, test)
+    check_leaks(train, test)
+    check_leaks(validation, test)
 
 
 def write_folds(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:

@@ -56,13 +56,13 @@ class ModelFacts:
         classes: That it was trained with.
         synthetic: Whether it was trained on synthetic faces.
         calibrated: Whether its probabilities were fitted to people held back.
-        unsure_below: See `Recogniser`.
+        abstain_threshold: See `ModelBundle`.
     """
 
     classes: tuple[str, ...]
     synthetic: bool
     calibrated: bool
-    unsure_below: float
+    abstain_threshold: float
 
 
 class Workers:
@@ -232,12 +232,12 @@ def _work(connection: Connection, source: str, settings: WebSettings, rehearsal:
     except SmileVlmError as error:
         connection.send(("refused", str(error)))
         return
-    recogniser = model.recogniser
+    bundle = model.bundle
     facts = ModelFacts(
-        classes=recogniser.classes,
-        synthetic=recogniser.synthetic,
-        calibrated=recogniser.calibrated,
-        unsure_below=recogniser.unsure_below,
+        classes=bundle.classes,
+        synthetic=bundle.synthetic,
+        calibrated=bundle.calibrated,
+        abstain_threshold=bundle.abstain_threshold,
     )
     if rehearsal is not None:
         _done(Recognise(path=rehearsal), model, settings)

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from smilevlm.predict import Answer
+from smilevlm.predict import Prediction
 from smilevlm.version import __version__
 from smilevlm.web.jobs import ModelFacts
 from smilevlm.web.pictures import png
@@ -17,7 +17,7 @@ from smilevlm.web.work import Overlays, Prompts
 
 
 def result_zip(
-    answer: Answer, *, name: str, prompts: Prompts, facts: ModelFacts, overlays: Overlays | None = None
+    answer: Prediction, *, name: str, prompts: Prompts, facts: ModelFacts, overlays: Overlays | None = None
 ) -> bytes:
     """The whole result as an archive.
 
@@ -36,7 +36,7 @@ def result_zip(
 
 
 def _members(
-    answer: Answer, name: str, prompts: Prompts, facts: ModelFacts, overlays: Overlays | None
+    answer: Prediction, name: str, prompts: Prompts, facts: ModelFacts, overlays: Overlays | None
 ) -> Iterator[tuple[str, str | bytes]]:
     yield "result.json", json.dumps(_plain(answer, name, prompts, facts), indent=2, ensure_ascii=False) + "\n"
     yield "probabilities.csv", _table(answer)
@@ -47,7 +47,7 @@ def _members(
             yield f"relevance_{angle:+g}.png", png(overlays[number])
 
 
-def _table(answer: Answer) -> str:
+def _table(answer: Prediction) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("class", "probability"))
@@ -55,10 +55,10 @@ def _table(answer: Answer) -> str:
     return out.getvalue()
 
 
-def _plain(answer: Answer, name: str, prompts: Prompts, facts: ModelFacts) -> dict[str, Any]:
+def _plain(answer: Prediction, name: str, prompts: Prompts, facts: ModelFacts) -> dict[str, Any]:
     return {
         "scan": name,
-        **answer.as_plain(),
+        **answer.to_dict(),
         "prompts": None if prompts is None else {label: list(texts) for label, texts in prompts.items()},
         "trained_on_synthetic_faces": facts.synthetic,
         "smilevlm": __version__,

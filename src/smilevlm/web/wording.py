@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from smilevlm.predict import Answer
+from smilevlm.predict import Prediction
 from smilevlm.web.jobs import ModelFacts
 from smilevlm.web.pictures import angle_in_words, bars, figure, percent, sorted_shares, weight_bars
 from smilevlm.web.settings import WebSettings
@@ -22,17 +22,18 @@ def message(sentence: str, *, is_error: bool = False) -> str:
     return f'<p class="{kind}" role="{role}">{escape(text if text[-1] in ".!?" else text + ".")}</p>'
 
 
-def headline(answer: Answer, name: str, prompts: Prompts, facts: ModelFacts) -> str:
+def headline(answer: Prediction, name: str, prompts: Prompts, facts: ModelFacts) -> str:
     """The label, how sure it is, and all probabilities."""
     label = escape(answer.label)
     if prompts is not None:
         # The level to say so belongs to the trained classes.
         verdict, note = label, f"the likeliest of your classes, at {percent(answer.confidence)}"
-    elif answer.sure:
+    elif answer.is_confident:
         verdict, note = label, f"{percent(answer.confidence)} probable"
     else:
         verdict = "not sure"
-        note = f"most likely {label} at {percent(answer.confidence)}, below the {percent(facts.unsure_below)} to say so"
+        least = percent(facts.abstain_threshold)
+        note = f"most likely {label} at {percent(answer.confidence)}, below the {least} to say so"
     if answer.calibrated:
         trust = "Probabilities are calibrated on people held back from training."
     elif prompts is None:
@@ -42,7 +43,7 @@ def headline(answer: Answer, name: str, prompts: Prompts, facts: ModelFacts) -> 
     what = f"sequence of {answer.num_frames} frames" if answer.is_sequence else "scan"
     if answer.bad_frames:
         what += f", {len(answer.bad_frames)} more could not be used"
-    strongest = answer.label if answer.sure or prompts is not None else None
+    strongest = answer.label if answer.is_confident or prompts is not None else None
     return (
         f'<div class="answer"><p class="what">{escape(name)} · {what}</p>'
         f'<p class="verdict">{verdict}</p><p class="note">{note}</p>'
@@ -50,7 +51,7 @@ def headline(answer: Answer, name: str, prompts: Prompts, facts: ModelFacts) -> 
     )
 
 
-def views_shown(answer: Answer) -> str:
+def views_shown(answer: Prediction) -> str:
     """The images the model saw, and what each of them counted."""
     pictures = zip(answer.views, answer.view_weights, strict=True)
     shown = "".join(figure(image, angle_in_words(angle)) for image, angle in pictures)
@@ -66,7 +67,7 @@ def views_shown(answer: Answer) -> str:
     )
 
 
-def relevance_shown(answer: Answer, overlays: Overlays) -> str:
+def relevance_shown(answer: Prediction, overlays: Overlays) -> str:
     """Which parts of the face spoke for the label."""
     pictures = zip(overlays, answer.view_weights, strict=True)
     shown = "".join(figure(np.ascontiguousarray(image), angle_in_words(angle)) for image, angle in pictures)
@@ -77,7 +78,7 @@ def relevance_shown(answer: Answer, overlays: Overlays) -> str:
     )
 
 
-def details(answer: Answer) -> str:
+def details(answer: Prediction) -> str:
     """How the face was found, and where the time went."""
     face, took = answer.face, answer.seconds
     rows = {

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from smilevlm.evaluation.relevance import overlay_scale, relevance, relevance_overlay
 from smilevlm.geometry.axes import rotation_from_axes
-from smilevlm.predict import Answer, Model, Seen, see
+from smilevlm.predict import Model, Prediction, PreparedScan, see
 from smilevlm.readers import read_mesh
 from smilevlm.web.checks import check_upload, check_vertices
 from smilevlm.web.pictures import MAX_SHOWN_VERTICES, thinned
@@ -31,8 +31,8 @@ class Found:
         answer: Of the model.
     """
 
-    seen: Seen
-    answer: Answer
+    seen: PreparedScan
+    answer: Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Recognise:
 
     def __call__(self, model: Model, settings: WebSettings) -> Found:
         scan = check_upload(self.path, settings)
-        prepare = model.recogniser.prepare
+        prepare = model.bundle.prepare
         start = None if self.up is None or self.front is None else rotation_from_axes(self.up, self.front)
         if scan.is_sequence:
             seen = see(scan, prepare, start)
@@ -85,7 +85,7 @@ class Compare:
         prompts: See `Recognise`.
     """
 
-    seen: Seen
+    seen: PreparedScan
     prompts: Prompts = None
 
     def __call__(self, model: Model, settings: WebSettings) -> Found:
@@ -110,7 +110,7 @@ class Explain:
         del settings
         answer, comparison = self.found.answer, model.compare_with(self.prompts)
         pixels = relevance(
-            model.recogniser,
+            model.bundle,
             answer.views,
             answer.label,
             prototypes=comparison.prototypes,

@@ -11,12 +11,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from builders_recogniser import CLASSES, tiny_recogniser
+from builders_bundle import CLASSES, tiny_bundle
 from smilevlm.cli import export
 from smilevlm.cli.arguments import add_commands
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.recogniser import load_recogniser, save_recogniser
+from smilevlm.models import load_bundle, save_bundle
 from smilevlm.predict import load
 from smilevlm.predict.export import ONNX_FILES
 from smilevlm.predict.hub import HUB_FILES
@@ -31,7 +31,7 @@ def parse(*words):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("export") / "run"
-    save_recogniser(tiny_recogniser(), run / "fold_00")
+    save_bundle(tiny_bundle(), run / "fold_00")
     return run
 
 
@@ -63,7 +63,7 @@ def test_hub(run_folder, tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path / 'out'}\n"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(HUB_FILES)
     assert "license: apache-2.0" in (tmp_path / "out" / "README.md").read_text()
-    assert load_recogniser(tmp_path / "out").classes == CLASSES
+    assert load_bundle(tmp_path / "out").classes == CLASSES
     export.run(parse(tmp_path / "out", tmp_path / "out", "--format", "hub", "--overwrite"))
     assert "license: other" in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(SettingsError, match="no such export wrote"):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smilevlm.datasets import refuse_shared_subjects, subject_folds, validation_subjects
+from smilevlm.datasets import check_shared_subjects, subject_folds, validation_subjects
 from smilevlm.errors import LeakError, SettingsError
 
 SUBJECTS = st.lists(st.integers(0, 25).map("S{:02d}".format), min_size=2, max_size=80).filter(
@@ -84,9 +84,9 @@ def test_validation_subjects_vary_with_the_seed():
 
 
 def test_a_shared_subject_is_a_leak():
-    refuse_shared_subjects(train=["a", "b"], test=["c", "c"])
-    refuse_shared_subjects(train=[], test=[])
+    check_shared_subjects(train=["a", "b"], test=["c", "c"])
+    check_shared_subjects(train=[], test=[])
     with pytest.raises(LeakError, match=r"both in train and in test: b$"):
-        refuse_shared_subjects(train=["a", "b", "b"], test=["b", "c"])
+        check_shared_subjects(train=["a", "b", "b"], test=["b", "c"])
     with pytest.raises(LeakError, match=r"validation and in test: s0, s1, s2, s3, s4 and 2 more$"):
-        refuse_shared_subjects(train=["a"], validation=[f"s{n}" for n in range(7)], test=[f"s{n}" for n in range(9)])
+        check_shared_subjects(train=["a"], validation=[f"s{n}" for n in range(7)], test=[f"s{n}" for n in range(9)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smilevlm.datasets import refuse_leaks
+from smilevlm.datasets import check_leaks
 from smilevlm.errors import LeakError
 from smilevlm.store import Sample
 
@@ -26,26 +26,26 @@ TRAIN = [window("F001", "F001_Happy", 0, 49), window("F002", "F002_Happy", 0, 49
 
 
 def test_other_people_s_other_files_are_no_leak():
-    refuse_leaks(TRAIN, [window("F003", "F003_Happy", 0, 49)])
-    refuse_leaks(TRAIN, [])
-    refuse_leaks([], TRAIN)
+    check_leaks(TRAIN, [window("F003", "F003_Happy", 0, 49)])
+    check_leaks(TRAIN, [])
+    check_leaks([], TRAIN)
 
 
 def test_samples_of_which_only_the_name_is_known_are_compared_by_subject():
     one, other = (Sample(sample_id=f"{s}_happy", subject=s, expression="happy", level=4) for s in ("a", "b"))
-    refuse_leaks([one], [other])
+    check_leaks([one], [other])
     with pytest.raises(LeakError, match="both in train and in test: a"):
-        refuse_leaks([one], [one])
+        check_leaks([one], [one])
 
 
 def test_a_subject_on_both_sides():
     with pytest.raises(LeakError, match=r"subjects both in train and in test: F002$"):
-        refuse_leaks(TRAIN, [window("F002", "F002_Sad", 0, 49), window("F003", "F003_Sad", 0, 49)])
+        check_leaks(TRAIN, [window("F002", "F002_Sad", 0, 49), window("F003", "F003_Sad", 0, 49)])
 
 
 def test_the_same_scan_under_another_subject_s_name():
     with pytest.raises(LeakError, match="F003_Happy_w000000 is F002_Happy_w000000"):
-        refuse_leaks(TRAIN, [window("F003", "F003_Happy", 0, 49, digest="F002_Happy 0")])
+        check_leaks(TRAIN, [window("F003", "F003_Happy", 0, 49, digest="F002_Happy 0")])
 
 
 @pytest.mark.parametrize(("first", "last", "leaks"), [(49, 98, True), (50, 99, False), (20, 30, True), (0, 0, True)])
@@ -54,11 +54,11 @@ def test_windows_that_share_frames_of_one_recording(first, last, leaks):
     test = [window("F003", "F001_Happy", first, last, digest="other bytes")]
     if leaks:
         with pytest.raises(LeakError, match=f"share frames of one recording: F001_Happy_w{first:06d} and F001_Happy_w"):
-            refuse_leaks(TRAIN, test)
+            check_leaks(TRAIN, test)
     else:
-        refuse_leaks(TRAIN, test)
+        check_leaks(TRAIN, test)
 
 
 def test_everything_found_is_told_at_once():
     with pytest.raises(LeakError, match=r"both in train and in test: F001; .* training samples: .*; .* share frames"):
-        refuse_leaks(TRAIN, TRAIN[:1])
+        check_leaks(TRAIN, TRAIN[:1])

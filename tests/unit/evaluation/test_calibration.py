@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from smilevlm.errors import SettingsError
-from smilevlm.evaluation import calibration, fit_temperature, probabilities
+from smilevlm.evaluation import calibration
+from smilevlm.models import fit_temperature, probabilities
 
 
 def test_four_samples_by_hand():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation import class_prototypes
 from smilevlm.evaluation.embedding_analysis import (
     blocks,
     cross_modal_correlation,
@@ -16,6 +15,7 @@ from smilevlm.evaluation.embedding_analysis import (
     yaw_columns,
     yaw_point,
 )
+from smilevlm.models import class_prototypes
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:

@@ -5,14 +5,8 @@ import pytest
 
 from fake_results import CLASSES, FakeFold, fake_result, fold_result
 from smilevlm.errors import LeakError, SettingsError
-from smilevlm.evaluation import (
-    TrainSide,
-    class_prototypes,
-    draw_examples,
-    make_example,
-    score_fold,
-    summarise_folds,
-)
+from smilevlm.evaluation import ProbeTrainingSet, draw_examples, make_example, score_fold, summarise_folds
+from smilevlm.models import class_prototypes
 from smilevlm.results import write_results
 
 ANGLES = (-30.0, 0.0)
@@ -59,7 +53,7 @@ def train_side(*subjects):
     count = len(subjects)
     features = np.repeat(np.eye(3, dtype=np.float32)[np.arange(count) % 3, None], 2, axis=1)
     truth = [("happy", "sad", "fear")[number % 3] for number in range(count)]
-    return TrainSide(features=features, truth=truth, subjects=list(subjects))
+    return ProbeTrainingSet(features=features, truth=truth, subjects=list(subjects))
 
 
 def test_the_rest_by_hand():

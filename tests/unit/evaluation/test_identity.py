@@ -5,7 +5,7 @@ import pytest
 
 from smilevlm.errors import CheckpointError, LeakError, SettingsError
 from smilevlm.evaluation.identity import fit_discriminants, identity_results
-from smilevlm.evaluation.recogniser import Embedded
+from smilevlm.models import Embedded
 from smilevlm.store import Sample
 
 ANGLES = (-30.0, 0.0, 30.0)

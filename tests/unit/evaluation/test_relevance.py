@@ -10,17 +10,18 @@ import torch
 
 from builders_clip import TINY_CLIP_DIM, TINY_CLIP_IMAGE_SIZE, build_tiny_clip
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation import class_prototypes, zero_shot_scores
-from smilevlm.evaluation.recogniser import Recogniser
 from smilevlm.evaluation.relevance import PixelRelevance, overlay_scale, relevance, relevance_overlay
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.models import (
     ClipTowerSettings,
     ConvTowerSettings,
     FusionSettings,
+    ModelBundle,
     ModelSettings,
     ProjectorSettings,
     build_model,
+    class_prototypes,
+    zero_shot_scores,
 )
 from smilevlm.prompts import PromptEmbeddings
 from smilevlm.store import PrepareSettings
@@ -30,7 +31,7 @@ CLASSES = ("happy", "sad", "fear")
 DIM, SIZE = TINY_CLIP_DIM, TINY_CLIP_IMAGE_SIZE
 
 
-def recogniser_with(**model) -> Recogniser:
+def bundle_with(**model) -> ModelBundle:
     torch.manual_seed(0)
     fusion = model.pop("fusion", FusionSettings(hidden_dim=5))
     built = build_model(
@@ -40,7 +41,7 @@ def recogniser_with(**model) -> Recogniser:
     built(torch.rand(4, 3, 3, SIZE, SIZE), text=torch.randn(2, DIM))  # moves the running statistics
     raw = np.random.default_rng(0).normal(size=(6, DIM)).astype(np.float32)
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
-    return Recogniser(
+    return ModelBundle(
         model=built.eval(),
         prompts=PromptEmbeddings(
             texts=tuple("abcdef"), classes=tuple(name for name in CLASSES for _ in "ab"), raw=raw, mean=raw.mean(axis=0)
@@ -55,14 +56,14 @@ def recogniser_with(**model) -> Recogniser:
 
 
 @pytest.fixture(scope="module")
-def conv() -> Recogniser:
-    return recogniser_with(tower_settings=ConvTowerSettings(width=8))
+def conv() -> ModelBundle:
+    return bundle_with(tower_settings=ConvTowerSettings(width=8))
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Recogniser:
+def clip(tmp_path_factory) -> ModelBundle:
     folder = build_tiny_clip(tmp_path_factory.mktemp("clip") / "tiny")
-    return recogniser_with(tower="clip", tower_settings=ClipTowerSettings(name=str(folder)))
+    return bundle_with(tower="clip", tower_settings=ClipTowerSettings(name=str(folder)))
 
 
 def random_views(seed: int = 1) -> np.ndarray:
@@ -71,9 +72,9 @@ def random_views(seed: int = 1) -> np.ndarray:
     return views
 
 
-def score_of(recogniser: Recogniser, views: np.ndarray, target: str) -> float:
+def score_of(bundle: ModelBundle, views: np.ndarray, target: str) -> float:
     """The explained score by way of evaluation's own arithmetic."""
-    scores = zero_shot_scores(recogniser.embed(views[None]).z_fused, recogniser.prototypes)[0]
+    scores = zero_shot_scores(bundle.embed(views[None]).z_fused, bundle.prototypes)[0]
     index = CLASSES.index(target)
     return float(scores[index] - np.delete(scores, index).mean())
 
@@ -81,11 +82,11 @@ def score_of(recogniser: Recogniser, views: np.ndarray, target: str) -> float:
 @pytest.mark.parametrize("tower", ["conv", "clip"])
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_it_adds_up_to_the_score(tower, dynamic, request):
-    recogniser, views = request.getfixturevalue(tower), random_views()
-    found = relevance(recogniser, views, "sad", dynamic=dynamic)
+    bundle, views = request.getfixturevalue(tower), random_views()
+    found = relevance(bundle, views, "sad", dynamic=dynamic)
     baseline = np.full_like(views, 128 if dynamic else 0)
-    assert found.score == pytest.approx(score_of(recogniser, views, "sad"), abs=1e-5)
-    assert found.baseline_score == pytest.approx(score_of(recogniser, baseline, "sad"), abs=1e-5)
+    assert found.score == pytest.approx(score_of(bundle, views, "sad"), abs=1e-5)
+    assert found.baseline_score == pytest.approx(score_of(bundle, baseline, "sad"), abs=1e-5)
     difference = found.score - found.baseline_score
     assert abs(difference) > 0.02, "otherwise zeros would add up too"
     assert abs(float(found.pixels.sum()) - difference) <= 0.02 * abs(difference) + 0.002
@@ -115,7 +116,7 @@ def test_a_fusion_that_looks_at_one_view_gives_relevance_there_alone(conv, decid
 
 
 def test_a_fusion_that_reads_prompts_gets_them():
-    guided = recogniser_with(
+    guided = bundle_with(
         tower_settings=ConvTowerSettings(width=8),
         fusion=FusionSettings(kind="text_guided", hidden_dim=5, num_heads=2),
     )

@@ -101,13 +101,13 @@ def test_comparable_terms_start_near_one():
     z |= {name: torch.randn(48, 256, generator=generator) for name in ("z_fused", "z_text")}
     for weight in ("alpha", "beta", "gamma"):
         alone = {"alpha": 0.0, "beta": 0.0, "gamma": 0.0} | {weight: 1.0}
-        total = JointLoss(JointLossSettings(**alone, comparable=True, temperature=0.2))(**z).total
+        total = JointLoss(JointLossSettings(**alone, normalise_terms=True, temperature=0.2))(**z).total
         assert float(total) == pytest.approx(1.0, abs=0.05)
 
 
 def test_comparable_divides_the_sum_and_not_the_terms(inputs):
     plain = JointLoss(JointLossSettings())(**inputs)
-    terms = JointLoss(JointLossSettings(comparable=True))(**inputs)
+    terms = JointLoss(JointLossSettings(normalise_terms=True))(**inputs)
     torch.testing.assert_close(terms[1:], plain[1:], rtol=0, atol=0)
     of_views = expected_if_unrelated(dim=5, batch=6, num_views=3, lambd=0.0051, standardize=True)
     of_text = expected_if_unrelated(dim=5, batch=6, num_views=1, lambd=0.0051, standardize=True)
@@ -117,7 +117,7 @@ def test_comparable_divides_the_sum_and_not_the_terms(inputs):
 
 def test_comparable_batch_of_one(inputs):
     one = {name: tensor[:1] for name, tensor in inputs.items()}
-    terms = JointLoss(JointLossSettings(comparable=True, standardize=False))(**one)
+    terms = JointLoss(JointLossSettings(normalise_terms=True, standardize=False))(**one)
     assert torch.isfinite(terms.total)
 
 
@@ -155,7 +155,7 @@ def test_learned_temperature_starts_within_its_clamp(temperature):
 
 def test_samples_without_a_prompt_count_in_the_multi_view_loss_alone(inputs):
     paired = torch.tensor([True, False, True, True, False, True])
-    settings = JointLossSettings(multi_positive=True, symmetric=True, comparable=True, learned_temperature=True)
+    settings = JointLossSettings(multi_positive=True, symmetric=True, normalise_terms=True, learned_temperature=True)
     groups = torch.tensor([0, -1, 1, 0, -1, 2])
     leaves = {name: tensor.clone() for name, tensor in inputs.items()}
     leaves["z_text"][~paired] = math.nan
@@ -179,7 +179,7 @@ def test_all_paired_is_the_same_as_no_mask(inputs):
 
 @pytest.mark.parametrize("num_pairs", [0, 1])
 def test_fewer_than_two_pairs_leave_zeros_with_a_graph(inputs, num_pairs):
-    loss = JointLoss(JointLossSettings(learned_temperature=True, comparable=True))
+    loss = JointLoss(JointLossSettings(learned_temperature=True, normalise_terms=True))
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in inputs.items()}
     terms = loss(**leaves, paired=torch.arange(6) < num_pairs)
     assert terms.alignment.item() == terms.redundancy.item() == 0

@@ -13,7 +13,7 @@ MULTI_VIEW, ALIGNMENT, REDUNDANCY = (
     {"beta": 0.0, "gamma": 0.0}, {"alpha": 0.0, "gamma": 0.0}, {"alpha": 0.0, "beta": 0.0},
 )  # fmt: skip
 JOINT = {"alpha": 0.7, "beta": 1.3, "gamma": 0.4}
-EVERYTHING = JOINT | {"multi_positive": True, "symmetric": True, "learned_temperature": True, "comparable": True}
+EVERYTHING = JOINT | {"multi_positive": True, "symmetric": True, "learned_temperature": True, "normalise_terms": True}
 SETTINGS = {
     "multi_view": MULTI_VIEW,
     "multi_view_raw": MULTI_VIEW | {"standardize": False},
@@ -25,7 +25,7 @@ SETTINGS = {
     "symmetric_multi_positive": ALIGNMENT | {"symmetric": True, "multi_positive": True},
     "learned_temperature": ALIGNMENT | {"learned_temperature": True},
     "joint": JOINT,
-    "comparable": JOINT | {"comparable": True},
+    "normalise_terms": JOINT | {"normalise_terms": True},
     "everything": EVERYTHING,
 }
 # With a narrow width the correlation losses take the form by the correlation matrix, with a wide one that by Gram.

@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 
 from smilevlm.errors import SettingsError
 from smilevlm.losses import positives_from_groups, vision_language_alignment
-from smilevlm.losses.literal import literal_vision_language_alignment
+from smilevlm.losses.reference import reference_vision_language_alignment
 
 REFUSED = (SettingsError, TypeError)
 
@@ -88,7 +88,9 @@ def test_symmetric_gradcheck_with_a_learned_temperature():
 
 def test_literal_form_is_the_loops():
     z = batch()
-    assert float(literal_vision_language_alignment(*z, temperature=0.2)) == pytest.approx(reference(*z, 0.2), rel=1e-6)
+    assert float(reference_vision_language_alignment(*z, temperature=0.2)) == pytest.approx(
+        reference(*z, 0.2), rel=1e-6
+    )
 
 
 def test_own_prompt_as_the_only_positive_is_the_literal_form():

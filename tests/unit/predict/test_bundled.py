@@ -41,14 +41,14 @@ def test_what_is_there():
 
 
 def test_it_is_the_committed_recipe_s(model):
-    recipe, recogniser = find_recipe("bundled"), model.recogniser
-    assert recogniser.prepare == recipe.prepare
-    assert recogniser.model.settings == recipe.model
-    assert set(recogniser.classes) == {*BASIC_EXPRESSIONS, NEUTRAL}
-    assert recogniser.synthetic
-    assert recogniser.calibrated
-    assert recogniser.unsure_below == recipe.unsure_below
-    description = json.loads((bundled_folder() / "recogniser.json").read_text())
+    recipe, bundle = find_recipe("bundled"), model.bundle
+    assert bundle.prepare == recipe.prepare
+    assert bundle.model.settings == recipe.model
+    assert set(bundle.classes) == {*BASIC_EXPRESSIONS, NEUTRAL}
+    assert bundle.synthetic
+    assert bundle.calibrated
+    assert bundle.abstain_threshold == recipe.abstain_threshold
+    description = json.loads((bundled_folder() / "bundle.json").read_text())
     assert description["trained_on"]["layout"] == "folder"
 
 
@@ -58,7 +58,7 @@ def test_the_examples_are_recognised_without_a_text_tower(model, monkeypatch):
     assert len(scans) == 6
     for scan, answer in zip(scans, model.predict(scans), strict=True):
         assert answer.label == SAID[scan.path.name.split("_")[0]], scan.path.name
-        assert answer.sure
+        assert answer.is_confident
         assert answer.calibrated
         assert answer.is_sequence == scan.is_sequence
 

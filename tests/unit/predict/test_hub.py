@@ -26,9 +26,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from builders_recogniser import CLASSES, random_views, tiny_recogniser
+from builders_bundle import CLASSES, random_views, tiny_bundle
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.recogniser import load_recogniser, save_recogniser
+from smilevlm.models import load_bundle, save_bundle
 from smilevlm.predict.hub import HUB_FILES, model_card, push_to_hub, resolve_source, save_pretrained
 from smilevlm.results import OtherTrainingData
 from smilevlm.version import __version__
@@ -37,13 +37,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module")
-def recogniser():
-    return tiny_recogniser()
+def bundle():
+    return tiny_bundle()
 
 
 @pytest.fixture
-def folder(recogniser, tmp_path) -> Path:
-    save_pretrained(recogniser, tmp_path / "model")
+def folder(bundle, tmp_path) -> Path:
+    save_pretrained(bundle, tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -68,16 +68,16 @@ def refusal(kind):
     return kind("404 Client Error\n\nlong advice", response=httpx2.Response(404, request=request))
 
 
-def test_the_same_model_comes_back(recogniser, folder):
-    loaded = load_recogniser(resolve_source(folder))
-    before, after = recogniser.embed(random_views()), loaded.embed(random_views())
+def test_the_same_model_comes_back(bundle, folder):
+    loaded = load_bundle(resolve_source(folder))
+    before, after = bundle.embed(random_views()), loaded.embed(random_views())
     np.testing.assert_array_equal(after.z_fused, before.z_fused)
-    np.testing.assert_array_equal(loaded.prototypes.vectors, recogniser.prototypes.vectors)
-    assert loaded.classes == recogniser.classes
+    np.testing.assert_array_equal(loaded.prototypes.vectors, bundle.prototypes.vectors)
+    assert loaded.classes == bundle.classes
 
 
-def test_the_files_are_those_of_a_fold_beside_config_and_card(recogniser, folder, tmp_path):
-    save_recogniser(recogniser, tmp_path / "fold_00")
+def test_the_files_are_those_of_a_fold_beside_config_and_card(bundle, folder, tmp_path):
+    save_bundle(bundle, tmp_path / "fold_00")
     own = {path.name for path in (tmp_path / "fold_00").iterdir()}
     assert {path.name for path in folder.iterdir()} == set(HUB_FILES) == own | {"config.json", "README.md"}
     for name in own:
@@ -105,7 +105,7 @@ def front_matter(card: str) -> dict:
     return yaml.safe_load(front)
 
 
-def test_the_card_has_front_matter_for_the_hub(recogniser, folder):
+def test_the_card_has_front_matter_for_the_hub(bundle, folder):
     card = (folder / "README.md").read_text()
     front = front_matter(card)
     assert front["license"] == "other"
@@ -116,11 +116,11 @@ def test_the_card_has_front_matter_for_the_hub(recogniser, folder):
     assert "softmax of cosines / 0.05, not calibrated |" in card
     assert "depends on the faces they were trained on (bu3dfe)" in card
     real = replace(
-        recogniser,
+        bundle,
         synthetic=False,
         trained_on=None,
         calibrated=True,
-        unsure_below=0.4,
+        abstain_threshold=0.4,
         started_from=OtherTrainingData(layout="bu4dfe", manifest_hash="0", synthetic=False),
     )
     card = model_card(real, "cc-by-nc-4.0")
@@ -130,31 +130,31 @@ def test_the_card_has_front_matter_for_the_hub(recogniser, folder):
     assert "faces that are not synthetic; training began with a model of bu4dfe" in card
 
 
-def test_a_card_of_one_s_own(recogniser, tmp_path):
-    save_pretrained(recogniser, tmp_path / "model", card="# Mine\n", licence="apache-2.0")
+def test_a_card_of_one_s_own(bundle, tmp_path):
+    save_pretrained(bundle, tmp_path / "model", card="# Mine\n", licence="apache-2.0")
     assert (tmp_path / "model" / "README.md").read_text() == "# Mine\n"
     assert json.loads((tmp_path / "model" / "config.json").read_text())["licence"] == "apache-2.0"
 
 
-def test_a_saved_model_is_replaced_only_when_told(recogniser, folder):
+def test_a_saved_model_is_replaced_only_when_told(bundle, folder):
     with pytest.raises(SettingsError, match="not empty"):
-        save_pretrained(recogniser, folder)
-    save_pretrained(replace(recogniser, temperature=0.5), folder, overwrite=True)
-    assert load_recogniser(folder).temperature == 0.5
+        save_pretrained(bundle, folder)
+    save_pretrained(replace(bundle, temperature=0.5), folder, overwrite=True)
+    assert load_bundle(folder).temperature == 0.5
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
-def test_a_folder_of_other_things_is_never_replaced(recogniser, tmp_path):
+def test_a_folder_of_other_things_is_never_replaced(bundle, tmp_path):
     fold = tmp_path / "fold_00"
-    save_recogniser(recogniser, fold)
+    save_bundle(bundle, fold)
     (fold / "last.ckpt").write_bytes(b"training goes on from here")
     with pytest.raises(SettingsError, match=r"last\.ckpt"):
-        save_pretrained(recogniser, fold, overwrite=True)
+        save_pretrained(bundle, fold, overwrite=True)
     assert (fold / "last.ckpt").exists()
 
 
-def test_a_run_gives_its_first_fold(recogniser, tmp_path):
-    save_recogniser(recogniser, tmp_path / "run" / "fold_03")
+def test_a_run_gives_its_first_fold(bundle, tmp_path):
+    save_bundle(bundle, tmp_path / "run" / "fold_03")
     assert resolve_source(tmp_path / "run") == tmp_path / "run" / "fold_03"
     assert resolve_source(str(tmp_path / "run" / "fold_03")) == tmp_path / "run" / "fold_03"
 
@@ -166,10 +166,10 @@ def test_pickles_are_ignored(folder):
 
     for name in ("pytorch_model.bin", "model.pt", "training_args.bin"):
         (folder / name).write_bytes(pickle.dumps(Bomb()))
-    assert load_recogniser(resolve_source(folder)).classes == CLASSES
+    assert load_bundle(resolve_source(folder)).classes == CLASSES
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
-        load_recogniser(resolve_source(folder))
+        load_bundle(resolve_source(folder))
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_a_hub_id(fake_hub, folder, source, repository, revision):
     assert fake_hub.asked == [(repository, revision, HUB_FILES)]
 
 
-def test_a_folder_goes_before_a_hub_id(fake_hub, recogniser, tmp_path, monkeypatch):
+def test_a_folder_goes_before_a_hub_id(fake_hub, bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save_recogniser(recogniser, Path("owner/name"))
+    save_bundle(bundle, Path("owner/name"))
     assert resolve_source("owner/name") == Path("owner/name")
     assert fake_hub.asked == []
 
@@ -281,7 +281,7 @@ class FakeApi:
     def upload_folder(self, *, repo_id, folder_path, commit_message, allow_patterns):
         names = sorted(path.name for path in Path(folder_path).iterdir())
         assert sorted(allow_patterns) == names
-        FakeApi.calls.append((repo_id, names, load_recogniser(Path(folder_path)).classes, commit_message))
+        FakeApi.calls.append((repo_id, names, load_bundle(Path(folder_path)).classes, commit_message))
         return SimpleNamespace(commit_url=f"https://hub.invalid/{repo_id}/commit/{COMMIT}")
 
 
@@ -292,8 +292,8 @@ def fake_api(monkeypatch):
     return FakeApi
 
 
-def test_pushing_uploads_the_saved_folder(fake_api, recogniser):
-    address = push_to_hub(recogniser, "owner/name", licence="apache-2.0")
+def test_pushing_uploads_the_saved_folder(fake_api, bundle):
+    address = push_to_hub(bundle, "owner/name", licence="apache-2.0")
     assert address == f"https://hub.invalid/owner/name/commit/{COMMIT}"
     created, uploaded = fake_api.calls
     assert created == ("owner/name", True)
@@ -301,13 +301,13 @@ def test_pushing_uploads_the_saved_folder(fake_api, recogniser):
 
 
 @pytest.mark.parametrize("repository", ["name", "owner/name@v1", "./owner/name", "owner/na me"])
-def test_pushing_to_no_repository_is_refused(fake_api, recogniser, repository):
+def test_pushing_to_no_repository_is_refused(fake_api, bundle, repository):
     with pytest.raises(CheckpointError, match="expected the id of a repository"):
-        push_to_hub(recogniser, repository)
+        push_to_hub(bundle, repository)
     assert fake_api.calls == []
 
 
-def test_pushing_where_the_hub_refuses(fake_api, recogniser, monkeypatch):
+def test_pushing_where_the_hub_refuses(fake_api, bundle, monkeypatch):
     monkeypatch.setattr(FakeApi, "error", refusal(RepositoryNotFoundError))
     with pytest.raises(CheckpointError, match=r"owner/name: the model cannot be uploaded: 404 Client Error$"):
-        push_to_hub(recogniser, "owner/name")
+        push_to_hub(bundle, "owner/name")

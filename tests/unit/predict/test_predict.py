@@ -1,4 +1,4 @@
-"""Scan in, answer out: the same as store and recogniser give, whatever the file format and unit."""
+"""Scan in, answer out: the same as store and bundle give, whatever the file format and unit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 import smilevlm
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import CheckpointError, MeshError, PromptError, SettingsError
-from smilevlm.evaluation import probabilities, zero_shot_scores
 from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS
-from smilevlm.predict import Answer, Model, load
+from smilevlm.models import probabilities, zero_shot_scores
+from smilevlm.predict import Model, Prediction, load
 from smilevlm.readers import read_mesh, write_mesh
 from smilevlm.store import FrameFile, PreparedSet, Recording, prepare
 
@@ -62,15 +62,15 @@ def test_a_file_and_its_mesh_give_the_same(model, scan):
     np.testing.assert_array_equal(by_path.views, by_mesh.views)
 
 
-def test_the_store_has_the_same_views_and_the_recogniser_the_same_answer(model, scan, prepared_store):
+def test_the_store_has_the_same_views_and_the_bundle_the_same_answer(model, scan, prepared_store):
     prepared = PreparedSet(prepared_store)
     name = scan.name.removesuffix("_F3D.wrl")
     index = next(i for i, sample in enumerate(prepared.samples) if sample.sample_id == name)
     answer = model.predict(scan)
     np.testing.assert_array_equal(answer.views, prepared.images(index))
-    embedded = model.recogniser.embed(prepared.load_images([index]))
-    scores = zero_shot_scores(embedded.z_fused, model.recogniser.prototypes)
-    expected = probabilities(scores, model.recogniser.temperature)[0]
+    embedded = model.bundle.embed(prepared.load_images([index]))
+    scores = zero_shot_scores(embedded.z_fused, model.bundle.prototypes)
+    expected = probabilities(scores, model.bundle.temperature)[0]
     np.testing.assert_array_equal(list(answer.probabilities.values()), expected)
     np.testing.assert_allclose(list(answer.view_weights.values()), embedded.view_weights[0], atol=1e-7)
 
@@ -99,10 +99,10 @@ def test_classes_of_one_s_own(model, scan):
 
 
 def test_the_trained_prompts_typed_again_give_the_trained_answer(model, scan):
-    prompts = model.recogniser.prompts
+    prompts = model.bundle.prompts
     typed = {
         name: [text for text, owner in zip(prompts.texts, prompts.classes, strict=True) if owner == name]
-        for name in model.recogniser.classes
+        for name in model.bundle.classes
     }
     again, trained = model.predict(scan, prompts=typed), model.predict(scan)
     np.testing.assert_allclose(list(again.probabilities.values()), list(trained.probabilities.values()), atol=1e-5)
@@ -121,7 +121,7 @@ def test_words_that_are_no_list_of_texts_are_refused(model, scan, prompts):
 
 
 def test_words_of_another_text_tower_are_refused(model, scan):
-    other = Model(replace(model.recogniser, text_digest="another"))
+    other = Model(replace(model.bundle, text_digest="another"))
     with pytest.raises(CheckpointError, match="text tower"):
         other.predict(scan, prompts=WORDS)
     assert other.predict(scan).label == model.predict(scan).label, "the trained classes need no text tower"
@@ -200,7 +200,7 @@ def test_each_scan_has_its_answer_or_its_error_in_order(model, scans, tmp_path):
     broken = tmp_path / "broken.wrl"
     broken.write_text("no mesh")
     results = list(model.predict_each([scans[0], broken, sphere(), scans[1]], jobs=2))
-    assert [isinstance(result, Answer) for result in results] == [True, False, False, True]
+    assert [isinstance(result, Prediction) for result in results] == [True, False, False, True]
     assert str(broken) in str(results[1])
     assert "no face" in str(results[2])
     alone = model.predict(scans[1])
@@ -216,7 +216,7 @@ def test_scans_are_drawn_from_an_iterable_as_needed(model, scans):
             drawn.append(1)
             yield read_mesh(scans[0])
 
-    assert isinstance(next(model.predict_each(endless())), Answer)
+    assert isinstance(next(model.predict_each(endless())), Prediction)
     assert len(drawn) < 100
 
 
@@ -229,15 +229,15 @@ def test_where_the_time_goes(model, scan):
 
 
 def test_not_sure_below_the_level(model, scan):
-    sure = Model(replace(model.recogniser, unsure_below=0.0)).predict(scan)
-    unsure = Model(replace(model.recogniser, unsure_below=0.999)).predict(scan)
-    assert (sure.sure, sure.verdict) == (True, sure.label)
-    assert (unsure.sure, unsure.verdict, unsure.label) == (False, "not sure", sure.label)
+    sure = Model(replace(model.bundle, abstain_threshold=0.0)).predict(scan)
+    unsure = Model(replace(model.bundle, abstain_threshold=0.999)).predict(scan)
+    assert (sure.is_confident, sure.verdict) == (True, sure.label)
+    assert (unsure.is_confident, unsure.verdict, unsure.label) == (False, "not sure", sure.label)
     assert sure.confidence == max(sure.probabilities.values())
 
 
 def test_only_the_trained_classes_are_called_calibrated(model, scan):
-    fitted = Model(replace(model.recogniser, calibrated=True))
+    fitted = Model(replace(model.bundle, calibrated=True))
     assert fitted.predict(scan).calibrated
     assert not fitted.predict(scan, prompts=WORDS).calibrated
     assert not model.predict(scan).calibrated
@@ -273,7 +273,7 @@ def test_a_sequence_is_pooled_as_preparation_pools_it(model, frames, tmp_path):
         frames=tuple(FrameFile(path=path, number=n) for n, path in enumerate(sorted(frames.iterdir()))),
         is_sequence=True,
     )
-    prepare([recording], tmp_path / "store", model.recogniser.prepare, layout="folder", synthetic=True)
+    prepare([recording], tmp_path / "store", model.bundle.prepare, layout="folder", synthetic=True)
     np.testing.assert_array_equal(PreparedSet(tmp_path / "store").images(0), model.predict(frames).views)
 
 
@@ -302,9 +302,9 @@ def test_axes_that_are_given_are_not_searched_for(model, scan):
 
 
 def test_own_classes_have_no_level_below_which_the_model_is_not_sure(model, scan):
-    strict = Model(replace(model.recogniser, unsure_below=0.999))
-    assert strict.predict(scan, prompts=WORDS).sure
-    assert not strict.predict(scan).sure
+    strict = Model(replace(model.bundle, abstain_threshold=0.999))
+    assert strict.predict(scan, prompts=WORDS).is_confident
+    assert not strict.predict(scan).is_confident
 
 
 def test_frames_whose_place_a_neighbour_took_are_named(model, frames, tmp_path):
@@ -316,11 +316,11 @@ def test_frames_whose_place_a_neighbour_took_are_named(model, frames, tmp_path):
     answer = model.predict(folder)
     assert (answer.num_frames, len(answer.bad_frames)) == (11, 1)
     assert answer.bad_frames[0][0] == "005.ply"
-    assert answer.as_plain()["bad_frames"][0]["file"] == "005.ply"
+    assert answer.to_dict()["bad_frames"][0]["file"] == "005.ply"
     assert model.predict(frames).bad_frames == ()
     assert answer.remarks[0].startswith("sequence of 12 frames; for a row each: --scans")
     assert answer.remarks[1].startswith("1 of 12 frames could not be used: 005.ply (")
-    assert answer.as_plain()["remarks"] == list(answer.remarks)
+    assert answer.to_dict()["remarks"] == list(answer.remarks)
 
 
 def test_what_a_reader_left_out_is_a_remark(model, scan):
@@ -357,7 +357,7 @@ def test_a_folder_of_single_scans_is_no_sequence_unless_it_is_called_one(model, 
 def test_the_bundled_weights_are_not_hidden_by_a_folder_of_their_name(tmp_path, monkeypatch):
     (tmp_path / "default").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert load("default").recogniser.synthetic
+    assert load("default").bundle.synthetic
     with pytest.raises(CheckpointError, match="no trained model"):
         load("./default")
 

@@ -12,7 +12,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS, SPONTANEOUS_EXPRESSIONS
 from smilevlm.recipes.own_data import fitted_to_store, folder
 from smilevlm.store import PrepareSettings, Sample
-from smilevlm.training.misfits import find_misfits
+from smilevlm.training.config_checks import find_config_problems
 
 
 def store(classes, num_subjects: int, *, each: int = 1, layout: str = "folder", prepare: PrepareSettings | None = None):
@@ -55,7 +55,7 @@ def test_people_and_samples_decide_folds_batches_and_epochs(num_subjects, each, 
     config = fitted_to_store(folder(), prepared, ())
     assert (config.num_folds, config.optimiser.batch_size) == (num_folds, batch_size)
     assert config.optimiser.epochs == epochs
-    assert not list(find_misfits(config, prepared, range(num_folds)))
+    assert not list(find_config_problems(config, prepared, range(num_folds)))
 
 
 def test_views_are_taken_as_the_store_has_them():
@@ -88,5 +88,5 @@ def test_a_store_of_another_layout_is_left_to_the_check():
     prepared = store(BASIC_EXPRESSIONS, 4, layout="bu3dfe")
     config = fitted_to_store(folder(), prepared, ())
     assert config == folder()
-    first = next(find_misfits(config, prepared, [0]))
+    first = next(find_config_problems(config, prepared, [0]))
     assert "protocol=bu3dfe_subset1" in str(first)

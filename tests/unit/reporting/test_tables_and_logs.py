@@ -14,7 +14,7 @@ TABLE = Table(
     note="x_y",
     columns=(
         Column(key="name", title="Name"),
-        Column(key="share", title="Share", kind="percent"),
+        Column(key="share", title="ShardSpec", kind="percent"),
         Column(key="gain", title="Gain", kind="points"),
         Column(key="range", title="Range", kind="percent_interval"),
     ),

@@ -16,7 +16,7 @@ from smilevlm.reproduction.plan import PlannedRun, StudyRequest, plan_runs
 from smilevlm.reproduction.study import _known
 from smilevlm.results import read_results
 from smilevlm.results.tasks import TasksResult
-from smilevlm.training.parallel import Machine
+from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.run import train_run
 
 
@@ -35,7 +35,7 @@ def study(prepared_store, tiny_overrides, tmp_path_factory):
 
 
 def go(run: PlannedRun, store: Path):
-    return execute([run], {"bu3dfe": store}, jobs=1, machine=Machine(), told=lambda *_: None)
+    return execute([run], {"bu3dfe": store}, jobs=1, hardware=HardwareConfig(), told=lambda *_: None)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_damaged_result_is_made_again(run, prepared_store):
 
 
 def test_a_set_that_was_not_given_is_the_reason(run):
-    (outcome,) = execute([run], {}, jobs=1, machine=Machine(), told=lambda *_: None)
+    (outcome,) = execute([run], {}, jobs=1, hardware=HardwareConfig(), told=lambda *_: None)
     assert outcome.reason == "no prepared set of bu3dfe was given"
 
 
@@ -73,7 +73,11 @@ def test_a_failure_is_told_and_the_others_go_on(run, prepared_store, tmp_path):
     broken = replace(run, method="broken", folder=tmp_path / "broken", config=replace(run.config, prompt_set="nowhere"))
     told = []
     outcomes = execute(
-        [broken, run], {"bu3dfe": prepared_store}, jobs=1, machine=Machine(), told=lambda *each: told.append(each)
+        [broken, run],
+        {"bu3dfe": prepared_store},
+        jobs=1,
+        hardware=HardwareConfig(),
+        told=lambda *each: told.append(each),
     )
     assert "nowhere" in str(outcomes[0].reason)
     assert outcomes[1].result is not None

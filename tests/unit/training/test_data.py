@@ -8,7 +8,7 @@ import torch
 
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import PromptSet, Provenance
-from smilevlm.training.data import PromptedBatches, Share, ValidationBatches, as_loader, to_channels_first
+from smilevlm.training.data import PromptedBatches, ShardSpec, ValidationBatches, as_loader, to_channels_first
 
 PROMPTS = PromptSet(
     name="test",
@@ -134,7 +134,7 @@ def test_channels_first():
 
 @pytest.mark.parametrize("num_processes", [2, 3])
 def test_the_shares_of_all_processes_are_the_batches_of_one(num_processes):
-    shares = [Share(rank=rank, num_processes=num_processes) for rank in range(num_processes)]
+    shares = [ShardSpec(rank=rank, num_processes=num_processes) for rank in range(num_processes)]
     for make in (lambda share: batches(share=share), lambda share: validation_batches(num=11, share=share)):
         for whole, *parts in zip(make(None), *(make(share) for share in shares), strict=True):
             for name in ("images", "prompts", "truth"):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from smilevlm.errors import LeakError, SettingsError, StoreError
+from smilevlm.evaluation.run import evaluate_run
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS
 from smilevlm.recipes import find_recipe
 from smilevlm.store import FrameFile, PreparedSet, PrepareSettings, Recording, prepare
-from smilevlm.training.evaluate import evaluate_run
-from smilevlm.training.material import load_material
+from smilevlm.training.fold_data import load_fold_data
 from smilevlm.training.resolve import with_overrides
 from smilevlm.training.run import train_run
 from smilevlm.training.splits import split_fold
@@ -87,8 +87,8 @@ def test_trained_on_everybody_there_and_tested_here(cross_run, bu4dfe_store, bp4
     assert (fold.num_train_samples, fold.num_test_samples) == (12, 4)
 
 
-def test_the_recogniser_keeps_all_six_classes(cross_run):
-    kept = json.loads((cross_run / "fold_00/recogniser.json").read_text())
+def test_the_bundle_keeps_all_six_classes(cross_run):
+    kept = json.loads((cross_run / "fold_00/bundle.json").read_text())
     assert len(kept["classes"]) == 6
 
 
@@ -205,7 +205,7 @@ def test_no_label_of_the_held_back_people_is_read_with_a_teacher(clips_store, cl
     )  # fmt: skip
     store = PreparedSet(clips_store)
     for shuffled in (False, True):
-        held_back = load_material(config, store, split_fold(config, store, 0), shuffled=shuffled).validation
+        held_back = load_fold_data(config, store, split_fold(config, store, 0), shuffled=shuffled).validation
         assert held_back is not None
         assert held_back.truth == (-1,) * 6
         assert held_back.is_dynamic is not None

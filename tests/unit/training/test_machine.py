@@ -11,11 +11,11 @@ import pytorch_lightning as lightning
 import torch
 
 import smilevlm
-from smilevlm.evaluation.recogniser import Recogniser, load_recogniser
-from smilevlm.training import earlier, material
+from smilevlm.evaluation.run import evaluate_run
+from smilevlm.models import ModelBundle, load_bundle
+from smilevlm.training import earlier, fold_data
 from smilevlm.training import fold as fold_module
-from smilevlm.training.evaluate import evaluate_run
-from smilevlm.training.parallel import Machine
+from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.run import train_run
 
 # What is the caller's own.
@@ -71,7 +71,7 @@ def test_torch_is_as_before_after_loading_predicting_and_evaluating(
 def recorded_work(monkeypatch) -> list[tuple[str, object]]:
     """Moves of trained models between devices, and the threads of every pass through them."""
     seen: list[tuple[str, object]] = []
-    embed, working_on = Recogniser.embed, earlier.working_on
+    embed, working_on = ModelBundle.embed, earlier.working_on
 
     def recorded_embed(self, images, **options):
         def look(module, given, result):
@@ -81,15 +81,15 @@ def recorded_work(monkeypatch) -> list[tuple[str, object]]:
             return embed(self, images, **options)
 
     @contextmanager
-    def recorded_place(recogniser, device, threads):
-        with working_on(recogniser, device, threads) as working:
+    def recorded_place(bundle, device, threads):
+        with working_on(bundle, device, threads) as working:
             seen.append(("to", device))
             yield working
-        assert {parameter.device.type for parameter in recogniser.model.parameters()} == {"cpu"}
+        assert {parameter.device.type for parameter in bundle.model.parameters()} == {"cpu"}
         seen.append(("cpu", None))
 
-    monkeypatch.setattr(Recogniser, "embed", recorded_embed)
-    for module in (fold_module, material):
+    monkeypatch.setattr(ModelBundle, "embed", recorded_embed)
+    for module in (fold_module, fold_data):
         monkeypatch.setattr(module, "working_on", recorded_place)
     return seen
 
@@ -97,27 +97,27 @@ def recorded_work(monkeypatch) -> list[tuple[str, object]]:
 @pytest.mark.parametrize(
     ("machine", "environment", "device"),
     [
-        (Machine(accelerator="cpu"), {}, "cpu"),
-        (Machine(), {}, "cuda:0"),
-        (Machine(device=3), {}, "cuda:3"),
-        (Machine(device=3), {"LOCAL_RANK": "1"}, "cuda:3"),
-        (Machine(), {"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "2"}, "cuda:2"),
+        (HardwareConfig(accelerator="cpu"), {}, "cpu"),
+        (HardwareConfig(), {}, "cuda:0"),
+        (HardwareConfig(device=3), {}, "cuda:3"),
+        (HardwareConfig(device=3), {"LOCAL_RANK": "1"}, "cuda:3"),
+        (HardwareConfig(), {"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "2"}, "cuda:2"),
     ],
 )
-def test_the_device_of_a_process(monkeypatch, machine, environment, device):
+def test_the_device_of_a_process(monkeypatch, hardware, environment, device):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert machine.torch_device == device
+    assert hardware.torch_device == device
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_calibration_works_where_the_run_does(store_of_four, make_tiny_config, tmp_path, monkeypatch, threads):
     chosen = ("validation.share=0.5", "num_control_folds=0", "validation.calibrate=true")
     config, seen = make_tiny_config(*chosen, f"optimiser.threads={threads}"), recorded_work(monkeypatch)
-    train_run(config, store_of_four, tmp_path / "run", folds=[1], machine=Machine(accelerator="cpu"))
+    train_run(config, store_of_four, tmp_path / "run", folds=[1], hardware=HardwareConfig(accelerator="cpu"))
     assert seen == [("to", "cpu"), ("embed", threads), ("cpu", None)]
-    assert load_recogniser(tmp_path / "run/fold_01").threads == 1
+    assert load_bundle(tmp_path / "run/fold_01").threads == 1
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -130,5 +130,5 @@ def test_a_teacher_works_where_the_run_does(
         f"pseudo.mirror={mirror}", "num_control_folds=0", f"optimiser.threads={threads}",
     )  # fmt: skip
     seen = recorded_work(monkeypatch)
-    train_run(config, prepared_store, tmp_path / "run", folds=[0], machine=Machine(accelerator="cpu"))
+    train_run(config, prepared_store, tmp_path / "run", folds=[0], hardware=HardwareConfig(accelerator="cpu"))
     assert seen == [("to", "cpu"), *[("embed", threads)] * (2 if mirror == "true" else 1), ("cpu", None)]

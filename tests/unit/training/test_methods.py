@@ -6,12 +6,11 @@ import pytest
 
 from builders_clip import build_tiny_clip
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.recogniser import load_recogniser
-from smilevlm.models import build_model
+from smilevlm.evaluation.run import evaluate_run
+from smilevlm.models import build_model, load_bundle
 from smilevlm.predict import load
 from smilevlm.recipes import RECIPES, find_recipe
 from smilevlm.recipes.methods import METHODS, with_method
-from smilevlm.training.evaluate import evaluate_run
 from smilevlm.training.resolve import with_clip_width, with_overrides
 from smilevlm.training.run import train_run
 
@@ -118,11 +117,11 @@ def test_raw_clip_is_the_clip_as_it_comes(prepared_store, make_tiny_config, tmp_
     model = CLIPModel.from_pretrained(clip).eval()
     with torch.inference_mode():
         expected = model.get_image_features(pixels, interpolate_pos_encoding=True).pooler_output
-    recogniser = load_recogniser(run / "fold_00")
-    found = recogniser.embed(images)
+    bundle = load_bundle(run / "fold_00")
+    found = bundle.embed(images)
     np.testing.assert_allclose(found.z_views.reshape(-1, dim), expected.numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.z_fused, found.z_views.mean(1), rtol=1e-5, atol=1e-6)
-    assert not recogniser.prompts.mean.any()
+    assert not bundle.prompts.mean.any()
 
 
 @pytest.mark.parametrize("width", [8, 20, 64, 512, 768])
@@ -152,7 +151,7 @@ def test_raw_clip_in_the_command_line_follows_the_text_tower(prepared_store, tin
     settings = [part for item in (*others, f"text_tower={clip}", "num_control_folds=0") for part in ("--set", item)]
     command = ["train", "demo", "--method", "raw_clip", "--store", str(prepared_store), "--out", str(tmp_path / "run")]
     assert main([*command, "--fold", "0", *settings]) in (None, 0)
-    assert load_recogniser(tmp_path / "run" / "fold_00").model.settings.embedding_dim == 20
+    assert load_bundle(tmp_path / "run" / "fold_00").model.settings.embedding_dim == 20
 
 
 @pytest.mark.parametrize("values", ["{}", '{"model_type": "bert"}', '{"model_type": "clip", "projection_dim": "wide"}'])

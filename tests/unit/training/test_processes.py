@@ -13,17 +13,17 @@ import torch
 from safetensors.torch import load_file
 
 from smilevlm.errors import SettingsError
-from smilevlm.training.data import Share
+from smilevlm.training.data import ShardSpec
+from smilevlm.training.distributed import average_gradients, process_rank, under_launcher
 from smilevlm.training.fold import train_fold
 from smilevlm.training.names import FOLD_NAME
-from smilevlm.training.parallel import average_gradients, process_rank, under_launcher
 from smilevlm.training.run import train_run
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 5])
 @pytest.mark.parametrize("total", [1, 4, 7, 8])
 def test_shares_are_the_whole_in_order_and_of_about_one_size(num_processes, total):
-    rows = [Share(rank=rank, num_processes=num_processes).of(total) for rank in range(num_processes)]
+    rows = [ShardSpec(rank=rank, num_processes=num_processes).of(total) for rank in range(num_processes)]
     assert [row for part in rows for row in range(total)[part]] == list(range(total))
     sizes = [part.stop - part.start for part in rows]
     assert max(sizes) - min(sizes) <= 1

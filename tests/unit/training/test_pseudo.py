@@ -10,9 +10,18 @@ import pytest
 import torch
 
 from smilevlm.errors import CheckpointError, LeakError, PromptError, SettingsError, StoreError
-from smilevlm.evaluation.recogniser import Embedded, Recogniser, TrainedOn, save_recogniser
 from smilevlm.geometry import NormaliseSettings
-from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
+from smilevlm.models import (
+    ConvTowerSettings,
+    Embedded,
+    FusionSettings,
+    ModelBundle,
+    ModelSettings,
+    ProjectorSettings,
+    TrainingProvenance,
+    build_model,
+    save_bundle,
+)
 from smilevlm.prompts import PromptEmbeddings
 from smilevlm.store import Manifest, PrepareSettings
 from smilevlm.training.pseudo import (
@@ -41,11 +50,11 @@ MANIFEST = Manifest(
     skipped=(),
 )
 IDENTITY = TeacherIdentity(name="demo/fold_00", digest="abcdef", manifest_hash="5a11", synthetic=True)
-KNOWN = TrainedOn(manifest_hash="elsewhere", subjects=("F0001", "F0002"), layout="bu3dfe", digests=("d" * 64,))
+KNOWN = TrainingProvenance(manifest_hash="elsewhere", subjects=("F0001", "F0002"), layout="bu3dfe", digests=("d" * 64,))
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
+def bundle() -> ModelBundle:
     torch.manual_seed(0)
     settings = ModelSettings(
         embedding_dim=DIM,
@@ -53,7 +62,7 @@ def recogniser() -> Recogniser:
         projector=ProjectorSettings(hidden_dim=16),
         fusion=FusionSettings(hidden_dim=5),
     )
-    return Recogniser(
+    return ModelBundle(
         model=build_model(settings).eval(),
         prompts=PromptEmbeddings(
             texts=CLASSES, classes=CLASSES, raw=np.eye(4, DIM, dtype=np.float32), mean=np.zeros(DIM, np.float32)
@@ -69,7 +78,7 @@ def recogniser() -> Recogniser:
 
 
 @pytest.fixture
-def teacher_of(recogniser, monkeypatch):
+def teacher_of(bundle, monkeypatch):
     """A teacher whose cosines with the classes are given, one row per sample; red values number the samples."""
 
     def make(cosines) -> tuple[Teacher, np.ndarray]:
@@ -87,10 +96,10 @@ def teacher_of(recogniser, monkeypatch):
                 view_weights=np.ones((len(images), 1), np.float32),
             )
 
-        monkeypatch.setattr(Recogniser, "embed", embed)
+        monkeypatch.setattr(ModelBundle, "embed", embed)
         images = np.zeros((len(cosines), 3, SIZE, SIZE, 3), np.uint8)
         images[..., 0] = np.arange(len(cosines))[:, None, None, None]
-        return Teacher(recogniser=recogniser, identity=IDENTITY), images
+        return Teacher(bundle=bundle, identity=IDENTITY), images
 
     return make
 
@@ -210,11 +219,11 @@ def test_settings_out_of_range(values):
 
 
 @pytest.fixture
-def saved(recogniser, tmp_path):
+def saved(bundle, tmp_path):
     def save(**changes):
         run = tmp_path / "run"
         for fold in ("fold_00", "fold_01"):
-            save_recogniser(replace(recogniser, **changes), run / fold)
+            save_bundle(replace(bundle, **changes), run / fold)
         return run
 
     return save

@@ -12,8 +12,8 @@ from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.labels import BASIC_EXPRESSIONS
 from smilevlm.models import ClipTowerSettings, TimmTowerSettings
 from smilevlm.recipes import RECIPES, find_recipe
-from smilevlm.training.resolve import config_from, with_overrides
-from smilevlm.training.settings import ExperimentConfig, OptimiserSettings
+from smilevlm.training.config import ExperimentConfig, OptimiserSettings
+from smilevlm.training.resolve import RENAMED_SETTINGS, config_from, with_overrides
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +32,11 @@ def plain(config: ExperimentConfig) -> dict:
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_builds_a_model_under_its_own_name(name, tiny_clip):
+    from smilevlm.augment.distortions import Distortions
     from smilevlm.datasets import find_protocol
     from smilevlm.losses import JointLoss
     from smilevlm.models import build_model
     from smilevlm.prompts import load_prompt_set
-    from smilevlm.training.distortions import Distortions
 
     config = find_recipe(name)
     assert config.name == name
@@ -185,3 +185,19 @@ def test_damaged_settings_are_refused(demo, damage):
     damage(values)
     with pytest.raises(CheckpointError, match="settings cannot be read"):
         config_from(values)
+
+
+@pytest.mark.parametrize(("former", "current"), RENAMED_SETTINGS.items())
+def test_former_names_of_settings_work_with_a_warning(former, current):
+    value = {"loss.comparable": True}.get(former, 0.25)
+    config = find_recipe("demo")
+    with pytest.warns(FutureWarning, match=current):
+        changed = with_overrides(config, [f"{former}={json.dumps(value)}"])
+    assert changed == with_overrides(config, [f"{current}={json.dumps(value)}"]) != config
+
+
+def test_run_folders_keep_former_names():
+    values = json.loads(json.dumps(asdict(find_recipe("demo"))))
+    values["unsure_below"] = values.pop("abstain_threshold")
+    values["distortions"]["coarse"] = values["distortions"].pop("downsample_probability")
+    assert config_from(values) == find_recipe("demo")

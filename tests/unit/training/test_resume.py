@@ -12,11 +12,11 @@ import pytest
 from killing import run_counted
 from smilevlm.errors import SettingsError
 from smilevlm.training import callbacks, fold
+from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.names import STATE_NAME
-from smilevlm.training.parallel import Machine
 from smilevlm.training.run import train_run
 
-EVERY_EPOCH = Machine(checkpoint_minutes=0)
+EVERY_EPOCH = HardwareConfig(checkpoint_minutes=0)
 
 # Everything that has a state: dropout-free weights, moving average, best epoch, schedule, learned temperature.
 WITH_STATE = (
@@ -55,7 +55,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(store_of_four, make_tiny_c
             raise Killed
 
     with pytest.raises(Killed):
-        train_run(config, store_of_four, halved, folds=[1], machine=EVERY_EPOCH, progress=interrupt)
+        train_run(config, store_of_four, halved, folds=[1], hardware=EVERY_EPOCH, progress=interrupt)
     running = halved / "fold_01.running"
     assert (running / STATE_NAME).is_file() == (last_epoch > 0)
     epochs = []
@@ -77,7 +77,12 @@ def test_a_state_is_kept_every_so_many_epochs(store_of_four, make_tiny_config, t
 
     config = make_tiny_config("optimiser.epochs=4", "num_control_folds=0")
     train_run(
-        config, store_of_four, run, folds=[1], machine=Machine(checkpoint_every=2, checkpoint_minutes=0), progress=look
+        config,
+        store_of_four,
+        run,
+        folds=[1],
+        hardware=HardwareConfig(checkpoint_every=2, checkpoint_minutes=0),
+        progress=look,
     )
     # Progress is told before the state of the same epoch is written.
     assert seen == {1: False, 2: False, 3: True, 4: True}
@@ -94,17 +99,17 @@ class Clock:
 @pytest.mark.parametrize(
     ("epoch_minutes", "machine", "written"),
     [
-        (1.0, Machine(), [5, 10, 12]),
-        (10.0, Machine(), list(range(1, 13))),
-        (0.0, Machine(), [12]),
-        (1.0, Machine(checkpoint_minutes=0), list(range(1, 13))),
-        (1.0, Machine(checkpoint_minutes=4), [4, 8, 12]),
-        (1.0, Machine(checkpoint_minutes=3, checkpoint_every=5), [5, 10, 12]),
-        (3.0, Machine(checkpoint_minutes=7, checkpoint_every=2), [3, 6, 9, 12]),
+        (1.0, HardwareConfig(), [5, 10, 12]),
+        (10.0, HardwareConfig(), list(range(1, 13))),
+        (0.0, HardwareConfig(), [12]),
+        (1.0, HardwareConfig(checkpoint_minutes=0), list(range(1, 13))),
+        (1.0, HardwareConfig(checkpoint_minutes=4), [4, 8, 12]),
+        (1.0, HardwareConfig(checkpoint_minutes=3, checkpoint_every=5), [5, 10, 12]),
+        (3.0, HardwareConfig(checkpoint_minutes=7, checkpoint_every=2), [3, 6, 9, 12]),
     ],
 )
 def test_states_are_some_minutes_and_epochs_apart_and_the_last_is_kept(
-    store_of_four, make_tiny_config, tmp_path, monkeypatch, epoch_minutes, machine, written
+    store_of_four, make_tiny_config, tmp_path, monkeypatch, epoch_minutes, hardware, written
 ):
     run, clock, states = tmp_path / "run", Clock(monkeypatch), {}
 
@@ -122,7 +127,7 @@ def test_states_are_some_minutes_and_epochs_apart_and_the_last_is_kept(
 
     monkeypatch.setattr(fold, "_complete", look_at_the_last)
     config = make_tiny_config("optimiser.epochs=12", "num_control_folds=0")
-    train_run(config, store_of_four, run, folds=[1], machine=machine, progress=look)
+    train_run(config, store_of_four, run, folds=[1], hardware=hardware, progress=look)
     # Every state is a new file; the second of two at a time may have the number of one that is gone, not of the last.
     assert [done for done in range(1, 13) if states[done] != states[done - 1]] == written
 
@@ -134,7 +139,7 @@ def test_whenever_the_state_is_from_the_result_has_the_same_bits(
     config, clock = make_tiny_config("optimiser.epochs=4", *WITH_STATE), Clock(monkeypatch)
     whole, halved = tmp_path / "whole", tmp_path / "halved"
     train_run(config, store_of_four, whole, folds=[1])
-    machine = Machine(checkpoint_minutes=minutes)
+    hardware = HardwareConfig(checkpoint_minutes=minutes)
 
     def interrupt(name: str, done: int, total: int, loss: float) -> None:
         clock.minutes += 1
@@ -142,10 +147,10 @@ def test_whenever_the_state_is_from_the_result_has_the_same_bits(
             raise Killed
 
     with pytest.raises(Killed):
-        train_run(config, store_of_four, halved, folds=[1], machine=machine, progress=interrupt)
+        train_run(config, store_of_four, halved, folds=[1], hardware=hardware, progress=interrupt)
     epochs = []
     train_run(
-        config, store_of_four, halved, folds=[1], machine=machine, resume=True,
+        config, store_of_four, halved, folds=[1], hardware=hardware, resume=True,
         progress=lambda _n, done, _t, _l: epochs.append(done),
     )  # fmt: skip
     assert epochs[0] == {0.0: 4, 2.0: 3, 3.0: 4, 100.0: 1}[minutes]
@@ -156,7 +161,7 @@ def test_whenever_the_state_is_from_the_result_has_the_same_bits(
 @pytest.mark.parametrize("minutes", [-1.0, float("inf"), float("nan")])
 def test_minutes_that_are_none_are_refused(minutes):
     with pytest.raises(SettingsError, match="checkpoint_minutes"):
-        Machine(checkpoint_minutes=minutes)
+        HardwareConfig(checkpoint_minutes=minutes)
 
 
 def test_a_resumed_log_has_each_step_once(store_of_four, make_tiny_config, tmp_path):
@@ -166,7 +171,7 @@ def test_a_resumed_log_has_each_step_once(store_of_four, make_tiny_config, tmp_p
 
     config, run = make_tiny_config("optimiser.epochs=3", "num_control_folds=0"), tmp_path / "run"
     with pytest.raises(Killed):
-        train_run(config, store_of_four, run, folds=[1], machine=EVERY_EPOCH, progress=interrupt)
+        train_run(config, store_of_four, run, folds=[1], hardware=EVERY_EPOCH, progress=interrupt)
     with (run / "fold_01.running" / "metrics.csv").open("a") as file:
         file.write("1,7,0.0")
     train_run(config, store_of_four, run, folds=[1], resume=True)
@@ -206,7 +211,7 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once(store_of_four, make_t
         tmp_path / "run",
     )
     with pytest.raises(Killed):
-        train_run(config, store_of_four, run, folds=[1], machine=EVERY_EPOCH, progress=interrupt)
+        train_run(config, store_of_four, run, folds=[1], hardware=EVERY_EPOCH, progress=interrupt)
     train_run(config, store_of_four, run, folds=[1], resume=True)
     shown = EventAccumulator(str(run / "fold_01" / "tensorboard")).Reload()
     with (run / "fold_01" / "metrics.csv").open() as file:
@@ -227,7 +232,7 @@ def test_a_signal_ends_training_as_it_ends_other_programs(store_of_four, make_ti
 
     try:
         with pytest.raises(raised) as ended:
-            train_run(config, store_of_four, run, folds=[1], machine=EVERY_EPOCH, progress=strike)
+            train_run(config, store_of_four, run, folds=[1], hardware=EVERY_EPOCH, progress=strike)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, of_tests)

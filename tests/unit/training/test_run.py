@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 
 from smilevlm.errors import CheckpointError, LeakError, SettingsError, SmileVlmError, StoreError
-from smilevlm.evaluation import fit_temperature, zero_shot_scores
-from smilevlm.evaluation.recogniser import load_recogniser
+from smilevlm.evaluation.run import evaluate_run
 from smilevlm.files import locked
+from smilevlm.models import fit_temperature, load_bundle, zero_shot_scores
 from smilevlm.store import PreparedSet
-from smilevlm.training.evaluate import evaluate_run
+from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.fold import read_split, train_fold
-from smilevlm.training.parallel import Machine
 from smilevlm.training.run import FoldJob, _train, fold_jobs, git_commit, read_run_config, train_run
 from smilevlm.training.splits import split_fold, split_folds
 
@@ -338,7 +337,7 @@ def test_a_fold_that_was_trained_meanwhile_is_left_alone(run, prepared_store, ma
     # As if both folds had been missing when this process looked.
     monkeypatch.setattr("smilevlm.training.run.train_fold", lambda *given, **more: pytest.fail("trained again"))
     for job in fold_jobs(make_tiny_config()):
-        _train(make_tiny_config(), prepared_store, run, job, Machine(), lambda *told: None)
+        _train(make_tiny_config(), prepared_store, run, job, HardwareConfig(), lambda *told: None)
     assert weights(run) == before
 
 
@@ -560,13 +559,13 @@ def test_a_store_with_other_dynamics_is_refused(prepared_store, make_tiny_config
     [(0, (), "scan"), (60, (), "sequence"), (60, ("prepare.dynamics.span=windows",), "window")],
 )
 def test_what_a_test_sample_is(last_frame, overrides, level, prepared_store, make_tiny_config):
-    from smilevlm.training.evaluate import sample_level
-    from smilevlm.training.scoring import Tested
+    from smilevlm.evaluation.run import sample_level
+    from smilevlm.evaluation.scoring import EvaluationData
 
     config = make_tiny_config(*overrides)
     prepared = PreparedSet(prepared_store)
     prepared.samples = tuple(replace(sample, last_frame=last_frame) for sample in prepared.samples)
-    assert sample_level(config, Tested(config, prepared, prepared)) == level
+    assert sample_level(config, EvaluationData(config, prepared, prepared)) == level
 
 
 # Who is held back.
@@ -579,11 +578,11 @@ def test_the_epoch_is_chosen_by_accuracy_where_that_is_asked_for(store_of_four, 
 
 
 def test_the_temperature_is_fitted_to_the_held_back_people(store_of_four, make_tiny_config, tmp_path):
-    chosen = ("validation.share=0.5", "num_control_folds=0", "unsure_below=0.3")
+    chosen = ("validation.share=0.5", "num_control_folds=0", "abstain_threshold=0.3")
     for name, more in (("plain", ()), ("fitted", ("validation.calibrate=true",))):
         train_run(make_tiny_config(*chosen, *more), store_of_four, tmp_path / name, folds=[1])
-    plain, fitted = (load_recogniser(tmp_path / name / "fold_01") for name in ("plain", "fitted"))
-    assert (plain.calibrated, plain.temperature, plain.unsure_below) == (False, 0.07, 0.3)
+    plain, fitted = (load_bundle(tmp_path / name / "fold_01") for name in ("plain", "fitted"))
+    assert (plain.calibrated, plain.temperature, plain.abstain_threshold) == (False, 0.07, 0.3)
     assert fitted.calibrated
     assert fitted.temperature != 0.07
     for one, other in zip(plain.model.state_dict().values(), fitted.model.state_dict().values(), strict=True):
@@ -603,11 +602,11 @@ def test_what_is_fitted_to_labels_is_not_called_label_free(make_tiny_config):
 
 
 def test_the_control_s_epoch_is_not_chosen_by_true_classes(store_of_four, make_tiny_config):
-    from smilevlm.training.material import load_material
+    from smilevlm.training.fold_data import load_fold_data
 
     config, prepared = make_tiny_config("validation.share=0.5"), PreparedSet(store_of_four)
     split = split_fold(config, prepared, 1)
-    true, control = (load_material(config, prepared, split, shuffled=s).validation for s in (False, True))
+    true, control = (load_fold_data(config, prepared, split, shuffled=s).validation for s in (False, True))
     assert true is not None
     assert control is not None
     assert true.classes == tuple(prepared.samples[i].expression for i in split.validation)
@@ -645,16 +644,16 @@ def test_what_is_missing_is_told_before_a_run_folder_stands_in_the_way(
 
 def test_a_tracker_that_is_not_installed_is_named():
     from smilevlm.errors import MissingExtraError
-    from smilevlm.training.parallel import Machine
+    from smilevlm.training.distributed import HardwareConfig
 
     with pytest.raises(MissingExtraError, match="comet_ml"):
-        Machine(tracker="comet")
+        HardwareConfig(tracker="comet")
 
 
 def test_a_gpu_that_is_not_there_is_told_first(prepared_store, make_tiny_config, tmp_path, monkeypatch):
-    from smilevlm.training.parallel import Machine
+    from smilevlm.training.distributed import HardwareConfig
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SettingsError, match="no GPU"):
-        train_run(make_tiny_config(), prepared_store, tmp_path / "run", machine=Machine(accelerator="gpu"))
+        train_run(make_tiny_config(), prepared_store, tmp_path / "run", hardware=HardwareConfig(accelerator="gpu"))
     assert not (tmp_path / "run").exists()

@@ -24,7 +24,7 @@ from smilevlm.web.wording import details, headline
 from smilevlm.web.work import Compare, Explain, Recognise
 
 EXAMPLES = find_examples(None)
-FACTS = ModelFacts(classes=("happy", "sad"), synthetic=True, calibrated=True, unsure_below=0.5)
+FACTS = ModelFacts(classes=("happy", "sad"), synthetic=True, calibrated=True, abstain_threshold=0.5)
 WORDS = {"pain": ["a face in pain"], "calm": ["a calm face"]}
 
 
@@ -344,8 +344,8 @@ def test_a_worker_is_ready_only_once_it_has_rehearsed(monkeypatch):
             raise EOFError
 
     class Loaded:
-        class recogniser:
-            classes, synthetic, calibrated, unsure_below = ("joy",), True, True, 0.5
+        class bundle:
+            classes, synthetic, calibrated, abstain_threshold = ("joy",), True, True, 0.5
 
     monkeypatch.setattr(jobs, "load", lambda source: Loaded)
     monkeypatch.setattr(jobs, "_done", lambda task, model, settings: said.append("rehearsed"))
@@ -368,9 +368,9 @@ def test_bad_frames_are_named_as_the_archive_names_them(trained_run, tmp_path):
         for name, data in frames.items():
             archive.writestr(name, data[:100] if name == bad else data)
     model = load(trained_run)
-    prepare = model.recogniser.prepare
+    prepare = model.bundle.prepare
     lenient = replace(prepare, dynamics=replace(prepare.dynamics, max_bad_share=0.5))
-    model.recogniser = replace(model.recogniser, prepare=lenient)
+    model.bundle = replace(model.bundle, prepare=lenient)
     answer = Recognise(path=tmp_path / "scan.zip")(model, WebSettings()).answer
     ((name, said),) = answer.bad_frames
     assert name == Path(bad).name

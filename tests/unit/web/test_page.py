@@ -60,10 +60,10 @@ def test_a_scan_is_answered_and_deleted(page):
     assert said == ""
     assert set(other.found.answer.probabilities) == {"pain", "calm"}
     assert not shown.result.exists(), "one result at a time"
-    unsure = replace(page.facts, unsure_below=1.0)
-    assert "not sure" not in headline(replace(other.found.answer, sure=False), "a", other.prompts, unsure)
+    unsure = replace(page.facts, abstain_threshold=1.0)
+    assert "not sure" not in headline(replace(other.found.answer, is_confident=False), "a", other.prompts, unsure)
     assert "to say so" not in headline(other.found.answer, "a", other.prompts, unsure)
-    assert "to say so" in headline(replace(shown.found.answer, sure=False), "a", None, unsure)
+    assert "to say so" in headline(replace(shown.found.answer, is_confident=False), "a", None, unsure)
     pictures, result, said = page.explain(other, "me")
     assert pictures.count("<img") == 3
     assert said == ""

@@ -1,0 +1,230 @@
+"""Score a run: every trained fold on people it never saw, the controls, and examples to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from smilevlm.errors import CheckpointError, SettingsError, StoreError
+from smilevlm.evaluation import draw_examples, make_example, summarise_folds
+from smilevlm.evaluation.scoring import EvaluationData, class_directions, score_job, tested_indices
+from smilevlm.models import ModelBundle, load_bundle, zero_shot_scores
+from smilevlm.results import (
+    ControlResult,
+    Example,
+    ExperimentResult,
+    FoldResult,
+    OtherTrainingData,
+    honest_pairing_name,
+    write_results,
+    write_timing,
+)
+from smilevlm.results.schema import Level, ReportedPairing
+from smilevlm.store import PreparedSet
+from smilevlm.store.manifest import differing_settings
+from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.distributed import HardwareConfig
+from smilevlm.training.fold import check_store, read_split
+from smilevlm.training.names import EXAMPLES_NAME, PROPOSALS_NAME, RESULTS_NAME, TIMING_NAME
+from smilevlm.training.pseudo import read_pairing_teacher
+from smilevlm.training.resolve import config_from
+from smilevlm.training.run import FoldJob, fold_jobs, read_run_config
+from smilevlm.training.splits import check_folds
+
+
+def evaluate_run(
+    run: Path,
+    store: Path,
+    *,
+    test_store: Path | None = None,
+    num_examples: int = 12,
+    hardware: HardwareConfig | None = None,
+) -> ExperimentResult:
+    """Score the trained folds of a run and write `results.json`, `timing.json` and the examples' pictures.
+
+    Args:
+        run: A run folder; it holds the recipe it was trained with.
+        store: The prepared set it was trained on.
+        test_store: The prepared set to test on, where the protocol tests on another data set.
+        num_examples: Test samples to keep for the report, drawn blind to the prediction.
+        hardware: Where the embeddings are computed; the CPU by default.
+
+    Raises:
+        CheckpointError: No fold is trained, or the fold file, a fold's split or its model is not the recipe's.
+        StoreError: The store is not the one that the run was trained on, or the test store does not fit the protocol.
+        SettingsError: The protocol needs a test store and there is none, or the other way round.
+        LeakError: A test subject or test sample was in training, or had a part in choosing an epoch or the prompts.
+        PromptError: The prompts were changed since training.
+    """
+    described = read_run_config(run)
+    config = config_from(described["settings"])
+    tested = open_evaluation_data(config, described["manifest_hash"], store, test_store, run)
+    jobs = [job for job in fold_jobs(config) if job.is_trained(run)]
+    main = [job for job in jobs if not job.shuffled]
+    if not main:
+        raise CheckpointError(f"{run} has no trained fold; run `smilevlm train` first")
+    device = f"cuda:{hardware.device}" if hardware is not None and hardware.on_gpu else "cpu"
+    folds = tuple(score_job(config, tested, run, job, device) for job in main)
+    # A control's folds are compared with the same folds of the run.
+    trained = {job.fold for job in main}
+    repeated = [job for job in jobs if job.shuffled and job.fold in trained]
+    control_folds = tuple(score_job(config, tested, run, job, device) for job in repeated)
+    pairing, teacher = _reported_pairing(config), None
+    # Where the losses were told nothing of its proposals, or those of other samples, there is none to report.
+    if pairing == "pseudo":
+        teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
+    manifest, learned_from = tested.test.manifest, tested.train.manifest
+    first = load_bundle(main[0].folder(run))
+    result = ExperimentResult(
+        recipe=config.name,
+        method=config.method,
+        aligned_with_text=_is_aligned(config),
+        settings=described["settings"],
+        layout=manifest.layout,
+        manifest_hash=manifest.content_hash,
+        trained_on=OtherTrainingData(
+            layout=learned_from.layout, manifest_hash=learned_from.content_hash, synthetic=learned_from.synthetic
+        )
+        if tested.elsewhere
+        else None,
+        started_from=first.started_from,
+        # The model knows whether it, or one before it, was trained on synthetic faces.
+        synthetic=manifest.synthetic or first.synthetic,
+        pairing_mode=pairing,
+        pairing_name=honest_pairing_name(pairing, None if teacher is None else teacher.description),
+        pairing_teacher=teacher,
+        protocol=tested.protocol.name,
+        level=sample_level(config, tested),
+        classes=tested.classes,
+        view_angles_deg=config.prepare.views.angles_deg,
+        seeds={"folds": config.seed, "training": config.seed},
+        package_version=described["package_version"],
+        git_commit=described["git_commit"],
+        folds=folds,
+        summary=summarise_folds(folds),
+        controls=_controls(control_folds),
+        examples=_examples(config, tested, run, main[0], first, num_examples),
+    )
+    write_results(run / RESULTS_NAME, result)
+    write_timing(run / TIMING_NAME, {f"train {job.name}": read_split(job.folder(run))[1] for job in jobs})
+    return result
+
+
+def _reported_pairing(config: ExperimentConfig) -> ReportedPairing:
+    """What the losses were really told of classes."""
+    if config.optimiser.epochs == 0:
+        return "none"
+    if config.pairing != "labels" and config.loss.beta == config.loss.gamma == 0:
+        return "none"
+    return "shuffled" if config.shuffle_prompts else config.pairing
+
+
+def _is_aligned(config: ExperimentConfig) -> bool:
+    """Whether the embedding and the prompts (or labels) share a space: by training, or as a CLIP comes."""
+    if config.optimiser.epochs == 0:
+        return config.model.projector.num_layers == 0
+    return config.pairing == "labels" or config.loss.beta > 0 or config.loss.gamma > 0
+
+
+def open_evaluation_data(
+    config: ExperimentConfig, manifest_hash: str, store: Path, test_store: Path | None, run: Path
+) -> EvaluationData:
+    """Open the stores that a run is scored with, and refuse those that are not its own.
+
+    Args:
+        config: The run's recipe.
+        manifest_hash: Of the set that it was trained on, as the run has it.
+        store: The prepared set it was trained on.
+        test_store: The one that is tested on, where that is another.
+        run: For its fold file, and for messages.
+
+    Raises:
+        CheckpointError: The fold file is not what recipe and store give.
+        StoreError: A store does not fit.
+        SettingsError: There is a test store and the protocol has none, or the other way round.
+    """
+    prepared = PreparedSet(store)
+    check_store(config, prepared)
+    if manifest_hash != prepared.manifest.content_hash:
+        raise StoreError(f"{run} was trained on other data than {store} holds (manifest hashes differ)")
+    check_folds(config, prepared, run)
+    tested = EvaluationData(config, prepared, prepared if test_store is None else PreparedSet(test_store))
+    if tested.protocol.train_on is None:
+        if test_store is not None:
+            raise SettingsError(
+                f"protocol {config.protocol} tests on the set that it trains on; leave the test store out"
+            )
+        return tested
+    layout = tested.protocol.layout
+    if test_store is None:
+        raise SettingsError(f"protocol {config.protocol} tests on {layout}: name its prepared set with --test-store")
+    manifest = tested.test.manifest
+    if manifest.layout != layout:
+        raise StoreError(f"{test_store} holds {manifest.layout}, protocol {config.protocol} tests on {layout}")
+    if manifest.settings != config.prepare:
+        differing = differing_settings(manifest.settings, config.prepare, "the recipe has")
+        raise StoreError(f"{test_store} was prepared with other settings: {differing}")
+    return tested
+
+
+def sample_level(config: ExperimentConfig, tested: EvaluationData) -> Level:
+    """What one test sample is; whether sequences are cut into windows is up to the store, not to the protocol."""
+    samples = tested.test.samples
+    if all(samples[i].first_frame == samples[i].last_frame for i in tested.protocol.select(samples)):
+        return "scan"
+    return "window" if config.prepare.dynamics.span == "windows" else "sequence"
+
+
+def _controls(folds: Sequence[FoldResult]) -> tuple[ControlResult, ...]:
+    if not folds:
+        return ()
+    control = ControlResult(
+        name="shuffled prompts",
+        description="Trained alike, but the prompts were dealt out anew at random: accuracy must fall to chance.",
+        folds=tuple(folds),
+        summary=summarise_folds(folds),
+    )
+    return (control,)
+
+
+def _examples(
+    config: ExperimentConfig, tested: EvaluationData, run: Path, job: FoldJob, bundle: ModelBundle, num_examples: int
+) -> tuple[Example, ...]:
+    split, _ = read_split(job.folder(run))
+    prototypes = class_directions(bundle, tested.classes)
+    samples = tested.test.samples
+    candidates = [i for i in tested_indices(tested, split) if len(samples[i].classes) == 1]
+    truth = [samples[i].expression for i in candidates]
+    drawn = draw_examples(truth, tested.classes, num_examples=num_examples, seed=config.seed)
+    if not drawn:
+        return ()
+    images = tested.test.load_images([candidates[i] for i in drawn])
+    embedded = bundle.embed(images)
+    scores = zero_shot_scores(embedded.z_fused, prototypes)
+    angles = config.prepare.views.angles_deg
+    examples = []
+    for row, index in enumerate(drawn):
+        sample = samples[candidates[index]]
+        paths = {}
+        for view, angle in enumerate(angles):
+            path = run / EXAMPLES_NAME / f"{sample.sample_id}_{angle:+g}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(images[row, view])).save(path)
+            paths[angle] = path.relative_to(run).as_posix()
+        examples.append(
+            make_example(
+                sample_id=sample.sample_id,
+                subject=tested.subject_name(sample),
+                fold=job.fold,
+                truth=sample.expression,
+                scores=scores[row],
+                temperature=bundle.temperature,
+                classes=tested.classes,
+                view_weights=dict(zip(angles, embedded.view_weights[row].tolist(), strict=True)),
+                images=paths,
+            )
+        )
+    return tuple(examples)

@@ -1,0 +1,216 @@
+"""Score one trained fold: embed its training and test side, refuse leaks, and hand both to `evaluation`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from smilevlm.datasets import check_shared_subjects, find_protocol
+from smilevlm.datasets.protocols import train_elsewhere_split
+from smilevlm.errors import CheckpointError
+from smilevlm.evaluation import ProbeTrainingSet, multi_label_score, score_fold
+from smilevlm.models import Embedded, ModelBundle, Prototypes, class_prototypes, load_bundle, zero_shot_scores
+from smilevlm.results import FoldResult, MultiLabelScore
+from smilevlm.store import PreparedSet, Sample
+from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.fold import read_epoch_choice, read_split
+from smilevlm.training.leak_checks import check_chosen_prompts, check_known_test_people, check_same_prompts
+from smilevlm.training.names import METRICS_NAME
+from smilevlm.training.run import FoldJob
+from smilevlm.training.splits import FoldSplit, check_split_leaks, split_fold
+
+_SAMPLES_AT_A_TIME = 256
+
+
+class EvaluationData:
+    """What a run is scored on.
+
+    Args:
+        config: The run's recipe.
+        train: The prepared set that it was trained on.
+        test: The one that it is tested on; the same one unless the protocol tests elsewhere.
+    """
+
+    def __init__(self, config: ExperimentConfig, train: PreparedSet, test: PreparedSet) -> None:
+        self.protocol = find_protocol(config.protocol)
+        self.train = train
+        self.test = test
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another data set is tested on than was trained on."""
+        return self.protocol.train_on is not None
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that are compared."""
+        return self.protocol.classes_of(self.test.samples)
+
+    @cached_property
+    def elsewhere_indices(self) -> tuple[int, ...]:
+        """Samples of the test store where the protocol tests elsewhere.
+
+        Raises:
+            LeakError: The two stores share samples.
+        """
+        _, test = train_elsewhere_split(self.protocol, self.train.samples, self.test.samples)
+        return tuple(test.tolist())
+
+    def subject_name(self, sample: Sample) -> str:
+        """A test subject as results call it; data sets give different people the same names."""
+        return f"{self.protocol.layout}/{sample.subject}" if self.elsewhere else sample.subject
+
+    def train_subject_name(self, subject: str) -> str:
+        """The same of a subject of the training side."""
+        return f"{self.protocol.train_layout}/{subject}" if self.elsewhere else subject
+
+
+def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: FoldJob, device: str) -> FoldResult:
+    """Score one trained fold on its test subjects.
+
+    Args:
+        config: The run's recipe.
+        tested: What it is scored on.
+        run: Its folder.
+        job: Which fold.
+        device: Where embeddings are computed, as torch names it.
+
+    Raises:
+        CheckpointError: The fold's split or model is not the recipe's.
+        LeakError: Test subjects or test samples are known from training or from a choice.
+        PromptError: The prompts were changed since training.
+    """
+    folder = job.folder(run)
+    split, bundle = checked_fold(config, tested, folder, job.fold)
+    bundle.model.to(device)
+    test = tested_indices(tested, split)
+    samples = [tested.test.samples[i] for i in test]
+    embedded = embed(bundle, tested.test, test)
+    learned_from = embed(bundle, tested.train, split.train)
+    train_samples = [tested.train.samples[i] for i in split.train]
+    prototypes = class_directions(bundle, tested.classes)
+    multi_label = None
+    if tested.protocol.multi_label:
+        multi_label = _multi_label(config, prototypes, learned_from, train_samples, embedded, samples)
+    single = [row for row, sample in enumerate(samples) if len(sample.classes) == 1]
+    chosen = [samples[row] for row in single]
+    log = folder / METRICS_NAME
+    return score_fold(
+        fold=job.fold,
+        num_folds=config.num_folds,
+        z_views=embedded.z_views[single],
+        z_fused=embedded.z_fused[single],
+        view_weights=embedded.view_weights[single],
+        test_features=embedded.features[single],
+        truth=[sample.expression for sample in chosen],
+        subjects=[tested.subject_name(sample) for sample in chosen],
+        levels=[sample.level for sample in chosen],
+        prototypes=prototypes,
+        nearest=class_directions(bundle, tested.classes, combine="max"),
+        view_angles_deg=config.prepare.views.angles_deg,
+        train=_train_side(tested, learned_from, train_samples),
+        train_subjects=[tested.train_subject_name(name) for name in split.train_subjects],
+        validation_subjects=[tested.train_subject_name(name) for name in split.validation_subjects],
+        num_train_samples=len(split.train),
+        temperature=bundle.temperature,
+        multi_label=multi_label,
+        epoch_choice=read_epoch_choice(folder),
+        # Weights that were not trained have no log.
+        metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
+        bootstrap_seed=config.seed,
+    )
+
+
+def checked_fold(
+    config: ExperimentConfig, tested: EvaluationData, folder: Path, fold: int
+) -> tuple[FoldSplit, ModelBundle]:
+    """The split and the model of a trained fold, after everything that could have leaked was looked for.
+
+    Raises:
+        CheckpointError: The split or the model is not the recipe's.
+        LeakError: Test subjects or test samples are known from training or from a choice.
+        PromptError: The prompts were changed since training.
+    """
+    split, _ = read_split(folder)
+    if split != split_fold(config, tested.train, fold):
+        raise CheckpointError(f"{folder} was trained on another split than the recipe's; train it again")
+    check_shared_subjects(train=split.train_subjects, validation=split.validation_subjects, test=split.test_subjects)
+    check_split_leaks(split, tested.train)
+    bundle = load_bundle(folder)
+    samples = [tested.test.samples[i] for i in tested_indices(tested, split)]
+    check_known_test_people(bundle, split, samples, same_set=not tested.elsewhere, place=folder)
+    check_chosen_prompts(config, {sample.subject for sample in samples}, tested.protocol.layout)
+    check_same_prompts(config, bundle, folder)
+    return split, bundle
+
+
+def tested_indices(tested: EvaluationData, split: FoldSplit) -> tuple[int, ...]:
+    """Samples of the test store that a fold is tested on.
+
+    Raises:
+        LeakError: The protocol tests elsewhere, and the two stores share samples.
+    """
+    return tested.elsewhere_indices if tested.elsewhere else split.test
+
+
+def class_directions(bundle: ModelBundle, classes: Sequence[str], *, combine: str = "mean") -> Prototypes:
+    """The prompts of these classes as directions; a model may know more classes than are compared."""
+    prompts = bundle.prompts
+    kept = [row for row, name in enumerate(prompts.classes) if name in classes]
+    return class_prototypes(prompts.centred[kept], [prompts.classes[row] for row in kept], classes, combine)
+
+
+def embed(bundle: ModelBundle, prepared: PreparedSet, indices: Sequence[int]) -> Embedded:
+    """Embed samples of a store, of which a few hundred are in memory at a time."""
+    parts = [
+        bundle.embed(prepared.load_images(indices[start : start + _SAMPLES_AT_A_TIME]))
+        for start in range(0, len(indices), _SAMPLES_AT_A_TIME)
+    ]
+    return replace(
+        parts[0],
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in Embedded.__dataclass_fields__},
+    )
+
+
+def _train_side(tested: EvaluationData, embedded: Embedded, samples: Sequence[Sample]) -> ProbeTrainingSet:
+    """What readouts are fitted on: the training samples of exactly one class that is compared."""
+    rows = [row for row, sample in enumerate(samples) if sample.expression in tested.classes]
+    return ProbeTrainingSet(
+        features=embedded.features[rows],
+        truth=[samples[row].expression for row in rows],
+        subjects=[tested.train_subject_name(samples[row].subject) for row in rows],
+    )
+
+
+def _multi_label(
+    config: ExperimentConfig,
+    prototypes: Prototypes,
+    learned_from: Embedded,
+    train_samples: Sequence[Sample],
+    embedded: Embedded,
+    samples: Sequence[Sample],
+) -> MultiLabelScore:
+    angles = config.prepare.views.angles_deg
+    return multi_label_score(
+        classes=prototypes.classes,
+        subjects=[sample.subject for sample in samples],
+        train_truth=_label_matrix(train_samples, prototypes.classes),
+        train_scores=zero_shot_scores(learned_from.z_fused, prototypes),
+        train_view_scores=_by_view(learned_from, prototypes, angles),
+        truth=_label_matrix(samples, prototypes.classes),
+        scores=zero_shot_scores(embedded.z_fused, prototypes),
+        view_scores=_by_view(embedded, prototypes, angles),
+    )
+
+
+def _by_view(embedded: Embedded, prototypes: Prototypes, angles_deg: Sequence[float]) -> dict[float, np.ndarray]:
+    return {angle: zero_shot_scores(embedded.z_views[:, view], prototypes) for view, angle in enumerate(angles_deg)}
+
+
+def _label_matrix(samples: Sequence[Sample], classes: Sequence[str]) -> Bool[np.ndarray, "sample class"]:
+    return np.array([[name in sample.classes for name in classes] for sample in samples])

@@ -1,0 +1,253 @@
+"""What one fold is trained on: images, the class that each sample's prompt is drawn from, embedded prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32
+
+from smilevlm.datasets import find_protocol
+from smilevlm.errors import SettingsError
+from smilevlm.prompts import (
+    NO_TEXT_TOWER,
+    CachedTextTower,
+    PromptEmbeddings,
+    PromptSet,
+    Provenance,
+    embed_prompts,
+    load_prompt_set,
+    load_text_tower,
+    pairing_texts,
+    shuffle_classes,
+)
+from smilevlm.results import OtherTrainingData
+from smilevlm.store import PreparedSet
+from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.distributed import HardwareConfig, broadcast_from_rank0
+from smilevlm.training.initial_weights import load_initial_weights, working_on
+from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
+from smilevlm.training.splits import FoldSplit
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Bool, UInt8
+
+    from smilevlm.models import ModelBundle, SmileVlm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Training or validation samples.
+
+    Args:
+        images: All of them, in memory.
+        classes: That each sample's prompt is drawn from; None for a sample without a prompt.
+        truth: Index of each sample's class, -1 in pairing `pseudo`, which reads no label; empty for training samples,
+            whose loop is not told.
+        is_dynamic: Which are dynamic images; None where none is.
+    """
+
+    images: UInt8[torch.Tensor, "sample view 3 height width"]
+    classes: tuple[str | None, ...]
+    truth: tuple[int, ...] = ()
+    is_dynamic: Bool[torch.Tensor, " sample"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Everything about words that training needs.
+
+    Args:
+        prompt_set: The protocol's classes of the recipe's prompt set.
+        embeddings: Of all its prompts.
+        table: Embeddings that batches name rows of.
+        text_digest: Of the text tower.
+    """
+
+    prompt_set: PromptSet
+    embeddings: PromptEmbeddings
+    table: Float32[np.ndarray, "prompt dim"]
+    text_digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldData:
+    """What one fold is trained on.
+
+    Args:
+        training: The samples that the losses see.
+        validation: Held back to choose the epoch; None where nothing is chosen.
+        prompts: Words.
+        proposals: What the teacher proposed for the training samples, in pairing `pseudo`.
+        start: The model to begin with, where the recipe names one.
+        started_from: The data set that it was trained on.
+        taught_by_synthetic: Whether it or the teacher was trained on synthetic faces.
+        known_digests: Of samples that teacher and start were trained on, shortened.
+    """
+
+    training: Samples
+    validation: Samples | None
+    prompts: Prompts
+    proposals: ProposedClasses | None
+    start: SmileVlm | None
+    started_from: OtherTrainingData | None
+    taught_by_synthetic: bool
+    known_digests: tuple[str, ...]
+
+
+def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompts:
+    """Embed the recipe's prompts for these classes, from the cache where they were embedded before.
+
+    Raises:
+        PromptError: The set lacks a class, or a prompt is too long for the tower.
+        CheckpointError: The text tower cannot be loaded.
+        SettingsError: The model's embedding is of another width than the text tower's.
+    """
+    if config.pairing == "labels":
+        return _class_vectors(config, class_names)
+    prompt_set = load_prompt_set(config.prompt_set, classes=class_names)
+    tower = CachedTextTower(load_text_tower(config.text_tower))
+    if tower.dim != config.model.embedding_dim:
+        raise SettingsError(
+            f"model.embedding_dim is {config.model.embedding_dim}, but text tower {config.text_tower} is {tower.dim} "
+            "wide; they must be equal"
+        )
+    embeddings = embed_prompts(prompt_set, tower, centred=config.centre_prompts)
+    table = embeddings.embed(pairing_texts(prompt_set, config.pairing), tower)
+    return Prompts(prompt_set=prompt_set, embeddings=embeddings, table=table, text_digest=tower.digest)
+
+
+def _class_vectors(config: ExperimentConfig, class_names: Sequence[str]) -> Prompts:
+    """Fixed orthonormal directions, one per class, in the place of embedded prompts.
+
+    A linear classifier after the projector would add nothing: the projector's last layer is linear and learns to turn
+    its output toward them.
+    """
+    dim = config.model.embedding_dim
+    if len(class_names) > dim:
+        raise SettingsError(
+            f"{len(class_names)} classes need an embedding at least as wide, model.embedding_dim is {dim}"
+        )
+    random = np.random.default_rng(config.seed).standard_normal((dim, len(class_names)))
+    vectors = np.linalg.qr(random)[0].T.astype(np.float32)
+    names = tuple(class_names)
+    return Prompts(
+        prompt_set=PromptSet(
+            name="class labels",
+            provenance=Provenance(source="the labels themselves", date="", generated_by="smilevlm"),
+            prompts={name: (name,) for name in names},
+        ),
+        embeddings=PromptEmbeddings(texts=names, classes=names, raw=vectors, mean=np.zeros(dim, np.float32)),
+        table=vectors,
+        text_digest=NO_TEXT_TOWER,
+    )
+
+
+def load_fold_data(
+    config: ExperimentConfig,
+    prepared: PreparedSet,
+    split: FoldSplit,
+    *,
+    shuffled: bool,
+    hardware: HardwareConfig | None = None,
+) -> FoldData:
+    """Load what a fold is trained on.
+
+    Args:
+        config: The recipe.
+        prepared: Its store.
+        split: Who is where.
+        shuffled: The control: samples get the prompts and classes of other samples of their side.
+        hardware: Where the teacher works.
+
+    Raises:
+        LeakError: The teacher of pairing `pseudo` was trained on a test subject.
+        SmileVlmError: As `load_prompts`, and where the teacher does not fit.
+    """
+    class_names = find_protocol(config.protocol).training.classes_of(prepared.samples)
+    prompts = load_prompts(config, class_names)
+    teacher, start = load_initial_models(config, prepared, split)
+    hardware = hardware or HardwareConfig()
+    training, proposals = _paired(config, prepared, split.train, class_names, teacher, hardware)
+    if shuffled:
+        training = replace(training, classes=shuffle_classes(training.classes, seed=config.seed))
+    validation = None
+    if split.validation:
+        validation, _ = _paired(config, prepared, split.validation, class_names, teacher, hardware)
+        if shuffled:
+            # The true classes would choose the epoch whose chance mapping is nearest to the truth.
+            validation = replace(validation, classes=shuffle_classes(validation.classes, seed=config.seed))
+        # With a teacher the labels are not read, and a sample may have several.
+        names = [None if teacher is not None else name for name in validation.classes]
+        truth = tuple(-1 if name is None else class_names.index(name) for name in names)
+        validation = replace(validation, truth=truth)
+    earlier = [each for each in (None if teacher is None else teacher.bundle, start) if each is not None]
+    return FoldData(
+        training=training,
+        validation=validation,
+        prompts=prompts,
+        proposals=proposals,
+        start=None if start is None else start.model,
+        started_from=_data_behind(start),
+        taught_by_synthetic=any(each.synthetic for each in earlier),
+        known_digests=tuple(d for each in earlier if each.trained_on is not None for d in each.trained_on.digests),
+    )
+
+
+def _data_behind(start: ModelBundle | None) -> OtherTrainingData | None:
+    if start is None or start.trained_on is None:
+        return None
+    known = start.trained_on
+    return OtherTrainingData(layout=known.layout, manifest_hash=known.manifest_hash, synthetic=start.synthetic)
+
+
+def load_initial_models(
+    config: ExperimentConfig, prepared: PreparedSet, split: FoldSplit
+) -> tuple[Teacher | None, ModelBundle | None]:
+    """The teacher of pairing `pseudo`, and the model to begin with; None where the recipe has none.
+
+    Raises:
+        SettingsError: Pairing `pseudo` has no teacher, or the model to begin with is of another architecture.
+        SmileVlmError: As `load_earlier`.
+    """
+    digests = [prepared.samples[i].digest for i in split.test]
+    teacher = start = None
+    if config.pairing == "pseudo":
+        teacher = load_teacher(config.pseudo, prepared.manifest, split.test_subjects, test_digests=digests)
+    if config.start_from is not None:
+        folder, start = load_initial_weights(
+            config.start_from, "start_from", prepared.manifest, split.test_subjects, test_digests=digests
+        )
+        if start.model.settings != config.model:
+            raise SettingsError(f"start_from {folder} is a model with other settings than the recipe's `model`")
+    return teacher, start
+
+
+def _paired(
+    config: ExperimentConfig,
+    prepared: PreparedSet,
+    chosen: Sequence[int],
+    class_names: Sequence[str],
+    teacher: Teacher | None,
+    hardware: HardwareConfig,
+) -> tuple[Samples, ProposedClasses | None]:
+    from smilevlm.training.data import to_channels_first, which_are_dynamic
+
+    proposals = None
+    if teacher is None:
+        # A clip with several classes stands there once for each of them.
+        named = [(index, name) for index in chosen for name in prepared.samples[index].classes if name in class_names]
+        chosen, classes = [index for index, _ in named], tuple(name for _, name in named)
+        images = prepared.load_images(chosen)
+    else:
+        images = prepared.load_images(chosen)
+        with working_on(teacher.bundle, hardware.torch_device, config.optimiser.threads) as bundle:
+            proposals = propose_classes(replace(teacher, bundle=bundle), images, class_names, config.pseudo)
+        # Scores of two GPUs may differ in the last digit, and all processes must have the same prompts.
+        proposals = broadcast_from_rank0(proposals)
+        classes = proposals.classes
+    is_dynamic = which_are_dynamic([prepared.samples[index] for index in chosen])
+    return Samples(images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic), proposals

@@ -1,0 +1,310 @@
+"""One optimisation step of the joint loss, with or without cached gradients, and one step of validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from jaxtyping import Bool, Float
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+
+from smilevlm.augment.distortions import Distortions
+from smilevlm.distributed import all_reduce_sum, world_size
+from smilevlm.errors import SettingsError
+from smilevlm.losses import JointLoss, LossTerms, SupervisedLoss
+from smilevlm.models import SmileVlm, uses_batch_statistics
+from smilevlm.training.averaging import moving_average
+from smilevlm.training.config import OptimiserSettings, ValidationSettings
+from smilevlm.training.data import Batch, ShardSpec
+from smilevlm.training.distributed import average_gradients
+
+_DISTORTION, _DROPOUT, _VALIDATION = range(3)
+
+
+class SmileVlmModule(lightning.LightningModule):
+    """What Lightning's loop calls.
+
+    Every random number of a step follows from the seed and the step's number, so that a run that is gone on with needs
+    no generator's state; those of the distortions do not depend on the number of processes either.
+
+    Args:
+        model: What is trained.
+        loss: The joint loss, or that of the supervised baseline.
+        distortions: Makes the two distortions and the clean views.
+        prompt_table: Embedded prompts; batches name rows of it.
+        candidates: Prompts of all classes, which a text-guided fusion looks at.
+        prototypes: A direction per class, for the accuracy on validation subjects.
+        optimiser: Rates and schedule.
+        validation: What is measured on validation subjects.
+        seed: Of distortions and dropout.
+        all_paired: Whether every sample has a prompt.
+
+    Raises:
+        SettingsError: Cached gradients are asked for with a tower that mixes the samples of a batch.
+    """
+
+    prompt_table: torch.Tensor
+    candidates: torch.Tensor
+    prototypes: torch.Tensor
+
+    def __init__(
+        self,
+        *,
+        model: SmileVlm,
+        loss: JointLoss | SupervisedLoss,
+        distortions: Distortions,
+        prompt_table: Float[torch.Tensor, "prompt dim"],
+        candidates: Float[torch.Tensor, "candidate dim"],
+        prototypes: Float[torch.Tensor, "class dim"],
+        optimiser: OptimiserSettings,
+        validation: ValidationSettings,
+        seed: int,
+        all_paired: bool = True,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        check_cached_gradients(optimiser, model)
+        self.model = model
+        self.loss = loss
+        self.distortions = distortions
+        self.optimiser_settings = optimiser
+        self.validation_settings = validation
+        self.average = None
+        if optimiser.ema_decay is not None:
+            self.average = moving_average(model, optimiser.ema_decay)
+        self.register_buffer("prompt_table", prompt_table, persistent=False)
+        self.register_buffer("candidates", candidates, persistent=False)
+        self.register_buffer("prototypes", prototypes, persistent=False)
+        self._seed = seed
+        self._all_paired = all_paired
+        self._measured: list[torch.Tensor] = []
+
+    def kept_model(self) -> SmileVlm:
+        """The model that is scored and kept: the moving average where there is one."""
+        model = self.model if self.average is None else self.average.module
+        assert isinstance(model, SmileVlm)
+        return model
+
+    # Training.
+
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, torch.Tensor]:
+        """One step of the optimiser.
+
+        Returns:
+            What the log shows of it, detached.
+        """
+        optimiser, schedule = self.optimizers(), self.lr_schedulers()
+        optimiser.zero_grad(set_to_none=True)  # pyright: ignore
+        shown = self._shown(self.add_gradients(batch))
+        trained = [p for p in self.parameters() if p.requires_grad]
+        average_gradients(trained)
+        if self.optimiser_settings.clip_norm is not None:
+            shown["gradient_norm"] = torch.nn.utils.clip_grad_norm_(trained, self.optimiser_settings.clip_norm)
+        optimiser.step()  # pyright: ignore
+        schedule.step()  # pyright: ignore
+        self.loss.clamp_()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return shown
+
+    def add_gradients(self, batch: Batch) -> LossTerms:
+        """Distort, embed, and add this process's part of the joint loss's gradients to the weights."""
+        views, mask = self._distorted(batch, self._generator(_DISTORTION, self.global_step))
+        share = self.optimiser_settings.micro_batch_size
+        if share is not None and share < len(batch.images):
+            with _uncached_autocast(self.device.type):
+                return self._cached_backward(views, batch, mask, share)
+        self._seed_dropout(0)
+        terms = self._terms(self.model.encode_features(views), batch, mask)
+        _backward(terms.total)
+        return terms
+
+    def _cached_backward(
+        self, views: torch.Tensor, batch: Batch, mask: torch.Tensor | None, micro_batch_size: int
+    ) -> LossTerms:
+        """The gradients of the whole share without its activations (GradCache, arXiv 2101.06983).
+
+        The tower runs piece by piece without gradient; projector, fusion and losses run on all features at once; each
+        piece then runs again and takes its features' gradient back through the tower. Dropout repeats by its seed.
+        """
+        copies = len(views) // len(batch.images)
+        pieces = views.split(micro_batch_size * copies)
+        features = []
+        with torch.no_grad():
+            for number, piece in enumerate(pieces):
+                self._seed_dropout(number)
+                features.append(self.model.encode_features(piece))
+        cached = torch.cat(features).requires_grad_()
+        self._seed_dropout(len(pieces))
+        terms = self._terms(cached, batch, mask)
+        _backward(terms.total)
+        assert cached.grad is not None
+        if not self.model.tower_parameters():
+            return terms
+        for number, (piece, gradient) in enumerate(
+            zip(pieces, cached.grad.split(micro_batch_size * copies), strict=True)
+        ):
+            self._seed_dropout(number)
+            _backward(self.model.encode_features(piece), gradient)
+        return terms
+
+    def _terms(self, features: torch.Tensor, batch: Batch, mask: torch.Tensor | None) -> LossTerms:
+        copies = 3 if self._with_pairs else 1
+        # Not `split`, which cannot tell copies apart on a process that has no row of a small validation batch.
+        z_views, *pair = self.model.project(features).unflatten(0, (copies, len(batch.images)))
+        z_a, z_b = pair or (None, None)
+        z_fused, _ = self.model.fuse(z_views, mask, self.candidates)
+        # Without the mask no step waits for a GPU to count it.
+        paired = None if self._all_paired else batch.prompts >= 0
+        # A sample without prompt gets any row; the losses leave it out.
+        text = self.prompt_table[batch.prompts.clamp(min=0)]
+        return self.loss(
+            z_a=z_a, z_b=z_b, z_views=z_views, z_fused=z_fused, z_text=text, groups=batch.prompts, paired=paired,
+            # The rows of every process follow from the size of the global batch: no process asks the others.
+            counts=ShardSpec(num_processes=world_size()).sizes(batch.total),
+        )  # fmt: skip
+
+    def _distorted(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[Float[torch.Tensor, "copy view 3 height width"], Bool[torch.Tensor, "batch view"] | None]:
+        return self.distortions.views_and_pairs(
+            batch.images,
+            generator,
+            with_pairs=self._with_pairs,
+            rows=batch.rows,
+            total=batch.total,
+            is_dynamic=batch.is_dynamic,
+        )
+
+    @property
+    def _with_pairs(self) -> bool:
+        return self.loss.uses_pairs
+
+    def _shown(self, terms: LossTerms) -> dict[str, torch.Tensor]:
+        named = {
+            "loss_total": terms.total,
+            "loss_multi_view": terms.multi_view,
+            "loss_alignment": terms.alignment,
+            "loss_redundancy": terms.redundancy,
+            "temperature": getattr(self.loss, "log_inverse_temperature", None),
+        }
+        shown = {name: value.detach().clone() for name, value in named.items() if value is not None}
+        if "temperature" in shown:
+            shown["temperature"] = (-shown["temperature"]).exp()
+        return shown
+
+    def _generator(self, purpose: int, step: int) -> torch.Generator:
+        state = np.random.SeedSequence([self._seed, purpose, step]).generate_state(1)
+        return torch.Generator(device=self.device).manual_seed(int(state[0]))
+
+    def _seed_dropout(self, piece: int) -> None:
+        key = [self._seed, _DROPOUT, self.global_step, self.global_rank, piece]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+    # Validation.
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        model, size = self.kept_model(), torch.tensor(float(batch.total), device=self.device)
+        if self.validation_settings.monitor == "accuracy":
+            z_fused = model(batch.images, text=self.candidates).z_fused
+            # In float32: half precision would round the scores of neighbouring classes to ties.
+            with torch.autocast(self.device.type, enabled=False):
+                right = (z_fused.float() @ self.prototypes.T).argmax(dim=1) == batch.truth
+            value = all_reduce_sum(right.sum().float())
+        else:
+            views, mask = self._distorted(batch, self._generator(_VALIDATION, batch_index))
+            value = self._validation_loss(model, views, mask, batch) * size
+        self._measured.append(torch.stack([value, size]))
+
+    def _validation_loss(
+        self, model: SmileVlm, views: torch.Tensor, mask: torch.Tensor | None, batch: Batch
+    ) -> torch.Tensor:
+        kept, self.model = self.model, model
+        try:
+            return self._terms(model.encode_features(views), batch, mask).total
+        finally:
+            self.model = kept
+
+    def validation_value(self) -> float:
+        """The monitored value over all validation samples since it was last asked for."""
+        total, count = torch.stack(self._measured).sum(dim=0).tolist()
+        self._measured.clear()
+        return total / count
+
+    # Optimiser.
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        settings = self.optimiser_settings
+        kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+        optimiser = kind(self.parameter_groups(), lr=settings.learning_rate, fused=True)
+        total = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, round(settings.warmup_share * total))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for new parts and tower, each with and without weight decay; empty ones are left out.
+
+        Weight decay is for the matrices of tower and projector alone. Assumption A17. The fusion's gradients are small
+        beside those of the tower; Adam would scale the decay term up in their place and bring every view's weight to
+        the same value.
+        """
+        settings = self.optimiser_settings
+        tower_rate = settings.tower_learning_rate or settings.learning_rate
+        not_decayed = set(self.model.fusion.parameters())
+        groups = []
+        for name, parameters, rate in (
+            ("new", [*self.model.new_parameters(), *self.loss.parameters()], settings.learning_rate),
+            ("tower", list(self.model.tower_parameters()), tower_rate),
+        ):
+            decayed = [p for p in parameters if p.ndim > 1 and p not in not_decayed]
+            others = [p for p in parameters if p.ndim <= 1 or p in not_decayed]
+            groups += [
+                {"name": name, "params": decayed, "lr": rate, "weight_decay": settings.weight_decay},
+                {"name": f"{name}, no decay", "params": others, "lr": rate, "weight_decay": 0.0},
+            ]
+        return [group for group in groups if group["params"]]
+
+
+def check_cached_gradients(optimiser: OptimiserSettings, model: SmileVlm) -> None:
+    """Raises:
+    SettingsError: They are asked for, with a tower that mixes the samples of a batch.
+    """
+    if optimiser.micro_batch_size is not None and uses_batch_statistics(model.tower):
+        raise SettingsError(
+            "optimiser.micro_batch_size needs a tower that does not mix the samples of a batch: its batch "
+            "normalisation would see pieces of it. For the tower conv set model.tower_settings.norm=group"
+        )
+
+
+@contextmanager
+def _uncached_autocast(device_type: str) -> Iterator[None]:
+    """Autocast as it is around, if it is on, without its cache of weights in half precision.
+
+    Up to torch 2.9 a pass without gradient leaves weights there that have none, and a later pass with gradient uses
+    those (pytorch issue 158232).
+    """
+    with torch.autocast(
+        device_type,
+        dtype=torch.get_autocast_dtype(device_type),
+        enabled=torch.is_autocast_enabled(device_type),
+        cache_enabled=False,
+    ):
+        yield
+
+
+def _backward(result: torch.Tensor, gradient: torch.Tensor | None = None) -> None:
+    """Outside autocast, as it should be: inside, what was computed in float32 would go back in half precision."""
+    with torch.autocast(result.device.type, enabled=False):
+        result.backward(gradient)

@@ -1,0 +1,355 @@
+"""One step of the joint loss: what it learns, cached gradients equal to the whole batch's, groups, averages."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+
+from smilevlm.augment.distortions import Distortions, DistortionSettings
+from smilevlm.errors import SettingsError
+from smilevlm.losses import JointLoss, JointLossSettings
+from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
+from smilevlm.training.config import OptimiserSettings, ValidationSettings
+from smilevlm.training.data import Batch, ShardSpec
+from smilevlm.training.module import SmileVlmModule
+
+BATCH, DIM = 8, 16
+SMALL = ModelSettings(
+    embedding_dim=DIM,
+    tower_settings=ConvTowerSettings(width=8),
+    projector=ProjectorSettings(hidden_dim=32),
+    fusion=FusionSettings(hidden_dim=8),
+)
+GROUPED = dataclasses.replace(SMALL, tower_settings=ConvTowerSettings(width=8, norm="group"))
+
+
+def make_task(
+    loss: JointLossSettings | None = None,
+    distortions: DistortionSettings | None = None,
+    model: ModelSettings = SMALL,
+    **optimiser,
+) -> SmileVlmModule:
+    torch.manual_seed(0)
+    built = build_model(model)
+    table = torch.nn.functional.normalize(torch.randn(BATCH, DIM), dim=1)
+    return SmileVlmModule(
+        model=built,
+        loss=JointLoss(loss or JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024)),
+        distortions=Distortions(distortions or DistortionSettings(), (-30.0, 0.0, 30.0)),
+        prompt_table=table,
+        candidates=table,
+        prototypes=table,
+        optimiser=OptimiserSettings(**optimiser),
+        validation=ValidationSettings(),
+        seed=0,
+        all_paired=False,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Such small tensors gain nothing from threads, which wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (BATCH, 3, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    return Batch(images, torch.arange(BATCH), torch.full((BATCH,), -1), BATCH, 0)
+
+
+def descend(task: SmileVlmModule, batch: Batch, steps: int) -> list[tuple[float, float]]:
+    """(joint loss, alignment) before each step."""
+    adam = torch.optim.Adam(task.model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(steps):
+        adam.zero_grad()
+        terms = task.add_gradients(batch)
+        adam.step()
+        assert terms.alignment is not None
+        losses.append((float(terms.total.detach()), float(terms.alignment.detach())))
+    return losses
+
+
+def gradients(task: SmileVlmModule) -> dict[str, torch.Tensor]:
+    found = {name: p.grad for name, p in task.model.named_parameters() if p.grad is not None}
+    assert len(found) == len(list(task.model.parameters()))
+    return found
+
+
+def test_one_batch_overfits(batch):
+    losses = descend(make_task(distortions=DistortionSettings(mirror=0.0, weak_strength=0.0)), batch, 60)
+    (first, first_alignment), (last, last_alignment) = losses[0], losses[-1]
+    assert last < first / 3
+    assert last_alignment < first_alignment / 5
+
+
+def test_every_weight_gets_a_gradient(batch):
+    task = make_task()
+    task.add_gradients(batch)
+    without = [name for name, p in task.model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # The fusion's last bias adds the same to every view's score, which the softmax takes away again.
+    assert [name for name in without if not name.startswith("fusion.") or not name.endswith("bias")] == []
+
+
+def test_same_seed_same_losses(batch):
+    assert descend(make_task(), batch, 4) == descend(make_task(), batch, 4)
+
+
+def test_without_the_multi_view_loss_no_pair_is_distorted(batch, monkeypatch):
+    task = make_task(JointLossSettings(alpha=0.0))
+    seen = []
+    encode = task.model.encode_features
+    monkeypatch.setattr(task.model, "encode_features", lambda views: (seen.append(len(views)), encode(views))[1])
+    terms = task.add_gradients(batch)
+    assert seen == [BATCH]
+    assert terms.multi_view is None
+    assert torch.isfinite(terms.total)
+
+
+def test_the_prompt_table_is_no_weight():
+    task = make_task()
+    assert "prompt_table" not in task.state_dict()
+    assert not task.prompt_table.requires_grad
+
+
+# Cached gradients.
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 3, 4, 7])
+@pytest.mark.parametrize("missing_views", [0.0, 0.4])
+def test_cached_gradients_are_those_of_the_whole_batch(batch, micro_batch_size, missing_views):
+    loss = JointLossSettings(
+        multi_view_scale=0.024, redundancy_scale=0.024, symmetric=True, multi_positive=True, learned_temperature=True
+    )
+    tasks = [
+        make_task(loss, DistortionSettings(view_dropout=missing_views), GROUPED, micro_batch_size=size).double()
+        for size in (None, micro_batch_size)
+    ]
+    whole, cached = (task.add_gradients(batch) for task in tasks)
+    torch.testing.assert_close(cached.total, whole.total, rtol=1e-12, atol=0)
+    expected, found = (gradients(task) for task in tasks)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+    temperature, cached_temperature = (task.loss.log_inverse_temperature.grad for task in tasks)
+    torch.testing.assert_close(cached_temperature, temperature, rtol=1e-10, atol=0)
+    # The projector's running statistics moved once, not once per piece.
+    for (name, buffer), other in zip(tasks[0].model.named_buffers(), tasks[1].model.buffers(), strict=True):
+        torch.testing.assert_close(other, buffer, rtol=1e-12, atol=1e-14, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_cached_gradients_need_a_tower_that_does_not_mix_samples():
+    with pytest.raises(SettingsError, match="norm=group"):
+        make_task(micro_batch_size=2)
+
+
+# Samples without a prompt.
+
+
+def test_samples_without_a_prompt_count_in_the_multi_view_loss_alone(batch):
+    unpaired = batch._replace(prompts=torch.where(torch.arange(BATCH) < 5, torch.arange(BATCH), -1))
+    settings = DistortionSettings(mirror=0.0, weak_strength=0.0)
+    some, everyone = (make_task(distortions=settings).add_gradients(each) for each in (unpaired, batch))
+    torch.testing.assert_close(some.multi_view, everyone.multi_view)
+    assert not torch.isclose(some.alignment, everyone.alignment)
+    other = batch._replace(prompts=torch.where(torch.arange(BATCH) < 5, torch.arange(BATCH), -1))
+    other.images[5:] = 255 - other.images[5:]
+    shared = make_task(distortions=settings)
+    shared.model.eval()
+    again = shared.add_gradients(other)
+    assert torch.isfinite(again.total)
+
+
+def test_a_batch_without_any_prompt_still_trains(batch):
+    terms = make_task().add_gradients(batch._replace(prompts=torch.full((BATCH,), -1)))
+    assert terms.multi_view is not None
+    assert torch.isfinite(terms.total)
+
+
+# Optimiser.
+
+
+def test_groups_hold_every_weight_once_with_its_rate():
+    task = make_task(
+        JointLossSettings(learned_temperature=True), learning_rate=1e-3, tower_learning_rate=1e-5, weight_decay=0.1
+    )
+    groups = task.parameter_groups()
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in task.parameters())
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {rates[id(p)] for p in task.model.tower.parameters()} == {1e-5}
+    assert {rates[id(p)] for p in [*task.model.projector.parameters(), *task.loss.parameters()]} == {1e-3}
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {
+        id(p) for part in (task.model.tower, task.model.projector) for p in part.parameters() if p.ndim > 1
+    }
+
+
+def test_the_moving_average_is_what_is_kept(batch):
+    task = make_task(ema_decay=0.75)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    assert task.average is not None
+    task.average.update_parameters(task.model)
+    with torch.no_grad():
+        for weight in task.model.parameters():
+            weight += 1
+    task.average.update_parameters(task.model)
+    # The decay of the first update after the copy is 2 / 11, not yet 0.75.
+    for name, weight in task.kept_model().named_parameters():
+        torch.testing.assert_close(weight, before[name] + 9 / 11)
+    assert make_task().kept_model() is not task.kept_model()
+
+
+# Validation.
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_accuracy_is_the_share_of_samples_nearest_to_their_class(batch, half):
+    task = make_task()
+    task.validation_settings = ValidationSettings(share=0.5, monitor="accuracy")
+    task.eval()
+    with torch.no_grad():
+        nearest = (task.model(batch.images).z_fused @ task.prototypes.T).argmax(dim=1)
+        truth = torch.where(torch.arange(BATCH) < 6, nearest, (nearest + 1) % BATCH)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            task.validation_step(batch._replace(truth=truth), 0)
+    assert task.validation_value() == pytest.approx(6 / BATCH, abs=2 / BATCH if half else 0)
+    assert task._measured == []
+
+
+def validation_loss(total: int, rank: int = 0, num_processes: int = 1) -> float:
+    images = torch.randint(0, 256, (total, 3, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    rows, names = ShardSpec(rank=rank, num_processes=num_processes).of(total), torch.arange(total)
+    task = make_task().eval()
+    with torch.no_grad():
+        task.validation_step(Batch(images[rows], names[rows], names[rows], total, rows.start), 0)
+    return task.validation_value()
+
+
+def _one_of(rank: int, num_processes: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(f"{folder}/meeting", num_processes)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=num_processes)
+    Path(f"{folder}/{rank}").write_text(str(validation_loss(2, rank, num_processes)))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_a_validation_batch_of_fewer_samples_than_processes(tmp_path):
+    torch.multiprocessing.spawn(_one_of, (3, str(tmp_path)), nprocs=3)
+    expected = pytest.approx(validation_loss(2), rel=1e-5)
+    assert [float((tmp_path / str(rank)).read_text()) for rank in range(3)] == [expected] * 3
+
+
+def test_the_backward_pass_is_outside_autocast(batch):
+    """Inside it the products of the losses, which are float32, would go back in half precision."""
+    inside, outside = (make_task(JointLossSettings(alpha=0.0, gamma=0.0)) for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside.add_gradients(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        views, mask = outside._distorted(batch, outside._generator(0, 0))
+        terms = outside._terms(outside.model.encode_features(views), batch, mask)
+    terms.total.backward()
+    expected, found = gradients(outside), gradients(inside)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+# Cached gradients under autocast.
+
+LOSSES = {
+    "joint": JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024),
+    "alignment": JointLossSettings(alpha=0.0, gamma=0.0),
+    "multi_view": JointLossSettings(beta=0.0, gamma=0.0),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("micro_batch_size", [1, 3, 4])
+def test_cached_gradients_in_half_precision_are_those_of_the_whole_batch(batch, name, micro_batch_size):
+    tasks = [make_task(LOSSES[name], None, GROUPED, micro_batch_size=size) for size in (None, micro_batch_size)]
+    with torch.autocast("cpu", torch.bfloat16):
+        for task in tasks:
+            task.add_gradients(batch)
+    whole, cached = (
+        {name: p.grad for name, p in task.model.named_parameters() if p.grad is not None} for task in tasks
+    )
+    assert whole.keys() == cached.keys()
+    assert any(name.startswith("tower") for name in whole)
+    for key, gradient in whole.items():
+        # Of 8 bits: sums over pieces round otherwise than sums over the batch.
+        apart = (cached[key] - gradient).norm() / gradient.norm().clamp_min(1e-6)
+        assert apart < 0.05, (key, float(apart))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, None])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_no_weight_in_half_precision_is_cached_while_gradients_are(batch, monkeypatch, precision, is_on):
+    task, seen = make_task(None, None, GROUPED, micro_batch_size=3), []
+    encode = task.model.encode_features
+
+    def encode_features(views):
+        state = torch.is_autocast_cache_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+        seen.append((torch.is_grad_enabled(), *state))
+        return encode(views)
+
+    monkeypatch.setattr(task.model, "encode_features", encode_features)
+    with torch.autocast("cpu", precision, enabled=is_on):
+        task.add_gradients(batch)
+        assert torch.is_autocast_cache_enabled()
+    assert seen == [(with_gradient, False, is_on, torch.bfloat16) for with_gradient in (False,) * 3 + (True,) * 3]
+
+
+# What several processes tell each other.
+
+COUNTED = ("all_reduce", "all_gather")
+SHARED = {"all": None, "some": 5, "none": 0}
+
+
+def _count_collectives(rank: int, folder: str) -> None:
+    """Collectives of the forward pass whose result is read: of whole numbers, as counts of rows are."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/meeting", 2), rank=rank, world_size=2)
+    counted: list[torch.dtype] = []
+
+    def recorded(name):
+        original = getattr(dist, name)
+
+        def call(*arguments, **options):
+            tensor = arguments[-1] if name == "all_gather" else arguments[0]
+            counted.append(tensor.dtype)
+            return original(*arguments, **options)
+
+        return call
+
+    for name in COUNTED:
+        setattr(dist, name, recorded(name))
+    images = torch.randint(0, 256, (7, 3, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    rows = ShardSpec(rank=rank, num_processes=2).of(7)
+    found = {}
+    for name, num_paired in SHARED.items():
+        for loss, settings in LOSSES.items():
+            task = make_task(dataclasses.replace(settings, normalise_terms=True), None, GROUPED)
+            task._all_paired = num_paired is None
+            prompts = torch.where(torch.arange(7) < (7 if num_paired is None else num_paired), torch.arange(7), -1)
+            counted.clear()
+            task.add_gradients(Batch(images[rows], prompts[rows], torch.full((7,), -1)[rows], 7, rows.start))
+            found[name, loss] = sum(not dtype.is_floating_point for dtype in counted)
+    torch.save(found, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_no_step_asks_for_counts_that_are_known(tmp_path):
+    torch.multiprocessing.spawn(_count_collectives, (str(tmp_path),), nprocs=2)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        # Only how many samples have a prompt is not known beforehand, and is asked for once.
+        assert found == {(name, loss): int(name != "all") for name in SHARED for loss in LOSSES}
