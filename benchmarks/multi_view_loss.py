@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from smilevlm.losses import multi_view_barlow_twins
-from smilevlm.losses.correlation import correlation_loss, gram_is_smaller
+from smilevlm.losses.correlation import correlation_loss, gram_pays
 from smilevlm.losses.reference import reference_multi_view_barlow_twins
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -129,7 +129,7 @@ def table() -> None:
                 "textbook": reference_multi_view_barlow_twins,
             }
             times = median_ms(losses, embeddings(batch, dim), repeats=1 if dim > 2048 else 7)
-            taken = "gram" if gram_is_smaller(num_rows=batch * VIEWS, dim=dim) else "correlation"
+            taken = "gram" if gram_pays(num_rows=batch * VIEWS, dim=dim) else "correlation"
             cells = [f"[{times[name]:.2f}]" if name == taken else f"{times[name]:.2f} " for name in losses]
             share = batch * VIEWS / dim
             print(f"{batch:5d}  {dim:5d}  {share:23.2f}  {cells[0]:>8s}   {cells[1]:>9s}  {cells[2]:>8s}")

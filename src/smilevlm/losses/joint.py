@@ -89,10 +89,6 @@ class LossTerms(NamedTuple):
     redundancy: Float[torch.Tensor, ""] | None
 
 
-_WeightedTerm = tuple[torch.Tensor | None, float]
-"""A term, None where it is left out by its weight, and what it is multiplied by in the sum."""
-
-
 class JointLoss(nn.Module):
     """L = α s_mv L_mv-bt + β L_vl-align + γ s_red L_red-min.
 
@@ -157,6 +153,7 @@ class JointLoss(nn.Module):
         Raises:
             SettingsError: A term that is not left out lacks an input, or an input does not fit.
         """
+        settings = self.settings
         if (first := next((z for z in (z_a, z_fused) if z is not None), None)) is not None:
             counts = row_counts(first, counts)
         paired_counts, too_few = counts, False
@@ -166,89 +163,63 @@ class JointLoss(nn.Module):
             z_views, z_fused, z_text, groups = (
                 None if rows is None else rows[paired] for rows in (z_views, z_fused, z_text, groups)
             )
-        multi_view, multi_view_weight = self._multi_view(z_a, z_b, counts)
-        alignment, alignment_weight = self._alignment(
-            z_views, z_fused, z_text, groups, paired_counts, leave_out=too_few
-        )
-        redundancy, redundancy_weight = self._redundancy(z_fused, z_text, paired_counts, leave_out=too_few)
-        weighted = [
-            weight * term
-            for weight, term in (
-                (multi_view_weight, multi_view),
-                (alignment_weight, alignment),
-                (redundancy_weight, redundancy),
+        multi_view = alignment = redundancy = None
+        weighted = []
+        if settings.alpha > 0:
+            z_a, z_b = _needed("alpha", z_a=z_a, z_b=z_b)
+            multi_view = multi_view_barlow_twins(
+                z_a, z_b, lambd=settings.lambd_mv_bt, standardize=settings.standardize, counts=counts
             )
-            if term is not None
-        ]
+            unit = self._correlation_unit(z_a, settings.lambd_mv_bt, counts)
+            weighted.append(settings.alpha * settings.multi_view_scale / unit * multi_view)
+        if settings.beta > 0:
+            z_views, z_fused, z_text = _needed("beta", z_views=z_views, z_fused=z_fused, z_text=z_text)
+            alignment = self._alignment(z_views, z_fused, z_text, groups, paired_counts, too_few=too_few)
+            # A batch of one has nothing to choose from: the term is 0 whatever it is divided by.
+            unit = math.log(max(sum(row_counts(z_text, paired_counts)), 2)) if settings.normalise_terms else 1.0
+            weighted.append(settings.beta / unit * alignment)
+        if settings.gamma > 0:
+            z_fused, z_text = _needed("gamma", z_fused=z_fused, z_text=z_text)
+            redundancy, unit = _zero_of(z_fused, z_text), 1.0
+            if not too_few:
+                redundancy = redundancy_minimization(
+                    z_fused,
+                    z_text,
+                    lambd=settings.lambd_red_min,
+                    standardize=settings.standardize,
+                    counts=paired_counts,
+                )
+                unit = self._correlation_unit(z_fused[:, None], settings.lambd_red_min, paired_counts)
+            weighted.append(settings.gamma * settings.redundancy_scale / unit * redundancy)
         return LossTerms(torch.stack(weighted).sum(), multi_view, alignment, redundancy)
-
-    def _multi_view(
-        self, z_a: torch.Tensor | None, z_b: torch.Tensor | None, counts: Sequence[int] | None
-    ) -> _WeightedTerm:
-        settings = self.settings
-        if settings.alpha == 0:
-            return None, 0.0
-        if z_a is None or z_b is None:
-            raise SettingsError("alpha is not 0, so z_a and z_b are needed")
-        term = multi_view_barlow_twins(
-            z_a, z_b, lambd=settings.lambd_mv_bt, standardize=settings.standardize, counts=counts
-        )
-        unit = self._correlation_unit(z_a, settings.lambd_mv_bt, counts)
-        return term, settings.alpha * settings.multi_view_scale / unit
 
     def _alignment(
         self,
-        z_views: torch.Tensor | None,
-        z_fused: torch.Tensor | None,
-        z_text: torch.Tensor | None,
+        z_views: torch.Tensor,
+        z_fused: torch.Tensor,
+        z_text: torch.Tensor,
         groups: torch.Tensor | None,
         counts: Sequence[int] | None,
         *,
-        leave_out: bool,
-    ) -> _WeightedTerm:
-        settings = self.settings
-        if settings.beta == 0:
-            return None, 0.0
-        if z_views is None or z_fused is None or z_text is None:
-            raise SettingsError("beta is not 0, so z_views, z_fused and z_text are needed")
-        if settings.multi_positive and groups is None:
-            raise SettingsError("multi_positive is set, so groups are needed")
-        if leave_out:
+        too_few: bool,
+    ) -> torch.Tensor:
+        positives = None
+        if self.settings.multi_positive:
+            if groups is None:
+                raise SettingsError("multi_positive is set, so groups are needed")
+            positives = None if too_few else positives_from_groups(groups, counts)
+        if too_few:
             learned = () if self.log_inverse_temperature is None else (self.log_inverse_temperature[None],)
-            return _zero_of(z_views, z_fused, z_text, *learned), settings.beta
-        term = vision_language_alignment(
+            return _zero_of(z_views, z_fused, z_text, *learned)
+        return vision_language_alignment(
             z_views,
             z_fused,
             z_text,
             temperature=self.temperature,
-            positives=positives_from_groups(groups, counts) if settings.multi_positive and groups is not None else None,
-            symmetric=settings.symmetric,
+            positives=positives,
+            symmetric=self.settings.symmetric,
             counts=counts,
         )
-        # A batch of one has nothing to choose from: the term is 0 whatever it is divided by.
-        unit = math.log(max(sum(row_counts(z_text, counts)), 2)) if settings.normalise_terms else 1.0
-        return term, settings.beta / unit
-
-    def _redundancy(
-        self,
-        z_fused: torch.Tensor | None,
-        z_text: torch.Tensor | None,
-        counts: Sequence[int] | None,
-        *,
-        leave_out: bool,
-    ) -> _WeightedTerm:
-        settings = self.settings
-        if settings.gamma == 0:
-            return None, 0.0
-        if z_fused is None or z_text is None:
-            raise SettingsError("gamma is not 0, so z_fused and z_text are needed")
-        weight = settings.gamma * settings.redundancy_scale
-        if leave_out:
-            return _zero_of(z_fused, z_text), weight
-        term = redundancy_minimization(
-            z_fused, z_text, lambd=settings.lambd_red_min, standardize=settings.standardize, counts=counts
-        )
-        return term, weight / self._correlation_unit(z_fused[:, None], settings.lambd_red_min, counts)
 
     def _correlation_unit(self, z: torch.Tensor, lambd: float, counts: Sequence[int] | None) -> float:
         if not self.settings.normalise_terms:
@@ -260,6 +231,17 @@ class JointLoss(nn.Module):
             lambd=lambd,
             standardize=self.settings.standardize,
         )
+
+
+def _needed(weight: str, **given: torch.Tensor | None) -> list[torch.Tensor]:
+    """Raises:
+    SettingsError: An input of a term that is not left out is missing.
+    """
+    found = [tensor for tensor in given.values() if tensor is not None]
+    if len(found) < len(given):
+        *names, last = given
+        raise SettingsError(f"{weight} is not 0, so {', '.join(names)} and {last} are needed")
+    return found
 
 
 def _zero_of(*rows: torch.Tensor) -> Float[torch.Tensor, ""]:

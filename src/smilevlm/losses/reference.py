@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch.nn.functional import cosine_similarity
 
-from smilevlm.losses.correlation import STANDARDIZATION_EPSILON
+from smilevlm.losses.correlation import STANDARDIZATION_EPSILON, barlow_twins_objective
 
 
 def reference_multi_view_barlow_twins(
@@ -24,12 +24,12 @@ def reference_multi_view_barlow_twins(
     Source: SMILE-VLM, Eq. 1-4; standardised as Barlow Twins does it (Assumption A7).
     """
     if standardize:
-        z_a, z_b = standardize_along_batch(z_a), standardize_along_batch(z_b)
+        z_a, z_b = _standardize(z_a), _standardize(z_b)
     batch, num_views, dim = z_a.shape
     total = z_a.new_zeros(dim, dim)
     for view in range(num_views):
         total = total + z_a[:, view].T @ z_b[:, view] / batch
-    return barlow_objective(total / num_views, lambd)
+    return barlow_twins_objective(total / num_views, lambd)
 
 
 def reference_redundancy_minimization(
@@ -44,8 +44,8 @@ def reference_redundancy_minimization(
     Source: SMILE-VLM, Eq. 8, 9; standardised as Barlow Twins does it (Assumption A7).
     """
     if standardize:
-        z_fused, z_text = standardize_along_batch(z_fused), standardize_along_batch(z_text)
-    return barlow_objective(z_fused.T @ z_text / z_fused.shape[0], lambd)
+        z_fused, z_text = _standardize(z_fused), _standardize(z_text)
+    return barlow_twins_objective(z_fused.T @ z_text / z_fused.shape[0], lambd)
 
 
 def reference_vision_language_alignment(
@@ -67,18 +67,8 @@ def reference_vision_language_alignment(
     return -total / (len(images) * len(z_text))
 
 
-def standardize_along_batch(z: Float[torch.Tensor, " batch *feature"]) -> Float[torch.Tensor, " batch *feature"]:
+def _standardize(z: Float[torch.Tensor, " batch *feature"]) -> Float[torch.Tensor, " batch *feature"]:
     """Subtract each feature's mean over the batch and divide by its standard deviation (biased, eps 1e-5)."""
     centred = z - z.mean(dim=0, keepdim=True)
     variance = centred.square().mean(dim=0, keepdim=True)
     return centred * (variance + STANDARDIZATION_EPSILON).rsqrt()
-
-
-def barlow_objective(correlation: Float[torch.Tensor, "dim dim"], lambd: float) -> Float[torch.Tensor, ""]:
-    """Σ_k (C_kk - 1)² + λ Σ_{k≠l} C_kl², sums not divided by the width.
-
-    Source: SMILE-VLM, Eq. 3, 4 and 9; Barlow Twins, Eq. 1.
-    """
-    diagonal = torch.diagonal(correlation)
-    off_diagonal = correlation - torch.diag(diagonal)
-    return (diagonal - 1).square().sum() + lambd * off_diagonal.square().sum()
