@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting, table_console
     from smilevlm.evaluation.analysis import analyse_run
-    from smilevlm.training.names import ANALYSIS_NAME
+    from smilevlm.training.run_folder import ANALYSIS_NAME
 
     with counting("analysing") as progress:
         analysis = analyse_run(

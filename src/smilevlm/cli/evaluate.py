@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.evaluation.run import evaluate_run
     from smilevlm.results import ExperimentResult, Spread
     from smilevlm.training.distributed import HardwareConfig
-    from smilevlm.training.names import RESULTS_NAME
+    from smilevlm.training.run_folder import RESULTS_NAME
 
     hardware = HardwareConfig(accelerator=arguments.accelerator)
     result: ExperimentResult = evaluate_run(

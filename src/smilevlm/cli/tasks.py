@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import counting, table_console
     from smilevlm.evaluation.tasks import run_tasks
-    from smilevlm.training.names import TASKS_NAME
+    from smilevlm.training.run_folder import TASKS_NAME
 
     with counting("tasks") as progress:
         result = run_tasks(

@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace, config: ExperimentConfig, hardware: HardwareConfig) -> None:
     from smilevlm.cli.progress import training
     from smilevlm.training.distributed import process_rank
-    from smilevlm.training.run import train_run
+    from smilevlm.training.trainer import train_run
 
     with training() as progress:
         trained = train_run(

@@ -36,7 +36,7 @@ from smilevlm.results.analysis import (
 )
 from smilevlm.results.records import write_record
 from smilevlm.threads import one_thread
-from smilevlm.training.names import ANALYSIS_NAME, PICTURES_NAME
+from smilevlm.training.run_folder import ANALYSIS_NAME, PICTURES_NAME
 
 _DISTORTION = 11
 """Keeps the draw of the two distortions apart from other draws with the same seed."""

@@ -16,9 +16,8 @@ from smilevlm.evaluation.trained_fold import open_trained_fold
 from smilevlm.models import ModelBundle, Prototypes
 from smilevlm.store import PreparedSet, Sample
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.fold import fold_seed
 from smilevlm.training.initial_weights import load_initial_weights
-from smilevlm.training.splits import FoldSplit
+from smilevlm.training.splits import FoldSplit, fold_seed
 
 if TYPE_CHECKING:
     from smilevlm.models import SmileVlm

@@ -27,11 +27,19 @@ from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.fold import check_store, read_split
-from smilevlm.training.names import EXAMPLES_NAME, PROPOSALS_NAME, RESULTS_NAME, TIMING_NAME
+from smilevlm.training.fold_data import check_store
 from smilevlm.training.pseudo import read_pairing_teacher
 from smilevlm.training.resolve import config_from
-from smilevlm.training.run import FoldJob, fold_jobs, read_run_config
+from smilevlm.training.run_folder import (
+    EXAMPLES_NAME,
+    PROPOSALS_NAME,
+    RESULTS_NAME,
+    TIMING_NAME,
+    FoldJob,
+    fold_jobs,
+    read_fold_record,
+    read_run_config,
+)
 from smilevlm.training.splits import check_folds
 
 
@@ -109,7 +117,7 @@ def evaluate_run(
         examples=_examples(config, tested, run, main[0], first, num_examples),
     )
     write_results(run / RESULTS_NAME, result)
-    write_timing(run / TIMING_NAME, {f"train {job.name}": read_split(job.folder(run))[1] for job in jobs})
+    write_timing(run / TIMING_NAME, {f"train {job.name}": read_fold_record(job.folder(run)).seconds for job in jobs})
     return result
 
 
@@ -193,7 +201,7 @@ def _controls(folds: Sequence[FoldResult]) -> tuple[ControlResult, ...]:
 def _examples(
     config: ExperimentConfig, tested: EvaluationData, run: Path, job: FoldJob, bundle: ModelBundle, num_examples: int
 ) -> tuple[Example, ...]:
-    split, _ = read_split(job.folder(run))
+    split = read_fold_record(job.folder(run)).split
     prototypes = class_directions(bundle, tested.classes)
     samples = tested.test.samples
     candidates = [i for i in tested_indices(tested, split) if len(samples[i].classes) == 1]

@@ -18,10 +18,8 @@ from smilevlm.models import Embedded, ModelBundle, Prototypes, class_prototypes,
 from smilevlm.results import FoldResult, MultiLabelScore
 from smilevlm.store import PreparedSet, Sample
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.fold import read_epoch_choice, read_split
 from smilevlm.training.leak_checks import check_chosen_prompts, check_known_test_people, check_same_prompts
-from smilevlm.training.names import METRICS_NAME
-from smilevlm.training.run import FoldJob
+from smilevlm.training.run_folder import METRICS_NAME, FoldJob, read_fold_record
 from smilevlm.training.splits import FoldSplit, check_split_leaks, split_fold
 
 _SAMPLES_AT_A_TIME = 256
@@ -119,7 +117,7 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
         num_train_samples=len(split.train),
         temperature=bundle.temperature,
         multi_label=multi_label,
-        epoch_choice=read_epoch_choice(folder),
+        epoch_choice=read_fold_record(folder).epoch_choice,
         # Weights that were not trained have no log.
         metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
         bootstrap_seed=config.seed,
@@ -136,7 +134,7 @@ def checked_fold(
         LeakError: Test subjects or test samples are known from training or from a choice.
         PromptError: The prompts were changed since training.
     """
-    split, _ = read_split(folder)
+    split = read_fold_record(folder).split
     if split != split_fold(config, tested.train, fold):
         raise CheckpointError(f"{folder} was trained on another split than the recipe's; train it again")
     check_shared_subjects(train=split.train_subjects, validation=split.validation_subjects, test=split.test_subjects)

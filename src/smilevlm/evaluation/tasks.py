@@ -21,7 +21,7 @@ from smilevlm.results.tasks import AntiSpoofingResult, TasksResult
 from smilevlm.store import Recording, Sample, read_frame
 from smilevlm.synthesis.spoofs import BONA_FIDE, SpoofSettings
 from smilevlm.training.leak_checks import check_known_test_people
-from smilevlm.training.names import TASKS_NAME
+from smilevlm.training.run_folder import TASKS_NAME
 from smilevlm.typing import ViewImages
 
 SPOOF_VIEWS = ("geometry", "texture")

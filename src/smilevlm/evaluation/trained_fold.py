@@ -14,7 +14,7 @@ from smilevlm.evaluation.scoring import EvaluationData, checked_fold
 from smilevlm.models import ModelBundle
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.resolve import config_from
-from smilevlm.training.run import fold_jobs, read_run_config
+from smilevlm.training.run_folder import fold_jobs, read_run_config
 from smilevlm.training.splits import FoldSplit
 
 Progress = Callable[[int, int], None]

@@ -15,9 +15,9 @@ from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results
 from smilevlm.store import PreparedSet, read_manifest
 from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.names import RESULTS_NAME
 from smilevlm.training.resolve import with_clip_width
-from smilevlm.training.run import on_device, train_run
+from smilevlm.training.run_folder import RESULTS_NAME
+from smilevlm.training.trainer import train_run
 
 ProgressCallback = Callable[[str, int, int, float | None], None]
 """Called when a run ends with (name, runs done, runs in all, accuracy or None)."""
@@ -152,7 +152,7 @@ def _side_by_side(
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    tasks = (delayed(_run_one)(run, stores, on_device(hardware, number), 1) for number, run in enumerate(wave))
+    tasks = (delayed(_run_one)(run, stores, hardware.for_process(number), 1) for number, run in enumerate(wave))
     for outcome in parallel(tasks):
         assert isinstance(outcome, Outcome)
         yield outcome

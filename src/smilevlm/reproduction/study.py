@@ -21,8 +21,7 @@ from smilevlm.results.records import read_record, write_record
 from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting
 from smilevlm.results.tasks import TasksResult
 from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.names import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME
-from smilevlm.training.run import git_commit
+from smilevlm.training.run_folder import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME, git_commit
 from smilevlm.version import __version__
 
 STUDY_NAME = "study.json"

@@ -1,4 +1,4 @@
-"""Training and validation batches: images in memory, prompts drawn anew for every epoch, a share for every process."""
+"""Training and validation batches: images in memory, prompts drawn anew each epoch, a shard of rows per process."""
 
 from __future__ import annotations
 
@@ -45,6 +45,25 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Training or validation samples.
+
+    Args:
+        images: All of them, in memory.
+        classes: That each sample's prompt is drawn from; None for a sample without a prompt. They reach the loss in no
+            other way.
+        truth: Index of each sample's class, -1 in pairing `pseudo`, which reads no label; empty for training samples,
+            whose loop is not told.
+        is_dynamic: Which are dynamic images; None where none is.
+    """
+
+    images: UInt8[torch.Tensor, "sample view 3 height width"]
+    classes: tuple[str | None, ...]
+    truth: tuple[int, ...] = ()
+    is_dynamic: Bool[torch.Tensor, " sample"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShardSpec:
     """Which process this is of how many."""
 
@@ -63,68 +82,65 @@ class ShardSpec:
         return [each + (rank < more) for rank in range(self.num_processes)]
 
 
-class PromptedBatches(IterableDataset[Batch]):
+class TrainingBatches(IterableDataset[Batch]):
     """Shuffled batches of images and prompts.
 
     An epoch's order and prompts follow from the seed and its number alone, so that it can be repeated, by every process
     for itself.
 
     Args:
-        images: All training samples.
-        classes: That each sample's prompt is drawn from, None for no prompt; they reach the loss in no other way.
+        samples: All training samples.
         prompt_set: Where prompts are drawn from.
         pairing: How a sample gets its prompt.
         batch_size: Samples per global batch; an incomplete last batch is left out, since correlations depend on the
             size.
         seed: Of order and prompts.
         epoch: Tells the number of the epoch about to begin.
-        share: Which rows of each batch are wanted.
-        is_dynamic: As in `Batch`, of all training samples.
+        shard: Which rows of each batch are wanted.
+
+    Raises:
+        SettingsError: The samples do not fill one batch.
     """
 
     def __init__(
         self,
-        *,
-        images: UInt8[torch.Tensor, "sample view 3 height width"],
-        classes: Sequence[str | None],
+        samples: Samples,
         prompt_set: PromptSet,
+        *,
         pairing: PairingMode,
         batch_size: int,
         seed: int,
         epoch: Callable[[], int],
-        share: ShardSpec | None = None,
-        is_dynamic: Bool[torch.Tensor, " sample"] | None = None,
+        shard: ShardSpec | None = None,
     ) -> None:
-        if len(images) < batch_size:
-            raise SettingsError(f"{len(images)} training samples do not fill one batch of {batch_size}")
-        self._images = images
-        self._classes = tuple(classes)
+        if len(samples.images) < batch_size:
+            raise SettingsError(f"{len(samples.images)} training samples do not fill one batch of {batch_size}")
+        self._samples = samples
         self._prompt_set = prompt_set
         self._pairing: PairingMode = pairing
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = epoch
-        self._is_dynamic = is_dynamic
-        self._share = share or ShardSpec()
+        self._shard = shard or ShardSpec()
 
     def __len__(self) -> int:
-        return len(self._images) // self._batch_size
+        return len(self._samples.images) // self._batch_size
 
     def __iter__(self) -> Iterator[Batch]:
+        samples, size = self._samples, self._batch_size
         generator = np.random.default_rng([self._seed, self._epoch()])
-        order = generator.permutation(len(self._images))
-        prompts = sample_prompts(self._classes, self._prompt_set, mode=self._pairing, generator=generator)
-        rows = self._share.of(self._batch_size)
-        for first in range(0, len(self) * self._batch_size, self._batch_size):
+        order = generator.permutation(len(samples.images))
+        prompts = sample_prompts(samples.classes, self._prompt_set, mode=self._pairing, generator=generator)
+        rows = self._shard.of(size)
+        for first in range(0, len(self) * size, size):
             chosen = torch.from_numpy(order[first + rows.start : first + rows.stop])
-            unknown = torch.full((len(chosen),), -1)
             yield Batch(
-                images=self._images[chosen],
+                images=samples.images[chosen],
                 prompts=torch.from_numpy(prompts)[chosen],
-                truth=unknown,
-                total=self._batch_size,
+                truth=torch.full((len(chosen),), -1),
+                total=size,
                 start=rows.start,
-                is_dynamic=None if self._is_dynamic is None else self._is_dynamic[chosen],
+                is_dynamic=None if samples.is_dynamic is None else samples.is_dynamic[chosen],
             )
 
 
@@ -132,15 +148,12 @@ class ValidationBatches(IterableDataset[Batch]):
     """The held-back samples in one fixed order, with one fixed prompt each.
 
     Args:
-        images: All validation samples.
-        truth: Index of each one's class, -1 where it is not told.
-        classes: That each sample's prompt is drawn from, None for no prompt.
+        samples: All validation samples.
         prompt_set: Where prompts are drawn from.
         pairing: How a sample gets its prompt.
         batch_size: Most samples in a global batch, one more where one would be left over; all are of about one size.
         seed: Of order and prompts.
-        share: Which rows of each batch are wanted.
-        is_dynamic: As in `Batch`, of all validation samples.
+        shard: Which rows of each batch are wanted.
 
     Raises:
         SettingsError: Fewer than two samples.
@@ -148,43 +161,41 @@ class ValidationBatches(IterableDataset[Batch]):
 
     def __init__(
         self,
-        *,
-        images: UInt8[torch.Tensor, "sample view 3 height width"],
-        truth: Sequence[int],
-        classes: Sequence[str | None],
+        samples: Samples,
         prompt_set: PromptSet,
+        *,
         pairing: PairingMode,
         batch_size: int,
         seed: int,
-        share: ShardSpec | None = None,
-        is_dynamic: Bool[torch.Tensor, " sample"] | None = None,
+        shard: ShardSpec | None = None,
     ) -> None:
-        if len(images) < 2:
-            raise SettingsError(f"{len(images)} validation samples; at least two are needed: raise validation.share")
+        count = len(samples.images)
+        if count < 2:
+            raise SettingsError(f"{count} validation samples; at least two are needed: raise validation.share")
         generator = np.random.default_rng([seed, 0, _VALIDATION])
         # No batch of one, which correlations cannot be taken of.
-        num_batches = min(-(-len(images) // batch_size), len(images) // 2)
-        self._batches = np.array_split(generator.permutation(len(images)), num_batches)
-        self._prompts = torch.from_numpy(sample_prompts(classes, prompt_set, mode=pairing, generator=generator))
-        self._images = images
-        self._is_dynamic = is_dynamic
-        self._truth = torch.tensor(truth, dtype=torch.int64)
-        self._share = share or ShardSpec()
+        num_batches = min(-(-count // batch_size), count // 2)
+        self._batches = np.array_split(generator.permutation(count), num_batches)
+        self._prompts = torch.from_numpy(sample_prompts(samples.classes, prompt_set, mode=pairing, generator=generator))
+        self._samples = samples
+        self._truth = torch.tensor(samples.truth, dtype=torch.int64)
+        self._shard = shard or ShardSpec()
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
+        is_dynamic = self._samples.is_dynamic
         for chosen in self._batches:
-            rows = self._share.of(len(chosen))
+            rows = self._shard.of(len(chosen))
             own = torch.from_numpy(chosen[rows])
             yield Batch(
-                images=self._images[own],
+                images=self._samples.images[own],
                 prompts=self._prompts[own],
                 truth=self._truth[own],
                 total=len(chosen),
                 start=rows.start,
-                is_dynamic=None if self._is_dynamic is None else self._is_dynamic[own],
+                is_dynamic=None if is_dynamic is None else is_dynamic[own],
             )
 
 

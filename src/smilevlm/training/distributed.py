@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from smilevlm.errors import MissingExtraError, SettingsError
@@ -69,6 +69,14 @@ class HardwareConfig:
         if self.accelerator == "gpu" and not available:
             raise SettingsError("accelerator gpu: torch finds no GPU; `cpu` works everywhere")
         return available and self.accelerator != "cpu"
+
+    def for_process(self, number: int) -> HardwareConfig:
+        """The same with the GPU whose turn it is, for one of several processes that train a fold each."""
+        if not self.on_gpu:
+            return self
+        import torch
+
+        return replace(self, device=number % torch.cuda.device_count())
 
     @property
     def torch_device(self) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.datasets import find_protocol
-from smilevlm.errors import SettingsError
+from smilevlm.errors import SettingsError, StoreError
+from smilevlm.models import ModelBundle, SmileVlm
 from smilevlm.prompts import (
     NO_TEXT_TOWER,
     CachedTextTower,
@@ -25,35 +26,13 @@ from smilevlm.prompts import (
 )
 from smilevlm.results import OtherTrainingData
 from smilevlm.store import PreparedSet
+from smilevlm.store.manifest import differing_settings
 from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.data import Samples, to_channels_first, which_are_dynamic
 from smilevlm.training.distributed import HardwareConfig, broadcast_from_rank0
 from smilevlm.training.initial_weights import load_initial_weights, working_on
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
-from smilevlm.training.splits import FoldSplit
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Bool, UInt8
-
-    from smilevlm.models import ModelBundle, SmileVlm
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """Training or validation samples.
-
-    Args:
-        images: All of them, in memory.
-        classes: That each sample's prompt is drawn from; None for a sample without a prompt.
-        truth: Index of each sample's class, -1 in pairing `pseudo`, which reads no label; empty for training samples,
-            whose loop is not told.
-        is_dynamic: Which are dynamic images; None where none is.
-    """
-
-    images: UInt8[torch.Tensor, "sample view 3 height width"]
-    classes: tuple[str | None, ...]
-    truth: tuple[int, ...] = ()
-    is_dynamic: Bool[torch.Tensor, " sample"] | None = None
+from smilevlm.training.splits import FoldSplit, split_folds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +75,64 @@ class FoldData:
     started_from: OtherTrainingData | None
     taught_by_synthetic: bool
     known_digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """What the folds of a run share, loaded once.
+
+    Args:
+        config: The recipe.
+        prepared: Its store.
+        class_names: The classes of the protocol's training side.
+        splits: The subject assignment per fold.
+        prompts: Embedded.
+    """
+
+    config: ExperimentConfig
+    prepared: PreparedSet
+    class_names: tuple[str, ...]
+    splits: tuple[FoldSplit, ...]
+    prompts: Prompts
+
+
+def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[PreparedSet], None] | None = None) -> RunData:
+    """Open the store, assign the subjects to folds and embed the prompts.
+
+    Args:
+        config: The recipe.
+        store: Prepared views.
+        check: Called with the opened store before anything else.
+
+    Raises:
+        StoreError: The store does not fit the recipe.
+        LayoutError, SettingsError: The folds do not fit the store.
+        PromptError, CheckpointError: See `load_prompts`.
+    """
+    prepared = PreparedSet(store)
+    if check is not None:
+        check(prepared)
+    check_store(config, prepared)
+    class_names = find_protocol(config.protocol).training.classes_of(prepared.samples)
+    return RunData(
+        config=config,
+        prepared=prepared,
+        class_names=class_names,
+        splits=tuple(split_folds(config, prepared)),
+        prompts=load_prompts(config, class_names),
+    )
+
+
+def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
+    """Raises:
+    StoreError: The views were made otherwise than the recipe says, or from another data set.
+    """
+    if prepared.manifest.settings != config.prepare:
+        differing = differing_settings(prepared.manifest.settings, config.prepare, "the recipe has")
+        raise StoreError(f"{prepared.path} was prepared with other settings: {differing}")
+    layout = find_protocol(config.protocol).train_layout
+    if prepared.manifest.layout != layout:
+        raise StoreError(f"{prepared.path} holds {prepared.manifest.layout}, the recipe's protocol needs {layout}")
 
 
 def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompts:
@@ -147,19 +184,13 @@ def _class_vectors(config: ExperimentConfig, class_names: Sequence[str]) -> Prom
 
 
 def load_fold_data(
-    config: ExperimentConfig,
-    prepared: PreparedSet,
-    split: FoldSplit,
-    *,
-    shuffled: bool,
-    hardware: HardwareConfig | None = None,
+    data: RunData, split: FoldSplit, *, shuffled: bool, hardware: HardwareConfig | None = None
 ) -> FoldData:
     """Load what a fold is trained on.
 
     Args:
-        config: The recipe.
-        prepared: Its store.
-        split: Who is where.
+        data: What the folds share.
+        split: The subject assignment.
         shuffled: The control: samples get the prompts and classes of other samples of their side.
         hardware: Where the teacher works.
 
@@ -167,8 +198,7 @@ def load_fold_data(
         LeakError: The teacher of pairing `pseudo` was trained on a test subject.
         SmileVlmError: As `load_prompts`, and where the teacher does not fit.
     """
-    class_names = find_protocol(config.protocol).training.classes_of(prepared.samples)
-    prompts = load_prompts(config, class_names)
+    config, prepared, class_names = data.config, data.prepared, data.class_names
     teacher, start = load_initial_models(config, prepared, split)
     hardware = hardware or HardwareConfig()
     training, proposals = _paired(config, prepared, split.train, class_names, teacher, hardware)
@@ -188,7 +218,7 @@ def load_fold_data(
     return FoldData(
         training=training,
         validation=validation,
-        prompts=prompts,
+        prompts=data.prompts,
         proposals=proposals,
         start=None if start is None else start.model,
         started_from=_data_behind(start),
@@ -234,8 +264,6 @@ def _paired(
     teacher: Teacher | None,
     hardware: HardwareConfig,
 ) -> tuple[Samples, ProposedClasses | None]:
-    from smilevlm.training.data import to_channels_first, which_are_dynamic
-
     proposals = None
     if teacher is None:
         # A clip with several classes stands there once for each of them.

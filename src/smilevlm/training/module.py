@@ -1,11 +1,11 @@
-"""One optimisation step of the joint loss, with or without cached gradients, and one step of validation."""
+"""The Lightning module: one optimisation step of the joint loss, with or without cached gradients; validation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -26,6 +26,20 @@ from smilevlm.training.distributed import average_gradients
 _DISTORTION, _DROPOUT, _VALIDATION = range(3)
 
 
+class PromptTensors(NamedTuple):
+    """What a step compares images with.
+
+    Args:
+        table: Embedded prompts; batches name rows of it.
+        candidates: Prompts of all classes, which a text-guided fusion looks at.
+        prototypes: A direction per class, for the accuracy on validation subjects.
+    """
+
+    table: Float[torch.Tensor, "prompt dim"]
+    candidates: Float[torch.Tensor, "candidate dim"]
+    prototypes: Float[torch.Tensor, "class dim"]
+
+
 class SmileVlmModule(lightning.LightningModule):
     """What Lightning's loop calls.
 
@@ -36,9 +50,7 @@ class SmileVlmModule(lightning.LightningModule):
         model: What is trained.
         loss: The joint loss, or that of the supervised baseline.
         distortions: Makes the two distortions and the clean views.
-        prompt_table: Embedded prompts; batches name rows of it.
-        candidates: Prompts of all classes, which a text-guided fusion looks at.
-        prototypes: A direction per class, for the accuracy on validation subjects.
+        prompts: Embedded; kept as buffers.
         optimiser: Rates and schedule.
         validation: What is measured on validation subjects.
         seed: Of distortions and dropout.
@@ -58,9 +70,7 @@ class SmileVlmModule(lightning.LightningModule):
         model: SmileVlm,
         loss: JointLoss | SupervisedLoss,
         distortions: Distortions,
-        prompt_table: Float[torch.Tensor, "prompt dim"],
-        candidates: Float[torch.Tensor, "candidate dim"],
-        prototypes: Float[torch.Tensor, "class dim"],
+        prompts: PromptTensors,
         optimiser: OptimiserSettings,
         validation: ValidationSettings,
         seed: int,
@@ -77,9 +87,9 @@ class SmileVlmModule(lightning.LightningModule):
         self.average = None
         if optimiser.ema_decay is not None:
             self.average = moving_average(model, optimiser.ema_decay)
-        self.register_buffer("prompt_table", prompt_table, persistent=False)
-        self.register_buffer("candidates", candidates, persistent=False)
-        self.register_buffer("prototypes", prototypes, persistent=False)
+        self.register_buffer("prompt_table", prompts.table, persistent=False)
+        self.register_buffer("candidates", prompts.candidates, persistent=False)
+        self.register_buffer("prototypes", prompts.prototypes, persistent=False)
         self._seed = seed
         self._all_paired = all_paired
         self._measured: list[torch.Tensor] = []
@@ -120,7 +130,7 @@ class SmileVlmModule(lightning.LightningModule):
             with _uncached_autocast(self.device.type):
                 return self._cached_backward(views, batch, mask, share)
         self._seed_dropout(0)
-        terms = self._terms(self.model.encode_features(views), batch, mask)
+        terms = self.loss(**self._loss_inputs(self.model.encode_features(views), batch, mask))
         _backward(terms.total)
         return terms
 
@@ -141,7 +151,7 @@ class SmileVlmModule(lightning.LightningModule):
                 features.append(self.model.encode_features(piece))
         cached = torch.cat(features).requires_grad_()
         self._seed_dropout(len(pieces))
-        terms = self._terms(cached, batch, mask)
+        terms = self.loss(**self._loss_inputs(cached, batch, mask))
         _backward(terms.total)
         assert cached.grad is not None
         if not self.model.tower_parameters():
@@ -153,21 +163,26 @@ class SmileVlmModule(lightning.LightningModule):
             _backward(self.model.encode_features(piece), gradient)
         return terms
 
-    def _terms(self, features: torch.Tensor, batch: Batch, mask: torch.Tensor | None) -> LossTerms:
+    def _loss_inputs(self, features: torch.Tensor, batch: Batch, mask: torch.Tensor | None) -> dict[str, Any]:
+        """Project and fuse the features, and look up the prompts: what the joint loss takes."""
         copies = 3 if self._with_pairs else 1
         # Not `split`, which cannot tell copies apart on a process that has no row of a small validation batch.
         z_views, *pair = self.model.project(features).unflatten(0, (copies, len(batch.images)))
         z_a, z_b = pair or (None, None)
         z_fused, _ = self.model.fuse(z_views, mask, self.candidates)
-        # Without the mask no step waits for a GPU to count it.
-        paired = None if self._all_paired else batch.prompts >= 0
-        # A sample without prompt gets any row; the losses leave it out.
-        text = self.prompt_table[batch.prompts.clamp(min=0)]
-        return self.loss(
-            z_a=z_a, z_b=z_b, z_views=z_views, z_fused=z_fused, z_text=text, groups=batch.prompts, paired=paired,
+        return {
+            "z_a": z_a,
+            "z_b": z_b,
+            "z_views": z_views,
+            "z_fused": z_fused,
+            # A sample without prompt gets any row; the losses leave it out.
+            "z_text": self.prompt_table[batch.prompts.clamp(min=0)],
+            "groups": batch.prompts,
+            # Without the mask no step waits for a GPU to count it.
+            "paired": None if self._all_paired else batch.prompts >= 0,
             # The rows of every process follow from the size of the global batch: no process asks the others.
-            counts=ShardSpec(num_processes=world_size()).sizes(batch.total),
-        )  # fmt: skip
+            "counts": ShardSpec(num_processes=world_size()).sizes(batch.total),
+        }
 
     def _distorted(
         self, batch: Batch, generator: torch.Generator
@@ -226,7 +241,7 @@ class SmileVlmModule(lightning.LightningModule):
     ) -> torch.Tensor:
         kept, self.model = self.model, model
         try:
-            return self._terms(model.encode_features(views), batch, mask).total
+            return self.loss(**self._loss_inputs(model.encode_features(views), batch, mask)).total
         finally:
             self.model = kept
 

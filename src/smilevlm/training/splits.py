@@ -15,7 +15,8 @@ from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet, Sample
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.names import FOLDS_NAME
+
+FOLDS_NAME = "folds.json"
 
 _HELD_BACK = 7
 """Keeps the draw of validation subjects apart from other draws with the same seed."""
@@ -102,6 +103,11 @@ def _held_back(config: ExperimentConfig, subjects: Sequence[str], fold: int) -> 
 def split_fold(config: ExperimentConfig, prepared: PreparedSet, fold: int) -> FoldSplit:
     """One of `split_folds`."""
     return split_folds(config, prepared)[fold]
+
+
+def fold_seed(config: ExperimentConfig, fold: int) -> int:
+    """Seed of everything that is drawn while a fold is trained."""
+    return int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
 
 
 def check_split_leaks(split: FoldSplit, prepared: PreparedSet) -> None:

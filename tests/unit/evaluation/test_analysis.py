@@ -140,8 +140,8 @@ def test_the_same_bytes_twice(analysed, prepared_store, yaw_store):
 def test_before_training_are_the_weights_that_training_began_with(
     prepared_store, trained_run, make_tiny_config, tmp_path, monkeypatch
 ):
-    from smilevlm.training import fitting
-    from smilevlm.training.run import train_run
+    from smilevlm.training import trainer
+    from smilevlm.training.trainer import train_run
 
     begun = []
 
@@ -150,7 +150,7 @@ def test_before_training_are_the_weights_that_training_began_with(
         begun.append({name: value.clone() for name, value in model.state_dict().items()})
         return model
 
-    monkeypatch.setattr(fitting, "build_model", spied)
+    monkeypatch.setattr(trainer, "build_model", spied)
     train_run(make_tiny_config("num_control_folds=0"), prepared_store, tmp_path / "run", folds=[1])
     before = torch.get_rng_state()
     model = untrained_model(open_fold(tmp_path / "run", prepared_store, 1))
@@ -239,9 +239,9 @@ def test_a_model_that_knows_test_subjects_is_refused(run, prepared_store):
 
 
 def test_runs_that_test_elsewhere_are_refused(run, prepared_store, monkeypatch):
-    from smilevlm.training import opened_fold
+    from smilevlm.evaluation import trained_fold
 
-    elsewhere = opened_fold.find_protocol("bp4d_cross")
-    monkeypatch.setattr(opened_fold, "find_protocol", lambda name: elsewhere)
+    elsewhere = trained_fold.find_protocol("bp4d_cross")
+    monkeypatch.setattr(trained_fold, "find_protocol", lambda name: elsewhere)
     with pytest.raises(SettingsError, match="tests on another data set than it trains on"):
         analyse_run(run, prepared_store)

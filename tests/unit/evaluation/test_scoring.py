@@ -15,8 +15,8 @@ from smilevlm.evaluation.scoring import class_directions, embed
 from smilevlm.models import load_bundle, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.results import read_results
 from smilevlm.store import PreparedSet
-from smilevlm.training.fold import read_split
-from smilevlm.training.run import train_run
+from smilevlm.training.run_folder import read_fold_record
+from smilevlm.training.trainer import train_run
 
 CALIBRATED = (
     "optimiser.epochs=3",
@@ -52,7 +52,7 @@ def test_calibration_late_fusion_and_examples_follow_the_model(calibrated_run, s
     result = evaluate_run(run, store_of_four, num_examples=3)
     (fold,) = result.folds
     model, prepared = load_bundle(run / "fold_00"), PreparedSet(store_of_four)
-    test = read_split(run / "fold_00")[0].test
+    test = read_fold_record(run / "fold_00").split.test
     embedded, prototypes = embed(model, prepared, test), class_directions(model, result.classes)
     truth = np.array([result.classes.index(prepared.samples[i].expression) for i in test])
 

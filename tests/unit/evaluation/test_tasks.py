@@ -10,8 +10,8 @@ from smilevlm.results.records import read_record
 from smilevlm.results.tasks import TasksResult
 from smilevlm.store import PreparedSet
 from smilevlm.synthesis.spoofs import ATTACKS, BONA_FIDE
-from smilevlm.training.names import FOLD_NAME
-from smilevlm.training.run import train_run
+from smilevlm.training.run_folder import FOLD_NAME
+from smilevlm.training.trainer import train_run
 
 
 @pytest.fixture(scope="module")

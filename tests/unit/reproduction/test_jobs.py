@@ -17,7 +17,7 @@ from smilevlm.reproduction.study import _known
 from smilevlm.results import read_results
 from smilevlm.results.tasks import TasksResult
 from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.run import train_run
+from smilevlm.training.trainer import train_run
 
 
 @pytest.fixture(scope="module")

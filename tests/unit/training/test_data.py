@@ -8,7 +8,7 @@ import torch
 
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import PromptSet, Provenance
-from smilevlm.training.data import PromptedBatches, ShardSpec, ValidationBatches, as_loader, to_channels_first
+from smilevlm.training.data import Samples, ShardSpec, TrainingBatches, ValidationBatches, as_loader, to_channels_first
 
 PROMPTS = PromptSet(
     name="test",
@@ -19,32 +19,29 @@ NUM_SAMPLES = 22
 CLASSES = [PROMPTS.classes[i % 3] for i in range(NUM_SAMPLES)]
 
 
-def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="class", num: int = NUM_SAMPLES, share=None):
+def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="class", num: int = NUM_SAMPLES, shard=None):
     """Every pixel of a sample's images holds its number."""
     images = torch.arange(num, dtype=torch.uint8)[:, None, None, None, None].expand(-1, 2, 3, 4, 4)
-    return PromptedBatches(
-        images=images,
-        classes=CLASSES[:num],
-        prompt_set=PROMPTS,
+    return TrainingBatches(
+        Samples(images=images, classes=tuple(CLASSES[:num])),
+        PROMPTS,
         pairing=pairing,
         batch_size=batch_size,
         seed=seed,
         epoch=lambda: epoch,
-        share=share,
+        shard=shard,
     )
 
 
-def validation_batches(*, num: int, batch_size: int = 4, share=None):
+def validation_batches(*, num: int, batch_size: int = 4, shard=None):
     images = torch.arange(num, dtype=torch.uint8)[:, None, None, None, None].expand(-1, 2, 3, 4, 4)
     return ValidationBatches(
-        images=images,
-        truth=[i % 3 for i in range(num)],
-        classes=CLASSES[:num],
-        prompt_set=PROMPTS,
+        Samples(images=images, classes=tuple(CLASSES[:num]), truth=tuple(i % 3 for i in range(num))),
+        PROMPTS,
         pairing="class",
         batch_size=batch_size,
         seed=3,
-        share=share,
+        shard=shard,
     )
 
 
@@ -83,9 +80,8 @@ def test_an_epoch_follows_from_seed_and_number():
 def test_the_number_is_asked_for_at_each_epoch():
     epoch = 0
     images = torch.zeros(NUM_SAMPLES, 1, 3, 4, 4, dtype=torch.uint8)
-    data = PromptedBatches(
-        images=images, classes=CLASSES, prompt_set=PROMPTS, pairing="class", batch_size=4, seed=0, epoch=lambda: epoch
-    )
+    samples = Samples(images=images, classes=tuple(CLASSES))
+    data = TrainingBatches(samples, PROMPTS, pairing="class", batch_size=4, seed=0, epoch=lambda: epoch)
     first = torch.cat([prompts for _, prompts, *_ in data])
     epoch = 1
     assert not torch.equal(first, torch.cat([prompts for _, prompts, *_ in data]))
@@ -134,21 +130,19 @@ def test_channels_first():
 
 @pytest.mark.parametrize("num_processes", [2, 3])
 def test_the_shares_of_all_processes_are_the_batches_of_one(num_processes):
-    shares = [ShardSpec(rank=rank, num_processes=num_processes) for rank in range(num_processes)]
-    for make in (lambda share: batches(share=share), lambda share: validation_batches(num=11, share=share)):
-        for whole, *parts in zip(make(None), *(make(share) for share in shares), strict=True):
+    shards = [ShardSpec(rank=rank, num_processes=num_processes) for rank in range(num_processes)]
+    for make in (lambda shard: batches(shard=shard), lambda shard: validation_batches(num=11, shard=shard)):
+        for whole, *parts in zip(make(None), *(make(shard) for shard in shards), strict=True):
             for name in ("images", "prompts", "truth"):
                 assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
-            assert [part.start for part in parts] == [share.of(whole.total).start for share in shares]
+            assert [part.start for part in parts] == [share.of(whole.total).start for share in shards]
             assert {part.total for part in parts} == {len(whole.images)}
 
 
 def test_samples_without_a_class_get_no_prompt():
     images = torch.zeros(8, 1, 3, 4, 4, dtype=torch.uint8)
-    data = PromptedBatches(
-        images=images, classes=["happy", None] * 4, prompt_set=PROMPTS, pairing="pseudo", batch_size=8, seed=0,
-        epoch=lambda: 0,
-    )  # fmt: skip
+    samples = Samples(images=images, classes=("happy", None) * 4)
+    data = TrainingBatches(samples, PROMPTS, pairing="pseudo", batch_size=8, seed=0, epoch=lambda: 0)  # fmt: skip
     (batch,) = data
     assert int((batch.prompts == -1).sum()) == 4
     assert {PROMPTS.text_classes[row] for row in batch.prompts.tolist() if row >= 0} == {"happy"}

@@ -13,10 +13,9 @@ from smilevlm.geometry import NormaliseSettings
 from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS
 from smilevlm.recipes import find_recipe
 from smilevlm.store import FrameFile, PreparedSet, PrepareSettings, Recording, prepare
-from smilevlm.training.fold_data import load_fold_data
+from smilevlm.training.fold_data import load_fold_data, load_run_data
 from smilevlm.training.resolve import with_overrides
-from smilevlm.training.run import train_run
-from smilevlm.training.splits import split_fold
+from smilevlm.training.trainer import train_run
 from smilevlm.views import ViewSettings
 
 OVERRIDES = (
@@ -203,9 +202,9 @@ def test_no_label_of_the_held_back_people_is_read_with_a_teacher(clips_store, cl
         [*OVERRIDES, "num_folds=2", "validation.share=0.5", "pairing=pseudo", f"pseudo.teacher={clips_teacher}",
          "pseudo.min_confidence=0"],
     )  # fmt: skip
-    store = PreparedSet(clips_store)
+    data = load_run_data(config, clips_store)
     for shuffled in (False, True):
-        held_back = load_fold_data(config, store, split_fold(config, store, 0), shuffled=shuffled).validation
+        held_back = load_fold_data(data, data.splits[0], shuffled=shuffled).validation
         assert held_back is not None
         assert held_back.truth == (-1,) * 6
         assert held_back.is_dynamic is not None

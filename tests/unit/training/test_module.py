@@ -16,7 +16,7 @@ from smilevlm.losses import JointLoss, JointLossSettings
 from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
 from smilevlm.training.config import OptimiserSettings, ValidationSettings
 from smilevlm.training.data import Batch, ShardSpec
-from smilevlm.training.module import SmileVlmModule
+from smilevlm.training.module import PromptTensors, SmileVlmModule
 
 BATCH, DIM = 8, 16
 SMALL = ModelSettings(
@@ -41,9 +41,7 @@ def make_task(
         model=built,
         loss=JointLoss(loss or JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024)),
         distortions=Distortions(distortions or DistortionSettings(), (-30.0, 0.0, 30.0)),
-        prompt_table=table,
-        candidates=table,
-        prototypes=table,
+        prompts=PromptTensors(table, table, table),
         optimiser=OptimiserSettings(**optimiser),
         validation=ValidationSettings(),
         seed=0,

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from smilevlm.errors import SettingsError
 from smilevlm.training.data import ShardSpec
 from smilevlm.training.distributed import average_gradients, process_rank, under_launcher
-from smilevlm.training.fold import train_fold
-from smilevlm.training.names import FOLD_NAME
-from smilevlm.training.run import train_run
+from smilevlm.training.fold_data import load_run_data
+from smilevlm.training.run_folder import FOLD_NAME, FoldJob
+from smilevlm.training.trainer import train_fold, train_run
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 5])
@@ -103,6 +103,6 @@ def test_one_process_alone_puts_a_finished_fold_in_its_place(
     (running / FOLD_NAME).write_text("{}")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("RANK", str(rank))
-    train_fold(make_tiny_config(), store_of_four, tmp_path / "fold_00", 0)
+    train_fold(load_run_data(make_tiny_config(), store_of_four), tmp_path, FoldJob(fold=0))
     assert running.is_dir() == (rank == 1)
     assert (tmp_path / "fold_00" / FOLD_NAME).is_file() == (rank == 0)

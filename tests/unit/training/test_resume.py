@@ -11,10 +11,10 @@ import pytest
 
 from killing import run_counted
 from smilevlm.errors import SettingsError
-from smilevlm.training import callbacks, fold
+from smilevlm.training import callbacks, trainer
 from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.names import STATE_NAME
-from smilevlm.training.run import train_run
+from smilevlm.training.run_folder import STATE_NAME
+from smilevlm.training.trainer import train_run
 
 EVERY_EPOCH = HardwareConfig(checkpoint_minutes=0)
 
@@ -97,7 +97,7 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("epoch_minutes", "machine", "written"),
+    ("epoch_minutes", "hardware", "written"),
     [
         (1.0, HardwareConfig(), [5, 10, 12]),
         (10.0, HardwareConfig(), list(range(1, 13))),
@@ -119,13 +119,13 @@ def test_states_are_some_minutes_and_epochs_apart_and_the_last_is_kept(
         state = run / "fold_01.running" / STATE_NAME
         states[done - 1] = state.stat().st_ino if state.is_file() else None
 
-    complete = fold._complete
+    make_bundle = trainer._bundle
 
     def look_at_the_last(*arguments):
         states[12] = (run / "fold_01.running" / STATE_NAME).stat().st_ino
-        complete(*arguments)
+        return make_bundle(*arguments)
 
-    monkeypatch.setattr(fold, "_complete", look_at_the_last)
+    monkeypatch.setattr(trainer, "_bundle", look_at_the_last)
     config = make_tiny_config("optimiser.epochs=12", "num_control_folds=0")
     train_run(config, store_of_four, run, folds=[1], hardware=hardware, progress=look)
     # Every state is a new file; the second of two at a time may have the number of one that is gone, not of the last.

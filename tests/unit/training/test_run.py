@@ -19,9 +19,10 @@ from smilevlm.files import locked
 from smilevlm.models import fit_temperature, load_bundle, zero_shot_scores
 from smilevlm.store import PreparedSet
 from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.fold import read_split, train_fold
-from smilevlm.training.run import FoldJob, _train, fold_jobs, git_commit, read_run_config, train_run
+from smilevlm.training.fold_data import load_fold_data, load_run_data
+from smilevlm.training.run_folder import FoldJob, fold_jobs, git_commit, read_fold_record, read_run_config
 from smilevlm.training.splits import split_fold, split_folds
+from smilevlm.training.trainer import train_fold, train_run
 
 COLUMNS = {
     "step", "epoch", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy", "learning_rate",
@@ -158,8 +159,9 @@ def test_jobs_of_a_run(make_tiny_config):
 def test_no_subject_is_on_both_sides_and_every_sample_is_tested_once(trained_run, prepared_store, make_tiny_config):
     prepared, tested = PreparedSet(prepared_store), []
     for fold in range(2):
-        split, seconds = read_split(trained_run / f"fold_{fold:02d}")
-        assert seconds > 0
+        record = read_fold_record(trained_run / f"fold_{fold:02d}")
+        split = record.split
+        assert record.seconds > 0
         assert split == split_fold(make_tiny_config(), prepared, fold)
         assert {prepared.samples[i].subject for i in split.train} == set(split.train_subjects)
         assert {prepared.samples[i].subject for i in split.test} == set(split.test_subjects)
@@ -190,12 +192,14 @@ def test_a_fold_in_another_s_place_is_refused(run, prepared_store):
 
 def test_a_split_that_shares_a_subject_is_refused_though_the_recipe_says_so(run, prepared_store, monkeypatch):
     # Even were the folds themselves at fault, nothing may be scored.
-    from smilevlm.training import scoring
+    from smilevlm.evaluation import scoring
 
     edit_json(
         run / "fold_00" / "fold.json", lambda v: v.update(train_subjects=[*v["train_subjects"], *v["test_subjects"]])
     )
-    monkeypatch.setattr(scoring, "split_fold", lambda config, prepared, fold: read_split(run / f"fold_{fold:02d}")[0])
+    monkeypatch.setattr(
+        scoring, "split_fold", lambda config, prepared, fold: read_fold_record(run / f"fold_{fold:02d}").split
+    )
     with pytest.raises(LeakError, match="both in train and in test"):
         evaluate_run(run, prepared_store)
 
@@ -203,14 +207,14 @@ def test_a_split_that_shares_a_subject_is_refused_though_the_recipe_says_so(run,
 def test_a_store_with_other_settings_is_refused(prepared_store, make_tiny_config, tmp_path):
     config = make_tiny_config("prepare.views.size=64", "prepare.normalise.crop_radius_mm=99")
     with pytest.raises(StoreError, match=r"views\.size is 48, the recipe has 64; normalise\.crop_radius_mm"):
-        train_fold(config, prepared_store, tmp_path / "fold_00", 0)
+        train_fold(load_run_data(config, prepared_store), tmp_path, FoldJob(fold=0))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_store_of_another_layout_is_refused(store, make_tiny_config, tmp_path):
     edit_json(store / "manifest.json", lambda values: values.update(layout="bosphorus"))
     with pytest.raises(StoreError, match="bosphorus"):
-        train_fold(make_tiny_config(), store, tmp_path / "fold_00", 0)
+        train_fold(load_run_data(make_tiny_config(), store), tmp_path, FoldJob(fold=0))
 
 
 def test_evaluating_on_other_data_is_refused(run, store):
@@ -221,12 +225,12 @@ def test_evaluating_on_other_data_is_refused(run, store):
 
 def test_more_folds_than_people_are_refused(prepared_store, make_tiny_config, tmp_path):
     with pytest.raises(SettingsError, match="3 folds for 2 subjects"):
-        train_fold(make_tiny_config("num_folds=3"), prepared_store, tmp_path / "fold_00", 0)
+        train_fold(load_run_data(make_tiny_config("num_folds=3"), prepared_store), tmp_path, FoldJob(fold=0))
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(prepared_store, make_tiny_config, tmp_path):
     with pytest.raises(SettingsError, match="6 training samples do not fill one batch of 7"):
-        train_fold(make_tiny_config("optimiser.batch_size=7"), prepared_store, tmp_path / "fold_00", 0)
+        train_fold(load_run_data(make_tiny_config("optimiser.batch_size=7"), prepared_store), tmp_path, FoldJob(fold=0))
     assert not (tmp_path / "fold_00").exists()
 
 
@@ -235,7 +239,7 @@ def test_a_batch_larger_than_the_training_set_is_refused(prepared_store, make_ti
 
 def test_the_control_is_trained_with_other_prompts_and_reported_apart(trained_run):
     main, control = trained_run / "fold_00", trained_run / "control_shuffled_prompts" / "fold_00"
-    assert read_split(main)[0] == read_split(control)[0]
+    assert read_fold_record(main).split == read_fold_record(control).split
     first, shuffled = metrics(main), metrics(control)
     assert [row["loss_alignment"] for row in first] != [row["loss_alignment"] for row in shuffled]
     # The pair of distortions of the first step knows nothing of prompts.
@@ -285,7 +289,7 @@ def test_metrics_have_a_row_per_step(trained_run):
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 0.0), (3, 0.0), (4, 0.5), (5, 0.2), (6, 0.9)])
 def test_the_logged_rate_is_that_of_the_step_itself(prepared_store, make_tiny_config, tmp_path, epochs, warmup):
     overrides = (f"optimiser.epochs={epochs}", f"optimiser.warmup_share={warmup}", "loss.alpha=0")
-    train_fold(make_tiny_config(*overrides), prepared_store, tmp_path / "fold_00", 0)
+    train_fold(load_run_data(make_tiny_config(*overrides), prepared_store), tmp_path, FoldJob(fold=0))
     found = [float(row["learning_rate"]) for row in metrics(tmp_path / "fold_00")]
     # One step per epoch.
     rise = max(1, round(warmup * epochs))
@@ -335,9 +339,10 @@ def test_folds_trained_side_by_side_are_locked_too(prepared_store, make_tiny_con
 def test_a_fold_that_was_trained_meanwhile_is_left_alone(run, prepared_store, make_tiny_config, monkeypatch):
     before = weights(run)
     # As if both folds had been missing when this process looked.
-    monkeypatch.setattr("smilevlm.training.run.train_fold", lambda *given, **more: pytest.fail("trained again"))
+    monkeypatch.setattr("smilevlm.training.trainer.fit", lambda *given, **more: pytest.fail("trained again"))
+    data = load_run_data(make_tiny_config(), prepared_store)
     for job in fold_jobs(make_tiny_config()):
-        _train(make_tiny_config(), prepared_store, run, job, HardwareConfig(), lambda *told: None)
+        train_fold(data, run, job)
     assert weights(run) == before
 
 
@@ -410,7 +415,7 @@ def test_other_pairings_train_under_their_honest_name(prepared_store, make_tiny_
 def test_weights_that_blow_up_are_not_kept(prepared_store, make_tiny_config, tmp_path):
     config = make_tiny_config("optimiser.learning_rate=1e30", "num_control_folds=0")
     with pytest.raises(SmileVlmError, match="finite"):
-        train_fold(config, prepared_store, tmp_path / "fold_00", 0)
+        train_fold(load_run_data(config, prepared_store), tmp_path, FoldJob(fold=0))
     assert not (tmp_path / "fold_00").exists()
 
 
@@ -470,7 +475,7 @@ def test_the_fold_file_names_every_fold_s_subjects_and_samples(trained_run, prep
     assert (described["num_samples_used"], described["num_samples_left_out"]) == (12, 2)
     assert len(described["folds"]) == 2
     for number, fold in enumerate(described["folds"]):
-        split, _ = read_split(trained_run / f"fold_{number:02d}")
+        split = read_fold_record(trained_run / f"fold_{number:02d}").split
         assert fold["fold"] == number
         assert tuple(fold["test_subjects"]) == split.test_subjects
         assert {samples[name].subject for name in fold["train"]} == set(fold["train_subjects"])
@@ -527,7 +532,7 @@ def test_a_scan_under_two_names_stops_training_and_evaluation(
         train_run(make_tiny_config(), prepared_store, tmp_path / "other")
     assert not (tmp_path / "other").exists()
     with pytest.raises(LeakError, match="files of training samples"):
-        train_fold(make_tiny_config(), prepared_store, tmp_path / "fold_00", 0)
+        train_fold(load_run_data(make_tiny_config(), prepared_store), tmp_path, FoldJob(fold=0))
     with pytest.raises(LeakError, match="files of training samples"):
         evaluate_run(run, prepared_store)
 
@@ -602,11 +607,9 @@ def test_what_is_fitted_to_labels_is_not_called_label_free(make_tiny_config):
 
 
 def test_the_control_s_epoch_is_not_chosen_by_true_classes(store_of_four, make_tiny_config):
-    from smilevlm.training.fold_data import load_fold_data
-
-    config, prepared = make_tiny_config("validation.share=0.5"), PreparedSet(store_of_four)
-    split = split_fold(config, prepared, 1)
-    true, control = (load_fold_data(config, prepared, split, shuffled=s).validation for s in (False, True))
+    data = load_run_data(make_tiny_config("validation.share=0.5"), store_of_four)
+    prepared, split = data.prepared, data.splits[1]
+    true, control = (load_fold_data(data, split, shuffled=shuffled).validation for shuffled in (False, True))
     assert true is not None
     assert control is not None
     assert true.classes == tuple(prepared.samples[i].expression for i in split.validation)
@@ -644,14 +647,12 @@ def test_what_is_missing_is_told_before_a_run_folder_stands_in_the_way(
 
 def test_a_tracker_that_is_not_installed_is_named():
     from smilevlm.errors import MissingExtraError
-    from smilevlm.training.distributed import HardwareConfig
 
     with pytest.raises(MissingExtraError, match="comet_ml"):
         HardwareConfig(tracker="comet")
 
 
 def test_a_gpu_that_is_not_there_is_told_first(prepared_store, make_tiny_config, tmp_path, monkeypatch):
-    from smilevlm.training.distributed import HardwareConfig
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SettingsError, match="no GPU"):

@@ -13,10 +13,9 @@ import torch
 import smilevlm
 from smilevlm.evaluation.run import evaluate_run
 from smilevlm.models import ModelBundle, load_bundle
-from smilevlm.training import earlier, fold_data
-from smilevlm.training import fold as fold_module
+from smilevlm.training import fold_data, initial_weights, trainer
 from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.run import train_run
+from smilevlm.training.trainer import train_run
 
 # What is the caller's own.
 
@@ -71,7 +70,7 @@ def test_torch_is_as_before_after_loading_predicting_and_evaluating(
 def recorded_work(monkeypatch) -> list[tuple[str, object]]:
     """Moves of trained models between devices, and the threads of every pass through them."""
     seen: list[tuple[str, object]] = []
-    embed, working_on = ModelBundle.embed, earlier.working_on
+    embed, working_on = ModelBundle.embed, initial_weights.working_on
 
     def recorded_embed(self, images, **options):
         def look(module, given, result):
@@ -89,13 +88,13 @@ def recorded_work(monkeypatch) -> list[tuple[str, object]]:
         seen.append(("cpu", None))
 
     monkeypatch.setattr(ModelBundle, "embed", recorded_embed)
-    for module in (fold_module, fold_data):
+    for module in (trainer, fold_data):
         monkeypatch.setattr(module, "working_on", recorded_place)
     return seen
 
 
 @pytest.mark.parametrize(
-    ("machine", "environment", "device"),
+    ("hardware", "environment", "device"),
     [
         (HardwareConfig(accelerator="cpu"), {}, "cpu"),
         (HardwareConfig(), {}, "cuda:0"),

@@ -1,0 +1,215 @@
+"""The files of a run folder: the resolved recipe, one folder per trained fold, and what a fold was trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.files import locked, write_atomically
+from smilevlm.results import EpochChoice
+from smilevlm.store import PreparedSet
+from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.distributed import process_rank
+from smilevlm.training.resolve import with_current_names
+from smilevlm.training.splits import FOLDS_NAME, FoldSplit, check_folds, write_folds
+from smilevlm.version import __version__
+
+CONFIG_NAME = "config.json"
+RESULTS_NAME = "results.json"
+ANALYSIS_NAME = "analysis.json"
+PICTURES_NAME = "analysis"
+TASKS_NAME = "tasks.json"
+TIMING_NAME = "timing.json"
+EXAMPLES_NAME = "examples"
+CONTROL_NAME = "control_shuffled_prompts"
+
+FOLD_NAME = "fold.json"
+METRICS_NAME = "metrics.csv"
+PROPOSALS_NAME = "proposals.json"
+STATE_NAME = "state.ckpt"
+
+_KEYS = frozenset({"settings", "manifest_hash", "package_version", "git_commit"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldJob:
+    """One training: a fold, or a fold of the shuffled-prompts control."""
+
+    fold: int
+    shuffled: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"control, fold {self.fold}" if self.shuffled else f"fold {self.fold}"
+
+    def folder(self, run: Path) -> Path:
+        base = run / CONTROL_NAME if self.shuffled else run
+        return base / f"fold_{self.fold:02d}"
+
+    def is_trained(self, run: Path) -> bool:
+        return (self.folder(run) / FOLD_NAME).is_file()
+
+
+def fold_jobs(config: ExperimentConfig, folds: Sequence[int] | None = None) -> list[FoldJob]:
+    """What a run trains: the chosen folds, all by default, and those of them that are controls too.
+
+    Raises:
+        SettingsError: A fold is out of range.
+    """
+    chosen = list(range(config.num_folds)) if folds is None else sorted(set(folds))
+    outside = [fold for fold in chosen if not 0 <= fold < config.num_folds]
+    if outside:
+        raise SettingsError(f"fold {outside[0]} is outside 0 to {config.num_folds - 1}")
+    controls = [FoldJob(fold=fold, shuffled=True) for fold in chosen if fold < config.num_control_folds]
+    return [*(FoldJob(fold=fold) for fold in chosen), *controls]
+
+
+@contextmanager
+def claimed_run(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> Iterator[None]:
+    """Write recipe and folds to a new run folder, or check that a run to go on with has the same.
+
+    Where the block fails before any fold has a folder, a new run folder is taken back: it would only stand in the way
+    of the next attempt. Under torchrun the first process alone writes.
+
+    Raises:
+        SettingsError: The run was begun with other settings or data.
+        CheckpointError: The run is damaged.
+    """
+    is_new = process_rank() == 0 and not (run / CONFIG_NAME).exists()
+    if process_rank() == 0:
+        with locked(run / CONFIG_NAME):
+            _claim(config, prepared, run)
+    try:
+        yield
+    except BaseException:
+        if is_new and not any(path.is_dir() for path in run.rglob("fold_*")):
+            for name in (CONFIG_NAME, FOLDS_NAME):
+                (run / name).unlink(missing_ok=True)
+        raise
+
+
+def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:
+    identity = {
+        "settings": json.loads(json.dumps(asdict(config))),
+        "manifest_hash": prepared.manifest.content_hash,
+    }
+    path = run / CONFIG_NAME
+    if not path.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        # The recipe comes last: a folder that has it is a run with all it needs.
+        write_folds(config, prepared, run)
+        versions = {"package_version": __version__, "git_commit": git_commit()}
+        write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
+        return
+    found = read_run_config(run)
+    if {"settings": with_current_names(found["settings"]), "manifest_hash": found["manifest_hash"]} != identity:
+        raise SettingsError(f"{run} was begun with other settings or data; it cannot be gone on with. Choose another")
+    check_folds(config, prepared, run)
+
+
+@contextmanager
+def locked_fold(run: Path, job: FoldJob) -> Iterator[None]:
+    """Keep other processes out of a fold; of those that train it together the first holds the lock.
+
+    Raises:
+        SettingsError: Another process trains it.
+    """
+    with ExitStack() as held:
+        if process_rank() == 0:
+            try:
+                held.enter_context(locked(job.folder(run), wait=False))
+            except Timeout:
+                raise SettingsError(
+                    f"{run}: {job.name} is being trained by another process; wait until that has ended and go on with "
+                    "--resume, or choose another folder"
+                ) from None
+        yield
+
+
+def read_run_config(run: Path) -> dict[str, Any]:
+    """The resolved recipe of a run, as plain values.
+
+    Raises:
+        CheckpointError: The folder is no run, or its description is damaged.
+    """
+    path = run / CONFIG_NAME
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"{run} is no run folder: {CONFIG_NAME} is missing") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    if not isinstance(values, dict) or not values.keys() >= _KEYS:
+        raise CheckpointError(f"{path} is damaged: one of {', '.join(sorted(_KEYS))} is missing")
+    return values
+
+
+def write_fold_record(folder: Path, split: FoldSplit, choice: EpochChoice | None, seconds: float) -> None:
+    """Write what a fold was trained on, which epoch its weights are of, and how many seconds that took."""
+    record = {**asdict(split), "epoch_choice": None if choice is None else asdict(choice), "seconds": seconds}
+    write_atomically(folder / FOLD_NAME, json.dumps(record, indent=1) + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldRecord:
+    """What a trained fold says of its training.
+
+    Args:
+        split: The subject assignment it was trained with.
+        epoch_choice: Which epoch its weights are of; None where no validation subjects chose one.
+        seconds: Training time.
+    """
+
+    split: FoldSplit
+    epoch_choice: EpochChoice | None
+    seconds: float
+
+
+def read_fold_record(folder: Path) -> FoldRecord:
+    """Read what `write_fold_record` wrote.
+
+    Raises:
+        CheckpointError: The fold is not trained, or its file is damaged.
+    """
+    path = folder / FOLD_NAME
+    try:
+        values = json.loads(path.read_text())
+        seconds = float(values.pop("seconds"))
+        # Folds of versions that did not keep it do not have it.
+        choice = values.pop("epoch_choice", None)
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return FoldRecord(
+            split=FoldSplit(**{**values, **lists}),
+            epoch_choice=None if choice is None else EpochChoice(**choice),
+            seconds=seconds,
+        )
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} is no trained fold; run `smilevlm train` (with --resume) first") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+
+
+def git_commit() -> str | None:
+    """The commit of the source tree, with `-dirty` when it was changed; None outside a checkout."""
+    here = Path(__file__).parent
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+
+    def git(*arguments: str, check: bool) -> subprocess.CompletedProcess[str]:
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=check, env=environment)
+
+    try:
+        if git("ls-files", "--error-unmatch", Path(__file__).name, check=False).returncode != 0:
+            return None
+        return git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*", check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,462 @@
+"""Training: the folds of a run, one fold from its data to the folder that is kept, and the loop over epochs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+
+from smilevlm.augment import Distortions
+from smilevlm.errors import CheckpointError, SettingsError
+from smilevlm.files import write_atomically
+from smilevlm.losses import JointLoss, SupervisedLoss
+from smilevlm.models import (
+    ModelBundle,
+    SmileVlm,
+    TrainingProvenance,
+    build_model,
+    class_prototypes,
+    fit_temperature,
+    mixes_local_samples,
+    save_bundle,
+    zero_shot_scores,
+)
+from smilevlm.prompts import NO_TEXT_TOWER
+from smilevlm.results import EpochChoice
+from smilevlm.threads import torch_threads
+from smilevlm.training.callbacks import BestEpoch, EpochReporter, ResumeCheckpoint, StepLog
+from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.config_checks import check_config
+from smilevlm.training.data import ShardSpec, TrainingBatches, ValidationBatches, as_loader
+from smilevlm.training.distributed import (
+    HardwareConfig,
+    barrier,
+    broadcast_from_rank0,
+    joined_processes,
+    num_processes,
+    process_rank,
+    under_launcher,
+)
+from smilevlm.training.fold_data import FoldData, RunData, load_fold_data, load_initial_models, load_run_data
+from smilevlm.training.initial_weights import working_on
+from smilevlm.training.leak_checks import check_chosen_prompts
+from smilevlm.training.lightning_trainer import (
+    build_trainer,
+    default_signals,
+    end_trackers,
+    quiet_lightning,
+    torch_state_restored,
+)
+from smilevlm.training.module import PromptTensors, SmileVlmModule
+from smilevlm.training.pseudo import read_proposals
+from smilevlm.training.resolve import with_clip_width
+from smilevlm.training.run_folder import (
+    CONFIG_NAME,
+    FOLD_NAME,
+    METRICS_NAME,
+    PROPOSALS_NAME,
+    STATE_NAME,
+    FoldJob,
+    claimed_run,
+    fold_jobs,
+    locked_fold,
+    write_fold_record,
+)
+from smilevlm.training.splits import FoldSplit, check_split_leaks, fold_seed
+
+RunProgress = Callable[[str, int, int, float], None]
+"""Called with (name of the fold, epochs done, epochs in all, loss)."""
+FoldProgress = Callable[[int, int, float], None]
+"""Called with (epochs done, epochs in all, loss)."""
+
+
+def train_run(
+    config: ExperimentConfig,
+    store: Path,
+    run: Path,
+    *,
+    folds: Sequence[int] | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    hardware: HardwareConfig | None = None,
+    progress: RunProgress | None = None,
+) -> list[FoldJob]:
+    """Train folds that are not trained yet.
+
+    Under torchrun every process calls this, and all of them train each fold together.
+
+    Args:
+        config: The recipe.
+        store: Prepared views.
+        run: Folder to write; holds the resolved recipe, versions, and one folder per fold.
+        folds: Which; all by default.
+        jobs: Folds trained at the same time, each in a process of its own, on GPUs in turn. Does not change any number.
+        resume: Go on with a run folder that is there; folds that are complete stay, one that was interrupted goes on
+            from its last state, to the same bits.
+        hardware: Where to train.
+        progress: Called after every epoch.
+
+    Returns:
+        What was trained now.
+
+    Raises:
+        SettingsError: A fold is out of range or too small, the run folder belongs to another recipe, or another process
+            trains the same fold.
+        StoreError: The store does not fit the recipe.
+        LeakError: A test sample of a fold is known from its training samples.
+        CheckpointError: The run to go on with is damaged, or its folds are not the recipe's.
+    """
+    if process_rank() == 0 and (run / CONFIG_NAME).exists() and not resume:
+        raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
+    config = with_clip_width(config)
+    hardware = hardware or HardwareConfig()
+    hardware.check()
+    wanted = fold_jobs(config, folds)
+    data = _checked_run_data(config, store, wanted)
+    with claimed_run(config, data.prepared, run):
+        missing = [job for job in wanted if not job.is_trained(run)]
+        if under_launcher() or jobs <= 1 or len(missing) <= 1:
+            with joined_processes(hardware):
+                missing = broadcast_from_rank0(missing)
+                for job in missing:
+                    train_fold(data, run, job, hardware=hardware, progress=progress)
+        else:
+            _train_in_parallel(config, store, run, missing, jobs, hardware, progress)
+    return missing
+
+
+def _checked_run_data(config: ExperimentConfig, store: Path, wanted: Sequence[FoldJob]) -> RunData:
+    """Load what all folds share, and refuse what cannot be trained before a run folder exists."""
+    data = load_run_data(config, store, lambda prepared: check_config(config, prepared, [job.fold for job in wanted]))
+    if config.optimiser.batch_size < num_processes():
+        raise SettingsError(
+            f"a batch of {config.optimiser.batch_size} leaves some of {num_processes()} processes without a sample; "
+            "raise optimiser.batch_size or use fewer processes"
+        )
+    for job in wanted:
+        split = data.splits[job.fold]
+        check_split_leaks(split, data.prepared)
+        check_chosen_prompts(config, split.test_subjects, data.prepared.manifest.layout)
+        load_initial_models(config, data.prepared, split)
+    return data
+
+
+def train_fold(
+    data: RunData,
+    run: Path,
+    job: FoldJob,
+    *,
+    hardware: HardwareConfig | None = None,
+    progress: RunProgress | None = None,
+) -> None:
+    """Train one fold and leave its weights, split and logs in its folder of the run, in one piece.
+
+    The folder is made when the fold is complete; until then logs and the state to go on from are in `<folder>.running`.
+    Under torchrun every process calls this; the first one writes.
+
+    Args:
+        data: What the folds of the run share.
+        run: The run folder.
+        job: Which fold, and whether it is the control.
+        hardware: Where to train.
+        progress: Called after every epoch.
+
+    Raises:
+        LeakError: A test sample is known from training.
+        CheckpointError: The loss became infinite or NaN.
+        SettingsError: Another process trains the fold, or settings do not fit each other or the machine.
+    """
+    hardware = hardware or HardwareConfig()
+    folder = job.folder(run)
+    running = folder.with_name(f"{folder.name}.running")
+    with locked_fold(run, job):
+        # Another process may have trained it since this one looked.
+        if broadcast_from_rank0(job.is_trained(run)):
+            return
+        # A killed run may have ended between the last file and the new name of the folder.
+        if not broadcast_from_rank0((running / FOLD_NAME).is_file()):
+            split = data.splits[job.fold]
+            check_split_leaks(split, data.prepared)
+            clock = _Clock(running)
+            shuffled = job.shuffled or data.config.shuffle_prompts
+            fold_data = load_fold_data(data, split, shuffled=shuffled, hardware=hardware)
+
+            def epoch_done(done: int, total: int, loss: float) -> None:
+                clock.save()
+                if progress is not None:
+                    progress(job.name, done, total, loss)
+
+            with torch_threads(data.config.optimiser.threads):
+                trained = fit(data.config, fold_data, running, fold=job.fold, hardware=hardware, progress=epoch_done)
+            if process_rank() == 0:
+                save_bundle(_bundle(data, split, fold_data, trained.model, hardware), running)
+                write_fold_record(running, split, trained.epoch_choice, clock.seconds())
+        if process_rank() == 0:
+            _put_in_place(running, folder)
+        barrier()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """What `fit` gives.
+
+    Args:
+        model: In evaluation mode on the CPU; its moving average where the recipe has one.
+        epoch_choice: Which epoch it is of, where validation subjects chose one; None for the last.
+    """
+
+    model: SmileVlm
+    epoch_choice: EpochChoice | None = None
+
+
+@torch_state_restored()
+def fit(
+    config: ExperimentConfig,
+    fold_data: FoldData,
+    folder: Path,
+    *,
+    fold: int,
+    hardware: HardwareConfig,
+    progress: FoldProgress | None = None,
+) -> TrainedModel:
+    """Train a model over all epochs, going on from the state that the folder holds, if any.
+
+    Args:
+        config: The recipe.
+        fold_data: What is trained on.
+        folder: For logs and states; made once the model is built.
+        fold: Decides with the recipe's seed all that is drawn.
+        hardware: Where to train.
+        progress: Called on the first process alone.
+
+    Raises:
+        CheckpointError: The loss became infinite or NaN, or a pretrained tower is not there.
+        SettingsError: Settings do not fit each other or the machine.
+    """
+    seed = fold_seed(config, fold)
+    module = build_module(config, fold_data, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    if process_rank() == 0:
+        _keep_proposals(fold_data, folder / PROPOSALS_NAME)
+    if config.optimiser.epochs == 0:
+        return TrainedModel(model=module.kept_model().eval())
+    shard = ShardSpec(rank=process_rank(), num_processes=num_processes())
+    batching: dict[str, Any] = {
+        "pairing": config.pairing, "batch_size": config.optimiser.batch_size, "seed": seed, "shard": shard
+    }  # fmt: skip
+    prompt_set = fold_data.prompts.prompt_set
+    batches = TrainingBatches(fold_data.training, prompt_set, epoch=lambda: module.current_epoch, **batching)
+    held_back = best = None
+    if fold_data.validation is not None:
+        held_back = as_loader(ValidationBatches(fold_data.validation, prompt_set, **batching))
+        best = BestEpoch(monitor=config.validation.monitor, patience=config.validation.patience)
+    callbacks: list[lightning.Callback] = [StepLog(folder / METRICS_NAME, _more_columns(config), best)]
+    callbacks += [] if best is None else [best]
+    if progress is not None and process_rank() == 0:
+        callbacks.append(EpochReporter(progress))
+    callbacks.append(ResumeCheckpoint(folder, every=hardware.checkpoint_every, minutes=hardware.checkpoint_minutes))
+    state = folder / STATE_NAME
+    state = state if broadcast_from_rank0(state.is_file()) else None
+    with quiet_lightning(), default_signals():
+        trainer = build_trainer(config, folder, callbacks, hardware, state)
+        trainer.fit(
+            module,
+            as_loader(batches, pin_memory=hardware.on_gpu),
+            held_back,
+            ckpt_path=state,
+            weights_only=True,
+        )
+    end_trackers(trainer)
+    if best is not None:
+        best.restore(module)
+    return TrainedModel(model=module.kept_model().cpu().eval(), epoch_choice=None if best is None else best.choice)
+
+
+def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> SmileVlmModule:
+    """The model with fresh weights, or those it starts from, and all that a step needs.
+
+    Raises:
+        CheckpointError: A pretrained tower is not there.
+        SettingsError: The tower normalises over the samples of one process, and there are several; or see
+            `SmileVlmModule`.
+    """
+    torch.manual_seed(seed)
+    model = build_model(config.model)
+    if fold_data.start is not None:
+        model.load_state_dict(fold_data.start.state_dict())
+    if num_processes() > 1 and mixes_local_samples(model):
+        raise SettingsError(
+            f"tower {config.model.tower} normalises over the samples of one process; train it with one, or choose a "
+            "tower without batch normalisation"
+        )
+    if config.optimiser.compile:
+        model.tower.compile()  # pyright: ignore[reportAttributeAccessIssue]
+    views = config.prepare.views
+    embeddings, table = fold_data.prompts.embeddings, torch.from_numpy(fold_data.prompts.table)
+    prototypes = class_prototypes(embeddings.centred, embeddings.classes, embeddings.class_names)
+    supervised = config.pairing == "labels"
+    return SmileVlmModule(
+        model=model,
+        loss=SupervisedLoss(table, config.loss.temperature) if supervised else JointLoss(config.loss),
+        distortions=Distortions(
+            config.distortions, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
+        ),
+        prompts=PromptTensors(
+            table=table,
+            candidates=torch.from_numpy(embeddings.centred),
+            prototypes=torch.from_numpy(prototypes.vectors).float(),
+        ),
+        optimiser=config.optimiser,
+        validation=config.validation,
+        seed=seed,
+        all_paired=config.pairing != "pseudo",
+    )
+
+
+def _more_columns(config: ExperimentConfig) -> tuple[str, ...]:
+    return ("temperature",) * config.loss.learned_temperature + ("gradient_norm",) * (
+        config.optimiser.clip_norm is not None
+    )
+
+
+def _keep_proposals(fold_data: FoldData, path: Path) -> None:
+    """Write what the teacher proposed, or check that it still proposes what the interrupted training began with.
+
+    Raises:
+        CheckpointError: It proposes other classes.
+    """
+    if fold_data.proposals is None:
+        return
+    if not path.is_file():
+        write_atomically(path, json.dumps(asdict(fold_data.proposals), indent=1) + "\n")
+        return
+    begun = read_proposals(path)
+    if (begun.teacher, begun.classes) != (fold_data.proposals.teacher, fold_data.proposals.classes):
+        raise CheckpointError(f"{path}: the teacher has changed since this training began; remove {path.parent}")
+
+
+def _put_in_place(running: Path, folder: Path) -> None:
+    leftovers = [running / STATE_NAME, running / _Clock.NAME, *running.glob(".*.part")]
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    running.replace(folder)
+
+
+def _bundle(
+    data: RunData, split: FoldSplit, fold_data: FoldData, model: SmileVlm, hardware: HardwareConfig
+) -> ModelBundle:
+    """The trained model with everything needed to use it.
+
+    Raises:
+        CheckpointError: The weights are no longer finite.
+    """
+    if not all(bool(p.isfinite().all()) for p in model.state_dict().values()):
+        raise CheckpointError(f"fold {split.fold}: the weights are no longer finite; lower optimiser.learning_rate")
+    config, manifest, samples = data.config, data.prepared.manifest, data.prepared.samples
+    bundle = ModelBundle(
+        model=model,
+        prompts=fold_data.prompts.embeddings,
+        text_digest=fold_data.prompts.text_digest,
+        text_tower=NO_TEXT_TOWER if config.pairing == "labels" else config.text_tower,
+        classes=data.class_names,
+        prepare=config.prepare,
+        temperature=config.score_temperature,
+        abstain_threshold=config.abstain_threshold,
+        synthetic=manifest.synthetic or fold_data.taught_by_synthetic,
+        started_from=fold_data.started_from,
+        trained_on=TrainingProvenance(
+            manifest_hash=manifest.content_hash,
+            subjects=(*split.train_subjects, *split.validation_subjects),
+            layout=manifest.layout,
+            digests=(*(samples[i].digest for i in (*split.train, *split.validation)), *fold_data.known_digests),
+        ),
+    )
+    if not config.validation.calibrate:
+        return bundle
+    with working_on(bundle, hardware.torch_device, config.optimiser.threads) as working:
+        temperature = _fitted_temperature(working, fold_data)
+    return replace(bundle, temperature=temperature, calibrated=True)
+
+
+def _fitted_temperature(bundle: ModelBundle, fold_data: FoldData) -> float:
+    """Temperature scaling on the validation subjects."""
+    held_back = fold_data.validation
+    assert held_back is not None, "the settings ask for held-back subjects"
+    embedded = bundle.embed(np.ascontiguousarray(held_back.images.permute(0, 1, 3, 4, 2).numpy()))
+    scores = zero_shot_scores(embedded.z_fused, bundle.prototypes)
+    truth = np.array([bundle.classes.index(name) for name in held_back.classes if name is not None])
+    return fit_temperature(scores, truth)
+
+
+class _Clock:
+    """Seconds spent on a fold, also by runs that were interrupted."""
+
+    NAME = "seconds.txt"
+
+    def __init__(self, running: Path) -> None:
+        self._path = running / self.NAME
+        self._before = float(self._path.read_text()) if self._path.is_file() else 0.0
+        self._started = time.perf_counter()
+
+    def seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
+
+    def save(self) -> None:
+        write_atomically(self._path, f"{self.seconds()}")
+
+
+def _train_in_parallel(
+    config: ExperimentConfig,
+    store: Path,
+    run: Path,
+    missing: Sequence[FoldJob],
+    jobs: int,
+    hardware: HardwareConfig,
+    progress: RunProgress | None,
+) -> None:
+    import multiprocessing
+    import threading
+
+    from joblib import Parallel, delayed
+
+    with multiprocessing.get_context("spawn").Manager() as manager:
+        messages = manager.Queue()
+
+        def listen() -> None:
+            while (message := messages.get()) is not None:
+                if progress is not None:
+                    progress(*message)
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            Parallel(n_jobs=jobs)(
+                delayed(_train_in_process)(config, store, run, job, hardware.for_process(number), messages)
+                for number, job in enumerate(missing)
+            )
+        finally:
+            messages.put(None)
+            listener.join()
+
+
+def _train_in_process(
+    config: ExperimentConfig,
+    store: Path,
+    run: Path,
+    job: FoldJob,
+    hardware: HardwareConfig,
+    messages: Any,  # noqa: ANN401
+) -> None:
+    def report(name: str, done: int, total: int, loss: float) -> None:
+        messages.put((name, done, total, loss))
+
+    train_fold(load_run_data(config, store), run, job, hardware=hardware, progress=report)
