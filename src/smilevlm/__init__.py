@@ -14,6 +14,7 @@ from smilevlm.version import __version__
 if TYPE_CHECKING:
     from smilevlm.dynamics import approximate_rank_pooling, exact_rank_pooling, rank_pooling_coefficients
     from smilevlm.errors import SmileVlmError
+    from smilevlm.experiment import TrainedRun, evaluate, train
     from smilevlm.geometry import Mesh
     from smilevlm.predict import Model, Prediction, find_scans, load
     from smilevlm.readers import read_mesh
@@ -24,13 +25,16 @@ _LAZY_IMPORTS = {
     "Mesh": "smilevlm.geometry",
     "Model": "smilevlm.predict",
     "SmileVlmError": "smilevlm.errors",
+    "TrainedRun": "smilevlm.experiment",
     "approximate_rank_pooling": "smilevlm.dynamics",
+    "evaluate": "smilevlm.experiment",
     "exact_rank_pooling": "smilevlm.dynamics",
     "find_scans": "smilevlm.predict",
     "load": "smilevlm.predict",
     "rank_pooling_coefficients": "smilevlm.dynamics",
     "read_mesh": "smilevlm.readers",
     "render_views": "smilevlm.views",
+    "train": "smilevlm.experiment",
 }
 
 __all__ = [
@@ -38,14 +42,17 @@ __all__ = [
     "Model",
     "Prediction",
     "SmileVlmError",
+    "TrainedRun",
     "__version__",
     "approximate_rank_pooling",
+    "evaluate",
     "exact_rank_pooling",
     "find_scans",
     "load",
     "rank_pooling_coefficients",
     "read_mesh",
     "render_views",
+    "train",
 ]
 
 

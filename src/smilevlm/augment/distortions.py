@@ -115,6 +115,25 @@ class Distortions:
         order = [angles_deg.index(-angle) if settings.mirror > 0 else i for i, angle in enumerate(angles_deg)]
         self._mirrored_order = torch.tensor(order)
 
+    def __call__(
+        self, images: UInt8[torch.Tensor, "batch view 3 height width"], generator: torch.Generator | None = None
+    ) -> tuple[
+        Float[torch.Tensor, "batch view 3 height width"],
+        Float[torch.Tensor, "batch view 3 height width"],
+        Float[torch.Tensor, "batch view 3 height width"],
+    ]:
+        """The weakly augmented views and two distortions of them, in [0, 1].
+
+        Args:
+            images: Rendered views.
+            generator: Source of chance, on the device of the images; None for torch's own seed.
+        """
+        if generator is None:
+            generator = torch.Generator(images.device).manual_seed(int(torch.randint(2**62, ()).item()))
+        copies, _ = self.views_and_pairs(images, generator)
+        weak, first, second = copies.unflatten(0, (3, len(images)))
+        return weak, first, second
+
     def views_and_pairs(
         self,
         images: UInt8[torch.Tensor, "batch view 3 height width"],

@@ -177,13 +177,20 @@ class SmileVlm(nn.Module):
         return ModelOutput(z_views, z_fused, view_weights)
 
 
-def build_model(settings: ModelSettings | None = None, architecture: Mapping[str, Any] | None = None) -> SmileVlm:
+def build_model(
+    settings: ModelSettings | None = None,
+    architecture: Mapping[str, Any] | None = None,
+    *,
+    tower: ImageTower | None = None,
+) -> SmileVlm:
     """A model with fresh weights, drawn from torch's global generator, and those that its tower comes with.
 
     Args:
         settings: Of the model.
         architecture: `ImageTower.architecture` from a checkpoint, whose weights will follow: then none are fetched for
             the tower. None for a new model.
+        tower: A tower of one's own in the place of the settings', for training loops of one's own: such a model
+            cannot be loaded from a checkpoint unless the tower is added to `TOWERS`.
 
     Raises:
         SettingsError: The parts cannot be built so.
@@ -191,7 +198,7 @@ def build_model(settings: ModelSettings | None = None, architecture: Mapping[str
         MissingExtraError: The tower needs a library that is not installed.
     """
     settings = settings or ModelSettings()
-    tower = TOWERS[settings.tower].build(settings.tower_settings, architecture)
+    tower = tower or TOWERS[settings.tower].build(settings.tower_settings, architecture)
     return SmileVlm(
         tower=tower,
         projector=Projector(tower.feature_dim, settings.embedding_dim, settings.projector),

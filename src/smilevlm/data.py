@@ -1,0 +1,145 @@
+"""Prepared views as a torch dataset, for training loops of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch.utils.data import Dataset
+
+from smilevlm.datasets import find_protocol
+from smilevlm.errors import SettingsError
+from smilevlm.prompts import (
+    CachedTextTower,
+    PairingMode,
+    embed_prompts,
+    load_prompt_set,
+    load_text_tower,
+    pairing_texts,
+    prompt_set_for,
+    sample_prompts,
+)
+from smilevlm.store import PreparedSet
+
+
+class Item(TypedDict):
+    """One sample.
+
+    `images` are uint8 RGB views, `text` is the embedding of `prompt`, centred and of unit length; `label` is the class
+    and `target` its index, for evaluation alone: the losses of SMILE-VLM take none of the two.
+    """
+
+    images: UInt8[torch.Tensor, "view 3 height width"]
+    text: Float32[torch.Tensor, " dim"]
+    prompt: str
+    label: str
+    target: int
+    subject: str
+    sample_id: str
+
+
+class Items(TypedDict):
+    """Several samples, as `PreparedDataset.collate` stacks them."""
+
+    images: UInt8[torch.Tensor, "batch view 3 height width"]
+    text: Float32[torch.Tensor, "batch dim"]
+    prompt: list[str]
+    label: list[str]
+    target: Int64[torch.Tensor, " batch"]
+    subject: list[str]
+    sample_id: list[str]
+
+
+class PreparedDataset(Dataset[Item]):
+    """The samples of a prepared set that a protocol uses: views, prompts and subjects.
+
+    Every sample is paired with one prompt, drawn anew for each epoch from the seed and the epoch's number, see
+    `set_epoch`. Split it by subject, with `smilevlm.datasets.subject_folds(data.subjects, ...)`.
+
+    Args:
+        store: The folder that `smilevlm prepare` wrote.
+        protocol: Which samples take part, a key of `smilevlm.datasets.PROTOCOLS`; None for all that have one class.
+        prompt_set: Name or path of a prompt set; None for the bundled one that has the classes.
+        pairing: `class` draws a sample's prompt from those of its class, `generic` gives all the same.
+        text_tower: What embeds the prompts: `minilm`, or a CLIP by hub id or local folder.
+        seed: Of the prompts.
+
+    Raises:
+        StoreError: The store is unfinished or damaged.
+        LayoutError: The protocol does not fit the store.
+        PromptError: The prompt set lacks a class.
+        SettingsError: Another pairing.
+    """
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str],
+        *,
+        protocol: str | None = None,
+        prompt_set: str | None = None,
+        pairing: PairingMode = "class",
+        text_tower: str = "minilm",
+        seed: int = 0,
+    ) -> None:
+        if pairing not in ("class", "generic"):
+            raise SettingsError(f"pairing is {pairing!r}; expected 'class' or 'generic'")
+        self.prepared = PreparedSet(Path(store))
+        every = self.prepared.samples
+        chosen = range(len(every)) if protocol is None else find_protocol(protocol).select(every)
+        self._indices = [index for index in chosen if len(every[index].classes) == 1]
+        self.samples = tuple(every[index] for index in self._indices)
+        self.labels = [sample.expression for sample in self.samples]
+        self.classes: tuple[str, ...] = (
+            tuple(sorted(set(self.labels))) if protocol is None else find_protocol(protocol).classes_of(every)
+        )
+        self.subjects = [sample.subject for sample in self.samples]
+        """Of each sample, for splits."""
+        self.angles_deg = self.prepared.manifest.settings.views.angles_deg
+        self.prompt_set = load_prompt_set(prompt_set or prompt_set_for(self.classes), classes=self.classes)
+        self.text_tower = CachedTextTower(load_text_tower(text_tower))
+        self.prompts = embed_prompts(self.prompt_set, self.text_tower)
+        """The embedded prompts of all classes; `smilevlm.models.class_prototypes` makes a classifier of them."""
+        self._texts = pairing_texts(self.prompt_set, pairing)
+        self._table = torch.from_numpy(self.prompts.embed(self._texts, self.text_tower))
+        self._pairing: PairingMode = pairing
+        self._seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the prompts of another epoch, as `DistributedSampler.set_epoch` does with its order."""
+        generator = np.random.default_rng([self._seed, epoch])
+        self._drawn = sample_prompts(self.labels, self.prompt_set, mode=self._pairing, generator=generator)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Item:
+        sample, row = self.samples[index], int(self._drawn[index])
+        images = np.ascontiguousarray(self.prepared.images(self._indices[index]).transpose(0, 3, 1, 2))
+        return Item(
+            images=torch.from_numpy(images),
+            text=self._table[row],
+            prompt=self._texts[row],
+            label=sample.expression,
+            target=self.classes.index(sample.expression),
+            subject=sample.subject,
+            sample_id=sample.sample_id,
+        )
+
+    @staticmethod
+    def collate(items: Sequence[Item]) -> Items:
+        """A batch of samples, for `torch.utils.data.DataLoader(..., collate_fn=PreparedDataset.collate)`."""
+        return Items(
+            images=torch.stack([item["images"] for item in items]),
+            text=torch.stack([item["text"] for item in items]),
+            prompt=[item["prompt"] for item in items],
+            label=[item["label"] for item in items],
+            target=torch.tensor([item["target"] for item in items]),
+            subject=[item["subject"] for item in items],
+            sample_id=[item["sample_id"] for item in items],
+        )

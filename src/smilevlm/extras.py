@@ -1,0 +1,41 @@
+"""Optional dependencies: which extra of the package brings which library, and the message where one is missing."""
+
+from __future__ import annotations
+
+from smilevlm.errors import MissingExtraError
+
+EXTRAS = {
+    "anny": "synthesis",
+    "captum": "train",
+    "datasets": "train",
+    "distributed": "distributed",
+    "gradio": "web",
+    "joblib": "train",
+    "jsonargparse": "train",
+    "matplotlib": "reports",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "openai": "prompts",
+    "openpyxl": "train",
+    "pandas": "reports",
+    "peft": "towers",
+    "pxr": "usd",
+    "pyarrow": "train",
+    "pytorch_lightning": "train",
+    "sklearn": "train",
+    "tensorboard": "train",
+    "threadpoolctl": "train",
+    "timm": "timm",
+    "trimesh": "web",
+}
+"""Module that is imported to the extra that installs it."""
+
+
+def missing_extra(error: ImportError) -> MissingExtraError | None:
+    """What to install where a library of an extra is missing; None where the error is about something else."""
+    module = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(module)
+    if extra is None or not isinstance(error, ModuleNotFoundError):
+        return None
+    return MissingExtraError(f"this needs {module}, which is not installed: pip install 'smilevlm[{extra}]'")
