@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from smilevlm.errors import MeshError
-from smilevlm.geometry.memory import empty_arrays
+from smilevlm.geometry.arrays import empty_arrays
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.units import at_shares, some_columns
 from smilevlm.typing import Faces, Vertices

@@ -36,7 +36,7 @@ def _fill_single_gaps(grid: np.ndarray) -> np.ndarray:
 
 
 def nose_candidates(points_mm: Vertices, *, count: int) -> Float32[np.ndarray, "candidate 3"]:
-    """Places that stand out from the ring around them, the most prominent first.
+    """Peaks of the surface, by their height over a ring around them, the most prominent first.
 
     Args:
         points_mm: Surface points, millimetres, +z roughly out of the face.
@@ -83,8 +83,8 @@ def _ring(cell_mm: float) -> tuple[Int64[np.ndarray, "cell 2"], int]:
     return offsets[(distance >= _RING_MM[0]) & (distance <= _RING_MM[1])], reach
 
 
-def spaced(centres: Float32[np.ndarray, "place 3"], count: int) -> list[int]:
-    """The first places, leaving out what is too near to one before in the frontal plane."""
+def spaced(centres: Float32[np.ndarray, "peak 3"], count: int) -> list[int]:
+    """The first peaks, leaving out what is too near to one before in the frontal plane."""
     found: list[int] = []
     left = np.arange(len(centres))
     while len(left) and len(found) < count:

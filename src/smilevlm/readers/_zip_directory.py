@@ -71,9 +71,6 @@ def read_directory(file: BufferedIOBase, path: Path) -> Iterator[tuple[str, Memb
     Args:
         file: The archive, opened for bytes.
         path: For messages.
-
-    Raises:
-        MeshError: It is no zip archive, its table is damaged, or there are more than `MAX_MEMBERS`; at a byte offset.
     """
     extent = _find_extent(file, path)
     file.seek(extent.start)

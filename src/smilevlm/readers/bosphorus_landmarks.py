@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32
 
 from smilevlm.errors import LandmarkError
 from smilevlm.readers._label_text import coordinates, landmark_lines
-from smilevlm.readers._sinks import TextSink
+from smilevlm.readers._source import TextSink
 
 BOSPHORUS_LABELS: tuple[str, ...] = (
     "Outer left eyebrow", "Middle left eyebrow", "Inner left eyebrow",
@@ -32,12 +32,7 @@ _Line = tuple[int, str]
 
 
 def read_lm2(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, " 2"]]:
-    """Read a `.lm2` file: column and row of each landmark in the scan's image, by name.
-
-    Raises:
-        LandmarkError: The file is missing, a name occurs twice, there are more or fewer names or positions than
-            announced, or a row is broken, at `path:line`.
-    """
+    """Read a `.lm2` file: column and row of each landmark in the scan's image, by name."""
     path = Path(path)
     lines = _body(path)
     count = _count(path, lines)
@@ -55,12 +50,7 @@ def read_lm2(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, " 2"
 
 
 def read_lm3(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, " 3"]]:
-    """Read a `.lm3` file: each landmark on the scan, by name, in the unit and frame of the `.bnt`.
-
-    Raises:
-        LandmarkError: The file is missing, a name occurs twice, there are more or fewer landmarks than announced, or
-            a row is broken, at `path:line`.
-    """
+    """Read a `.lm3` file: each landmark on the scan, by name, in the unit and frame of the `.bnt`."""
     path = Path(path)
     lines = _body(path)
     count = _count(path, lines)
@@ -126,13 +116,9 @@ def write_lm2(
     comment: str = "# smilevlm",
     line_end: str = "\n",
 ) -> None:
-    r"""Write a `.lm2` file.
+    r"""Write a `.lm2` file: column and row in the image, by name.
 
-    Args:
-        file: Opened for text, with `newline=""`.
-        points: Column and row in the image, by name.
-        comment: The first line.
-        line_end: `\r\n` in many files of the data set.
+    The file is opened with `newline=""`; many of the data set end lines with `\r\n`. `comment` is the first line.
     """
     rows = [f"{x:.6f} {y:.6f}" for x, y in (point.tolist() for point in points.values())]
     lines = [comment, "", f"{len(points)} landmarks", "", "Labels:", *points, "", _PIXELS_TITLE, *rows]
@@ -147,14 +133,9 @@ def write_lm3(
     remarks: Sequence[str] = (),
     line_end: str = "\n",
 ) -> None:
-    r"""Write a `.lm3` file.
+    """Write a `.lm3` file: positions in the frame of the `.bnt`, by name.
 
-    Args:
-        file: Opened for text, with `newline=""`.
-        points: Positions in the frame of the `.bnt`, by name.
-        comment: The first line.
-        remarks: Lines of the block that some files have before the count, each after a `*`.
-        line_end: `\r\n` in many files of the data set.
+    Opened and ended as for `write_lm2`. `remarks` are the lines of the block that some files have before the count.
     """
     lines = [comment, *(f"* {remark}" for remark in remarks), "", f"{len(points)} landmarks"]
     for name, point in points.items():

@@ -54,11 +54,7 @@ _MAX_OTHER_SHARE = 0.05
 
 
 def unpack(data: bytes, path: Path) -> bytes:
-    """Decompress gzip, bzip2 and xz, told by the first bytes; other bytes are returned as they are.
-
-    Raises:
-        MeshError: The stream is damaged or cut, or unpacks to far too much.
-    """
+    """Decompress gzip, bzip2 and xz, told by the first bytes; other bytes are returned as they are."""
     for _ in range(_MAX_LAYERS):
         found = next((found for magic, found in _DECOMPRESSORS.items() if data.startswith(magic)), None)
         if found is None:
@@ -90,11 +86,7 @@ def _unpack_layer(packed: bytes, path: Path, name: str, decompressor: Callable[[
 
 
 def decode_text(data: bytes, path: Path) -> bytes:
-    """UTF-16 and UTF-32 text as UTF-8; byte-order marks are removed; other bytes are returned as they are.
-
-    Raises:
-        MeshError: The bytes are not what their byte-order mark says.
-    """
+    """UTF-16 and UTF-32 text as UTF-8; byte-order marks are removed; other bytes are returned as they are."""
     for mark, encoding in _TEXT_MARKS:
         if data.startswith(mark):
             body = data[len(mark) :]

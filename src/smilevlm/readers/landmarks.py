@@ -1,4 +1,4 @@
-"""BU landmark files: `.bnd` (83 points of a scan) and `.pse` (points and pose of a raw scan); the way in for all."""
+"""Landmark files of BU (`.bnd`, `.pse` of raw scans) and BP4D+ (`.bndplus`), and the way in for all suffixes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from jaxtyping import Float32, Int64
 
 from smilevlm.errors import LandmarkError
 from smilevlm.readers._label_text import coordinates, landmark_lines
-from smilevlm.readers._sinks import TextSink
-from smilevlm.readers.bndplus import read_bndplus
+from smilevlm.readers._source import TextSink
 from smilevlm.readers.bosphorus_landmarks import read_lm3
 
 NUM_BND_LANDMARKS = 83
@@ -59,11 +58,7 @@ class PseLandmarks:
 
 
 def read_bnd(path: str | os.PathLike[str]) -> BndLandmarks:
-    """Read a `.bnd` (BU-4DFE also `.landmark`) file of 83 rows `index x y z`; empty rows are passed over.
-
-    Raises:
-        LandmarkError: The file is missing, has another number of rows, or a row is broken, at `path:line`.
-    """
+    """Read a `.bnd` (BU-4DFE also `.landmark`) file of 83 rows `index x y z`; empty rows are passed over."""
     path = Path(path)
     rows = [(number, fields) for number, fields in _rows(path) if fields]
     parsed = [_parse(path, number, fields) for number, fields in rows]
@@ -77,9 +72,6 @@ def read_pse(path: str | os.PathLike[str]) -> PseLandmarks:
     """Read a `.pse` file; rows that begin with `n` are the pose's normal and are left out.
 
     Files with another count than eight exist: their points come back without names, and `problem` says so.
-
-    Raises:
-        LandmarkError: The file is missing or a row is broken, at `path:line`.
     """
     path = Path(path)
     parsed = [
@@ -93,12 +85,21 @@ def read_pse(path: str | os.PathLike[str]) -> PseLandmarks:
     return PseLandmarks(points=np.array(parsed, np.float32).reshape(-1, 3), problem=problem)
 
 
-def read_landmarks(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, " 3"]]:
-    """Landmarks of a scan by name, whatever the data set's format, chosen by the suffix.
+def read_bndplus(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, " 3"]]:
+    """Read a `.bndplus` file of any number of points, as `bndplus_01`, `bndplus_02`, ... in the order of the file."""
+    path = Path(path)
+    points = [
+        coordinates(path, number, [field.strip() for field in line.split(",")], "x y z")
+        for number, line in enumerate(landmark_lines(path), 1)
+        if line.strip()
+    ]
+    if not points:
+        raise LandmarkError("no landmarks, expected lines 'x,y,z'", path=path)
+    return {f"bndplus_{row:02d}": np.array(point, np.float32) for row, point in enumerate(points, 1)}
 
-    Raises:
-        LandmarkError: The file is missing or broken, or its suffix is unknown.
-    """
+
+def read_landmarks(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, " 3"]]:
+    """Landmarks of a scan by name, whatever the data set's format, chosen by the suffix."""
     path = Path(path)
     reader = _LANDMARK_READERS.get(path.suffix.lower())
     if reader is None:
@@ -121,16 +122,7 @@ def _parse(path: Path, number: int, fields: list[str]) -> tuple[int, list[float]
 def write_bnd(
     file: TextSink, points: Float32[np.ndarray, "point 3"], indices: Int64[np.ndarray, " index"] | None = None
 ) -> None:
-    """Write a `.bnd` file.
-
-    Args:
-        file: Opened for text.
-        points: In the order of the data set's landmark numbers.
-        indices: Column 0; the landmark numbers from 1 when None.
-
-    Raises:
-        LandmarkError: There are not 83 points, or not as many indices as points.
-    """
+    """Write a `.bnd` file of 83 points; column 0 holds the landmark numbers from 1 where no indices are given."""
     numbers = np.arange(1, len(points) + 1) if indices is None else indices
     if len(points) != NUM_BND_LANDMARKS or len(numbers) != len(points):
         raise LandmarkError(f"{len(points)} points and {len(numbers)} indices, expected {NUM_BND_LANDMARKS} of each")
@@ -140,12 +132,9 @@ def write_bnd(
 def write_pse(
     file: TextSink, points: Float32[np.ndarray, "point 3"], *, normal: Float32[np.ndarray, " 3"] | None = None
 ) -> None:
-    """Write a `.pse` file: the landmarks of `PSE_BND_NUMBERS` in that order, then the pose's normal.
+    """Write a `.pse` file: the landmarks of `PSE_BND_NUMBERS` in that order, then the pose's normal if given.
 
-    Args:
-        file: Opened for text.
-        points: Eight for a complete file; incomplete ones exist in the data set, so any number is written.
-        normal: Direction of the pose, or None to leave its row out.
+    Incomplete files exist in the data set, so any number is written.
     """
     _write_rows(file, np.arange(1, len(points) + 1), points)
     if normal is not None:

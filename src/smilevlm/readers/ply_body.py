@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int32
 
+from smilevlm.errors import MeshError
 from smilevlm.readers._source import Source
 from smilevlm.readers._status import DONE, MESSAGES, NOT_A_NUMBER, TOO_SHORT
 from smilevlm.readers.ply_header import CODES, Element, Header
@@ -39,11 +40,7 @@ class BinaryBody:
         return self._walk_rows(element, -1, np.zeros(0), np.zeros(0, np.int32))[3]
 
     def check_count(self, element: Element) -> None:
-        """Refuse more rows than bytes.
-
-        Raises:
-            MeshError: The file ends before them.
-        """
+        """Refuse more rows than bytes."""
         left = self._source.size - self.position
         if element.count * sum(item.least_bytes for item in element.properties) > left:
             raise self._source.byte_error(
@@ -80,7 +77,7 @@ class BinaryBody:
         else:
             self.position += element.count * self._dtype(element).itemsize
 
-    def error(self, message: str) -> Exception:
+    def error(self, message: str) -> MeshError:
         """An error at the element that is being read."""
         return self._source.byte_error(message, self.position)
 
@@ -88,12 +85,7 @@ class BinaryBody:
         """Bytes are always numbers."""
 
     def _dtype(self, element: Element, lengths: Sequence[int] = ()) -> np.dtype:
-        """One row as a structure.
-
-        Args:
-            element: Its rows.
-            lengths: By property, how long its lists are; not looked at for a property of one value.
-        """
+        """One row as a structure, its lists (by property) of the given lengths."""
         order = ">" if self._big else "<"
         fields: list[tuple] = []
         for k, item in enumerate(element.properties):
@@ -191,11 +183,7 @@ class TextBody:
         return max(rows - 1, 0) if is_cut else rows
 
     def check_count(self, element: Element) -> None:
-        """Refuse more rows than numbers.
-
-        Raises:
-            MeshError: The file ends before them.
-        """
+        """Refuse more rows than numbers."""
         left = len(self._numbers) - self.position
         if element.count * len(element.properties) > left:
             raise self._source.text_error(
@@ -222,17 +210,13 @@ class TextBody:
         else:
             _, self.position = self._walk(element, -1, np.zeros(0), np.zeros(0, np.int32))
 
-    def error(self, message: str, ordinal: int = 0) -> Exception:
+    def error(self, message: str, ordinal: int = 0) -> MeshError:
         """An error at a number of the element that is being read."""
         place = self._source.value_position(self._start, self._source.size, self.position + ordinal)
         return self._source.text_error(message, place)
 
     def require_numbers(self, element: Element, column: int, values: np.ndarray) -> None:
-        """Refuse words in a column that is needed.
-
-        Raises:
-            MeshError: At the line of the first.
-        """
+        """Refuse words in a column that is needed."""
         words = np.isinf(values)
         if words.any():
             row = int(words.argmax())

@@ -76,11 +76,7 @@ class Header:
 
 
 def read_header(source: Source) -> Header:
-    """Read up to `end_header`.
-
-    Raises:
-        MeshError: At `path:line`.
-    """
+    """Read up to `end_header`."""
     head = source.data[:MAX_HEADER_BYTES]
     if not re.match(rb"\s*ply(?=\s|\Z)", head, re.IGNORECASE):
         raise source.text_error("expected 'ply' on the first line", 0)

@@ -62,14 +62,9 @@ NOT_MESHES: dict[str, str] = {
 
 
 def sniff(data: bytes) -> str | None:
-    """What a file's first bytes say that it is.
+    """What a file is by its bytes, text as UTF-8: the usual suffix of the format, a key of `NOT_MESHES`, or None.
 
-    Args:
-        data: The whole file, unpacked, as UTF-8 where it is text.
-
-    Returns:
-        The usual suffix of the format, a key of `NOT_MESHES`, or None where the bytes do not tell: those of `.bnt` do
-        not. Lines of three numbers and more are `.xyz`.
+    Those of `.bnt` do not tell. Lines of three numbers and more are `.xyz`.
     """
     head = data[:_HEAD_BYTES]
     if not any(head) and data.count(0) == len(data):

@@ -42,24 +42,12 @@ DECODING_ERRORS = (
 
 
 def read_texture(path: Path) -> RgbImage:
-    """Read an image file.
-
-    Raises:
-        MeshError: It cannot be decoded, or has more than `MAX_TEXTURE_PIXELS` pixels.
-    """
+    """Read an image file."""
     return decode_texture(read_file(path), path=path)
 
 
 def decode_texture(data: bytes, *, path: Path) -> RgbImage:
-    """Decode BMP, JPEG or PNG bytes; row 0 on top, 16-bit grey cut to 8.
-
-    Args:
-        data: The image file.
-        path: Where it came from, for messages.
-
-    Raises:
-        MeshError: It cannot be decoded, or has more than `MAX_TEXTURE_PIXELS` pixels.
-    """
+    """Decode BMP, JPEG or PNG bytes; row 0 on top, 16-bit grey cut to 8. The path is for messages."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -83,17 +71,10 @@ def _too_large(size: str) -> str:
 
 
 def find_texture(mesh_path: Path, names: Iterable[str]) -> Path | None:
-    """The image that belongs to a mesh file.
+    """The image that belongs to a mesh file, which calls it one of `names`, best first; None when there is none.
 
     Each name is looked for beside the mesh by its last part, whatever its case and its path separators; then an image
     with the mesh's own stem is taken. BU-4DFE's names are unknown, BU-3DFE's and BP4D's may differ in case.
-
-    Args:
-        mesh_path: The mesh file.
-        names: What the file calls its texture, best first.
-
-    Returns:
-        None when there is no such image, which is not an error.
     """
     wanted = [basename(name) for name in names]
     wanted += [mesh_stem(mesh_path) + suffix for suffix in TEXTURE_SUFFIXES]
@@ -141,10 +122,6 @@ def basename(name: str) -> str:
 
 
 def load_named_texture(mesh_path: Path, names: Iterable[str]) -> RgbImage | None:
-    """`find_texture` and `read_texture` in one.
-
-    Raises:
-        MeshError: The image is there and cannot be decoded.
-    """
+    """`find_texture` and `read_texture` in one."""
     found = find_texture(mesh_path, names)
     return None if found is None else read_texture(found)

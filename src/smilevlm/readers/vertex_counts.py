@@ -18,16 +18,12 @@ _STL_HEADER_BYTES, _STL_TRIANGLE_BYTES = 84, 50
 def announced_vertices(data: bytes, suffix: str) -> int:
     """How many vertices a file says or seems to have, counted without making anything of them.
 
-    Args:
-        data: The whole file.
-        suffix: In lower case.
-
-    Returns:
-        0 where the format does not say; VRML, whose numbers stand in any order, and glTF, arrays and USD, whose readers
-        bound their memory by the file's size, are counted once they are read.
+    The suffix is in lower case. 0 where the format does not say; VRML, whose numbers stand in any order, and glTF,
+    arrays and USD, whose readers bound their memory by the file's size, are counted once they are read.
     """
-    count = _COUNTERS.get(suffix)
-    return 0 if count is None else count(data)
+    if suffix in _TABLES:
+        return data.count(b"\n")
+    return _COUNTERS[suffix](data) if suffix in _COUNTERS else 0
 
 
 def _of_ply(data: bytes) -> int:
@@ -65,24 +61,8 @@ def _of_abs(data: bytes) -> int:
     return int(found[1]) * int(found[2]) if found else 0
 
 
-def _of_points(data: bytes) -> int:
-    return data.count(b"\n")
-
-
 _COUNTERS: dict[str, Callable[[bytes], int]] = {
-    ".ply": _of_ply,
-    ".off": _of_off,
-    ".obj": _of_obj,
-    ".stl": _of_stl,
-    ".bnt": _of_bnt,
-    ".xyz": _of_points,
-    ".txt": _of_points,
-    ".pts": _of_points,
-    ".csv": _of_points,
-    ".asc": _of_points,
-    ".xyzn": _of_points,
-    ".xyzrgb": _of_points,
-    ".dat": _of_points,
-    ".pcd": _of_pcd,
+    ".ply": _of_ply, ".off": _of_off, ".obj": _of_obj, ".stl": _of_stl, ".bnt": _of_bnt, ".pcd": _of_pcd,
     ".abs": _of_abs,
-}
+}  # fmt: skip
+_TABLES = (".xyz", ".txt", ".pts", ".csv", ".asc", ".xyzn", ".xyzrgb", ".dat")

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Int32, UInt8
 
 from smilevlm.errors import MeshError
-from smilevlm.readers._source import BLANK_COLOR, ITEM_BYTES, Source, Triangles, color_bytes, cut_into_triangles
-from smilevlm.readers._status import DONE
+from smilevlm.readers._source import ITEM_BYTES, Source
+from smilevlm.readers.elements import BLANK_COLOR, NO_TRIANGLES, Triangles, color_bytes, cut_into_triangles
 from smilevlm.readers.vrml_nodes import Node, Span
 from smilevlm.typing import CornerUv, Faces
 
@@ -107,11 +107,7 @@ class Part:
 
 
 def numbers(source: Source, node: Node, name: str, default: tuple[float, ...]) -> Float64[np.ndarray, " value"]:
-    """A field of as many numbers as its default.
-
-    Raises:
-        MeshError: Another count, or a word that is no number.
-    """
+    """A field of as many numbers as its default."""
     span = node.span(name)
     if span is None:
         return np.array(default)
@@ -164,11 +160,7 @@ def _grid(source: Source, node: Node) -> Grid:
 
 
 def read_points(source: Source, geometry: Geometry) -> Float[np.ndarray, "vert 3"]:
-    """The vertices of a geometry.
-
-    Raises:
-        MeshError: A word that is no number, a count that is no multiple of three, or heights that do not fit a grid.
-    """
+    """The vertices of a geometry."""
     span, grid = geometry.points, geometry.grid
     if span is None:
         return np.zeros((0, 3))
@@ -191,13 +183,10 @@ def read_part(source: Source, geometry: Geometry, num_vertices: int) -> Part:
     """Faces, texture coordinates and colours of a geometry.
 
     What is wrong with texture coordinates and colours costs these alone, with a remark.
-
-    Raises:
-        MeshError: A word that is no number among the indices; or too many faces name vertices that are not there.
     """
     remarks: list[str] = []
     corners = _corners(source, geometry, num_vertices, remarks)
-    triangles = Triangles(faces=np.zeros((0, 3), np.int32), uv=None)
+    triangles = NO_TRIANGLES
     if corners is not None:
         triangles = _read_faces(source, geometry, corners, num_vertices, remarks)
     colors = _read_colors(source, geometry, corners, num_vertices, remarks)
@@ -278,17 +267,15 @@ def _read_faces(
         elif FORMS[geometry.type] == "strips":
             source.require_memory(_STRIP_BYTES * len(texture_corners))
             texture_corners = _strip_corners(texture_corners)
-    triangles = cut_into_triangles(
+    return cut_into_triangles(
         source,
         corners,
         num_vertices,
         texture_corners=texture_corners,
         texture_points=points,
         flipped=geometry.flipped,
+        bad_index=lambda ordinal: _bad_index_error(source, geometry, ordinal, int(corners[ordinal]), num_vertices),
     )
-    if triangles.status != DONE:
-        raise _bad_index_error(source, geometry, triangles.ordinal, int(corners[triangles.ordinal]), num_vertices)
-    return triangles
 
 
 def _bad_index_error(source: Source, geometry: Geometry, ordinal: int, bad: int, num_vertices: int) -> MeshError:

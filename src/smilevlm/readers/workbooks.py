@@ -80,10 +80,6 @@ def read_workbook(path: str | os.PathLike[str], *, sheet: str | None = None) -> 
     Args:
         path: An `.xlsx` file.
         sheet: Its name, or None for the first.
-
-    Raises:
-        TableError: The file is missing, damaged, or no workbook; unpacks to far too much; has more than `MAX_ROWS`
-            rows or `MAX_COLUMNS` columns, at `path:row`; or there is no such sheet.
     """
     path = Path(path)
     try:
@@ -217,9 +213,6 @@ def write_workbook(
         headers: The first row.
         rows: Below it, each as long as the headers.
         sheet: The sheet's name.
-
-    Raises:
-        TableError: A row has another length than the headers, or a cell cannot be written.
     """
     from openpyxl import Workbook
     from openpyxl.utils.exceptions import IllegalCharacterError
