@@ -19,7 +19,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _PAGE_BYTES = 2**21
 """Of a large page; numpy asks Linux for them where a block has 4 MiB or more."""
 _LEAST_BYTES = 2**19
-"""Below this, a large page would mostly lie idle."""
+"""Below this, most of a large page would be unused."""
 _ALIGNMENT = 64
 
 

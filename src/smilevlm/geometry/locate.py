@@ -10,14 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from smilevlm.geometry.nose import nose_candidates
-from smilevlm.geometry.pose_search import (
-    SCALE_PULL,
-    PoseCandidate,
-    distinct,
-    search,
-    turn_between_deg,
-    visible_points,
-)
+from smilevlm.geometry.pose_search import SCALE_PULL, PoseCandidate, distinct, search, turn_between_deg, visible_points
 from smilevlm.geometry.template import RigidFit, register, register_similarity, relief_match
 from smilevlm.typing import Vertices
 

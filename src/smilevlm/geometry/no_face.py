@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smilevlm.geometry.locate import MIN_SCORE, PoseHypothesis
-from smilevlm.geometry.units import at_shares, some_columns, unit_name
+from smilevlm.geometry.units import column_quantiles, sample_columns, unit_name
 from smilevlm.typing import Vertices
 
 _FLAT_SHARE = 0.1
@@ -36,8 +36,8 @@ def no_face_message(vertices_mm: Vertices, pose: PoseHypothesis, summary: Search
     The vertices are in millimetres if the unit was found right.
     """
     where = "in any pose" if summary.searched else "in the pose given" if summary.pose_is_given else "looking along +z"
-    columns = some_columns(vertices_mm)
-    low, high = at_shares(columns, 0.01, 0.99)
+    columns = sample_columns(vertices_mm)
+    low, high = column_quantiles(columns, 0.01, 0.99)
     size = " x ".join(f"{extent:.0f}" for extent in (high - low).tolist())
     unit = "as given" if summary.unit_is_given else f"if its unit is {unit_name(summary.mm_per_unit)}"
     return (
@@ -82,7 +82,7 @@ def _advice(vertices_mm: Vertices, largest_mm: float, summary: SearchSummary) ->
 
 def _thickness(vertices_mm: Vertices) -> float:
     """Extent along the direction in which the scan extends least."""
-    columns = some_columns(vertices_mm).astype(np.float64)
+    columns = sample_columns(vertices_mm).astype(np.float64)
     columns -= columns.mean(axis=1, keepdims=True)
     _, directions = np.linalg.eigh(columns @ columns.T)
     low, high = np.quantile(directions[:, 0] @ columns, [0.01, 0.99])

@@ -8,13 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from smilevlm.errors import MeshError, SettingsError
-from smilevlm.geometry.clean import (
-    drop_spikes,
-    keep_faces,
-    keep_points,
-    near_bulk,
-    without_scraps,
-)
+from smilevlm.geometry.clean import drop_spikes, keep_faces, keep_points, near_bulk, without_scraps
 from smilevlm.geometry.locate import (
     CLEAR_CONFIDENCE,
     MIN_CONFIDENCE,
@@ -37,7 +31,7 @@ from smilevlm.geometry.no_face import SearchSummary, no_face_message
 from smilevlm.geometry.sampling import even_points, surface_points
 from smilevlm.geometry.sanitize import drop_invalid_vertices
 from smilevlm.geometry.second_face import direction_in_words, second_face
-from smilevlm.geometry.units import at_shares, find_unit, some_columns, unit_name
+from smilevlm.geometry.units import column_quantiles, find_unit, sample_columns, unit_name
 
 _IDENTITY = np.eye(3, dtype=np.float32)
 _LEAST_VERTICES = 100
@@ -229,7 +223,7 @@ class _Scan:
 
 def _prepared(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> _Scan:
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
-    (centre,) = at_shares(some_columns(mesh.vertices), 0.5)
+    (centre,) = column_quantiles(sample_columns(mesh.vertices), 0.5)
     mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
     if mesh.is_point_cloud:
         mesh = keep_points(mesh, near_bulk(mesh.vertices))
@@ -256,7 +250,7 @@ def _search_other_poses(
             or (pose.confidence >= MIN_CONFIDENCE and not has_better_rival(points, pose))
         ):
             return scan, pose, factor
-    low, high = at_shares(some_columns(scan.mesh.vertices), 0.01, 0.99)
+    low, high = column_quantiles(sample_columns(scan.mesh.vertices), 0.01, 0.99)
     candidate, rival_score = search_any_pose(points, float((high - low).max()), unit_is_known=unit_is_known)
     if candidate is None:
         return scan, pose, factor

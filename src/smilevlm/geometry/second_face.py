@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64
 from smilevlm.geometry.locate import MIN_CONFIDENCE, PoseHypothesis, initial_pose, refined
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.sampling import even_points
-from smilevlm.geometry.units import some_columns
+from smilevlm.geometry.units import sample_columns
 
 _OWN_REACH_MM = 130.0
 """Surface so near to the nose tip belongs to the face that was found."""
@@ -29,7 +29,7 @@ def second_face(
     Returns:
         The other nose tip from the first, in millimetres, in the first face's frame; None where there is no other.
     """
-    some = some_columns(mesh.vertices)
+    some = sample_columns(mesh.vertices)
     is_far = ((some - pose.nose_mm[:, None]) ** 2).sum(axis=0) > _OWN_REACH_MM**2
     if is_far.mean() < _LEAST_FAR_SHARE:
         return None
@@ -44,7 +44,7 @@ def second_face(
 
 
 def direction_in_words(offset_mm: Float64[np.ndarray, " 3"]) -> str:
-    """Where a point lies from the face, as the viewer sees it: `190 mm to the right`."""
+    """The direction of a point from the face, as the viewer sees it: `190 mm to the right`."""
     axis = int(np.abs(offset_mm).argmax())
     names = (("to the left", "to the right"), ("below", "above"), ("behind", "in front"))
     return f"{np.abs(offset_mm[axis]):.0f} mm {names[axis][int(offset_mm[axis] > 0)]}"

@@ -13,18 +13,23 @@ Each `read_<format>` takes the bytes of a whole file and its path, for messages 
 from smilevlm.readers.archives import file_size, is_file, is_folder, list_folder, list_names, read_file
 from smilevlm.readers.au_tables import AU_UNKNOWN, AuTable, read_au_table, write_au_table
 from smilevlm.readers.bnt import BNT_BACKGROUND, VDirection, find_v_direction, write_bnt
-from smilevlm.readers.bosphorus_landmarks import BOSPHORUS_LABELS, read_lm2, read_lm3, write_lm2, write_lm3
+from smilevlm.readers.file_kinds import announced_vertices, mesh_stem, mesh_suffix
 from smilevlm.readers.files import MESH_SUFFIXES, POINT_SUFFIXES, decode_file, parse_mesh, read_mesh, write_mesh
 from smilevlm.readers.fourdme_labels import FOURDME_COLUMNS, ActionUnit, MicroClip, MicroLabels, read_4dme_labels
 from smilevlm.readers.landmarks import (
+    BOSPHORUS_LABELS,
     PSE_BND_NUMBERS,
     BndLandmarks,
     PseLandmarks,
     read_bnd,
     read_bndplus,
     read_landmarks,
+    read_lm2,
+    read_lm3,
     read_pse,
     write_bnd,
+    write_lm2,
+    write_lm3,
     write_pse,
 )
 from smilevlm.readers.obj import write_mtl, write_obj
@@ -44,9 +49,7 @@ from smilevlm.readers.scan_tree import (
     walk_scans,
 )
 from smilevlm.readers.stl import write_stl
-from smilevlm.readers.suffixes import mesh_stem, mesh_suffix
 from smilevlm.readers.textures import TEXTURE_SUFFIXES, find_beside, read_texture
-from smilevlm.readers.vertex_counts import announced_vertices
 from smilevlm.readers.vrml_writer import write_bu3dfe_vrml, write_bu4dfe_vrml
 from smilevlm.readers.workbooks import CellValue, SheetRow, read_workbook, write_workbook
 

@@ -142,8 +142,8 @@ def scan_line_numbers(buffer: Bytes, i: int, stop: int, numbers: Array) -> tuple
 
 @kernel
 @no_type_check
-def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tuple[int, int, int]:
-    """An OBJ index, from 1 or counted back from what was seen so far: (index from 0, position, status).
+def parse_relative_index(buffer: Bytes, i: int, stop: int, num_before: int) -> tuple[int, int, int]:
+    """An OBJ index, from 1 or counted back from the last one before: (index from 0, position, status).
 
     ZERO_INDEX for 0; BAD_INDEX for one that can name nothing.
     """
@@ -162,7 +162,7 @@ def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tup
     if value != np.floor(value) or abs(value) > INDEX_LIMIT:
         return BAD_INDEX, after, DONE
     index = np.int64(value)
-    index = index - 1 if index > 0 else num_seen + index
+    index = index - 1 if index > 0 else num_before + index
     return (index if index >= 0 else BAD_INDEX), after, DONE
 
 

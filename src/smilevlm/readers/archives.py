@@ -1,6 +1,6 @@
 """Files on disk and members of zip archives under one kind of path: an archive stands in the path like a folder.
 
-BP4D+ comes as one zip per subject, and nobody wants to unpack terabytes: `2D+3D/F001.zip/F001/T1/0000.obj` names a
+BP4D+ comes as one zip per subject, terabytes when unpacked: `2D+3D/F001.zip/F001/T1/0000.obj` names a
 member that is read in place. Nothing is kept open between calls, so that threads, forks and spawned processes may read
 the same archive at once; what is kept is the archive's table of contents.
 """
@@ -63,9 +63,7 @@ def read_file(path: Path) -> bytes:
     try:
         inside = split_archive(path)
         data = _read_plain(path) if inside is None or inside[1] == "" else _read_member(path, *inside)
-    except FileNotFoundError as error:
-        raise MeshError("no such file", path=path) from error
-    except NotADirectoryError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MeshError("no such file", path=path) from error
     except _PATH_ERRORS as error:
         raise MeshError(f"cannot be read: {error}", path=path) from error

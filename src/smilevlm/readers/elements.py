@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, Int64, Shaped, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
@@ -173,6 +173,26 @@ def _plain_triangles(
     return Triangles(faces=faces, uv=None if points is None else uv)
 
 
+def separated(rows: Shaped[np.ndarray, "face size"]) -> Int32[np.ndarray, " corner"]:
+    """Faces of one size as a list in which each ends with -1."""
+    listed = np.full((len(rows), rows.shape[1] + 1), -1, np.int32)
+    listed[:, :-1] = rows
+    return listed.ravel()
+
+
+def strip_triangles(
+    strips: Int32[np.ndarray, " corner"], odd_order: list[int]
+) -> Int32[np.ndarray, " triangle_corner"]:
+    """The triangles of strips separated by -1, each ended by -1; every second one is turned into `odd_order`."""
+    if len(strips) < 3:
+        return np.zeros(0, np.int32)
+    ordinals = np.arange(len(strips), dtype=np.int32)
+    within = (ordinals - np.maximum.accumulate(np.where(strips == -1, ordinals + 1, 0)))[2:]
+    corners = np.stack([strips[:-2], strips[1:-1], strips[2:]], axis=1)
+    corners = np.where((within % 2 == 1)[:, None], corners[:, odd_order], corners)
+    return separated(corners[(within >= 2) & (strips[2:] != -1)])
+
+
 def color_bytes(colors: Float[np.ndarray, "vert 3"], scale: float | None = 255.0) -> UInt8[np.ndarray, "vert 3"]:
     """Colours times `scale`, rounded, clipped to 0..255; grey for one that is not finite.
 
@@ -248,7 +268,7 @@ def _counts_from_one(corners: Int32[np.ndarray, " corner"], vertices: Float[np.n
 def is_better_reading(
     shifted: Int32[np.ndarray, " corner"], corners: Int32[np.ndarray, " corner"], vertices: Float[np.ndarray, "vert 3"]
 ) -> bool:
-    """Whether faces are meant that name other vertices by one: few of those written can be kept, or the edges tell."""
+    """Whether indices shifted by one are meant: too few faces can be kept as written, or the edges become shorter."""
     is_bad, _ = _bad_faces(corners, bad_indices(corners, len(vertices)))
     if is_bad.sum() > MAX_BAD_FACE_SHARE * len(is_bad):
         return True

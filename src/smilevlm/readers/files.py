@@ -14,6 +14,7 @@ from smilevlm.geometry import Mesh
 from smilevlm.readers.archives import list_names, read_file
 from smilevlm.readers.bnt import read_bnt
 from smilevlm.readers.decode import decimal_points, decode_text, unpack
+from smilevlm.readers.file_kinds import ADVICE, NOT_MESHES, mesh_suffix, sniff
 from smilevlm.readers.frgc import read_abs
 from smilevlm.readers.gltf import read_gltf
 from smilevlm.readers.numpy_arrays import read_npy, read_npz
@@ -22,9 +23,7 @@ from smilevlm.readers.off import read_off, write_off
 from smilevlm.readers.pcd import read_pcd
 from smilevlm.readers.ply import read_ply, write_ply
 from smilevlm.readers.point_cloud import read_point_cloud
-from smilevlm.readers.sniff import NOT_MESHES, sniff
 from smilevlm.readers.stl import read_stl, write_stl
-from smilevlm.readers.suffixes import ADVICE, mesh_suffix
 from smilevlm.readers.usd import read_usd
 from smilevlm.readers.vrml import read_vrml, read_x3d
 
@@ -88,7 +87,7 @@ class DecodedFile:
 def decode_file(data: bytes, path: Path) -> DecodedFile:
     """Everything before a format's own reader: unpack, decode, find the format.
 
-    The suffix chooses the reader where the bytes do not tell what they are.
+    The suffix chooses the reader where the bytes cannot be recognised.
     """
     suffix = mesh_suffix(path)
     data = decode_text(unpack(data, path), path)

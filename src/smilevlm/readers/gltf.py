@@ -13,7 +13,14 @@ from jaxtyping import Float64, Int32, Int64, UInt8
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.readers._source import Source
-from smilevlm.readers.elements import BLANK_COLOR, color_bytes, cut_into_triangles, merge_positions, usable_mesh
+from smilevlm.readers.elements import (
+    BLANK_COLOR,
+    color_bytes,
+    cut_into_triangles,
+    merge_positions,
+    separated,
+    usable_mesh,
+)
 from smilevlm.readers.gltf_buffers import Buffers, split_container
 from smilevlm.readers.gltf_scene import Placed, base_color, placed_meshes, world_vertices
 from smilevlm.typing import RgbImage
@@ -78,7 +85,7 @@ def read_gltf(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     rows, corners = _joined_corners(scene, vertices, buffers)
     texture_corners = None
     if texture is not None:
-        texture_corners = _with_separators(np.arange(len(texture[0])).reshape(-1, 3))
+        texture_corners = separated(np.arange(len(texture[0])).reshape(-1, 3))
     triangles = cut_into_triangles(
         source,
         corners,
@@ -208,10 +215,4 @@ def _joined_corners(
         rows, merged = merge_positions((vertices - np.nan_to_num(vertices[0])).astype(np.float32))
     corners = np.concatenate([np.where(p.corners < MISSING, p.corners + p.first_vertex, MISSING) for p in scene.parts])
     is_there = corners < MISSING
-    return rows, _with_separators(np.where(is_there, merged[np.where(is_there, corners, 0)], MISSING))
-
-
-def _with_separators(corners: np.ndarray) -> Int32[np.ndarray, " corner"]:
-    separated = np.full((len(corners), 4), -1, np.int32)
-    separated[:, :3] = corners
-    return separated.ravel()
+    return rows, separated(np.where(is_there, merged[np.where(is_there, corners, 0)], MISSING))

@@ -71,14 +71,14 @@ def _walk(document: Document, buffers: Buffers) -> Iterator[tuple[int, Matrix]]:
     else:
         children = {child for node in document.nodes for child in node.children}
         roots = [number for number in range(len(document.nodes)) if number not in children]
-    seen: set[int] = set()
+    visited: set[int] = set()
     waiting = [(number, np.eye(4)) for number in reversed(roots)]
     while waiting:
         number, above = waiting.pop()
         node = buffers.item(document.nodes, number, "node")
-        if number in seen:
+        if number in visited:
             raise buffers.error(f"node {number} stands below two nodes or below itself")
-        seen.add(number)
+        visited.add(number)
         with np.errstate(all="ignore"):  # what overflows is dropped with the vertices
             world = above @ _local_matrix(node)
         yield number, world

@@ -15,7 +15,7 @@ from smilevlm.geometry import Mesh
 from smilevlm.readers._source import Source
 from smilevlm.readers._zip_directory import Member, read_directory
 from smilevlm.readers.archives import unpacked_member
-from smilevlm.readers.elements import cut_into_triangles, usable_mesh
+from smilevlm.readers.elements import cut_into_triangles, separated, usable_mesh
 
 VERTEX_NAMES = ("vertices", "verts", "v", "v_template", "points", "xyz", "positions")
 FACE_NAMES = ("faces", "f", "triangles", "tri", "polys")
@@ -143,10 +143,8 @@ def _corners(source: Source, values: np.ndarray, name: str) -> Int32[np.ndarray,
         shape = " x ".join(map(str, values.shape))
         raise source.error(f"{name} is an array of {shape}, expected n x 3 or n x 4")
     source.require_memory(24 * (len(values) + values.size))
-    listed = np.full((len(values), values.shape[1] + 1), -1, np.int32)
     with np.errstate(invalid="ignore"):
         limit = np.iinfo(np.int32).max
         named = values.astype(np.float64)
         named = np.where((named >= 0) & (named < limit) & (named == np.floor(named)), named, limit)
-    listed[:, :-1] = named
-    return listed.ravel()
+    return separated(named)

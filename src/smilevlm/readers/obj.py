@@ -24,7 +24,7 @@ from smilevlm.readers.elements import (
     mean_edge,
     usable_mesh,
 )
-from smilevlm.readers.suffixes import mesh_stem
+from smilevlm.readers.file_kinds import mesh_stem
 from smilevlm.readers.textures import basename, find_beside, load_named_texture
 
 MAX_MATERIAL_BYTES = 2**20
@@ -187,12 +187,12 @@ def _libraries(source: Source) -> Iterator[str]:
         candidates += [whole, *whole.split()]  # a name with blanks, or several names
         if len(candidates) > 64:
             break
-    seen: set[Path] = set()
+    known: set[Path] = set()
     for name in [*candidates, mesh_stem(source.path) + ".mtl"]:
         found = find_beside(source.path, [basename(name)])
-        if found is None or found in seen:
+        if found is None or found in known:
             continue
-        seen.add(found)
+        known.add(found)
         yield read_file(found)[:MAX_MATERIAL_BYTES].decode("utf-8", "replace")
 
 

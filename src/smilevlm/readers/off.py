@@ -85,11 +85,7 @@ def _read_text(source: Source, layout: _Layout, start: int) -> Mesh:
     if layout.has_color and colors is None:
         remarks = (*remarks, "the vertices have no colours of three or four numbers; colours left out")
     return usable_mesh(
-        source.path,
-        rows[:num_vertices, :3],
-        triangles,
-        vertex_colors=colors,
-        remarks=(*counts.remarks, *remarks),
+        source.path, rows[:num_vertices, :3], triangles, vertex_colors=colors, remarks=(*counts.remarks, *remarks)
     )
 
 

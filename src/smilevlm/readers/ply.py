@@ -19,10 +19,19 @@ from smilevlm.readers.elements import (
     cut_into_triangles,
     cut_remark,
     is_slightly_cut,
+    strip_triangles,
     usable_mesh,
 )
-from smilevlm.readers.ply_body import BinaryBody, Body, Column, TextBody
-from smilevlm.readers.ply_header import FIRST_FLOAT_CODE, Element, Header, read_header
+from smilevlm.readers.ply_elements import (
+    FIRST_FLOAT_CODE,
+    BinaryBody,
+    Body,
+    Column,
+    Element,
+    Header,
+    TextBody,
+    read_header,
+)
 from smilevlm.readers.textures import load_named_texture
 
 VERTEX_NAMES = ("vertex", "vertices", "point", "points")
@@ -144,7 +153,7 @@ def _read_faces(source: Source, element: Element, body: Body) -> _Faces:
     values, lengths = indices.values, indices.lengths
     source.require_memory(16 * len(values) + 8 * element.count)
     if element.name in STRIP_NAMES:
-        corners = _strip_corners(_with_separators(_as_indices(values), lengths)[0])
+        corners = strip_triangles(_with_separators(_as_indices(values), lengths)[0], [1, 0, 2])
         source.require_memory(4 * len(corners))
         return _Faces(corners=corners, uv=None, where=where, remarks=())
     numbers = _as_indices(values)
@@ -170,18 +179,6 @@ def _with_separators(
     corners = np.full(len(indices) + len(lengths), -1, np.int32)
     corners[places] = indices
     return corners, places
-
-
-def _strip_corners(strips: Int32[np.ndarray, " corner"]) -> Int32[np.ndarray, " face_corner"]:
-    """The triangles of strips separated by -1: every second one is written the other way round."""
-    first, second, third = strips[:-2], strips[1:-1], strips[2:]
-    numbers = np.arange(len(strips))
-    start = np.maximum.accumulate(np.where(strips == -1, numbers + 1, 0))[: len(first)]
-    whole = (first != -1) & (second != -1) & (third != -1)
-    is_odd = ((numbers[: len(first)] - start) % 2 == 1)[:, None]
-    forward = np.stack([first, second, third], axis=1)
-    triangles = np.where(is_odd, forward[:, [1, 0, 2]], forward)[whole]
-    return np.concatenate([triangles, np.full((len(triangles), 1), -1, np.int32)], axis=1, dtype=np.int32).ravel()
 
 
 def _corner_uv(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
@@ -13,14 +14,7 @@ from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
 from smilevlm.readers._source import Source, Table
 from smilevlm.readers.elements import color_bytes, usable_mesh
-from smilevlm.readers.tables import (
-    MISSING,
-    TableHeader,
-    find_delimiter,
-    is_number,
-    read_table_header,
-    split_fields,
-)
+from smilevlm.readers.tables import MISSING, TableHeader, find_delimiter, is_number, read_table_header, split_fields
 
 PTX_WIDTHS = (1, 1, 3, 3, 3, 3, 4, 4, 4, 4)
 """Numbers in the lines before the points of a PTX file: columns, rows, the scanner's place and axes, a matrix."""
@@ -49,16 +43,12 @@ def read_point_cloud(data: bytes, *, path: Path) -> Mesh:
     return usable_mesh(path, points.vertices, vertex_colors=points.colors, remarks=points.remarks)
 
 
-class _Points:
+class _Points(NamedTuple):
     """Coordinates, colours and what was left out."""
 
-    def __init__(
-        self,
-        vertices: Float64[np.ndarray, "vert 3"],
-        colors: UInt8[np.ndarray, "vert 3"] | None,
-        remarks: tuple[str, ...] = (),
-    ) -> None:
-        self.vertices, self.colors, self.remarks = vertices, colors, remarks
+    vertices: Float64[np.ndarray, "vert 3"]
+    colors: UInt8[np.ndarray, "vert 3"] | None
+    remarks: tuple[str, ...] = ()
 
 
 def _read_numbers(source: Source, header: TableHeader) -> _Points | None:

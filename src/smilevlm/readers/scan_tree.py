@@ -13,8 +13,8 @@ from pathlib import Path
 
 from smilevlm.errors import MeshError
 from smilevlm.readers.archives import is_folder, list_folder, list_names, split_archive
+from smilevlm.readers.file_kinds import mesh_stem, mesh_suffix, unreadable_scan_advice
 from smilevlm.readers.files import MESH_SUFFIXES, POINT_SUFFIXES
-from smilevlm.readers.suffixes import mesh_stem, mesh_suffix, unreadable_scan_advice
 from smilevlm.readers.tables import holds_coordinates
 
 ARCHIVE_SUFFIX = ".zip"

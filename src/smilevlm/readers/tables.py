@@ -10,8 +10,8 @@ from pathlib import Path
 from smilevlm.errors import MeshError
 from smilevlm.readers.archives import read_file, split_archive
 from smilevlm.readers.decode import decimal_points, decode_text
+from smilevlm.readers.file_kinds import COMPRESSION_SUFFIXES
 from smilevlm.readers.numpy_arrays import holds_points
-from smilevlm.readers.suffixes import COMPRESSION_SUFFIXES
 
 MAX_PREAMBLE_BYTES = 2**16
 MAX_PREAMBLE_LINES = 200

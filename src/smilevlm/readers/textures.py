@@ -15,7 +15,7 @@ from PIL import Image
 
 from smilevlm.errors import MeshError
 from smilevlm.readers.archives import folder_stamp, is_file, list_names, read_file
-from smilevlm.readers.suffixes import mesh_stem
+from smilevlm.readers.file_kinds import mesh_stem
 from smilevlm.typing import RgbImage
 
 TEXTURE_SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png")
@@ -25,20 +25,9 @@ MAX_TEXTURE_PIXELS = 64_000_000
 
 # What Pillow's decoders raise on broken bytes.
 DECODING_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    ZeroDivisionError,
-    NotImplementedError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError,
+    NotImplementedError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 def read_texture(path: Path) -> RgbImage:

@@ -100,13 +100,10 @@ Value = Span | tuple[str, ...] | tuple[Node, ...] | bool | Parameter | None
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What a file says.
+    """What a file says: its top-level nodes, and what keeps it from being complete.
 
-    Args:
-        nodes: The top-level nodes.
-        missing: The first `USE` of a name that nothing has: what it is, and where.
-        cut: Where the last node or list starts that the end of the file leaves open; None in a complete file.
-        has_unread_prototypes: It has instances of prototypes that are not expanded.
+    `missing` is the first `USE` of an unknown name and its position; `cut` is where the last node or list starts that
+    the end of the file leaves open; unread are instances of prototypes that are not expanded.
     """
 
     nodes: tuple[Node, ...]
@@ -136,12 +133,8 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Prototype:
-    """A `PROTO` or `EXTERNPROTO`.
-
-    Args:
-        body: The first node of the body, which is what an instance is; None for an empty body.
-        defaults: Value of each field that an instance does not give.
-        urls: Where an `EXTERNPROTO` is defined.
+    """A `PROTO`, whose first node is what an instance is, with the default of each field; or the urls of an
+    `EXTERNPROTO`.
     """
 
     body: Node | None

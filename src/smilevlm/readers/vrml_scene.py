@@ -38,15 +38,10 @@ Matrix = Float64[np.ndarray, "4 4"]
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A part in the frame of the file.
+    """A part in the frame of the file, by a matrix from its own.
 
-    Args:
-        part: Faces, texture coordinates, colours.
-        vertices: In the part's own frame.
-        matrix: From that frame to the file's.
-        texture_name: What the file calls the texture.
-        is_solid: It was written as a surface, not as points.
-        shares: The number in the list of an earlier part whose vertices, placed alike, this one names; or None.
+    `is_solid` tells surfaces from points; `shares` is the number of an earlier part whose vertices, placed alike, it
+    names.
     """
 
     part: Part
@@ -58,12 +53,7 @@ class Placed:
 
 
 class Collected:
-    """What a walk through a scene finds.
-
-    Attributes:
-        placed: The geometry, in order.
-        named_files: Files that the scene names in place of geometry.
-    """
+    """What a walk through a scene finds: the geometry in order, and files that the scene names in place of it."""
 
     def __init__(self, source: Source) -> None:
         self.placed: list[Placed] = []
@@ -107,12 +97,7 @@ class Collected:
         is_solid = FORMS[geometry.type] != "points"
         self.placed.append(
             Placed(
-                part=part,
-                vertices=vertices,
-                matrix=matrix,
-                texture_name=texture_name,
-                is_solid=is_solid,
-                shares=shares,
+                part=part, vertices=vertices, matrix=matrix, texture_name=texture_name, is_solid=is_solid, shares=shares
             )
         )
 

@@ -11,13 +11,7 @@ from collections import ChainMap
 from dataclasses import dataclass
 
 from smilevlm.readers._source import Source
-from smilevlm.readers._status import (
-    TOKEN_END,
-    TOKEN_NUMBER,
-    TOKEN_STRING,
-    TOKEN_UNCLOSED_STRING,
-    TOKEN_WORD,
-)
+from smilevlm.readers._status import TOKEN_END, TOKEN_NUMBER, TOKEN_STRING, TOKEN_UNCLOSED_STRING, TOKEN_WORD
 from smilevlm.readers.vrml_nodes import (
     Budget,
     Document,

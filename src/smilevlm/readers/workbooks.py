@@ -37,20 +37,9 @@ MAX_COLUMNS = 512
 
 # What zipfile, the XML parser and openpyxl raise on broken bytes.
 _BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ParseError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-)
+    zipfile.BadZipFile, zlib.error, ParseError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+    OverflowError, EOFError, NotImplementedError, RuntimeError, OSError,
+)  # fmt: skip
 _TYPE_DEFINITION = re.compile(rb"<\0?!\0?D\0?O\0?C\0?T\0?Y\0?P\0?E")
 _MODIFIED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*")
 _LONG_AGO = datetime.datetime(2000, 1, 1)
@@ -59,11 +48,8 @@ _FIRST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class SheetRow:
-    """One row of a sheet.
-
-    Args:
-        number: As the spreadsheet program counts, from 1; the headers are row 1 or below.
-        cells: Value by header, None for an empty cell.
+    """One row of a sheet: its number as in the spreadsheet program, from 1, and its values by header, None for an empty
+    cell.
     """
 
     number: int
