@@ -87,9 +87,7 @@ class PassedOver:
         self._plain[path] = reason
 
     def name(self, path: Path, kind: str, advice: str) -> None:
-        """Note a file that may be a scan but cannot be read; files of a kind, such as `damaged archive`, are counted
-        together.
-        """
+        """Note a file that may be a scan but cannot be read; those of a kind and advice are counted together."""
         self._named[path] = kind, advice
 
     @property

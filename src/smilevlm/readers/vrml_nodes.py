@@ -133,9 +133,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Prototype:
-    """A `PROTO`, whose first node is what an instance is, with the default of each field; or the urls of an
-    `EXTERNPROTO`.
-    """
+    """A `PROTO`: an instance is its first node, fields have defaults; or the urls of an `EXTERNPROTO`."""
 
     body: Node | None
     defaults: dict[str, Value]

@@ -48,9 +48,7 @@ _FIRST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class SheetRow:
-    """One row of a sheet: its number as in the spreadsheet program, from 1, and its values by header, None for an empty
-    cell.
-    """
+    """One row of a sheet: its number in the spreadsheet program, and its values by header, None for empty cells."""
 
     number: int
     cells: Mapping[str, CellValue]
