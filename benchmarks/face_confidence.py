@@ -17,8 +17,7 @@ import numpy as np
 
 import smilevlm
 from smilevlm.errors import MeshError
-from smilevlm.geometry import Mesh
-from smilevlm.geometry.clean import keep_points
+from smilevlm.geometry import Mesh, keep_points
 from smilevlm.predict import find_scans
 
 Change = Callable[[Mesh, np.random.Generator], Mesh]

@@ -32,7 +32,7 @@ from smilevlm.synthesis.scanner import ScannerSettings, scan_head
 from smilevlm.typing import Vertices
 
 _NUM_NOSES, _NUM_ROLLS = 4, 6
-"""A registration finds its way from about 30 degrees, so rolls 60 degrees apart suffice."""
+"""A registration converges from about 30 degrees, so rolls 60 degrees apart suffice."""
 
 
 def scan_in_a_random_pose() -> tuple[Mesh, np.ndarray]:
@@ -107,9 +107,9 @@ def every_orientation(points: Vertices) -> np.ndarray:
         turned = (points @ turn.T).astype(np.float32)
         for nose in nose_candidates(turned, count=_NUM_NOSES):
             fit = register(turned, nose)
-            merit = relief_match(turned, fit) + fit.fit_share
-            if merit > best:
-                best, rotation = merit, fit.rotation @ turn
+            score = relief_match(turned, fit) + fit.fit_share
+            if score > best:
+                best, rotation = score, fit.rotation @ turn
     return rotation
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from smilevlm.geometry import Mesh
-from smilevlm.readers.bnt import BACKGROUND, MAX_DEPTH_JUMP_MM
+from smilevlm.readers.bnt import BNT_BACKGROUND, MAX_DEPTH_JUMP_MM
 from smilevlm.synthesis import bosphorus, bp4d, bu3dfe, bu4dfe, sequences
 
 _SCRATCH = re.compile(r"(?<=/)\.([^/]+)\.part(?=/)")
@@ -99,7 +99,7 @@ def mesh_of_grid(points: np.ndarray, uv: np.ndarray) -> Mesh:
     Which points `normalise` samples follows from the order of the triangles, so it is the reader's: second halves of
     cells after the first ones, cells with a corner missing last.
     """
-    valid = np.isfinite(points).all(axis=2) & (points != BACKGROUND).all(axis=2)
+    valid = np.isfinite(points).all(axis=2) & (points != BNT_BACKGROUND).all(axis=2)
     number = np.where(valid, np.cumsum(valid).reshape(valid.shape) - 1, -1).tolist()
     depth = points[..., 2].astype(np.float32).tolist()
     first, second, three = [], [], []

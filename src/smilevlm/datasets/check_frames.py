@@ -14,9 +14,7 @@ import numpy as np
 from smilevlm.datasets.index import Problem
 from smilevlm.errors import FileFormatError, MeshError, SmileVlmError
 from smilevlm.geometry import Mesh, NormaliseSettings
-from smilevlm.readers import BndLandmarks, find_v_direction, read_bnd, read_landmarks, read_lm2
-from smilevlm.readers.bnt import VDirection
-from smilevlm.readers.textures import find_beside
+from smilevlm.readers import BndLandmarks, VDirection, find_beside, find_v_direction, read_bnd, read_landmarks, read_lm2
 from smilevlm.store import PrepareSettings, Recording, read_frame
 from smilevlm.store.numbering import remark_kind
 from smilevlm.store.rendering import FaceFinder

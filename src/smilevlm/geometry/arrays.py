@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Float32, Shaped, UInt8
 
@@ -14,6 +16,11 @@ FAR_OFFSET = 1000.0
 """Coordinates further from zero than this many times the scan's extent lose more than 1/16,000 of it in float32."""
 _NUM_SAMPLED = 512
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+_PAGE_BYTES = 2**21
+"""Of a large page; numpy asks Linux for them where a block has 4 MiB or more."""
+_LEAST_BYTES = 2**19
+"""Below this, most of a large page would be unused."""
+_ALIGNMENT = 64
 
 
 def vertex_array(values: object) -> tuple[Vertices, Origin]:
@@ -146,20 +153,12 @@ def _numbers(values: object, what: str) -> np.ndarray:
 
 
 def float32_array(values: object, what: str, shape: tuple[int | None, ...]) -> Float32[np.ndarray, ...]:
-    """A float32 array of a shape; None in it stands for any length.
-
-    Raises:
-        MeshError: The values are no numbers or have another shape.
-    """
+    """A float32 array of a shape; None in it stands for any length."""
     return np.ascontiguousarray(_of_shape(_numbers(values, what), what, shape), np.float32)
 
 
 def byte_array(values: object, what: str, shape: tuple[int | None, ...]) -> UInt8[np.ndarray, ...]:
-    """A uint8 array of a shape; None in it stands for any length.
-
-    Raises:
-        MeshError: The values are no whole numbers from 0 to 255 or have another shape.
-    """
+    """A uint8 array of a shape, of whole numbers from 0 to 255; None in it stands for any length."""
     array = _of_shape(_numbers(values, what), what, shape)
     if array.dtype == np.uint8:
         return array
@@ -175,3 +174,22 @@ def _of_shape(array: np.ndarray, what: str, shape: tuple[int | None, ...]) -> np
         wanted = ", ".join("n" if want is None else str(want) for want in shape)
         raise MeshError(f"{what} have the shape {array.shape}, expected ({wanted})")
     return array
+
+
+def empty_arrays(*kinds: tuple[Sequence[int], type[np.generic]]) -> list[np.ndarray]:
+    """Arrays of the given shapes and types, not filled, one behind the other in a block on large pages.
+
+    On small pages it costs more to get the memory of a large mesh than to write it. The block is freed with the last of
+    them. Elsewhere than on Linux it is memory like any other.
+    """
+    sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in kinds]
+    starts = np.cumsum([0] + [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes])
+    if starts[-1] < _LEAST_BYTES:
+        return [np.empty(shape, kind) for shape, kind in kinds]
+    # Room to start at a page's border, and for the last page to be a whole one; what is not touched is not taken.
+    block = np.empty((-(-int(starts[-1]) // _PAGE_BYTES) + 1) * _PAGE_BYTES, np.uint8)
+    first = -block.ctypes.data % _PAGE_BYTES
+    return [
+        block[first + start : first + start + size].view(kind).reshape(shape)
+        for (shape, kind), start, size in zip(kinds, starts, sizes, strict=False)
+    ]

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from smilevlm.errors import MeshError
-from smilevlm.geometry.memory import empty_arrays
+from smilevlm.geometry.arrays import empty_arrays
 from smilevlm.geometry.mesh import Mesh
-from smilevlm.geometry.units import at_shares, some_columns
+from smilevlm.geometry.units import column_quantiles, sample_columns
 from smilevlm.typing import Faces, Vertices
 
 
@@ -104,7 +104,7 @@ def component_labels(faces: Faces, num_vertices: int) -> Int[np.ndarray, " vert"
 
 
 def without_scraps(mesh: Mesh, *, min_share: float, near: float) -> tuple[Bool[np.ndarray, " vert"], int]:
-    """Tell scraps from the rest: components of few faces that also lie away from the surface.
+    """Find floating scraps: components of few faces that also lie away from the surface.
 
     Face models keep eyeballs and teeth as small components of their own; they touch the face, scraps float.
 
@@ -142,9 +142,9 @@ def near_bulk(points: Vertices) -> Bool[np.ndarray, " vert"]:
     """Which points are not far outside the bulk of them, per axis by robust spread."""
     from smilevlm.geometry import kernels
 
-    some = some_columns(points)
-    (middle,) = at_shares(some, 0.5)
-    (spread,) = at_shares(np.abs(some - middle[:, None]), 0.9)
+    some = sample_columns(points)
+    (middle,) = column_quantiles(some, 0.5)
+    (spread,) = column_quantiles(np.abs(some - middle[:, None]), 0.9)
     keep = np.empty(len(points), bool)
     kernels.inside_box(points, middle, 4 * np.maximum(spread, np.float32(1e-12)), keep)
     return keep

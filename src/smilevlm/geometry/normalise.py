@@ -8,44 +8,38 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from smilevlm.errors import MeshError, SettingsError
-from smilevlm.geometry.clean import (
-    drop_spikes,
-    keep_faces,
-    keep_points,
-    near_bulk,
-    without_scraps,
-)
+from smilevlm.geometry.clean import drop_spikes, keep_faces, keep_points, near_bulk, without_scraps
 from smilevlm.geometry.locate import (
     CLEAR_CONFIDENCE,
-    LEAST_CONFIDENCE,
+    MIN_CONFIDENCE,
     NOSE_TIP_NAMES,
-    Place,
-    beside,
+    PoseHypothesis,
     confirmed,
-    find_anywhere,
-    is_beaten,
+    has_better_rival,
+    hypothesis_from,
+    initial_pose,
     is_better,
+    is_confident,
     is_likely,
-    is_sure,
     likely_factor,
-    place_as_it_stands,
-    place_of,
     refined,
+    search_any_pose,
+    with_rival,
 )
 from smilevlm.geometry.mesh import Mesh
-from smilevlm.geometry.no_face import Looked, no_face_message
+from smilevlm.geometry.no_face import SearchSummary, no_face_message
 from smilevlm.geometry.sampling import even_points, surface_points
 from smilevlm.geometry.sanitize import drop_invalid_vertices
 from smilevlm.geometry.second_face import direction_in_words, second_face
-from smilevlm.geometry.units import at_shares, find_unit, some_columns, unit_name
+from smilevlm.geometry.units import column_quantiles, find_unit, sample_columns, unit_name
 
 _IDENTITY = np.eye(3, dtype=np.float32)
 _LEAST_VERTICES = 100
 MIN_RELIABLE_CONFIDENCE, MIN_RELIABLE_COVERAGE = 0.4, 0.75
-"""Below either of them an answer about the face's expression is not sure.
+"""Below either of them a prediction of the expression is unreliable.
 
-Of 80 complete synthetic faces 6 fall below. Of sure answers about whole, incomplete, stretched and masked ones 58 %
-were right below the floors and 76 % above; see benchmarks/results/2026-11-29_face_confidence.md.
+Of 80 complete synthetic faces 6 fall below. Of confident predictions for whole, incomplete, stretched and masked ones
+58 % were right below the floors and 76 % above; see benchmarks/results/2026-11-29_face_confidence.md.
 """
 _NOSE_REACH_MM = np.array([12.0, 14.0, 20.0], np.float32)
 _SEARCH_POINTS = 16_000
@@ -98,7 +92,7 @@ class NormalisedFace:
         residual_mm: Median distance of the covered part from the mean face.
         num_spikes: Faces removed as spikes.
         num_scraps: Components removed as floating scraps.
-        confidence: How sure it is that this is a face in this pose, in [0, 1]; see `Place.confidence`.
+        confidence: That this is a face in this pose, in [0, 1]; see `PoseHypothesis.confidence`.
         remarks: Those of the scan, and what was noticed while the face was found: another face, a face that is barely
             one.
     """
@@ -131,8 +125,8 @@ def normalise(
 ) -> NormalisedFace:
     """Find unit, nose tip and pose; remove spikes and scraps; crop the face.
 
-    A face that is upright and looks along +z within about 30 degrees is found at once. Where that gives no sure face,
-    any pose and any size is tried (`docs/pose.md`).
+    A face that is upright and looks along +z within about 30 degrees is found at once. Where that gives no confident
+    face, any pose and any size is tried (`docs/pose.md`).
 
     Args:
         mesh: A face or a head, any unit, any pose.
@@ -155,17 +149,18 @@ def normalise(
     factor = find_unit(mesh.vertices)[0] if mm_per_unit is None else mm_per_unit
     scan = _prepared(mesh, factor, settings)
     points = surface_points(scan.mesh, scan.keep, settings.max_points)
-    place = place_as_it_stands(points, scan.mesh.landmarks, start)
+    pose = initial_pose(points, scan.mesh.landmarks, start)
     search_pose = search_pose and settings.correct_pose
-    sure = is_sure(points, place)
-    if sure and place.confidence < CLEAR_CONFIDENCE:
+    confident = is_confident(points, pose)
+    if confident and pose.confidence < CLEAR_CONFIDENCE:
         # Too few vertices to cover the face: its pose stands, its share is measured on the triangles.
-        place = confirmed(place, refined(even_points(scan.mesh, scan.keep, _SEARCH_POINTS), place))
-    if search_pose and not (sure and place.confidence >= LEAST_CONFIDENCE):
-        scan, place, factor = _searched(mesh, scan, place, factor, settings, unit_is_known=mm_per_unit is not None)
-    is_enough = place.fit_share >= settings.min_fit_share and place.relief_match >= settings.min_relief_match
-    if not is_enough or (search_pose and not place.is_face):
-        looked = Looked(
+        pose = confirmed(pose, refined(even_points(scan.mesh, scan.keep, _SEARCH_POINTS), pose))
+    if search_pose and not (confident and pose.confidence >= MIN_CONFIDENCE):
+        unit_is_known = mm_per_unit is not None
+        scan, pose, factor = _search_other_poses(mesh, scan, pose, factor, settings, unit_is_known=unit_is_known)
+    is_enough = pose.fit_share >= settings.min_fit_share and pose.relief_match >= settings.min_relief_match
+    if not is_enough or (search_pose and not pose.is_face):
+        summary = SearchSummary(
             min_fit_share=settings.min_fit_share,
             min_relief_match=settings.min_relief_match,
             mm_per_unit=factor,
@@ -173,24 +168,24 @@ def normalise(
             searched=search_pose,
             pose_is_given=start is not None,
         )
-        raise MeshError(no_face_message(scan.mesh.vertices, place, looked))
-    remarks = (*mesh.remarks, *_doubts(scan, place))
-    return replace(_in_face_frame(scan, place, factor, start, settings), remarks=remarks)
+        raise MeshError(no_face_message(scan.mesh.vertices, pose, summary))
+    remarks = (*mesh.remarks, *_reliability_remarks(scan, pose))
+    return replace(_in_face_frame(scan, pose, factor, start, settings), remarks=remarks)
 
 
-def _doubts(scan: _Scan, place: Place) -> list[str]:
-    """What speaks against the answer: a face that is barely one, another face."""
-    doubts = []
-    if place.fit_share < MIN_RELIABLE_COVERAGE:
-        doubts.append(f"the scan covers {place.fit_share:.0%} of the face, less than {MIN_RELIABLE_COVERAGE:.0%}")
-    if place.confidence < MIN_RELIABLE_CONFIDENCE:
-        doubts.append(
-            f"the face was barely found (confidence {place.confidence:.2f}, below {MIN_RELIABLE_CONFIDENCE:g}): it may "
+def _reliability_remarks(scan: _Scan, pose: PoseHypothesis) -> list[str]:
+    """Reasons not to rely on the prediction: a face that is barely one, another face."""
+    remarks = []
+    if pose.fit_share < MIN_RELIABLE_COVERAGE:
+        remarks.append(f"the scan covers {pose.fit_share:.0%} of the face, less than {MIN_RELIABLE_COVERAGE:.0%}")
+    if pose.confidence < MIN_RELIABLE_CONFIDENCE:
+        remarks.append(
+            f"the face was barely found (confidence {pose.confidence:.2f}, below {MIN_RELIABLE_CONFIDENCE:g}): it may "
             "be incomplete, covered or distorted"
         )
-    if (other := second_face(scan.mesh, scan.keep, place)) is not None:
-        doubts.append(f"another face lies {direction_in_words(other)}; the answer is for one of them")
-    return doubts
+    if (other := second_face(scan.mesh, scan.keep, pose)) is not None:
+        remarks.append(f"another face lies {direction_in_words(other)}; the answer is for one of them")
+    return remarks
 
 
 def _check_hints(start: Float[np.ndarray, "3 3"] | None, mm_per_unit: float | None) -> None:
@@ -228,7 +223,7 @@ class _Scan:
 
 def _prepared(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> _Scan:
     # Far from the origin float32 has few digits left for the face, so centre before scaling.
-    (centre,) = at_shares(some_columns(mesh.vertices), 0.5)
+    (centre,) = column_quantiles(sample_columns(mesh.vertices), 0.5)
     mesh = mesh.transformed(_IDENTITY, -centre, mm_per_unit)
     if mesh.is_point_cloud:
         mesh = keep_points(mesh, near_bulk(mesh.vertices))
@@ -238,52 +233,56 @@ def _prepared(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> _S
     return _Scan(mesh=mesh, keep=keep, num_spikes=num_spikes, num_scraps=num_scraps)
 
 
-def _searched(
-    mesh: Mesh, scan: _Scan, place: Place, factor: float, settings: NormaliseSettings, *, unit_is_known: bool
-) -> tuple[_Scan, Place, float]:
-    """The best of the place found as the scan stands and of those in any pose and at any size, with its factor."""
+def _search_other_poses(
+    mesh: Mesh, scan: _Scan, pose: PoseHypothesis, factor: float, settings: NormaliseSettings, *, unit_is_known: bool
+) -> tuple[_Scan, PoseHypothesis, float]:
+    """The better of the initial pose and of the best one in a search over poses and sizes, with its unit factor."""
     points = even_points(scan.mesh, scan.keep, _SEARCH_POINTS)
-    if place.fit_share >= settings.min_fit_share:
+    if pose.fit_share >= settings.min_fit_share:
         # Often the pose is right, and only what lies behind the skin spoilt the fit.
-        seen = refined(points, place)
-        if is_better(seen, place):
-            place, enough = seen, is_sure(points, seen)
+        again = refined(points, pose)
+        if is_better(again, pose):
+            pose, enough = again, is_confident(points, again)
         else:
-            place, enough = confirmed(place, seen), is_likely(points, place)
+            pose, enough = confirmed(pose, again), is_likely(points, pose)
         if enough and (
-            place.confidence >= CLEAR_CONFIDENCE
-            or (place.confidence >= LEAST_CONFIDENCE and not is_beaten(points, place))
+            pose.confidence >= CLEAR_CONFIDENCE
+            or (pose.confidence >= MIN_CONFIDENCE and not has_better_rival(points, pose))
         ):
-            return scan, place, factor
-    low, high = at_shares(some_columns(scan.mesh.vertices), 0.01, 0.99)
-    find, rival_merit = find_anywhere(points, float((high - low).max()), unit_is_known=unit_is_known)
-    if find is None:
-        return scan, place, factor
-    likely = factor if unit_is_known else likely_factor(factor * find.fit.mm_per_unit)
+            return scan, pose, factor
+    low, high = column_quantiles(sample_columns(scan.mesh.vertices), 0.01, 0.99)
+    candidate, rival_score = search_any_pose(points, float((high - low).max()), unit_is_known=unit_is_known)
+    if candidate is None:
+        return scan, pose, factor
+    likely = factor if unit_is_known else likely_factor(factor * candidate.fit.mm_per_unit)
     is_other_unit = abs(likely / factor - 1) > 1e-6
-    as_it_stood = scan
+    initial_scan = scan
     if is_other_unit:
         scan = _prepared(mesh, likely, settings)
         points = even_points(scan.mesh, scan.keep, _SEARCH_POINTS)
     is_rescaled = unit_name(likely) == "unknown"
-    found = refined(points, place_of(find, likely / factor, rival_merit, is_rescaled=is_rescaled))
-    if place.is_face and not (found.is_face and is_better(found, place)):
-        return as_it_stood, beside(place, found), factor
+    found = refined(points, hypothesis_from(candidate, likely / factor, rival_score, is_rescaled=is_rescaled))
+    if pose.is_face and not (found.is_face and is_better(found, pose)):
+        return initial_scan, with_rival(pose, found), factor
     return scan, found, likely
 
 
 def _in_face_frame(
-    scan: _Scan, place: Place, factor: float, start: Float[np.ndarray, "3 3"] | None, settings: NormaliseSettings
+    scan: _Scan,
+    pose: PoseHypothesis,
+    factor: float,
+    start: Float[np.ndarray, "3 3"] | None,
+    settings: NormaliseSettings,
 ) -> NormalisedFace:
-    """Move the scan to the place found, and crop it."""
+    """Move the scan to the face frame, and crop it."""
     from smilevlm.geometry import kernels
 
     if settings.correct_pose:
-        rotation = place.rotation.astype(np.float32)
+        rotation = pose.rotation.astype(np.float32)
     else:
         rotation = _IDENTITY if start is None else start.astype(np.float32)
     keep = scan.keep
-    mesh = scan.mesh.transformed(rotation, (-place.nose_mm).astype(np.float32))
+    mesh = scan.mesh.transformed(rotation, (-pose.nose_mm).astype(np.float32))
     mesh = mesh.transformed(_IDENTITY, -_nose_tip(mesh, keep))
     kernels.inside_crop(mesh.vertices, settings.crop_radius_mm, settings.crop_depth_mm, keep)
     return NormalisedFace(
@@ -291,12 +290,12 @@ def _in_face_frame(
         unit=unit_name(factor),
         mm_per_unit=factor,
         rotation=rotation,
-        fit_share=place.fit_share,
-        relief_match=place.relief_match,
-        residual_mm=place.residual_mm,
+        fit_share=pose.fit_share,
+        relief_match=pose.relief_match,
+        residual_mm=pose.residual_mm,
         num_spikes=scan.num_spikes,
         num_scraps=scan.num_scraps,
-        confidence=place.confidence,
+        confidence=pose.confidence,
     )
 
 

@@ -16,27 +16,20 @@ _SPACING_MM = 25.0
 
 def height_grid(points_mm: Vertices) -> tuple[Float32[np.ndarray, "row column"], Float32[np.ndarray, " 2"]]:
     """The largest z per cell of the frontal plane, and the (x, y) of cell (0, 0)'s corner; NaN where empty."""
-    from smilevlm.geometry import kernels
+    from smilevlm.geometry import kernels, search_kernels
 
     flat = np.ascontiguousarray(points_mm[:, :2].T)
     low = flat.min(axis=1) - 2 * _CELL_MM
     columns, rows = ((flat.max(axis=1) - low) / _CELL_MM).astype(np.int64) + 3
     grid = np.full((rows, columns), np.nan, np.float32)
     kernels.highest_per_cell(points_mm, low[0], low[1], np.float32(_CELL_MM), grid)
-    return _fill_single_gaps(grid), low.astype(np.float32)
-
-
-def _fill_single_gaps(grid: np.ndarray) -> np.ndarray:
-    shifted = [np.roll(grid, shift, axis) for axis in (0, 1) for shift in (-1, 1)]
-    stack = np.stack(shifted)
-    known = np.isfinite(stack)
-    count = known.sum(axis=0)
-    mean = np.where(known, stack, 0).sum(axis=0) / np.maximum(count, 1)
-    return np.where(np.isnan(grid) & (count >= 2), mean, grid).astype(np.float32)
+    filled = np.empty_like(grid)
+    search_kernels.fill_gaps(grid, filled)
+    return filled, low.astype(np.float32)
 
 
 def nose_candidates(points_mm: Vertices, *, count: int) -> Float32[np.ndarray, "candidate 3"]:
-    """Places that stand out from the ring around them, the most prominent first.
+    """Peaks of the surface, by their height over a ring around them, the most prominent first.
 
     Args:
         points_mm: Surface points, millimetres, +z roughly out of the face.
@@ -83,8 +76,8 @@ def _ring(cell_mm: float) -> tuple[Int64[np.ndarray, "cell 2"], int]:
     return offsets[(distance >= _RING_MM[0]) & (distance <= _RING_MM[1])], reach
 
 
-def spaced(centres: Float32[np.ndarray, "place 3"], count: int) -> list[int]:
-    """The first places, leaving out what is too near to one before in the frontal plane."""
+def spaced(centres: Float32[np.ndarray, "peak 3"], count: int) -> list[int]:
+    """The first peaks, leaving out what is too near to one before in the frontal plane."""
     found: list[int] = []
     left = np.arange(len(centres))
     while len(left) and len(found) < count:

@@ -1,7 +1,7 @@
-"""Find a face in any pose and at any size: a wide, cheap search, whose best finds are registered at full cost.
+"""Find a face in any pose and at any size: a wide, cheap search, whose best results are registered at full cost.
 
-From each of many directions the scan becomes a height map; its most prominent places are taken for the nose tip, and
-the relief around them is compared with the mean face's at every roll. The likeliest poses become starts of short
+From each of many directions the scan becomes a height map; its strongest peaks are nose-tip candidates, and the relief
+around them is compared with the mean face's at every roll. The likeliest poses become starts of short
 registrations with the scale free, and the best of those of long ones. Nothing is mirrored.
 """
 
@@ -35,26 +35,20 @@ _SIGHT_CELL_MM, _HIDDEN_MM = 6.0, 10.0
 """A point so far behind another in the same cell is not skin; steep skin spans less."""
 _SAME_PLACE_MM, _SAME_TURN_DEG = 12.0, 15.0
 _OTHER_PLACE_MM, _OTHER_TURN_DEG = 30.0, 30.0
-"""Two finds further apart than this are two answers, not one."""
+"""Two candidates further apart than this are different hypotheses."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Find:
-    """A place where a face may be.
-
-    Args:
-        fit: How the mean face lies there.
-        scale: The scale at which it was looked for.
-        relief_match: See `template.relief_match`, with the fit's scale.
-    """
+class PoseCandidate:
+    """A registration of the mean face that may be a face, and the scale at which it was looked for."""
 
     fit: SimilarityFit
     scale: float
     relief_match: float
 
     @property
-    def merit(self) -> float:
-        """What finds and places are compared by, about [-1, 2]."""
+    def score(self) -> float:
+        """By which candidates are compared, about [-1, 2]."""
         return self.relief_match + self.fit.fit_share
 
 
@@ -66,45 +60,45 @@ class _Start:
     scale: float
 
 
-def search(points: Vertices, scales: Sequence[float]) -> list[Find]:
+def search(points: Vertices, scales: Sequence[float]) -> list[PoseCandidate]:
     """The likeliest faces in a scan, best first, with any rotation.
 
     Args:
         points: Surface points spread evenly, any frame, in a unit that times one of `scales` is about a millimetre.
-        scales: Tried one by one, within about 20 %; all finds are compared in the end.
+        scales: Tried one by one, within about 20 %; all candidates are compared in the end.
 
     Returns:
-        Finds that differ in place or pose; none where nothing came near the mean face.
+        Candidates that differ in position or rotation; none where nothing came near the mean face.
     """
     starts = [start for scale in scales for start in _starts(points, scale)]
-    shorts = [_find(points, start, _SHORT_POINTS, iterations=8) for start in _distinct_starts(starts, _SHORT_FITS)]
-    longs: list[Find | None] = []
-    for find in _distinct([short for short in shorts if short], _SAME_PLACE_MM, _SAME_TURN_DEG)[:_LONG_FITS]:
-        start = _Start(score=0.0, rotation=find.fit.rotation, nose=find.fit.nose, scale=find.scale)
-        longs.append(_find(points, start, _LONG_POINTS, iterations=14))
+    starts = _distinct_starts(starts, _SHORT_FITS)
+    shorts = [_register_start(points, start, _SHORT_POINTS, iterations=8) for start in starts]
+    longs: list[PoseCandidate | None] = []
+    for candidate in _distinct([short for short in shorts if short], _SAME_PLACE_MM, _SAME_TURN_DEG)[:_LONG_FITS]:
+        start = _Start(score=0.0, rotation=candidate.fit.rotation, nose=candidate.fit.nose, scale=candidate.scale)
+        longs.append(_register_start(points, start, _LONG_POINTS, iterations=14))
     return distinct([long for long in longs if long])
 
 
-def distinct(finds: Sequence[Find]) -> list[Find]:
-    """The finds, best first, leaving out those that are the same answer as a better one."""
-    return _distinct(finds, _OTHER_PLACE_MM, _OTHER_TURN_DEG)
+def distinct(candidates: Sequence[PoseCandidate]) -> list[PoseCandidate]:
+    """The candidates, best first, without those that repeat a better one."""
+    return _distinct(candidates, _OTHER_PLACE_MM, _OTHER_TURN_DEG)
 
 
-def _find(points: Vertices, start: _Start, num_points: int, *, iterations: int) -> Find | None:
-    seen = in_sight(points, start.rotation, start.nose, start.scale)
-    seen = seen[:: max(1, len(seen) // num_points)]
+def _register_start(points: Vertices, start: _Start, num_points: int, *, iterations: int) -> PoseCandidate | None:
+    visible = visible_points(points, start.rotation, start.nose, start.scale)
+    visible = visible[:: max(1, len(visible) // num_points)]
     fit = register_similarity(
-        seen, start.rotation, start.nose, start.scale, iterations=iterations, scale_pull=SCALE_PULL
+        visible, start.rotation, start.nose, start.scale, iterations=iterations, scale_pull=SCALE_PULL
     )
     if fit.fit_share == 0:
         return None
-    relief = relief_match(seen, fit)
-    return Find(fit=fit, scale=start.scale, relief_match=relief)
+    return PoseCandidate(fit=fit, scale=start.scale, relief_match=relief_match(visible, fit))
 
 
-def in_sight(
+def visible_points(
     points: Vertices, rotation: Float64[np.ndarray, "3 3"], nose: Float64[np.ndarray, " 3"], scale: float
-) -> Float32[np.ndarray, "seen 3"]:
+) -> Float32[np.ndarray, "visible 3"]:
     """The points within a face's reach of the nose that nothing hides from the front.
 
     Face models have a mouth cavity, teeth and the backs of the eyeballs, which would be taken for skin.
@@ -152,7 +146,7 @@ def _starts(points: Vertices, scale: float) -> list[_Start]:
                 grid, row[k], column[k], offsets, basis, relief, _DEEPEST_MM, _HIGHEST_MM, scores
             )
             nose = rotation.T @ centres[k].astype(np.float64) / scale
-            # A roll worth a registration is better than the rolls beside it.
+            # A roll worth a registration is better than the two neighbouring rolls.
             above = (scores >= scores[_ROLL_BEFORE]) & (scores > scores[_ROLL_AFTER]) & (scores > 0.1)
             for roll in np.flatnonzero(above):
                 starts.append(_Start(score=scores[roll], rotation=_roll(int(roll)) @ rotation, nose=nose, scale=scale))
@@ -214,7 +208,7 @@ def _quadric(x: np.ndarray, y: np.ndarray) -> Float64[np.ndarray, "cell 6"]:
 
 
 def _distinct_starts(starts: Sequence[_Start], count: int) -> list[_Start]:
-    """The best starts, leaving out those that a better one stands for."""
+    """The best starts, without those that repeat a better one."""
     ordered = sorted(starts, key=lambda start: -start.score)
     found: list[_Start] = []
     for start in ordered:
@@ -230,16 +224,16 @@ def _distinct_starts(starts: Sequence[_Start], count: int) -> list[_Start]:
     return found
 
 
-def _distinct(finds: Sequence[Find], place_mm: float, turn_deg: float) -> list[Find]:
-    """Finds by merit, leaving out those that repeat a better one."""
-    kept: list[Find] = []
-    for find in sorted(finds, key=lambda find: -find.merit):
+def _distinct(candidates: Sequence[PoseCandidate], place_mm: float, turn_deg: float) -> list[PoseCandidate]:
+    """Candidates by score, without those that repeat a better one."""
+    kept: list[PoseCandidate] = []
+    for candidate in sorted(candidates, key=lambda candidate: -candidate.score):
         if not any(
-            np.linalg.norm(find.fit.nose - other.fit.nose) * other.fit.mm_per_unit < place_mm
-            and turn_between_deg(find.fit.rotation, other.fit.rotation) < turn_deg
+            np.linalg.norm(candidate.fit.nose - other.fit.nose) * other.fit.mm_per_unit < place_mm
+            and turn_between_deg(candidate.fit.rotation, other.fit.rotation) < turn_deg
             for other in kept
         ):
-            kept.append(find)
+            kept.append(candidate)
     return kept
 
 

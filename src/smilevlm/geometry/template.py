@@ -31,6 +31,11 @@ class FaceTemplate:
     low_mm: Float32[np.ndarray, " 2"]
     cell_mm: float
 
+    @property
+    def height_map(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """What the compiled registrations take."""
+        return self.table, self.weight, self.low_mm, self.cell_mm
+
     @functools.cached_property
     def table(self) -> Float32[np.ndarray, "row column 4"]:
         """Height, dz/dx, dz/dy and 1 / sqrt(1 + dz/dx^2 + dz/dy^2) per cell."""
@@ -92,11 +97,7 @@ def relief_match(points: Vertices, fit: RigidFit | SimilarityFit) -> float:
     """How much the fitted surface has the relief of a face: nose, eye sockets, lips, beyond any smooth bend.
 
     A ball or a plane can be fitted to the mean face closely; what is left of it after a quadric is taken out of both
-    does not correlate with what is left of the face.
-
-    Args:
-        points: Surface points, as given to the registration.
-        fit: Its result.
+    does not correlate with what is left of the face. The points are those given to the registration.
 
     Returns:
         Weighted correlation of the two reliefs, in [-1, 1]; faces reach 0.45 and more (flat ones), mostly 0.85, other
@@ -110,9 +111,7 @@ def relief_match(points: Vertices, fit: RigidFit | SimilarityFit) -> float:
         mm_from_scan, nose = fit.rotation, fit.nose_mm
     else:
         mm_from_scan, nose = fit.mm_per_unit * fit.rotation, fit.nose
-    count = fit_kernels.relief_sums(
-        points, mm_from_scan, nose, template.table, template.weight, template.low_mm, template.cell_mm, sums
-    )
+    count = fit_kernels.relief_sums(points, mm_from_scan, nose, *template.height_map, sums)
     if count < fit_kernels.FEWEST_POINTS:
         return 0.0
     bend, both, heights = np.tril(sums[:6, :6]), sums[6:, :6], sums[6:, 6:]
@@ -138,18 +137,7 @@ def register(points_mm: Vertices, nose_mm: Float32[np.ndarray, " 3"], *, iterati
     near = near[: fit_kernels.points_near(points_mm, nose_mm, REACH_MM, near)]
     found, cells = np.empty((fit_kernels.NUM_ROWS, len(near)), np.float64), np.empty(len(near), np.uint32)
     rotation, nose = np.eye(3), nose_mm.astype(np.float64)
-    count = fit_kernels.fit_pose(
-        near,
-        rotation,
-        nose,
-        template.table,
-        template.weight,
-        template.low_mm,
-        template.cell_mm,
-        iterations,
-        found,
-        cells,
-    )
+    count = fit_kernels.fit_pose(near, rotation, nose, *template.height_map, iterations, found, cells)
     if count == 0:
         return RigidFit(rotation=rotation, nose_mm=nose, fit_share=0.0, residual_mm=float("inf"))
     return RigidFit(
@@ -187,18 +175,7 @@ def register_similarity(
     found, cells = np.empty((fit_kernels.NUM_ROWS, len(near)), np.float64), np.empty(len(near), np.uint32)
     rotation, nose = rotation.copy(), nose.copy()
     scale, count = search_kernels.fit_similarity(
-        near,
-        rotation,
-        nose,
-        mm_per_unit,
-        scale_pull,
-        template.table,
-        template.weight,
-        template.low_mm,
-        template.cell_mm,
-        iterations,
-        found,
-        cells,
+        near, rotation, nose, mm_per_unit, scale_pull, *template.height_map, iterations, found, cells
     )
     share = fit_kernels.covered_share(found, cells, count, template.weight) if count else 0.0
     return SimilarityFit(rotation=rotation, nose=nose, mm_per_unit=scale, fit_share=share)

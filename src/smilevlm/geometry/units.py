@@ -16,12 +16,12 @@ _NUM_POINTS = 5000
 """About so many, evenly spread over the list of vertices, tell where a scan lies as well as all of them."""
 
 
-def some_columns(vertices: Vertices) -> Float32[np.ndarray, "3 few"]:
+def sample_columns(vertices: Vertices) -> Float32[np.ndarray, "3 few"]:
     """About `_NUM_POINTS` of the vertices, always the same ones, a row per axis."""
     return np.ascontiguousarray(vertices[:: max(1, len(vertices) // _NUM_POINTS)].T)
 
 
-def at_shares(columns: Float32[np.ndarray, "3 few"], *shares: float) -> list[Float32[np.ndarray, " 3"]]:
+def column_quantiles(columns: Float32[np.ndarray, "3 few"], *shares: float) -> list[Float32[np.ndarray, " 3"]]:
     """For each share, the value in each row that so much of the row lies below, between two values in proportion."""
     places = [share * (columns.shape[1] - 1) for share in shares]
     neighbours = [(int(np.floor(place)), int(np.ceil(place))) for place in places]
@@ -46,7 +46,7 @@ def find_unit(vertices: Vertices) -> tuple[float, str]:
 
     Assumption A3: the largest extent between the 1st and 99th percentile lies in [89, 890) mm.
     """
-    low, high = at_shares(some_columns(vertices), 0.01, 0.99)
+    low, high = column_quantiles(sample_columns(vertices), 0.01, 0.99)
     extent = float((high - low).max())
     if not np.isfinite(extent) or extent <= 0:
         raise MeshError("all vertices lie in one point: there is no face to find")

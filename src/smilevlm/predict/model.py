@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32
 
 from smilevlm.deprecation import warn_renamed
 from smilevlm.errors import CheckpointError, PromptError, SettingsError, SmileVlmError
-from smilevlm.geometry.axes import rotation_from_axes
+from smilevlm.geometry import rotation_from_axes
 from smilevlm.models import (
     ModelBundle,
     Prototypes,

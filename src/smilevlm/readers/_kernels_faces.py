@@ -1,4 +1,4 @@
-"""Compiled loops that make triangles of index lists. See `_kernels`."""
+"""Compiled loops that make triangles of index lists, and merge vertices. See `_kernels`."""
 
 from __future__ import annotations
 
@@ -158,3 +158,46 @@ def polygons_from_words(words: Array, num_faces: int, corners: Array) -> tuple[i
         count += 1
         i += 2 + size + num_colors
     return count, num_faces
+
+
+@kernel
+@no_type_check
+def merge_identical(points: Array, seed: int, first_rows: Array, merged: Array) -> int:
+    """Number rows with the same bits alike, in order of first appearance; returns how many there are.
+
+    Args:
+        points: (n, 3) int32 views of float32 rows.
+        seed: Any number: makes it impractical to write a file whose rows all collide.
+        first_rows: (n,) receives the row of each number's first appearance.
+        merged: (n,) receives each row's number.
+    """
+    size = 16
+    while size < 2 * len(points):
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    mask = np.uint64(size - 1)
+    count = 0
+    for row in range(len(points)):
+        value = np.uint64(seed)
+        for axis in range(3):
+            value = (value ^ np.uint64(np.uint32(points[row, axis]))) * np.uint64(0x9E3779B97F4A7C15)
+            value ^= value >> np.uint64(29)
+        slot = value & mask
+        while True:
+            other = table[slot]
+            if other < 0:
+                table[slot] = count
+                first_rows[count] = row
+                merged[row] = count
+                count += 1
+                break
+            known = first_rows[other]
+            if (
+                points[known, 0] == points[row, 0]
+                and points[known, 1] == points[row, 1]
+                and points[known, 2] == points[row, 2]
+            ):
+                merged[row] = other
+                break
+            slot = (slot + np.uint64(1)) & mask
+    return count

@@ -1,4 +1,4 @@
-"""Compiled scanners that serve one format each: OBJ, text STL, PLY with lists. See `_kernels`."""
+"""Compiled scanners that serve one format each: OBJ, text STL, packed PCD (LZF), PLY with lists. See `_kernels`."""
 
 # ruff: noqa: SIM109  (comparisons, not tuples, in inner loops)
 
@@ -142,8 +142,8 @@ def scan_line_numbers(buffer: Bytes, i: int, stop: int, numbers: Array) -> tuple
 
 @kernel
 @no_type_check
-def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tuple[int, int, int]:
-    """An OBJ index, from 1 or counted back from what was seen so far: (index from 0, position, status).
+def parse_relative_index(buffer: Bytes, i: int, stop: int, num_before: int) -> tuple[int, int, int]:
+    """An OBJ index, from 1 or counted back from the last one before: (index from 0, position, status).
 
     ZERO_INDEX for 0; BAD_INDEX for one that can name nothing.
     """
@@ -162,7 +162,7 @@ def parse_relative_index(buffer: Bytes, i: int, stop: int, num_seen: int) -> tup
     if value != np.floor(value) or abs(value) > INDEX_LIMIT:
         return BAD_INDEX, after, DONE
     index = np.int64(value)
-    index = index - 1 if index > 0 else num_seen + index
+    index = index - 1 if index > 0 else num_before + index
     return (index if index >= 0 else BAD_INDEX), after, DONE
 
 
@@ -334,45 +334,41 @@ def text_line_end(buffer: Bytes, i: int, stop: int) -> int:
 
 @kernel
 @no_type_check
-def merge_identical(points: Array, seed: int, first_rows: Array, merged: Array) -> int:
-    """Number rows with the same bits alike, in order of first appearance; returns how many there are.
+def unpack_lzf(packed: Bytes, unpacked: Bytes) -> int:
+    """Unpack into an array of the announced size; returns how many bytes came out, -1 for damaged input.
 
-    Args:
-        points: (n, 3) int32 views of float32 rows.
-        seed: Any number: makes it impractical to write a file whose rows all collide.
-        first_rows: (n,) receives the row of each number's first appearance.
-        merged: (n,) receives each row's number.
+    Source: M. Lehmann, LibLZF 3.6, `lzf_d.c`.
     """
-    size = 16
-    while size < 2 * len(points):
-        size *= 2
-    table = np.full(size, -1, np.int32)
-    mask = np.uint64(size - 1)
-    count = 0
-    for row in range(len(points)):
-        value = np.uint64(seed)
-        for axis in range(3):
-            value = (value ^ np.uint64(np.uint32(points[row, axis]))) * np.uint64(0x9E3779B97F4A7C15)
-            value ^= value >> np.uint64(29)
-        slot = value & mask
-        while True:
-            other = table[slot]
-            if other < 0:
-                table[slot] = count
-                first_rows[count] = row
-                merged[row] = count
-                count += 1
-                break
-            known = first_rows[other]
-            if (
-                points[known, 0] == points[row, 0]
-                and points[known, 1] == points[row, 1]
-                and points[known, 2] == points[row, 2]
-            ):
-                merged[row] = other
-                break
-            slot = (slot + np.uint64(1)) & mask
-    return count
+    i, out = 0, 0
+    while i < len(packed):
+        control = int(packed[i])
+        i += 1
+        if control < 32:  # a run of bytes as they are
+            length = control + 1
+            if i + length > len(packed) or out + length > len(unpacked):
+                return -1
+            for k in range(length):
+                unpacked[out + k] = packed[i + k]
+            i += length
+            out += length
+            continue
+        length = control >> 5
+        if length == 7:
+            if i >= len(packed):
+                return -1
+            length += int(packed[i])
+            i += 1
+        length += 2
+        if i >= len(packed):
+            return -1
+        source = out - ((control & 31) << 8) - int(packed[i]) - 1
+        i += 1
+        if source < 0 or out + length > len(unpacked):
+            return -1
+        for k in range(length):  # byte by byte: the two may overlap
+            unpacked[out + k] = unpacked[source + k]
+        out += length
+    return out
 
 
 # Codes of PLY's scalar types: size in bytes, then whether signed or a float.

@@ -14,11 +14,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_text_lines(path: Path, *, max_bytes: int, error: type[FileFormatError]) -> list[str]:
-    """The lines of a small text file, whatever ends them, without a byte order mark.
-
-    Raises:
-        FileFormatError: Of the kind `error`: the file is missing, empty, or larger than `max_bytes`.
-    """
+    """The lines of a small text file, whatever ends them, without a byte order mark."""
     try:
         data = read_file(path)
     except MeshError as problem:
@@ -30,26 +26,12 @@ def read_text_lines(path: Path, *, max_bytes: int, error: type[FileFormatError])
 
 
 def landmark_lines(path: Path) -> list[str]:
-    """`read_text_lines` for landmark files.
-
-    Raises:
-        LandmarkError: The file is missing, empty, or larger than a megabyte.
-    """
+    """`read_text_lines` for landmark files."""
     return read_text_lines(path, max_bytes=MAX_LANDMARK_BYTES, error=LandmarkError)
 
 
 def coordinates(path: Path, number: int, fields: list[str], names: str) -> list[float]:
-    """The numbers of a line that holds nothing else.
-
-    Args:
-        path: The file, for messages.
-        number: The line, from 1.
-        fields: Its words.
-        names: What they stand for, separated by blanks.
-
-    Raises:
-        LandmarkError: Another number of words than names, or one is no finite float32.
-    """
+    """The numbers of a line that holds nothing else; `names` are what they stand for, separated by blanks."""
     if len(fields) != len(names.split()):
         raise LandmarkError(f"{len(fields)} fields, expected {names!r}", path=path, line=number)
     return [_coordinate(path, number, field) for field in fields]

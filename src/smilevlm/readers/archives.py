@@ -1,6 +1,6 @@
 """Files on disk and members of zip archives under one kind of path: an archive stands in the path like a folder.
 
-BP4D+ comes as one zip per subject, and nobody wants to unpack terabytes: `2D+3D/F001.zip/F001/T1/0000.obj` names a
+BP4D+ comes as one zip per subject, terabytes when unpacked: `2D+3D/F001.zip/F001/T1/0000.obj` names a
 member that is read in place. Nothing is kept open between calls, so that threads, forks and spawned processes may read
 the same archive at once; what is kept is the archive's table of contents.
 """
@@ -36,11 +36,9 @@ _PATH_ERRORS = (OSError, ValueError)
 
 @dataclass(frozen=True, kw_only=True)
 class _Archive:
-    """What is in a zip file.
+    """What is in a zip file: members by path, the last of several with one name; and the names in each folder.
 
-    Args:
-        members: By path within the archive. Of several with one name the last counts, as it does when unpacking.
-        children: Folder within the archive to the names in it; the root is the empty string.
+    The root folder is the empty string.
     """
 
     members: dict[str, Member]
@@ -61,17 +59,11 @@ def split_archive(path: Path) -> tuple[Path, str] | None:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file or a zip member.
-
-    Raises:
-        MeshError: It is missing, a folder, empty, or the archive is damaged, encrypted, or unpacks to far too much.
-    """
+    """The bytes of a file or a zip member."""
     try:
         inside = split_archive(path)
         data = _read_plain(path) if inside is None or inside[1] == "" else _read_member(path, *inside)
-    except FileNotFoundError as error:
-        raise MeshError("no such file", path=path) from error
-    except NotADirectoryError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MeshError("no such file", path=path) from error
     except _PATH_ERRORS as error:
         raise MeshError(f"cannot be read: {error}", path=path) from error
@@ -101,16 +93,7 @@ def _read_member(path: Path, archive: Path, name: str) -> bytes:
 
 
 def unpacked_member(file: BufferedIOBase, member: Member, path: Path) -> bytes:
-    """The bytes of one member of an opened archive.
-
-    Args:
-        file: The archive.
-        member: As `read_directory` found it.
-        path: For messages.
-
-    Raises:
-        MeshError: It is damaged, encrypted, packed by a rare method, or unpacks to far too much.
-    """
+    """The bytes of one member of an opened archive; the path is for messages."""
     if member.is_encrypted:
         raise MeshError("the archive member is encrypted; unpack the archive with its password", path=path)
     if member.method not in (_STORED, _DEFLATED):
@@ -171,20 +154,12 @@ def is_folder(path: Path) -> bool:
 
 
 def list_folder(path: Path) -> list[Path]:
-    """What lies in a folder or an archive, sorted by name.
-
-    Raises:
-        MeshError: It is no folder, or the archive is damaged.
-    """
+    """What lies in a folder or an archive, sorted by name."""
     return [path / name for name in sorted(list_names(path))]
 
 
 def list_names(path: Path) -> list[str]:
-    """The names in a folder or an archive in no order: cheaper than `list_folder` in folders of thousands.
-
-    Raises:
-        MeshError: See `list_folder`.
-    """
+    """The names in a folder or an archive in no order: cheaper than `list_folder` in folders of thousands."""
     try:
         inside = split_archive(path)
         if inside is None:
@@ -198,11 +173,10 @@ def list_names(path: Path) -> list[str]:
 
 
 def folder_stamp(path: Path) -> tuple[int, ...] | None:
-    """A value that is another one after a name was added to a folder or taken from it.
+    """A value that changes when a name is added to a folder or taken from it.
 
-    Returns:
-        None when that cannot be told: there is no such folder, or it changed so lately that its clock may not show
-        the next change.
+    None when that cannot be told: there is no such folder, or it changed so lately that its clock may not show the next
+    change.
     """
     try:
         inside = split_archive(path)
@@ -214,11 +188,7 @@ def folder_stamp(path: Path) -> tuple[int, ...] | None:
 
 
 def file_size(path: Path) -> int:
-    """Size of a file in bytes, unpacked for a zip member.
-
-    Raises:
-        MeshError: There is none.
-    """
+    """Size of a file in bytes, unpacked for a zip member."""
     try:
         inside = split_archive(path)
         if inside is None or inside[1] == "":

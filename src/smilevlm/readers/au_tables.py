@@ -11,15 +11,15 @@ from jaxtyping import Int8, Int64
 
 from smilevlm.errors import TableError
 from smilevlm.readers._label_text import read_text_lines
-from smilevlm.readers._sinks import TextSink
+from smilevlm.readers._source import TextSink
 
 MAX_TABLE_BYTES = 2**22
 MAX_ACTION_UNITS = 512
 MAX_WHOLE_DIGITS = 9
-UNKNOWN = -1
+AU_UNKNOWN = -1
 """An action unit that could not be coded; the files write 9."""
 
-_VALUES = {"0": 0, "1": 1, "9": UNKNOWN}
+_VALUES = {"0": 0, "1": 1, "9": AU_UNKNOWN}
 _BYTES = {text: value.to_bytes(1, "little", signed=True) for text, value in _VALUES.items()}
 _WRITTEN = {value: text for text, value in _VALUES.items()}
 
@@ -31,10 +31,7 @@ class AuTable:
     Args:
         au_numbers: FACS numbers in the order of the columns.
         frame_numbers: As the data set counts; often only a part of a sequence is coded.
-        values: 1 present, 0 absent, `UNKNOWN` could not be coded.
-
-    Raises:
-        TableError: The sizes contradict each other.
+        values: 1 present, 0 absent, `AU_UNKNOWN` could not be coded.
     """
 
     au_numbers: tuple[int, ...]
@@ -48,12 +45,7 @@ class AuTable:
 
 
 def read_au_table(path: str | os.PathLike[str]) -> AuTable:
-    """Read a csv whose first row has the action units' numbers and whose first column the frames'.
-
-    Raises:
-        TableError: The file is missing, a number occurs twice, a row is too long or too short, or a cell is none of
-            0, 1 and 9, at `path:line`.
-    """
+    """Read a csv whose first row has the action units' numbers and whose first column the frames'."""
     path = Path(path)
     lines = read_text_lines(path, max_bytes=MAX_TABLE_BYTES, error=TableError)
     rows = ((number, _cells(line)) for number, line in enumerate(lines, 1) if line.strip(" \t,"))
@@ -94,12 +86,7 @@ def _whole(path: Path, line: int, cell: str) -> int:
 
 
 def write_au_table(file: TextSink, table: AuTable) -> None:
-    """Write a table as the data sets do, 9 for what is unknown.
-
-    Args:
-        file: Opened for text.
-        table: With values of 1, 0 and `UNKNOWN` only.
-    """
+    """Write a table as the data sets do, 9 for what is unknown."""
     file.write(",".join(["0", *map(str, table.au_numbers)]) + "\n")
     for number, values in zip(table.frame_numbers.tolist(), table.values.tolist(), strict=True):
         file.write(",".join([str(number), *(_WRITTEN[value] for value in values)]) + "\n")

@@ -14,16 +14,15 @@ from jaxtyping import Bool, Float, Float32, Float64, Int32
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers._sinks import ByteSink
-from smilevlm.readers._source import Source
-from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers._source import ByteSink, Source
+from smilevlm.readers.elements import Triangles, usable_mesh
 from smilevlm.readers.textures import load_named_texture
 from smilevlm.typing import Faces
 
 HEADER = struct.Struct("<HHdH")
 NUM_COLUMNS = 5
 COLUMN_BYTES = 8
-BACKGROUND = -1e9
+BNT_BACKGROUND = -1e9
 """What the data set's own files hold where the scanner saw nothing."""
 MAX_DEPTH_JUMP_MM = 20.0
 """Four neighbours of a face 0.3 mm apart never differ by so much: a chin before a neck does, and is not joined."""
@@ -40,15 +39,9 @@ VDirection = Literal["top", "bottom", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class BntHeader:
-    """What stands before the numbers.
+    """What stands before the numbers; row 0 is the bottom of the face, `zmin` marks background.
 
-    Args:
-        num_rows: Rows of the range image; row 0 is the bottom of the face.
-        num_columns: Its columns.
-        zmin: The number that marks background.
-        image_name: The texture's file name as written.
-        num_points: How many points follow; it may differ from `num_rows * num_columns`.
-        offset: Byte at which they begin.
+    `num_points` may differ from `num_rows * num_columns`; they begin at byte `offset`.
     """
 
     num_rows: int
@@ -70,18 +63,11 @@ def read_bnt(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     joined, four to two triangles and three to one, unless their depths differ by more than `MAX_DEPTH_JUMP_MM`. Where
     the number of points is not rows times columns, they are joined by a Delaunay triangulation of x and y, without
     edges longer than `MAX_EDGE_RATIO` times the median.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages and to find the texture.
-        load_texture: Read the image that the header names, in any case, or that shares the file's stem.
+    The texture is the image that the header names, in any case, or that shares the file's stem.
 
     Returns:
         Millimetres in the scanner's frame, +z toward it. v is turned to count from the bottom; a point without a
         texture coordinate has (0, 0). A point cloud when no two rows of the grid can be joined.
-
-    Raises:
-        MeshError: At a byte offset, or no point is left; or the texture cannot be decoded.
     """
     source = Source(data, path)
     header = read_bnt_header(source)
@@ -97,7 +83,7 @@ def read_bnt(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         faces = _scattered_faces(source, coordinates)
     uv = _texture_coordinates(columns[3:, valid], header.zmin)[faces] if len(faces) and not remarks else None
     texture = load_named_texture(path, [header.image_name]) if load_texture and uv is not None else None
-    return usable_mesh(path, coordinates, faces=faces, uv=uv, texture=texture, remarks=remarks)
+    return usable_mesh(path, coordinates, Triangles(faces=faces, uv=uv), texture=texture, remarks=remarks)
 
 
 def _columns(source: Source, header: BntHeader) -> tuple[Float64[np.ndarray, "5 point"], tuple[str, ...]]:
@@ -111,11 +97,7 @@ def _columns(source: Source, header: BntHeader) -> tuple[Float64[np.ndarray, "5 
 
 
 def read_bnt_header(source: Source) -> BntHeader:
-    """Read what stands before the numbers, and check that all coordinates are there.
-
-    Raises:
-        MeshError: The file ends too early, or its counts contradict each other, at a byte offset.
-    """
+    """Read what stands before the numbers, and check that all coordinates are there."""
     if source.size < HEADER.size:
         raise source.byte_error(f"the file ends within its header of {HEADER.size} bytes", source.size)
     num_rows, num_columns, zmin, name_length = HEADER.unpack_from(source.data)
@@ -144,9 +126,8 @@ def read_bnt_header(source: Source) -> BntHeader:
 def grid_faces(valid: Bool[np.ndarray, "row column"], vertices: Float64[np.ndarray, "vert 3"]) -> Faces:
     """Triangles between the neighbours of a range image, counter-clockwise seen from the scanner.
 
-    Args:
-        valid: Which points of the grid the scanner saw.
-        vertices: Those points row by row, in millimetres, +z toward the scanner.
+    `valid` are the points of the grid that the scanner saw, `vertices` those points row by row, in millimetres, +z
+    toward the scanner.
     """
     numbers = np.full(valid.shape, -1, np.int32)
     numbers[valid] = np.arange(len(vertices), dtype=np.int32)
@@ -243,19 +224,12 @@ def write_bnt(
     points: Float[np.ndarray, "row column 3"],
     uv: Float[np.ndarray, "row column 2"],
     image_name: str,
-    zmin: float = BACKGROUND,
+    zmin: float = BNT_BACKGROUND,
 ) -> None:
     """Write a `.bnt` file.
 
-    Args:
-        file: Opened for bytes.
-        points: Millimetres, row 0 at the bottom of the face; a point with a nan is background.
-        uv: u to the right and v from the top of the image, both in [0, 1].
-        image_name: The texture's file name.
-        zmin: The number that marks background.
-
-    Raises:
-        MeshError: The grid has more than 65535 rows or columns, or the name more than 65535 bytes.
+    Points are in millimetres, row 0 at the bottom of the face; one with a nan becomes background. u runs to the right
+    and v from the top of the image, both in [0, 1].
     """
     num_rows, num_columns = points.shape[:2]
     name = image_name.encode()

@@ -8,8 +8,8 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,11 +54,7 @@ _MAX_OTHER_SHARE = 0.05
 
 
 def unpack(data: bytes, path: Path) -> bytes:
-    """Decompress gzip, bzip2 and xz, told by the first bytes; other bytes are returned as they are.
-
-    Raises:
-        MeshError: The stream is damaged or cut, or unpacks to far too much.
-    """
+    """Decompress gzip, bzip2 and xz, recognised by the first bytes; other bytes are returned as they are."""
     for _ in range(_MAX_LAYERS):
         found = next((found for magic, found in _DECOMPRESSORS.items() if data.startswith(magic)), None)
         if found is None:
@@ -90,11 +86,7 @@ def _unpack_layer(packed: bytes, path: Path, name: str, decompressor: Callable[[
 
 
 def decode_text(data: bytes, path: Path) -> bytes:
-    """UTF-16 and UTF-32 text as UTF-8; byte-order marks are removed; other bytes are returned as they are.
-
-    Raises:
-        MeshError: The bytes are not what their byte-order mark says.
-    """
+    """UTF-16 and UTF-32 text as UTF-8; byte-order marks are removed; other bytes are returned as they are."""
     for mark, encoding in _TEXT_MARKS:
         if data.startswith(mark):
             body = data[len(mark) :]
@@ -181,8 +173,7 @@ def _samples(data: bytes) -> list[bytes]:
     return samples
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Counts:
+class _Counts(NamedTuple):
     """What numbers a sample has: with a decimal point, with one comma between digits, and all; and lists of them.
 
     `is_proven`: a decimal part begins with a zero, as in `73,05`.
@@ -208,4 +199,4 @@ def _count_numbers(sample: bytes, commas_separate: bool) -> _Counts:
         commas += len(fractions) if len(fractions) + line_whole >= 3 else 0
         whole += line_whole
         is_proven |= any(len(fraction) > 1 and fraction.startswith(b"0") for fraction in fractions)
-    return _Counts(points=points, commas=commas, numbers=points + commas + whole, lists=lists, is_proven=is_proven)
+    return _Counts(points, commas, points + commas + whole, lists, is_proven)

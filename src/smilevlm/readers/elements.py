@@ -1,31 +1,52 @@
-"""The readers' one policy for elements that cannot be used: dropped with a remark, refused above a stated share."""
+"""From what a reader found to a mesh: polygons are cut into triangles, elements that cannot be used are dropped.
+
+One policy for all formats: what is unusable is left out with a remark, and refused above a stated share.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, Int64, Shaped, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
+from smilevlm.geometry.arrays import empty_arrays
 from smilevlm.geometry.sanitize import drop_invalid_vertices
-from smilevlm.readers._status import NO_TEXTURE
+from smilevlm.readers._source import ITEM_BYTES, Source
+from smilevlm.readers._status import DONE, NO_TEXTURE
 from smilevlm.typing import CornerUv, Faces, RgbImage
 
 MAX_BAD_FACE_SHARE = 0.1
 """Of the faces of a file that may name vertices that are not there; more than that, and it is not what it says."""
 MAX_CUT_SHARE = 0.1
 """Of the last element's rows (faces, or the points of a cloud) that may be missing where a file was cut."""
+BLANK_COLOR = 204
+"""Grey of vertices that have no colour among others that do: VRML's default of 0.8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triangles:
+    """What polygons become: vertex indices, texture coordinates per corner or None, and what was left out."""
+
+    faces: Faces
+    uv: CornerUv | None = None
+    remarks: tuple[str, ...] = ()
+
+
+NO_TRIANGLES = Triangles(faces=np.zeros((0, 3), np.int32))
+"""Of a point cloud."""
 
 
 def usable_mesh(
     path: Path,
     vertices: Float[np.ndarray, "vert 3"],
+    triangles: Triangles = NO_TRIANGLES,
     *,
-    faces: Faces | None = None,
-    uv: CornerUv | None = None,
     texture: RgbImage | None = None,
     vertex_colors: UInt8[np.ndarray, "vert 3"] | None = None,
     remarks: Iterable[str] = (),
@@ -33,30 +54,18 @@ def usable_mesh(
     """What a reader found in a file as a mesh without the elements that cannot be used.
 
     Invalid vertices go with the faces that use them, see `drop_invalid_vertices`; far coordinates become relative to an
-    origin, see `Mesh.origin`.
-
-    Args:
-        path: The file, for messages.
-        vertices: As written; in float64 where the format has it.
-        faces: Triangles that name vertices which are there; None for a point cloud.
-        uv: Texture coordinates per corner.
-        texture: The texture image.
-        vertex_colors: RGB per vertex.
-        remarks: What the reader left out.
-
-    Raises:
-        MeshError: There is no vertex, or more elements are unusable than the policy allows.
+    origin, see `Mesh.origin`. The vertices are given as written, in float64 where the format has it.
     """
     if not len(vertices):
         raise MeshError("no vertices, expected at least one", path=path)
     try:
         mesh = Mesh(
             vertices=vertices,
-            faces=np.zeros((0, 3), np.int32) if faces is None else faces,
-            uv=uv,
+            faces=triangles.faces,
+            uv=triangles.uv,
             texture=texture,
             vertex_colors=vertex_colors,
-            remarks=tuple(remarks),
+            remarks=(*remarks, *triangles.remarks),
         )
         return drop_invalid_vertices(mesh)
     except MeshError as error:
@@ -68,14 +77,137 @@ def is_slightly_cut(announced: int, present: int) -> bool:
     return 0 < present < announced <= present + MAX_CUT_SHARE * announced
 
 
+def cut_remark(announced: int, present: int, what: str) -> str:
+    """The remark on a file that is read although rows of its last element are missing."""
+    return f"the file is cut: {announced - present} of {announced} {what} are missing"
+
+
+def cut_into_triangles(
+    source: Source,
+    corners: Int32[np.ndarray, " corner"],
+    num_vertices: int,
+    *,
+    bad_index: Callable[[int], MeshError],
+    texture_corners: Int32[np.ndarray, " texture_corner"] | None = None,
+    texture_points: Float[np.ndarray, "point 2"] | None = None,
+    flipped: bool = False,
+    vertices: Float[np.ndarray, "vert 3"] | None = None,
+) -> Triangles:
+    """Cut faces separated by -1 into fans, dropping triangles that name a vertex twice.
+
+    Faces that name a vertex that is not there are left out with a remark, up to `MAX_BAD_FACE_SHARE` of them. Texture
+    coordinates never cost a face: corners whose texture index names nothing have none, and without corner-by-corner
+    agreement the mesh has none.
+
+    Args:
+        source: The file, whose size bounds the memory.
+        corners: Vertex indices; faces of fewer than three are dropped.
+        num_vertices: How many there are to name.
+        bad_index: The error where more faces name missing vertices, from the ordinal of the first such index
+            (separators counted).
+        texture_corners: Parallel to `corners`: rows of `texture_points`, -2 for a corner without texture.
+        texture_points: (u, v), or None for a mesh without texture coordinates.
+        flipped: The faces are written clockwise.
+        vertices: Their positions, for formats that count from 0, to recognise indices that count from 1.
+    """
+    from smilevlm.readers._kernels_faces import count_triangles, fill_triangles
+
+    if texture_points is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            texture_points = np.ascontiguousarray(texture_points, np.float32)
+    if not flipped and (texture_points is None or texture_corners is corners):
+        plain = _plain_triangles(source, corners, num_vertices, texture_points)
+        if plain is not None:
+            return _with_finite_uv(plain, texture_points)
+    if texture_corners is None or texture_points is None or not len(corners):
+        texture_corners, texture_points = np.zeros(0, np.int32), np.zeros((0, 2), np.float32)
+    elif len(texture_corners) == 0:  # to the kernel an empty list says that there is no texture at all
+        texture_corners = np.full(1, -1, np.int32)
+    remarks: tuple[str, ...] = ()
+    count, status, _ = count_triangles(corners, texture_corners, num_vertices, len(texture_points))
+    if status != DONE:
+        repaired = without_bad_indices(corners, texture_corners, num_vertices, len(texture_points), vertices)
+        if repaired is None:
+            raise bad_index(int(bad_indices(corners, num_vertices).argmax()))
+        corners, texture_corners, remarks = repaired
+        count, status, ordinal = count_triangles(corners, texture_corners, num_vertices, len(texture_points))
+        assert status == DONE, ordinal
+    has_texture = len(texture_corners) > 0
+    source.require_memory((count + 2 * count * has_texture) * 3 * ITEM_BYTES)
+    faces = np.empty((count, 3), np.int32)
+    uv = np.empty((count if has_texture else 0, 3, 2), np.float32)
+    fill_triangles(corners, texture_corners, texture_points, faces, uv, flipped)
+    return _with_finite_uv(Triangles(faces=faces, uv=uv if has_texture else None, remarks=remarks), texture_points)
+
+
+def _with_finite_uv(triangles: Triangles, points: Float32[np.ndarray, "point 2"] | None) -> Triangles:
+    """Corners whose texture coordinates are not finite have none: they become (0, 0)."""
+    uv = triangles.uv
+    # There are six times fewer points than corners.
+    if uv is None or points is None or np.isfinite(points).all() or np.isfinite(uv).all():
+        return triangles
+    bad = ~np.isfinite(uv).all(axis=2)
+    uv[bad] = 0
+    remark = f"{np.count_nonzero(bad)} corners of faces have texture coordinates that are not finite; left out"
+    return replace(triangles, remarks=(*triangles.remarks, remark))
+
+
+def _plain_triangles(
+    source: Source,
+    corners: Int32[np.ndarray, " corner"],
+    num_vertices: int,
+    points: Float32[np.ndarray, "point 2"] | None,
+) -> Triangles | None:
+    """The short way for a list of nothing but proper triangles, or None."""
+    from smilevlm.readers._kernels_faces import plain_triangles
+
+    if len(corners) == 0 or len(corners) % 4:
+        return None
+    num_faces = len(corners) // 4
+    num_textured = 0 if points is None else num_faces
+    source.require_memory((num_faces + 2 * num_textured) * 3 * ITEM_BYTES)
+    faces, uv = empty_arrays(((num_faces, 3), np.int32), ((num_textured, 3, 2), np.float32))
+    known = np.zeros((0, 2), np.float32) if points is None else points
+    if not plain_triangles(corners, num_vertices, known, faces, uv):
+        return None
+    return Triangles(faces=faces, uv=None if points is None else uv)
+
+
+def separated(rows: Shaped[np.ndarray, "face size"]) -> Int32[np.ndarray, " corner"]:
+    """Faces of one size as a list in which each ends with -1."""
+    listed = np.full((len(rows), rows.shape[1] + 1), -1, np.int32)
+    listed[:, :-1] = rows
+    return listed.ravel()
+
+
+def strip_triangles(
+    strips: Int32[np.ndarray, " corner"], odd_order: list[int]
+) -> Int32[np.ndarray, " triangle_corner"]:
+    """The triangles of strips separated by -1, each ended by -1; every second one is turned into `odd_order`."""
+    if len(strips) < 3:
+        return np.zeros(0, np.int32)
+    ordinals = np.arange(len(strips), dtype=np.int32)
+    within = (ordinals - np.maximum.accumulate(np.where(strips == -1, ordinals + 1, 0)))[2:]
+    corners = np.stack([strips[:-2], strips[1:-1], strips[2:]], axis=1)
+    corners = np.where((within % 2 == 1)[:, None], corners[:, odd_order], corners)
+    return separated(corners[(within >= 2) & (strips[2:] != -1)])
+
+
+def color_bytes(colors: Float[np.ndarray, "vert 3"], scale: float | None = 255.0) -> UInt8[np.ndarray, "vert 3"]:
+    """Colours times `scale`, rounded, clipped to 0..255; grey for one that is not finite.
+
+    Without a scale they run to 1, or to 255 where one is larger than 1.
+    """
+    if scale is None:
+        scale = 255.0 if np.nanmax(colors, initial=0) <= 1.0 else 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip(np.rint(colors.astype(np.float32) * np.float32(scale)), 0, 255)
+    return np.where(np.isfinite(scaled), scaled, BLANK_COLOR).astype(np.uint8)
+
+
 def bad_indices(corners: Int32[np.ndarray, " corner"], num_vertices: int) -> Bool[np.ndarray, " corner"]:
     """Which of the indices of faces separated by -1 name a vertex that is not there."""
     return (corners >= num_vertices) | (corners < -1)
-
-
-def first_bad_index(corners: Int32[np.ndarray, " corner"], num_vertices: int) -> int:
-    """The ordinal of the first index that names a vertex that is not there."""
-    return int(bad_indices(corners, num_vertices).argmax())
 
 
 def without_bad_indices(
@@ -87,18 +219,9 @@ def without_bad_indices(
 ) -> tuple[Int32[np.ndarray, " kept"], Int32[np.ndarray, " kept_texture"], tuple[str, ...]] | None:
     """Faces separated by -1 without those that name a vertex that is not there, and with sound texture indices.
 
-    Faces whose indices run from 1 to the number of vertices are counted from 0, where that makes shorter edges.
-
-    Args:
-        corners: Vertex indices.
-        texture_corners: Texture indices parallel to `corners`; empty for a mesh without texture coordinates.
-        num_vertices: How many vertices there are to name.
-        num_points: How many texture coordinates there are to name.
-        vertices: Where the vertices are; None where the format's indices cannot count from 1 by mistake.
-
-    Returns:
-        Corners, texture corners (empty where they do not follow the faces), and remarks. None where more than
-        `MAX_BAD_FACE_SHARE` of the faces are bad.
+    With `vertices` given, faces whose indices run from 1 to the number of vertices are counted from 0, where that makes
+    shorter edges. Texture indices run parallel to the corners; they are empty for a mesh without texture coordinates
+    and where they do not follow the faces. None where more than `MAX_BAD_FACE_SHARE` of the faces are bad.
     """
     texture_corners, remarks = _following(corners, texture_corners)
     bad = bad_indices(corners, num_vertices)
@@ -145,7 +268,7 @@ def _counts_from_one(corners: Int32[np.ndarray, " corner"], vertices: Float[np.n
 def is_better_reading(
     shifted: Int32[np.ndarray, " corner"], corners: Int32[np.ndarray, " corner"], vertices: Float[np.ndarray, "vert 3"]
 ) -> bool:
-    """Whether faces are meant that name other vertices by one: few of those written can be kept, or the edges tell."""
+    """Whether indices shifted by one are meant: too few faces can be kept as written, or the edges become shorter."""
     is_bad, _ = _bad_faces(corners, bad_indices(corners, len(vertices)))
     if is_bad.sum() > MAX_BAD_FACE_SHARE * len(is_bad):
         return True
@@ -178,3 +301,18 @@ def _following(
     if fits and ((texture_corners == -1) == (corners == -1)).all():
         return texture_corners, []
     return np.zeros(0, np.int32), ["texture indices do not follow the faces; texture coordinates left out"]
+
+
+def merge_positions(
+    vertices: Float32[np.ndarray, "vert 3"],
+) -> tuple[Int32[np.ndarray, " distinct"], Int32[np.ndarray, " vert"]]:
+    """Find the vertices whose coordinates have the same bits; minus zero counts as zero.
+
+    The row of each distinct position's first appearance, in order; and for each vertex the number of its position.
+    """
+    from smilevlm.readers._kernels_faces import merge_identical
+
+    keys = vertices + np.float32(0)  # -0 becomes 0: the same place with other bits
+    first_rows, merged = np.empty(len(keys), np.int32), np.empty(len(keys), np.int32)
+    count = merge_identical(keys.view(np.int32), secrets.randbits(62), first_rows, merged)
+    return first_rows[:count], merged

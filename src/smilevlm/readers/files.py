@@ -14,6 +14,7 @@ from smilevlm.geometry import Mesh
 from smilevlm.readers.archives import list_names, read_file
 from smilevlm.readers.bnt import read_bnt
 from smilevlm.readers.decode import decimal_points, decode_text, unpack
+from smilevlm.readers.file_kinds import ADVICE, NOT_MESHES, mesh_suffix, sniff
 from smilevlm.readers.frgc import read_abs
 from smilevlm.readers.gltf import read_gltf
 from smilevlm.readers.numpy_arrays import read_npy, read_npz
@@ -22,64 +23,30 @@ from smilevlm.readers.off import read_off, write_off
 from smilevlm.readers.pcd import read_pcd
 from smilevlm.readers.ply import read_ply, write_ply
 from smilevlm.readers.point_cloud import read_point_cloud
-from smilevlm.readers.sniff import NOT_MESHES, sniff
 from smilevlm.readers.stl import read_stl, write_stl
-from smilevlm.readers.suffixes import ADVICE, mesh_suffix
 from smilevlm.readers.usd import read_usd
 from smilevlm.readers.vrml import read_vrml, read_x3d
 
-Reader = Callable[[bytes, Path, bool], Mesh]
-
-
-def _vrml(data: bytes, path: Path, load_texture: bool) -> Mesh:
-    return read_vrml(data, path=path, load_texture=load_texture)
-
-
-def _gltf(data: bytes, path: Path, load_texture: bool) -> Mesh:
-    return read_gltf(data, path=path, load_texture=load_texture)
-
-
-def _usd(data: bytes, path: Path, _: bool) -> Mesh:
-    return read_usd(data, path=path)
-
-
-def _point_cloud(data: bytes, path: Path, _: bool) -> Mesh:
-    return read_point_cloud(data, path=path)
-
-
-READERS: dict[str, Reader] = {
-    ".wrl": _vrml,
-    ".vrml": _vrml,
-    ".wrz": _vrml,
-    ".x3dv": _vrml,
-    ".iv": _vrml,
-    ".x3d": lambda data, path, load_texture: read_x3d(data, path=path, load_texture=load_texture),
-    ".obj": lambda data, path, load_texture: read_obj(data, path=path, load_texture=load_texture),
-    ".ply": lambda data, path, load_texture: read_ply(data, path=path, load_texture=load_texture),
-    ".bnt": lambda data, path, load_texture: read_bnt(data, path=path, load_texture=load_texture),
-    ".stl": lambda data, path, _: read_stl(data, path=path),
-    ".off": lambda data, path, _: read_off(data, path=path),
-    ".glb": _gltf,
-    ".gltf": _gltf,
-    ".vrm": _gltf,
-    ".usdz": _usd,
-    ".usda": _usd,
-    ".usdc": _usd,
-    ".usd": _usd,
-    ".abs": lambda data, path, _: read_abs(data, path=path),
-    ".npz": lambda data, path, _: read_npz(data, path=path),
-    ".npy": lambda data, path, _: read_npy(data, path=path),
-    ".pcd": lambda data, path, _: read_pcd(data, path=path),
-    ".xyz": _point_cloud,
-    ".txt": _point_cloud,
-    ".pts": _point_cloud,
-    ".csv": _point_cloud,
-    ".asc": _point_cloud,
-    ".xyzn": _point_cloud,
-    ".xyzrgb": _point_cloud,
-    ".dat": _point_cloud,
+Reader = Callable[..., Mesh]
+_FORMATS: dict[Reader, str] = {
+    read_vrml: ".wrl .vrml .wrz .x3dv .iv",
+    read_x3d: ".x3d",
+    read_obj: ".obj",
+    read_ply: ".ply",
+    read_bnt: ".bnt",
+    read_stl: ".stl",
+    read_off: ".off",
+    read_gltf: ".glb .gltf .vrm",
+    read_usd: ".usdz .usda .usdc .usd",
+    read_abs: ".abs",
+    read_npz: ".npz",
+    read_npy: ".npy",
+    read_pcd: ".pcd",
+    read_point_cloud: ".xyz .txt .pts .csv .asc .xyzn .xyzrgb .dat",
 }
-"""Suffix to reader; suffixes of one format share the reader."""
+_TEXTURED = {read_vrml, read_x3d, read_obj, read_ply, read_bnt, read_gltf}
+"""Readers that take `load_texture`."""
+READERS: dict[str, Reader] = {suffix: reader for reader, suffixes in _FORMATS.items() for suffix in suffixes.split()}
 MESH_SUFFIXES = tuple(READERS)
 EXACT_SUFFIXES = (".bnt", ".glb", ".gltf", ".vrm", ".usdz", ".usda", ".usdc", ".usd", ".npz", ".npy", ".pcd")
 """Formats whose numbers are binary, or in which a comma always separates: no decimal commas are looked for."""
@@ -110,13 +77,7 @@ def read_mesh(path: str | os.PathLike[str], *, load_texture: bool = True) -> Mes
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedFile:
-    """The bytes of a scan ready for the reader of their format.
-
-    Args:
-        data: Unpacked, text as UTF-8 with decimal points.
-        suffix: Names the reader.
-        remarks: Where the suffix of the file says something else.
-    """
+    """The bytes of a scan for the reader that `suffix` names: unpacked, text as UTF-8 with decimal points."""
 
     data: bytes
     suffix: str
@@ -124,14 +85,9 @@ class DecodedFile:
 
 
 def decode_file(data: bytes, path: Path) -> DecodedFile:
-    """Everything that comes before a format's own reader: unpack, decode, look what the bytes are.
+    """Everything before a format's own reader: unpack, decode, find the format.
 
-    Args:
-        data: The whole file.
-        path: Its name; the suffix chooses the reader where the bytes do not tell what they are.
-
-    Raises:
-        MeshError: The bytes are no mesh, such as a web page or an archive; or neither they nor the suffix are known.
+    The suffix chooses the reader where the bytes cannot be recognised.
     """
     suffix = mesh_suffix(path)
     data = decode_text(unpack(data, path), path)
@@ -152,7 +108,7 @@ def decode_file(data: bytes, path: Path) -> DecodedFile:
         advice = f"; {ADVICE[suffix]}" if suffix in ADVICE else ""
         raise MeshError(f"{given}, expected one of {' '.join(MESH_SUFFIXES)}{advice}", path=path)
     if chosen not in EXACT_SUFFIXES:
-        data = decimal_points(data, commas_separate=READERS[chosen] is _vrml)
+        data = decimal_points(data, commas_separate=READERS[chosen] is read_vrml)
     remarks = (f"its bytes are those of a {chosen} file; read so",) if is_other else ()
     return DecodedFile(data=data, suffix=chosen, remarks=remarks)
 
@@ -169,29 +125,17 @@ def _archive_fault(path: Path, suffix: str) -> str:
 
 
 def parse_mesh(data: bytes, path: Path, *, load_texture: bool = True) -> Mesh:
-    """The same from bytes in memory.
-
-    Args:
-        data: The whole file.
-        path: Where it came from: its suffix names the format, textures are looked for beside it.
-        load_texture: See `read_mesh`.
-
-    Raises:
-        MeshError: See `read_mesh`.
-    """
+    """`read_mesh` from the bytes of a file; its path names the format, textures are looked for beside it."""
     file = decode_file(data, path)
+    reader = READERS[file.suffix]
     # Numbers that are none, signalling ones too, are the business of the policy for bad elements.
     with np.errstate(over="ignore", invalid="ignore"):
-        mesh = READERS[file.suffix](file.data, path, load_texture)
+        mesh = reader(file.data, path=path, **({"load_texture": load_texture} if reader in _TEXTURED else {}))
     return replace(mesh, remarks=(*file.remarks, *mesh.remarks)) if file.remarks else mesh
 
 
 def write_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> None:
-    """Write a mesh as `.obj`, `.ply` (binary), `.stl` (binary) or `.off`, chosen by the suffix.
-
-    Raises:
-        MeshError: Another suffix, or the file cannot be written.
-    """
+    """Write a mesh as `.obj`, `.ply` (binary), `.stl` (binary) or `.off`, chosen by the suffix."""
     path = Path(path)
     text_writer = {".obj": write_obj, ".off": write_off}.get(path.suffix.lower())
     binary_writer = {".ply": write_ply, ".stl": write_stl}.get(path.suffix.lower())

@@ -68,12 +68,7 @@ class MicroClip:
 
 @dataclass(frozen=True, kw_only=True)
 class MicroLabels:
-    """The workbook.
-
-    Args:
-        clips: In its order.
-        remarks: What is odd, and rows that were left out, one sentence each with `path:row`.
-    """
+    """The clips in the order of the workbook, and remarks on odd rows and on those left out, with `path:row`."""
 
     clips: tuple[MicroClip, ...]
     remarks: tuple[str, ...]
@@ -85,14 +80,7 @@ def read_4dme_labels(path: str | os.PathLike[str], *, sheet: str | None = None) 
     Rows that contradict themselves are kept and remarked on: classes unlike the text, no class, an action unit that
     cannot be understood, columns of action units unlike the text (the release has two rows that are swapped), phases
     out of order, a clip that occurs twice. A row without a name, or without a number where there must be one, is left
-    out with a remark.
-
-    Args:
-        path: An `.xlsx` file.
-        sheet: Its name, or None for the first.
-
-    Raises:
-        TableError: The workbook cannot be read, a column is missing, or no row can be used, at `path:row`.
+    out with a remark. Without `sheet` the first is read.
     """
     path = Path(path)
     rows = [_Row(path, row) for row in read_workbook(path, sheet=sheet)]
@@ -109,11 +97,7 @@ def read_4dme_labels(path: str | os.PathLike[str], *, sheet: str | None = None) 
 
 
 def _usable(rows: Sequence[_Row]) -> tuple[list[_Row], list[MicroClip], list[str]]:
-    """The rows that can be read, their clips, and a remark on each of the others.
-
-    Raises:
-        TableError: There is none; that of the first row.
-    """
+    """The rows that can be read, their clips, and a remark on each of the others."""
     good: list[_Row] = []
     clips: list[MicroClip] = []
     faults: list[TableError] = []

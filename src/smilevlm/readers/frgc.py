@@ -10,7 +10,7 @@ import numpy as np
 from smilevlm.geometry import Mesh
 from smilevlm.readers._source import Source
 from smilevlm.readers.bnt import grid_faces
-from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers.elements import Triangles, usable_mesh
 
 HEADER = re.compile(
     rb"\s*(\d{1,6})[ \t]+rows\s+(\d{1,6})[ \t]+columns\s+pixels[ \t]*\(flag X Y Z\):?[ \t]*(?:\r\n|\r|\n)",
@@ -26,17 +26,8 @@ def read_abs(data: bytes, *, path: Path) -> Mesh:
     """Read a range image as triangles, counter-clockwise seen from the scanner; joined like those of a `.bnt`.
 
     Three lines of header (`480 rows`, `640 columns`, `pixels (flag X Y Z):`), then all flags, all X, all Y and all Z. A
-    point is dropped when its flag is 0 or a coordinate is `MISSING` or not finite.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages.
-
-    Returns:
-        Millimetres in the scanner's frame. A point cloud when no two rows of the grid can be joined.
-
-    Raises:
-        MeshError: At `path:line`, the numbers are not all there, or no point is left.
+    point is dropped when its flag is 0 or a coordinate is `MISSING` or not finite. Millimetres in the scanner's frame;
+    a point cloud when no two rows of the grid can be joined.
     """
     source = Source(data, path)
     header = HEADER.match(data)
@@ -56,4 +47,5 @@ def read_abs(data: bytes, *, path: Path) -> Mesh:
     if not valid.any():
         raise source.error(f"none of the {num_points} points was seen by the scanner")
     vertices = points[valid]
-    return usable_mesh(path, vertices, faces=grid_faces(valid.reshape(num_rows, num_columns), vertices))
+    faces = grid_faces(valid.reshape(num_rows, num_columns), vertices)
+    return usable_mesh(path, vertices, Triangles(faces=faces))

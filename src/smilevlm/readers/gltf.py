@@ -12,13 +12,17 @@ from jaxtyping import Float64, Int32, Int64, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers._merging import merge_positions
-from smilevlm.readers._source import BLANK_COLOR, Source, color_bytes, cut_into_triangles
-from smilevlm.readers._status import DONE
-from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers._source import Source
+from smilevlm.readers.elements import (
+    BLANK_COLOR,
+    color_bytes,
+    cut_into_triangles,
+    merge_positions,
+    separated,
+    usable_mesh,
+)
 from smilevlm.readers.gltf_buffers import Buffers, split_container
-from smilevlm.readers.gltf_scene import Placed, placed_meshes, world_vertices
-from smilevlm.readers.gltf_texture import base_color
+from smilevlm.readers.gltf_scene import Placed, base_color, placed_meshes, world_vertices
 from smilevlm.typing import RgbImage
 
 if TYPE_CHECKING:
@@ -33,12 +37,9 @@ _PRIMITIVE_BYTES = 500
 
 @dataclass(frozen=True)
 class Part:
-    """The triangles of one primitive.
+    """The triangles of one primitive, whose first vertex is `first_vertex` of the scene.
 
-    Args:
-        primitive: As written.
-        corners: Indices of its own vertices, `MISSING` for one that is not there.
-        first_vertex: Which of the scene's vertices is its first.
+    Corners are indices of its own vertices, `MISSING` for one that is not there.
     """
 
     primitive: Primitive
@@ -63,19 +64,11 @@ def read_gltf(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
 
     Nodes are placed by their transforms, mirrored ones turned over. Morph targets have the weights that the file gives
     them, zero without; skins are posed as the file's nodes stand. Vertices with the same position, which the format
-    repeats along seams of texture and normals, become one.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages and to find buffers and images beside it.
-        load_texture: Read the base colour image and its texture coordinates; of several images the one with most
-            triangles. A fault in them costs the texture, with a remark.
+    repeats along seams of texture and normals, become one. The texture is the base colour image; of several the one
+    with most triangles. A fault in it or its coordinates costs the texture, with a remark.
 
     Returns:
         Metres and +y up by the specification; not scaled. Colours as the file has them.
-
-    Raises:
-        MeshError: No glTF 2.0, compressed, broken, without a surface or points, or of far more geometry than bytes.
     """
     source = Source(data, path)
     raw, chunk = split_container(source)
@@ -92,24 +85,22 @@ def read_gltf(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     rows, corners = _joined_corners(scene, vertices, buffers)
     texture_corners = None
     if texture is not None:
-        texture_corners = _with_separators(np.arange(len(texture[0])).reshape(-1, 3))
+        texture_corners = separated(np.arange(len(texture[0])).reshape(-1, 3))
     triangles = cut_into_triangles(
         source,
         corners,
         len(rows),
         texture_corners=texture_corners,
         texture_points=None if texture is None else texture[0],
+        bad_index=lambda _: source.error("more faces than a few name vertices that are not there"),
     )
-    if triangles.status != DONE:
-        raise source.error("more faces than a few name vertices that are not there")
     return usable_mesh(
         path,
         vertices[rows],
-        faces=triangles.faces,
-        uv=triangles.uv,
+        triangles,
         texture=None if texture is None else texture[1],
         vertex_colors=None if colors is None else colors[rows],
-        remarks=(*scene.remarks, *triangles.remarks),
+        remarks=scene.remarks,
     )
 
 
@@ -224,10 +215,4 @@ def _joined_corners(
         rows, merged = merge_positions((vertices - np.nan_to_num(vertices[0])).astype(np.float32))
     corners = np.concatenate([np.where(p.corners < MISSING, p.corners + p.first_vertex, MISSING) for p in scene.parts])
     is_there = corners < MISSING
-    return rows, _with_separators(np.where(is_there, merged[np.where(is_there, corners, 0)], MISSING))
-
-
-def _with_separators(corners: np.ndarray) -> Int32[np.ndarray, " corner"]:
-    separated = np.full((len(corners), 4), -1, np.int32)
-    separated[:, :3] = corners
-    return separated.ravel()
+    return rows, separated(np.where(is_there, merged[np.where(is_there, corners, 0)], MISSING))

@@ -32,11 +32,7 @@ T = TypeVar("T")
 
 
 def split_container(source: Source) -> tuple[dict[str, Any], bytes | None]:
-    """The JSON document of a `.gltf` or `.glb` file, and the binary chunk of the latter; it may be cut short.
-
-    Raises:
-        MeshError: It is neither, of another version than 2, or its JSON is broken or far too large.
-    """
+    """The JSON document of a `.gltf` or `.glb` file, and the binary chunk of the latter; it may be cut short."""
     text, chunk = source.data, None
     if source.data.startswith(MAGIC):
         chunks = _chunks(source)
@@ -96,21 +92,13 @@ class Buffers:
         return self._source.error(message)
 
     def item(self, items: Sequence[T], index: int, what: str) -> T:
-        """An element of one of the document's lists.
-
-        Raises:
-            MeshError: It is not there.
-        """
+        """An element of one of the document's lists."""
         if index >= len(items):
             raise self.error(f"{what} {index} is named, there are {len(items)}")
         return items[index]
 
     def require_memory(self, num_bytes: int) -> None:
-        """Count memory, however often the file names the same bytes.
-
-        Raises:
-            MeshError: All together is far more than the file has bytes.
-        """
+        """Count memory, however often the file names the same bytes."""
         self._bytes_asked += num_bytes
         self._source.require_memory(self._bytes_asked, bytes_beside=self._bytes_beside)
 
@@ -124,15 +112,7 @@ class Buffers:
         return self.item(self._document.accessors, index, "accessor").count
 
     def array(self, index: int, types: Sequence[str]) -> Shaped[np.ndarray, "item width"]:
-        """The numbers of an accessor as they are stored.
-
-        Args:
-            index: Of the accessor.
-            types: What it may be: `SCALAR`, `VEC2`, ...
-
-        Raises:
-            MeshError: It is something else, or reaches beyond its bytes.
-        """
+        """The numbers of an accessor as they are stored, where it is of one of the types (`SCALAR`, `VEC2`, ...)."""
         accessor = self.item(self._document.accessors, index, "accessor")
         if accessor.type not in types or accessor.component_type not in COMPONENTS:
             raise self.error(
@@ -148,11 +128,7 @@ class Buffers:
         return values if accessor.sparse is None else self._replaced(values, accessor, index)
 
     def floats(self, index: int, types: Sequence[str]) -> Float32[np.ndarray, "item width"]:
-        """The numbers of an accessor as float32; normalised integers become -1 to 1 or 0 to 1.
-
-        Raises:
-            MeshError: See `array`.
-        """
+        """The numbers of an accessor as float32; normalised integers become -1 to 1 or 0 to 1."""
         raw = self.array(index, types)
         self.require_memory(4 * raw.size)
         values = raw.astype(np.float32)
@@ -161,11 +137,7 @@ class Buffers:
         return values
 
     def indices(self, index: int) -> Int64[np.ndarray, " item"]:
-        """Whole numbers of an accessor.
-
-        Raises:
-            MeshError: They are none, or see `array`.
-        """
+        """Whole numbers of an accessor."""
         raw = self.array(index, ("SCALAR",))
         if raw.dtype.kind == "f":
             raise self.error(f"accessor {index} holds floating-point numbers, expected whole ones")
@@ -173,11 +145,7 @@ class Buffers:
         return raw[:, 0].astype(np.int64)
 
     def view(self, index: int) -> memoryview:
-        """The bytes of a buffer view.
-
-        Raises:
-            MeshError: They are not all there.
-        """
+        """The bytes of a buffer view."""
         view = self.item(self._document.buffer_views, index, "buffer view")
         data = self._buffer(view.buffer, view.extensions)
         stop = view.byte_offset + view.byte_length
@@ -186,11 +154,7 @@ class Buffers:
         return data[view.byte_offset : stop]
 
     def load(self, uri: str) -> bytes:
-        """The bytes of a `data:` URI or of a file beside the glTF file.
-
-        Raises:
-            MeshError: It is not there, or cannot be read.
-        """
+        """The bytes of a `data:` URI or of a file beside the glTF file."""
         if _is_data(uri):
             head, comma, body = uri.partition(",")
             if not comma or not head.lower().endswith(";base64"):
@@ -208,11 +172,7 @@ class Buffers:
         return read_file(found)
 
     def refuse_compression(self, extensions: Iterable[str]) -> None:
-        """Say what to do with numbers that are there in compressed form alone.
-
-        Raises:
-            MeshError: One of the extensions is a compression of meshes.
-        """
+        """Say what to do with numbers that are there in compressed form alone."""
         for name in COMPRESSIONS:
             if name in extensions:
                 raise self.error(

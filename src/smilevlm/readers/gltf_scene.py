@@ -1,22 +1,27 @@
-"""Where the nodes of a glTF scene stand, and the vertices of a primitive as its node shows them.
+"""A glTF scene: where its nodes stand, the vertices of a primitive as its node shows them, the base colour image.
 
 Source: Khronos, glTF 2.0 specification, sections 3.5 (scenes), 3.7.2.2 (morph targets) and 3.7.3 (skins).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from smilevlm.errors import MeshError
+from smilevlm.readers.textures import decode_texture
+from smilevlm.typing import RgbImage
 
 if TYPE_CHECKING:
+    from smilevlm.readers.gltf import Part
     from smilevlm.readers.gltf_buffers import Buffers
-    from smilevlm.readers.gltf_schema import Document, Node, Primitive
+    from smilevlm.readers.gltf_schema import Appearance, Document, Node, Primitive, TextureInfo
 
 SKIN_ROWS = 65_536
 """Vertices that are moved by their joints at a time."""
@@ -26,13 +31,7 @@ Matrix = Float64[np.ndarray, "4 4"]
 
 @dataclass(frozen=True)
 class Placed:
-    """A mesh of the scene.
-
-    Args:
-        node: The node that shows it.
-        world: From the node's frame to the scene's.
-        joints: From the frame of each joint's vertices to the scene's; None without a skin.
-    """
+    """A mesh of the scene; `world` maps the node's frame to the scene's, `joints` that of each joint's vertices."""
 
     node: Node
     world: Matrix
@@ -45,16 +44,7 @@ class Placed:
 
 
 def placed_meshes(document: Document, buffers: Buffers, remarks: list[str]) -> list[Placed]:
-    """The meshes of the default scene; of a file without scenes, those of all nodes; without nodes, all meshes.
-
-    Args:
-        document: The file's.
-        buffers: Over the same.
-        remarks: Receives what was left out.
-
-    Raises:
-        MeshError: A node is not there, or below two others or itself.
-    """
+    """The meshes of the default scene; of a file without scenes, those of all nodes; without nodes, all meshes."""
     from smilevlm.readers.gltf_schema import Node
 
     if not document.nodes and not document.scenes:
@@ -81,14 +71,14 @@ def _walk(document: Document, buffers: Buffers) -> Iterator[tuple[int, Matrix]]:
     else:
         children = {child for node in document.nodes for child in node.children}
         roots = [number for number in range(len(document.nodes)) if number not in children]
-    seen: set[int] = set()
+    visited: set[int] = set()
     waiting = [(number, np.eye(4)) for number in reversed(roots)]
     while waiting:
         number, above = waiting.pop()
         node = buffers.item(document.nodes, number, "node")
-        if number in seen:
+        if number in visited:
             raise buffers.error(f"node {number} stands below two nodes or below itself")
-        seen.add(number)
+        visited.add(number)
         with np.errstate(all="ignore"):  # what overflows is dropped with the vertices
             world = above @ _local_matrix(node)
         yield number, world
@@ -134,11 +124,7 @@ def _joint_matrices(
 def world_vertices(
     primitive: Primitive, placed: Placed, document: Document, buffers: Buffers, remarks: list[str]
 ) -> Float64[np.ndarray, "vert 3"]:
-    """The vertices of a primitive in the scene's frame: morph targets applied, then the skin or the node's transform.
-
-    Raises:
-        MeshError: The positions or a target that has a weight cannot be read.
-    """
+    """A primitive's vertices in the scene's frame: morph targets applied, then the skin or the node's transform."""
     positions = _morphed(primitive, placed.node, document, buffers)
     buffers.require_memory(100 * len(positions))
     with np.errstate(all="ignore"):
@@ -196,3 +182,79 @@ def _skinned(
     if not (total > 0).all():
         raise buffers.error("a vertex without joints")
     return moved / total[:, None]
+
+
+def base_color(
+    raw: dict[str, Any], parts: Sequence[Part], buffers: Buffers, path: Path
+) -> tuple[Float32[np.ndarray, "corner 2"], RgbImage] | None:
+    """The image that colours most triangles, and its coordinates for each corner of all parts.
+
+    u to the right and v from the bottom, (0, 0) where a part has another image or none; None without an image.
+    """
+    from pydantic import ValidationError
+
+    from smilevlm.readers.gltf_schema import Appearance
+
+    try:
+        appearance = Appearance.model_validate(raw)
+    except ValidationError as error:
+        raise buffers.error(f"materials that are none: {error.errors()[0]['msg']}") from error
+    used = [_image_of(part, appearance) for part in parts]
+    sizes: Counter[int] = Counter()
+    for part, found in zip(parts, used, strict=True):
+        if found is not None:
+            sizes[found[0]] += len(part.corners)
+    if not sizes:
+        return None
+    (number, _) = sizes.most_common(1)[0]
+    image = appearance.images[number]
+    if image.buffer_view is None and image.uri is None:
+        return None
+    data = bytes(buffers.view(image.buffer_view)) if image.buffer_view is not None else buffers.load(image.uri or "")
+    texture = decode_texture(data, path=path)
+    num_corners = 3 * sum(len(part.corners) for part in parts)
+    buffers.require_memory(8 * num_corners)
+    uv = np.zeros((num_corners, 2), np.float32)
+    start = 0
+    for part, found in zip(parts, used, strict=True):
+        stop = start + 3 * len(part.corners)
+        if found is not None and found[0] == number:
+            uv[start:stop] = _coordinates(part, found[1], buffers)
+        start = stop
+    return uv, texture
+
+
+def _image_of(part: Part, appearance: Appearance) -> tuple[int, TextureInfo] | None:
+    number = part.primitive.material
+    if not isinstance(number, int) or not 0 <= number < len(appearance.materials):
+        return None
+    material = appearance.materials[number]
+    older = material.extensions.specular_glossiness
+    info = material.pbr_metallic_roughness.base_color_texture or (older.diffuse_texture if older else None)
+    if info is None or info.index >= len(appearance.textures):
+        return None
+    source = appearance.textures[info.index].source
+    return (source, info) if source is not None and source < len(appearance.images) else None
+
+
+def _coordinates(part: Part, info: TextureInfo, buffers: Buffers) -> Float32[np.ndarray, "corner 2"]:
+    """Source: Khronos, KHR_texture_transform, and the reference viewer for the direction of its rotation."""
+    transform = info.extensions.texture_transform
+    chosen = info.tex_coord
+    if transform is not None and transform.tex_coord is not None:
+        chosen = transform.tex_coord
+    accessor = part.primitive.attributes.get(f"TEXCOORD_{chosen}")
+    if accessor is None:
+        return np.zeros((3 * len(part.corners), 2), np.float32)
+    points = buffers.floats(accessor, ("VEC2",))
+    corners = part.corners.ravel()
+    is_there = corners < len(points)
+    if not len(points):
+        raise MeshError("no texture coordinates")
+    with np.errstate(all="ignore"):
+        if transform is not None:
+            cos, sin = np.cos(transform.rotation), np.sin(transform.rotation)
+            matrix = np.array([[cos, sin], [-sin, cos]]) * np.array(transform.scale)
+            points = (points @ matrix.T + np.array(transform.offset)).astype(np.float32)
+        points = np.stack([points[:, 0], 1 - points[:, 1]], axis=1)
+    return np.where(is_there[:, None], points[np.where(is_there, corners, 0)], np.float32(0))

@@ -12,11 +12,10 @@ import numpy as np
 from jaxtyping import Int32, Shaped
 
 from smilevlm.geometry import Mesh
-from smilevlm.readers._source import Source, cut_into_triangles
-from smilevlm.readers._status import DONE
+from smilevlm.readers._source import Source
 from smilevlm.readers._zip_directory import Member, read_directory
 from smilevlm.readers.archives import unpacked_member
-from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers.elements import cut_into_triangles, separated, usable_mesh
 
 VERTEX_NAMES = ("vertices", "verts", "v", "v_template", "points", "xyz", "positions")
 FACE_NAMES = ("faces", "f", "triangles", "tri", "polys")
@@ -38,13 +37,6 @@ def read_npz(data: bytes, *, path: Path) -> Mesh:
 
     Vertices are named `VERTEX_NAMES`, or are the only array of the file; faces `FACE_NAMES`, (m, 3) or (m, 4), or one
     list in which each face begins with its number of corners. Pickled objects are never loaded.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages.
-
-    Raises:
-        MeshError: No such array, another shape, several frames, or a damaged archive.
     """
     source = Source(data, path)
     file = BytesIO(data)
@@ -64,32 +56,19 @@ def read_npz(data: bytes, *, path: Path) -> Mesh:
     if face_name is None:
         return usable_mesh(path, vertices)
     corners = _corners(source, array(face_name), face_name)
-    triangles = cut_into_triangles(source, corners, len(vertices), vertices=vertices)
-    if triangles.status != DONE:
-        raise source.error(f"{face_name} names vertices that are not there: there are {len(vertices)}")
-    return usable_mesh(path, vertices, faces=triangles.faces, remarks=triangles.remarks)
+    missing = source.error(f"{face_name} names vertices that are not there: there are {len(vertices)}")
+    triangles = cut_into_triangles(source, corners, len(vertices), vertices=vertices, bad_index=lambda _: missing)
+    return usable_mesh(path, vertices, triangles)
 
 
 def read_npy(data: bytes, *, path: Path) -> Mesh:
-    """Read one array of points as a point cloud.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages.
-
-    Raises:
-        MeshError: Another shape, or a damaged file.
-    """
+    """Read one array of points as a point cloud."""
     source = Source(data, path)
     return usable_mesh(path, _points(source, _array(source, data, "the array"), "the array", has_faces=False))
 
 
 def holds_points(data: bytes, path: Path) -> bool:
-    """Whether an array has the shape of points, or an archive an array of their name; their reader says what is wrong.
-
-    Raises:
-        MeshError: The archive is damaged.
-    """
+    """Whether an array has the shape of points, or an archive has an array of their name."""
     if not data.startswith(MAGIC):
         members = _members(BytesIO(data), path)
         return len(members) == 1 or _named(members, VERTEX_NAMES) is not None
@@ -164,10 +143,8 @@ def _corners(source: Source, values: np.ndarray, name: str) -> Int32[np.ndarray,
         shape = " x ".join(map(str, values.shape))
         raise source.error(f"{name} is an array of {shape}, expected n x 3 or n x 4")
     source.require_memory(24 * (len(values) + values.size))
-    listed = np.full((len(values), values.shape[1] + 1), -1, np.int32)
     with np.errstate(invalid="ignore"):
         limit = np.iinfo(np.int32).max
         named = values.astype(np.float64)
         named = np.where((named >= 0) & (named < limit) & (named == np.floor(named)), named, limit)
-    listed[:, :-1] = named
-    return listed.ravel()
+    return separated(named)

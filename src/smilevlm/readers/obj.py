@@ -11,13 +11,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8
 
+from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers._sinks import TextSink
-from smilevlm.readers._source import BLANK_COLOR, Source, Triangles, color_bytes, cut_into_triangles
+from smilevlm.readers._source import Source, TextSink
 from smilevlm.readers._status import DONE, TOO_SHORT, ZERO_INDEX
 from smilevlm.readers.archives import read_file
-from smilevlm.readers.elements import is_better_reading, mean_edge, usable_mesh
-from smilevlm.readers.suffixes import mesh_stem
+from smilevlm.readers.elements import (
+    BLANK_COLOR,
+    color_bytes,
+    cut_into_triangles,
+    is_better_reading,
+    mean_edge,
+    usable_mesh,
+)
+from smilevlm.readers.file_kinds import mesh_stem
 from smilevlm.readers.textures import basename, find_beside, load_named_texture
 
 MAX_MATERIAL_BYTES = 2**20
@@ -35,16 +42,9 @@ MAP_OPTION = re.compile(r"^-(?:(?:blendu|blendv|cc|clamp|imfchan|texres|bm|boost
 def read_obj(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     """Read vertices, their colours, texture coordinates and faces; normals, lines and groups are left out.
 
-    Keywords may be in any case. Texture coordinates and colours that are no numbers never cost a vertex or a face.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages and to find the material and the texture.
-        load_texture: Read the image that the first material used names in `map_Kd`, or that shares the file's stem.
-            A material file that is missing is no error; that the materials in use name several images is a warning.
-
-    Raises:
-        MeshError: At `path:line`; or the texture cannot be decoded.
+    Keywords may be in any case. Texture coordinates and colours that are no numbers never cost a vertex or a face. The
+    texture is the image that the first material used names in `map_Kd`, or that shares the file's stem. A material file
+    that is missing is no error; that the materials in use name several images is a warning.
     """
     source = Source(data, path)
     rows, remarks = _scan(source)
@@ -56,17 +56,15 @@ def read_obj(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         len(rows.vertices),
         texture_corners=texture_corners if has_uv else None,
         texture_points=rows.points if has_uv else None,
+        bad_index=lambda ordinal: _bad_index(source, corners, ordinal, len(rows.vertices)),
     )
-    if triangles.status != DONE:
-        raise source.text_error(*_bad_index(source, triangles, corners, len(rows.vertices)))
     return usable_mesh(
         path,
         rows.vertices,
-        faces=triangles.faces,
-        uv=triangles.uv,
+        triangles,
         texture=load_named_texture(path, _texture_names(source)) if load_texture and has_uv else None,
         vertex_colors=_vertex_colors(rows.colors),
-        remarks=(*remarks, *counted, *triangles.remarks),
+        remarks=(*remarks, *counted),
     )
 
 
@@ -143,13 +141,8 @@ def _counted_from_one(
     return corners, texture_corners, ()
 
 
-def _bad_index(
-    source: Source,
-    triangles: Triangles,
-    corners: Int32[np.ndarray, " corner"],
-    num_vertices: int,
-) -> tuple[str, int]:
-    before = corners[: triangles.ordinal]
+def _bad_index(source: Source, corners: Int32[np.ndarray, " corner"], ordinal: int, num_vertices: int) -> MeshError:
+    before = corners[:ordinal]
     face, corner = int((before == -1).sum()), int(len(before) - 1 - np.append(-1, np.flatnonzero(before == -1))[-1])
     position = 0
     for number, match in enumerate(re.finditer(rb"(?:^|(?<=[\r\n]))[ \t]*[fF](?=[\s\\])", source.data)):
@@ -158,7 +151,7 @@ def _bad_index(
             break
     words = source.data[position + 1 : position + 1 + MAX_FACE_BYTES].replace(b"\\", b" ").split()
     named = words[corner].partition(b"/")[0].decode("latin-1") if corner < len(words) else ""
-    return f"a face names vertex {named}, there are {num_vertices}", position
+    return source.text_error(f"a face names vertex {named}, there are {num_vertices}", position)
 
 
 def _vertex_colors(colors: Float32[np.ndarray, "vert 3"]) -> UInt8[np.ndarray, "vert 3"] | None:
@@ -166,9 +159,8 @@ def _vertex_colors(colors: Float32[np.ndarray, "vert 3"]) -> UInt8[np.ndarray, "
     present = ~np.isnan(colors[:, 0])
     if not present.any():
         return None
-    scale = 255.0 if np.nanmax(colors[present]) <= 1.0 else 1.0
     result = np.full(colors.shape, BLANK_COLOR, np.uint8)
-    result[present] = color_bytes(colors[present], scale)
+    result[present] = color_bytes(colors[present], scale=None)
     return result
 
 
@@ -195,12 +187,12 @@ def _libraries(source: Source) -> Iterator[str]:
         candidates += [whole, *whole.split()]  # a name with blanks, or several names
         if len(candidates) > 64:
             break
-    seen: set[Path] = set()
+    known: set[Path] = set()
     for name in [*candidates, mesh_stem(source.path) + ".mtl"]:
         found = find_beside(source.path, [basename(name)])
-        if found is None or found in seen:
+        if found is None or found in known:
             continue
-        seen.add(found)
+        known.add(found)
         yield read_file(found)[:MAX_MATERIAL_BYTES].decode("utf-8", "replace")
 
 
@@ -226,13 +218,9 @@ def _text(name: bytes) -> str:
 
 
 def write_obj(file: TextSink, mesh: Mesh, *, material_library: str | None = None, material: str = "face") -> None:
-    """Write a mesh; numbers with nine digits, so that reading returns the same float32.
+    """Write a mesh without its texture; numbers with nine digits, so that reading returns the same float32.
 
-    Args:
-        file: Opened for text.
-        mesh: Its texture and landmarks are not written.
-        material_library: Name of the `.mtl` file, see `write_mtl`; None to name none.
-        material: Name of the material in that file.
+    `material_library` is the name of the `.mtl` file, see `write_mtl`; without it no material is named.
     """
     if material_library is not None:
         file.write(f"mtllib {material_library}\nusemtl {material}\n")

@@ -9,11 +9,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int32, UInt8
 
+from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers._sinks import TextSink
-from smilevlm.readers._source import Source, Table, Triangles, color_bytes, cut_into_triangles
-from smilevlm.readers._status import DONE, INDEX_OUT_OF_RANGE, MESSAGES
-from smilevlm.readers.elements import is_slightly_cut, usable_mesh
+from smilevlm.readers._source import Source, Table, TextSink
+from smilevlm.readers._status import DONE, MESSAGES
+from smilevlm.readers.elements import (
+    Triangles,
+    color_bytes,
+    cut_into_triangles,
+    cut_remark,
+    is_slightly_cut,
+    usable_mesh,
+)
 
 COMMENTS = rb"\s*(?:#[^\r\n]*[\r\n]\s*)*"
 MAGIC = re.compile(COMMENTS + rb"((?:ST|C|N)*)(4n?)?OFF(?=[\s#\d])(?:[ \t]*(BINARY)\b)?", re.IGNORECASE)
@@ -44,13 +51,6 @@ def read_off(data: bytes, *, path: Path) -> Mesh:
 
     The word may be in any case and is optional; counts may follow it on its line or stand in several lines, and that
     of the edges may be absent. Colours of faces and normals are left out.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages.
-
-    Raises:
-        MeshError: At `path:line`, or at a byte offset of a binary file.
     """
     source = Source(data, path)
     magic = MAGIC.match(data[:MAX_HEADER_BYTES] + b"\n")
@@ -85,12 +85,7 @@ def _read_text(source: Source, layout: _Layout, start: int) -> Mesh:
     if layout.has_color and colors is None:
         remarks = (*remarks, "the vertices have no colours of three or four numbers; colours left out")
     return usable_mesh(
-        source.path,
-        rows[:num_vertices, :3],
-        faces=triangles.faces,
-        uv=triangles.uv,
-        vertex_colors=colors,
-        remarks=(*counts.remarks, *remarks, *triangles.remarks),
+        source.path, rows[:num_vertices, :3], triangles, vertex_colors=colors, remarks=(*counts.remarks, *remarks)
     )
 
 
@@ -130,7 +125,7 @@ def _counts(source: Source, table: Table) -> _Counts:
             raise source.text_error(
                 f"{num_vertices} vertices and {num_faces} faces announced, {left} lines follow", source.size
             )
-        remarks = (f"the file is cut: {announced - present} of {announced} {name} are missing",)
+        remarks = (cut_remark(announced, present, name),)
         num_vertices, num_faces = (num_vertices, present) if num_faces else (present, 0)
     if num_vertices == 0:
         raise source.error("no vertices, expected at least one")
@@ -147,7 +142,7 @@ def _vertex_rows(
     if wrong.any():
         row = first + int(wrong.argmax())
         message = f"a vertex of {widths[row - first]} numbers, expected {max(layout.least_width, int(widths[0]))}"
-        raise _row_error(source, table, row, message)
+        raise source.row_error(message, table, row)
     starts = table.row_starts[first:last]
     if (widths == widths[0]).all() and widths[0] >= layout.least_width:
         return table.values[starts[0] : table.row_starts[last]].reshape(counts.num_vertices, -1), ()
@@ -171,8 +166,7 @@ def _attributes(
         places = (3 + width, 3) if layout.color_first else (3, 3 + width)
         normal = next((place for place in places if _are_normals(rows[:, place : place + 3])), places[0])
         first = 6 if normal == 3 else 3
-    raw = rows[:, first : first + 3]
-    return color_bytes(raw, 255.0 if np.nanmax(raw, initial=0) <= 1.0 else 1.0), points
+    return color_bytes(rows[:, first : first + 3], scale=None), points
 
 
 def _are_normals(columns: Float64[np.ndarray, "vert 3"]) -> bool:
@@ -195,24 +189,24 @@ def _faces(
     corners = np.empty(row_starts[-1] - row_starts[first_row], np.int32)
     count, status, row = polygons_from_rows(table.values, row_starts, first_row, corners)
     if status != DONE:
-        raise _row_error(source, table, row, f"{MESSAGES[status]}, in a face 'n i1 ... in'")
+        raise source.row_error(f"{MESSAGES[status]}, in a face 'n i1 ... in'", table, row)
     corners = corners[:count]
-    triangles = cut_into_triangles(
+
+    def bad_index(ordinal: int) -> MeshError:
+        ends = np.flatnonzero(corners[:ordinal] == -1)
+        row = first_row + len(ends)
+        named = table.values[row_starts[row] + 1 + ordinal - (ends[-1] + 1 if len(ends) else 0)]
+        return source.row_error(f"a face names vertex {named:g}, there are {len(vertices)}", table, row)
+
+    return cut_into_triangles(
         source,
         corners,
         len(vertices),
         texture_corners=None if points is None else corners,
         texture_points=points,
         vertices=vertices,
+        bad_index=bad_index,
     )
-    if triangles.status != DONE:
-        assert triangles.status == INDEX_OUT_OF_RANGE
-        ends = np.flatnonzero(corners[: triangles.ordinal] == -1)
-        row = first_row + len(ends)
-        corner = triangles.ordinal - (ends[-1] + 1 if len(ends) else 0)
-        named = table.values[row_starts[row] + 1 + corner]
-        raise _row_error(source, table, row, f"a face names vertex {named:g}, there are {len(vertices)}")
-    return triangles
 
 
 def _read_binary(source: Source, layout: _Layout, start: int) -> Mesh:
@@ -234,7 +228,7 @@ def _read_binary(source: Source, layout: _Layout, start: int) -> Mesh:
     if present < num_faces:
         if not is_slightly_cut(num_faces, present):
             raise source.byte_error(f"{num_faces} faces announced, {present} follow", faces_at)
-        remarks = (f"the file is cut: {num_faces - present} of {num_faces} faces are missing",)
+        remarks = (cut_remark(num_faces, present, "faces"),)
     colors, points = _attributes(rows, layout)
     triangles = cut_into_triangles(
         source,
@@ -243,17 +237,11 @@ def _read_binary(source: Source, layout: _Layout, start: int) -> Mesh:
         texture_corners=None if points is None else corners,
         texture_points=points,
         vertices=rows[:, :3],
+        bad_index=lambda _: source.byte_error(
+            f"a face names a vertex that is not there, there are {num_vertices}", faces_at
+        ),
     )
-    if triangles.status != DONE:
-        raise source.byte_error(f"a face names a vertex that is not there, there are {num_vertices}", faces_at)
-    return usable_mesh(
-        source.path,
-        rows[:, :3],
-        faces=triangles.faces,
-        uv=triangles.uv,
-        vertex_colors=colors,
-        remarks=(*remarks, *triangles.remarks),
-    )
+    return usable_mesh(source.path, rows[:, :3], triangles, vertex_colors=colors, remarks=remarks)
 
 
 def _binary_faces(words: Int32[np.ndarray, " word"], num_faces: int) -> tuple[Int32[np.ndarray, " corner"], int]:
@@ -264,19 +252,8 @@ def _binary_faces(words: Int32[np.ndarray, " word"], num_faces: int) -> tuple[In
     return corners[:count], present
 
 
-def _row_error(source: Source, table: Table, row: int, message: str) -> Exception:
-    error = source.text_error(message, 0)
-    error.line = source.row_line(table, row)
-    return error
-
-
 def write_off(file: TextSink, mesh: Mesh) -> None:
-    """Write OFF, or COFF for a mesh with vertex colours; numbers with nine digits.
-
-    Args:
-        file: Opened for text.
-        mesh: Its texture coordinates are not written.
-    """
+    """Write OFF, or COFF for a mesh with vertex colours; numbers with nine digits, no texture coordinates."""
     file.write("OFF\n" if mesh.vertex_colors is None else "COFF\n")
     file.write(f"{mesh.num_vertices} {mesh.num_faces} 0\n")
     if mesh.vertex_colors is None:

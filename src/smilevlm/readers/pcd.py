@@ -25,13 +25,7 @@ COLOR_FIELDS = ("rgb", "rgba")
 
 @dataclass(frozen=True)
 class Field:
-    """A column of the cloud.
-
-    Args:
-        name: In lower case.
-        dtype: Of one number, little endian.
-        count: Numbers per point.
-    """
+    """A column of the cloud: its name in lower case, the type of one number, and numbers per point."""
 
     name: str
     dtype: np.dtype
@@ -40,14 +34,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the points.
-
-    Args:
-        fields: In the order of the file.
-        num_points: As announced.
-        encoding: `ascii`, `binary` or `binary_compressed`.
-        end: The byte at which the points begin.
-    """
+    """What stands before the points, which begin at byte `end`; the encoding is that of the line DATA."""
 
     fields: tuple[Field, ...]
     num_points: int
@@ -60,15 +47,8 @@ def read_pcd(data: bytes, *, path: Path) -> Mesh:
 
     Points of an organised cloud where the sensor saw nothing are nan, and dropped like any other invalid vertex.
 
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages.
-
     Returns:
         A point cloud. The sensor's viewpoint is not applied, as PCL does not apply it.
-
-    Raises:
-        MeshError: At `path:line` of the header or of a text body; or the points are not all there.
     """
     source = Source(data, path)
     header = _read_header(source)
@@ -149,9 +129,7 @@ def _text_columns(source: Source, header: Header) -> list[Shaped[np.ndarray, "ve
     num_rows = min(num_rows, header.num_points)
     if wrong[:num_rows].any():
         row = int(wrong.argmax())
-        error = source.text_error(f"{table.widths[row]} numbers in a line, expected {width}", 0)
-        error.line = source.row_line(table, row)
-        raise error
+        raise source.row_error(f"{table.widths[row]} numbers in a line, expected {width}", table, row)
     _require_half(source, header, num_rows)
     rows = table.values[: num_rows * width].reshape(num_rows, width)
     stops = np.cumsum([field.count for field in header.fields])
@@ -169,7 +147,7 @@ def _binary_columns(source: Source, header: Header) -> list[Shaped[np.ndarray, "
 
 def _packed_columns(source: Source, header: Header) -> list[Shaped[np.ndarray, "vert count"]]:
     """All numbers of the first field, then of the next, packed as one."""
-    from smilevlm.readers._kernels_lzf import unpack_lzf
+    from smilevlm.readers._kernels_formats import unpack_lzf
 
     if source.size < header.end + 8:
         raise source.byte_error("the file ends before its packed points", source.size)

@@ -8,13 +8,30 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
+from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers._sinks import ByteSink
-from smilevlm.readers._source import Source, Triangles, color_bytes, cut_into_triangles
-from smilevlm.readers._status import BAD_INDEX, DONE, INDEX_OUT_OF_RANGE
-from smilevlm.readers.elements import is_slightly_cut, usable_mesh
-from smilevlm.readers.ply_body import BinaryBody, Body, Column, TextBody
-from smilevlm.readers.ply_header import FIRST_FLOAT_CODE, Element, Header, read_header
+from smilevlm.readers._source import ByteSink, Source
+from smilevlm.readers._status import BAD_INDEX
+from smilevlm.readers.elements import (
+    NO_TRIANGLES,
+    Triangles,
+    color_bytes,
+    cut_into_triangles,
+    cut_remark,
+    is_slightly_cut,
+    strip_triangles,
+    usable_mesh,
+)
+from smilevlm.readers.ply_elements import (
+    FIRST_FLOAT_CODE,
+    BinaryBody,
+    Body,
+    Column,
+    Element,
+    Header,
+    TextBody,
+    read_header,
+)
 from smilevlm.readers.textures import load_named_texture
 
 VERTEX_NAMES = ("vertex", "vertices", "point", "points")
@@ -30,15 +47,8 @@ def read_ply(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     """Read vertices, colours, faces and texture coordinates; other properties and elements are passed over.
 
     Names and keywords may be in any case. The faces are a list of a usual name, or the only list of whole numbers;
-    triangle strips are read too.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages and to find the texture.
-        load_texture: Read the image named by `comment TextureFile`, or that shares the file's stem.
-
-    Raises:
-        MeshError: At `path:line` of the header or a text body, at a byte offset of a binary body.
+    triangle strips are read too. The texture is the image named by `comment TextureFile`, or that shares the file's
+    stem.
     """
     source = Source(data, path)
     header = read_header(source)
@@ -55,7 +65,7 @@ def read_ply(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
         whole = _whole_rows(body, element, may_be_cut=number == last)
         if whole.count < element.count:
             what = "vertices" if element is vertex_element else "faces"
-            remarks.append(f"the file is cut: {element.count - whole.count} of {element.count} {what} are missing")
+            remarks.append(cut_remark(element.count, whole.count, what))
         if element is vertex_element:
             vertex = _read_vertex(source, whole, body)
         elif element is face_element:
@@ -67,11 +77,10 @@ def read_ply(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     return usable_mesh(
         path,
         vertices,
-        faces=triangles.faces,
-        uv=triangles.uv,
+        triangles,
         texture=load_named_texture(path, header.texture_names) if with_texture else None,
         vertex_colors=_vertex_colors(vertex_element, vertex),
-        remarks=(*remarks, *(() if faces is None else faces.remarks), *triangles.remarks),
+        remarks=(*remarks, *(() if faces is None else faces.remarks)),
     )
 
 
@@ -86,11 +95,7 @@ def _used_elements(header: Header) -> tuple[Element | None, Element | None]:
 
 
 def _whole_rows(body: Body, element: Element, *, may_be_cut: bool) -> Element:
-    """The element with the rows that are there where few are missing at the end of the file.
-
-    Raises:
-        MeshError: More are missing than `MAX_CUT_SHARE`, or another element follows that is needed.
-    """
+    """The element with the rows that are there where few are missing at the end of the file."""
     if not element.properties:
         return element
     present = body.num_rows(element)
@@ -113,9 +118,7 @@ def _read_vertex(source: Source, element: Element, body: Body) -> dict[str, np.n
             if name in "xyz":
                 body.require_numbers(element, column, found[name])
     if missing := [name for name in "xyz" if name not in found]:
-        error = source.text_error(f"element vertex has no property {', '.join(missing)}", 0)
-        error.line = element.line
-        raise error
+        raise source.line_error(f"element vertex has no property {', '.join(missing)}", element.line)
     return found
 
 
@@ -125,7 +128,7 @@ class _Faces:
 
     corners: Int32[np.ndarray, " corner"]
     uv: Float32[np.ndarray, "corner 2"] | None
-    where: Exception
+    where: MeshError
     """The error to raise when too many indices name nothing."""
     remarks: tuple[str, ...]
 
@@ -150,7 +153,7 @@ def _read_faces(source: Source, element: Element, body: Body) -> _Faces:
     values, lengths = indices.values, indices.lengths
     source.require_memory(16 * len(values) + 8 * element.count)
     if element.name in STRIP_NAMES:
-        corners = _strip_corners(_with_separators(_as_indices(values), lengths)[0])
+        corners = strip_triangles(_with_separators(_as_indices(values), lengths)[0], [1, 0, 2])
         source.require_memory(4 * len(corners))
         return _Faces(corners=corners, uv=None, where=where, remarks=())
     numbers = _as_indices(values)
@@ -178,18 +181,6 @@ def _with_separators(
     return corners, places
 
 
-def _strip_corners(strips: Int32[np.ndarray, " corner"]) -> Int32[np.ndarray, " face_corner"]:
-    """The triangles of strips separated by -1: every second one is written the other way round."""
-    first, second, third = strips[:-2], strips[1:-1], strips[2:]
-    numbers = np.arange(len(strips))
-    start = np.maximum.accumulate(np.where(strips == -1, numbers + 1, 0))[: len(first)]
-    whole = (first != -1) & (second != -1) & (third != -1)
-    is_odd = ((numbers[: len(first)] - start) % 2 == 1)[:, None]
-    forward = np.stack([first, second, third], axis=1)
-    triangles = np.where(is_odd, forward[:, [1, 0, 2]], forward)[whole]
-    return np.concatenate([triangles, np.full((len(triangles), 1), -1, np.int32)], axis=1, dtype=np.int32).ravel()
-
-
 def _corner_uv(
     texcoord: Column, lengths: Int32[np.ndarray, " row"], places: Int64[np.ndarray, " value"], num_corners: int
 ) -> tuple[Float32[np.ndarray, "corner 2"] | None, tuple[str, ...]]:
@@ -209,7 +200,7 @@ def _triangles(
     source: Source, faces: _Faces | None, vertex: dict[str, np.ndarray], vertices: Float64[np.ndarray, "vert 3"]
 ) -> Triangles:
     if faces is None:
-        return Triangles(faces=np.zeros((0, 3), np.int32), uv=None)
+        return NO_TRIANGLES
     corners = faces.corners
     points, texture_corners = faces.uv, None
     if points is not None:
@@ -218,13 +209,15 @@ def _triangles(
         names = next((pair for pair in UV_NAMES if set(pair) <= vertex.keys()), None)
         if names is not None:
             points, texture_corners = np.stack([vertex[name] for name in names], axis=1), corners
-    triangles = cut_into_triangles(
-        source, corners, len(vertices), texture_corners=texture_corners, texture_points=points, vertices=vertices
+    return cut_into_triangles(
+        source,
+        corners,
+        len(vertices),
+        texture_corners=texture_corners,
+        texture_points=points,
+        vertices=vertices,
+        bad_index=lambda _: faces.where,
     )
-    if triangles.status != DONE:
-        assert triangles.status == INDEX_OUT_OF_RANGE
-        raise faces.where
-    return triangles
 
 
 def _vertex_colors(element: Element, vertex: dict[str, np.ndarray]) -> UInt8[np.ndarray, "vert 3"] | None:
@@ -242,10 +235,7 @@ def _vertex_colors(element: Element, vertex: dict[str, np.ndarray]) -> UInt8[np.
 def write_ply(file: ByteSink, mesh: Mesh, *, texture_name: str | None = None) -> None:
     """Write binary little-endian PLY: vertices, colours, faces, and `texcoord` per corner.
 
-    Args:
-        file: Opened for bytes.
-        mesh: Its texture and landmarks are not written.
-        texture_name: Written as `comment TextureFile`.
+    `texture_name` is written as `comment TextureFile`; the image is not.
     """
     header = ["ply", "format binary_little_endian 1.0"]
     if texture_name is not None:

@@ -5,22 +5,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers._source import Source, Table, color_bytes
-from smilevlm.readers.elements import usable_mesh
-from smilevlm.readers.table_header import (
-    MISSING,
-    TableHeader,
-    find_delimiter,
-    is_number,
-    read_table_header,
-    split_fields,
-)
+from smilevlm.readers._source import Source, Table
+from smilevlm.readers.elements import color_bytes, usable_mesh
+from smilevlm.readers.tables import MISSING, TableHeader, find_delimiter, is_number, read_table_header, split_fields
 
 PTX_WIDTHS = (1, 1, 3, 3, 3, 3, 4, 4, 4, 4)
 """Numbers in the lines before the points of a PTX file: columns, rows, the scanner's place and axes, a matrix."""
@@ -36,13 +30,6 @@ def read_point_cloud(data: bytes, *, path: Path) -> Mesh:
     x y z r g b, and so are seven after an intensity. Other columns are left out, of text too. Blanks, tabs, commas,
     semicolons separate; `#` and `//` start comments; titles, the number of points and the header of a scanner may come
     first. Missing values (empty, `NA`, `null`, `-`) make a point invalid, see `usable_mesh`.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages.
-
-    Raises:
-        MeshError: At `path:line`.
     """
     source = Source(data, path)
     header = read_table_header(data)
@@ -56,16 +43,12 @@ def read_point_cloud(data: bytes, *, path: Path) -> Mesh:
     return usable_mesh(path, points.vertices, vertex_colors=points.colors, remarks=points.remarks)
 
 
-class _Points:
+class _Points(NamedTuple):
     """Coordinates, colours and what was left out."""
 
-    def __init__(
-        self,
-        vertices: Float64[np.ndarray, "vert 3"],
-        colors: UInt8[np.ndarray, "vert 3"] | None,
-        remarks: tuple[str, ...] = (),
-    ) -> None:
-        self.vertices, self.colors, self.remarks = vertices, colors, remarks
+    vertices: Float64[np.ndarray, "vert 3"]
+    colors: UInt8[np.ndarray, "vert 3"] | None
+    remarks: tuple[str, ...] = ()
 
 
 def _read_numbers(source: Source, header: TableHeader) -> _Points | None:
@@ -79,9 +62,7 @@ def _read_numbers(source: Source, header: TableHeader) -> _Points | None:
         raise source.error("no points, expected lines of 'x y z'")
     widths = table.widths[first:]
     if header.delimiter is None and (widths < 3).all():
-        error = source.text_error(f"{widths[0]} numbers in a line, expected three or more", 0)
-        error.line = source.row_line(table, first)
-        raise error
+        raise source.row_error(f"{widths[0]} numbers in a line, expected three or more", table, first)
     if widths[0] < 3 or (widths != widths[0]).any() or (header.axes is not None and widths[0] != header.num_names):
         return None
     rows = table.values[table.row_starts[first] :].reshape(len(widths), -1)
@@ -181,11 +162,7 @@ def _lines(data: bytes, start: int) -> Iterator[bytes]:
 
 
 def _number(source: Source, field: str, line: int) -> float:
-    """A coordinate; nan for one that is missing.
-
-    Raises:
-        MeshError: The field is another word.
-    """
+    """A coordinate; nan for one that is missing."""
     try:
         return float(field)
     except ValueError:

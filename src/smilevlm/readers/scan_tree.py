@@ -13,9 +13,9 @@ from pathlib import Path
 
 from smilevlm.errors import MeshError
 from smilevlm.readers.archives import is_folder, list_folder, list_names, split_archive
-from smilevlm.readers.coordinate_tables import holds_coordinates
+from smilevlm.readers.file_kinds import mesh_stem, mesh_suffix, unreadable_scan_advice
 from smilevlm.readers.files import MESH_SUFFIXES, POINT_SUFFIXES
-from smilevlm.readers.suffixes import mesh_stem, mesh_suffix, unreadable_scan_advice
+from smilevlm.readers.tables import holds_coordinates
 
 ARCHIVE_SUFFIX = ".zip"
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "icon\r"}
@@ -38,11 +38,7 @@ def is_hidden(name: str) -> bool:
 
 
 class FolderVisits:
-    """Which folders were visited, by what they really are, so that links neither lead in circles nor repeat scans.
-
-    Args:
-        root: Where the walk begins.
-    """
+    """The folders below a root that were visited, by what they really are: links neither lead in circles nor repeat."""
 
     def __init__(self, root: Path) -> None:
         self._root = Path(os.path.realpath(root))
@@ -76,11 +72,7 @@ class FolderVisits:
 
 
 class PassedOver:
-    """Files that were passed over, counted by reason; noting a file again changes nothing.
-
-    Args:
-        root: The folder or archive that was searched, for the remark.
-    """
+    """Files below a root that were passed over, counted by reason; noting a file again changes nothing."""
 
     def __init__(self, root: Path) -> None:
         self._place = root.name or Path(os.path.realpath(root)).name
@@ -95,13 +87,7 @@ class PassedOver:
         self._plain[path] = reason
 
     def name(self, path: Path, kind: str, advice: str) -> None:
-        """Note a file that may be a scan but cannot be read.
-
-        Args:
-            path: The file.
-            kind: What it is, such as `damaged archive`; files of a kind are counted together.
-            advice: What is wrong or what to do.
-        """
+        """Note a file that may be a scan but cannot be read; those of a kind and advice are counted together."""
         self._named[path] = kind, advice
 
     @property
@@ -139,12 +125,6 @@ def walk_scans(root: Path) -> tuple[list[ScanFolder], PassedOver]:
 
     Texts and tables are scans where no other mesh lies beside them and their head holds coordinates. Others are tried
     only where nothing else lies below the root.
-
-    Args:
-        root: A folder or archive.
-
-    Raises:
-        MeshError: The root cannot be listed.
     """
     visits, passed_over = FolderVisits(root), PassedOver(root)
     found: list[ScanFolder] = []
@@ -184,9 +164,8 @@ def walk_scans(root: Path) -> tuple[list[ScanFolder], PassedOver]:
 def choose_meshes(files: Sequence[Path], passed_over: PassedOver) -> tuple[list[Path], list[Path]]:
     """Mesh files of one folder, and its texts and tables without coordinates where it holds no mesh.
 
-    Args:
-        files: What lies in the folder and is no folder, hidden names left out.
-        passed_over: Gets what is neither, but for the textures and landmarks of the meshes.
+    The files are without folders and hidden names. `passed_over` gets what is neither, but for the textures and
+    landmarks of the meshes.
     """
     candidates = [file for file in files if mesh_suffix(file) in MESH_SUFFIXES]
     tables = [file for file in candidates if mesh_suffix(file) in POINT_SUFFIXES]

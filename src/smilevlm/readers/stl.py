@@ -10,11 +10,9 @@ from jaxtyping import Float, Float32, Float64
 
 from smilevlm.geometry import Mesh
 from smilevlm.geometry.arrays import vertex_array
-from smilevlm.readers._merging import merge_positions
-from smilevlm.readers._sinks import ByteSink
-from smilevlm.readers._source import Source
+from smilevlm.readers._source import ByteSink, Source
 from smilevlm.readers._status import DONE, TOO_SHORT
-from smilevlm.readers.elements import is_slightly_cut, usable_mesh
+from smilevlm.readers.elements import Triangles, cut_remark, is_slightly_cut, merge_positions, usable_mesh
 
 HEADER_BYTES = 84
 TEXT_FACET = re.compile(rb"\bfacet\s+normal\b", re.IGNORECASE)
@@ -26,13 +24,6 @@ def read_stl(data: bytes, *, path: Path) -> Mesh:
 
     A text file may hold several solids. A last triangle that was cut is left out. Where the length of a binary file is
     that of another number of whole triangles than it announces, the length counts.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages.
-
-    Raises:
-        MeshError: At `path:line` of a text file, at a byte offset of a binary one.
     """
     source = Source(data, path)
     corners, remarks = _read_text(source) if _is_text(data) else _read_binary(source)
@@ -63,7 +54,7 @@ def _read_binary(source: Source) -> tuple[Float32[np.ndarray, "vert 3"], tuple[s
         remarks = (f"{announced} triangles announced, the file's length is that of {present}; they are read",)
     elif is_slightly_cut(announced, present):
         count = present
-        remarks = (f"the file is cut: {announced - present} of {announced} triangles are missing",)
+        remarks = (cut_remark(announced, present, "triangles"),)
     elif announced > present:
         raise source.byte_error(f"{announced} triangles announced, bytes for {present} follow", 80)
     records = np.frombuffer(source.data, RECORD, count, HEADER_BYTES)
@@ -93,16 +84,11 @@ def _merged(path: Path, corners: Float[np.ndarray, "vert 3"], remarks: tuple[str
     rows, merged = merge_positions(kept + np.float32(0))  # -0 becomes 0
     faces = merged.reshape(-1, 3)
     distinct = (faces[:, 0] != faces[:, 1]) & (faces[:, 0] != faces[:, 2]) & (faces[:, 1] != faces[:, 2])
-    return usable_mesh(path, corners[rows] + 0, faces=faces[distinct], remarks=remarks)
+    return usable_mesh(path, corners[rows] + 0, Triangles(faces=faces[distinct]), remarks=remarks)
 
 
 def write_stl(file: ByteSink, mesh: Mesh) -> None:
-    """Write the triangles as binary STL, with unit normals; colours and texture have no place in it.
-
-    Args:
-        file: Opened for bytes.
-        mesh: Its vertices that no face names are lost.
-    """
+    """Write the triangles as binary STL with unit normals: colours, texture and unused vertices are lost."""
     records = np.zeros(mesh.num_faces, RECORD)
     corners = mesh.vertices[mesh.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from smilevlm.errors import MeshError
 from smilevlm.readers.archives import folder_stamp, is_file, list_names, read_file
-from smilevlm.readers.suffixes import mesh_stem
+from smilevlm.readers.file_kinds import mesh_stem
 from smilevlm.typing import RgbImage
 
 TEXTURE_SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png")
@@ -25,41 +25,18 @@ MAX_TEXTURE_PIXELS = 64_000_000
 
 # What Pillow's decoders raise on broken bytes.
 DECODING_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    ZeroDivisionError,
-    NotImplementedError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError,
+    NotImplementedError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 def read_texture(path: Path) -> RgbImage:
-    """Read an image file.
-
-    Raises:
-        MeshError: It cannot be decoded, or has more than `MAX_TEXTURE_PIXELS` pixels.
-    """
+    """Read an image file."""
     return decode_texture(read_file(path), path=path)
 
 
 def decode_texture(data: bytes, *, path: Path) -> RgbImage:
-    """Decode BMP, JPEG or PNG bytes; row 0 on top, 16-bit grey cut to 8.
-
-    Args:
-        data: The image file.
-        path: Where it came from, for messages.
-
-    Raises:
-        MeshError: It cannot be decoded, or has more than `MAX_TEXTURE_PIXELS` pixels.
-    """
+    """Decode BMP, JPEG or PNG bytes; row 0 on top, 16-bit grey cut to 8. The path is for messages."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -83,17 +60,10 @@ def _too_large(size: str) -> str:
 
 
 def find_texture(mesh_path: Path, names: Iterable[str]) -> Path | None:
-    """The image that belongs to a mesh file.
+    """The image that belongs to a mesh file, which calls it one of `names`, best first; None when there is none.
 
     Each name is looked for beside the mesh by its last part, whatever its case and its path separators; then an image
     with the mesh's own stem is taken. BU-4DFE's names are unknown, BU-3DFE's and BP4D's may differ in case.
-
-    Args:
-        mesh_path: The mesh file.
-        names: What the file calls its texture, best first.
-
-    Returns:
-        None when there is no such image, which is not an error.
     """
     wanted = [basename(name) for name in names]
     wanted += [mesh_stem(mesh_path) + suffix for suffix in TEXTURE_SUFFIXES]
@@ -141,10 +111,6 @@ def basename(name: str) -> str:
 
 
 def load_named_texture(mesh_path: Path, names: Iterable[str]) -> RgbImage | None:
-    """`find_texture` and `read_texture` in one.
-
-    Raises:
-        MeshError: The image is there and cannot be decoded.
-    """
+    """`find_texture` and `read_texture` in one."""
     found = find_texture(mesh_path, names)
     return None if found is None else read_texture(found)

@@ -16,9 +16,8 @@ import numpy as np
 
 from smilevlm.geometry import Mesh
 from smilevlm.readers import _usd_worker
-from smilevlm.readers._source import MEMORY_FREE_BYTES, MEMORY_PER_FILE_BYTE, Source, cut_into_triangles
-from smilevlm.readers._status import DONE
-from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers._source import MEMORY_FREE_BYTES, MEMORY_PER_FILE_BYTE, Source
+from smilevlm.readers.elements import cut_into_triangles, usable_mesh
 
 SUFFIXES = {b"PXR-USDC": ".usdc", b"PK\3\4": ".usdz", b"#usda": ".usda"}
 """First bytes to the suffix by which the library tells the encoding."""
@@ -32,15 +31,8 @@ def read_usd(data: bytes, *, path: Path) -> Mesh:
     Prims are placed by their transforms, left-handed and mirrored ones turned over; guides, proxies and what is
     invisible are passed over. Of animated points the first frame counts. Textures are not read.
 
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages.
-
     Returns:
         The unit and up axis of the file.
-
-    Raises:
-        MeshError: The library is not installed, or cannot read the file within `SECONDS`; or the file shows nothing.
     """
     source = Source(data, path)
     if find_spec("pxr") is None:
@@ -68,7 +60,5 @@ def read_usd(data: bytes, *, path: Path) -> Mesh:
             points, corners = arrays["points"], arrays["corners"]
     if not len(corners):
         return usable_mesh(path, points)
-    triangles = cut_into_triangles(source, corners, len(points))
-    if triangles.status != DONE:
-        raise source.error("more faces than a few name points that are not there")
-    return usable_mesh(path, points, faces=triangles.faces, remarks=triangles.remarks)
+    too_many = source.error("more faces than a few name points that are not there")
+    return usable_mesh(path, points, cut_into_triangles(source, corners, len(points), bad_index=lambda _: too_many))

@@ -15,12 +15,11 @@ from jaxtyping import Float, UInt8
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers._source import BLANK_COLOR, Source
-from smilevlm.readers.elements import usable_mesh
+from smilevlm.readers._source import Source
+from smilevlm.readers.elements import BLANK_COLOR, Triangles, usable_mesh
 from smilevlm.readers.textures import load_named_texture
-from smilevlm.readers.vrml1_scene import walk_scene_1
 from smilevlm.readers.vrml_nodes import Document
-from smilevlm.readers.vrml_scene import Collected, Placed, walk_scene
+from smilevlm.readers.vrml_scene import Collected, Placed, walk_scene, walk_scene_1
 from smilevlm.readers.vrml_syntax import parse_vrml
 from smilevlm.readers.x3d_xml import parse_x3d, with_blanks
 from smilevlm.typing import CornerUv, Faces
@@ -36,14 +35,7 @@ def read_vrml(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
     Transforms are applied, prototypes expanded. Faces with more than three corners are cut as fans. Texture coordinates
     follow texCoordIndex, which in BU-3DFE differs from coordIndex; without it coordIndex serves. Parts without texture
     coordinates or colours, among parts with them, get zeros and grey. Other files that the file names are not read.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages and to find the texture.
-        load_texture: Read the image that `url` names, or that shares the file's stem.
-
-    Raises:
-        MeshError: At `path:line`; or the texture cannot be decoded.
+    The texture is the image that `url` names, or that shares the file's stem.
     """
     source = Source(data, path)
     version = _version(source)
@@ -54,16 +46,7 @@ def read_vrml(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
 
 
 def read_x3d(data: bytes, *, path: Path, load_texture: bool = True) -> Mesh:
-    """The same of an X3D file in XML. Prototypes are not read.
-
-    Args:
-        data: The whole file.
-        path: Where it came from, for messages and to find the texture.
-        load_texture: Read the image that `url` names, or that shares the file's stem.
-
-    Raises:
-        MeshError: At `path:line`; or the texture cannot be decoded.
-    """
+    """The same of an X3D file in XML. Prototypes are not read."""
     source = Source(with_blanks(data), path)
     document = parse_x3d(source)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -95,8 +78,7 @@ def _joined(source: Source, document: Document, found: Collected, load_texture: 
     return usable_mesh(
         source.path,
         _concatenate_vertices(placed),
-        faces=faces,
-        uv=uv,
+        Triangles(faces=faces, uv=uv),
         texture=load_named_texture(source.path, names) if load_texture and uv is not None else None,
         vertex_colors=_concatenate_colors(placed),
         remarks=_remarks(source, document, found),

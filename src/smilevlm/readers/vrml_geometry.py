@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float64, Int32, UInt8
 
 from smilevlm.errors import MeshError
-from smilevlm.readers._source import BLANK_COLOR, ITEM_BYTES, Source, Triangles, color_bytes, cut_into_triangles
-from smilevlm.readers._status import DONE
+from smilevlm.readers._source import ITEM_BYTES, Source
+from smilevlm.readers.elements import (
+    BLANK_COLOR,
+    NO_TRIANGLES,
+    Triangles,
+    color_bytes,
+    cut_into_triangles,
+    separated,
+    strip_triangles,
+)
 from smilevlm.readers.vrml_nodes import Node, Span
 from smilevlm.typing import CornerUv, Faces
 
@@ -38,6 +48,8 @@ _COUNT_BYTES = 10 * ITEM_BYTES
 _NOT_BLANK = re.compile(rb"\S")
 _GRID_BYTES = 17 * ITEM_BYTES
 """Of one vertex of a grid, with its faces."""
+
+Numbers = TypeVar("Numbers", bound=np.ndarray)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +119,7 @@ class Part:
 
 
 def numbers(source: Source, node: Node, name: str, default: tuple[float, ...]) -> Float64[np.ndarray, " value"]:
-    """A field of as many numbers as its default.
-
-    Raises:
-        MeshError: Another count, or a word that is no number.
-    """
+    """A field of as many numbers as its default."""
     span = node.span(name)
     if span is None:
         return np.array(default)
@@ -164,11 +172,7 @@ def _grid(source: Source, node: Node) -> Grid:
 
 
 def read_points(source: Source, geometry: Geometry) -> Float[np.ndarray, "vert 3"]:
-    """The vertices of a geometry.
-
-    Raises:
-        MeshError: A word that is no number, a count that is no multiple of three, or heights that do not fit a grid.
-    """
+    """The vertices of a geometry."""
     span, grid = geometry.points, geometry.grid
     if span is None:
         return np.zeros((0, 3))
@@ -191,13 +195,10 @@ def read_part(source: Source, geometry: Geometry, num_vertices: int) -> Part:
     """Faces, texture coordinates and colours of a geometry.
 
     What is wrong with texture coordinates and colours costs these alone, with a remark.
-
-    Raises:
-        MeshError: A word that is no number among the indices; or too many faces name vertices that are not there.
     """
     remarks: list[str] = []
     corners = _corners(source, geometry, num_vertices, remarks)
-    triangles = Triangles(faces=np.zeros((0, 3), np.int32), uv=None)
+    triangles = NO_TRIANGLES
     if corners is not None:
         triangles = _read_faces(source, geometry, corners, num_vertices, remarks)
     colors = _read_colors(source, geometry, corners, num_vertices, remarks)
@@ -219,14 +220,13 @@ def _corners(
         return None
     if form == "strips":
         source.require_memory(_STRIP_BYTES * len(corners))
-        return _strip_corners(corners)
+        return strip_triangles(corners, [0, 2, 1])
     size = _CORNERS.get(form)
     if size is None or (corners == -1).any():  # some do end each triangle with -1
         return corners
     if len(corners) % size:
         remarks.append(f"the last of the {form} of {geometry.type} is not complete; left out")
-    rows = corners[: len(corners) // size * size].reshape(-1, size)
-    return np.concatenate([rows, np.full((len(rows), 1), -1, np.int32)], axis=1).reshape(-1)
+    return separated(corners[: len(corners) // size * size].reshape(-1, size))
 
 
 def _following_vertices(source: Source, geometry: Geometry, num_vertices: int) -> Int32[np.ndarray, " corner"]:
@@ -244,25 +244,10 @@ def _following_vertices(source: Source, geometry: Geometry, num_vertices: int) -
     return np.insert(corners, ends, -1).astype(np.int32)
 
 
-def _strip_corners(corners: Int32[np.ndarray, " corner"]) -> Int32[np.ndarray, " triangle_corner"]:
-    """Strips separated by -1 as triangles, each ended by -1; every second one is turned."""
-    if len(corners) < 3:
-        return np.zeros(0, np.int32)
-    ordinals = np.arange(len(corners), dtype=np.int32)
-    strip_start = np.maximum.accumulate(np.where(corners == -1, ordinals + 1, 0))
-    within = (ordinals - strip_start)[2:]
-    rows = np.full((len(within), 4), -1, np.int32)
-    odd = within % 2 == 1
-    rows[:, 0] = corners[:-2]
-    rows[:, 1] = np.where(odd, corners[2:], corners[1:-1])
-    rows[:, 2] = np.where(odd, corners[1:-1], corners[2:])
-    return rows[(within >= 2) & (corners[2:] != -1)].reshape(-1)
-
-
 def _grid_corners(grid: Grid) -> Int32[np.ndarray, " corner"]:
     number = np.arange(grid.num_x * grid.num_z, dtype=np.int32).reshape(grid.num_z, grid.num_x)
     corners = (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:])
-    return np.stack([*corners, np.full_like(corners[0], -1)], axis=-1).reshape(-1)
+    return separated(np.stack(corners, axis=-1).reshape(-1, 4))
 
 
 def _read_faces(
@@ -272,23 +257,21 @@ def _read_faces(
     texture_corners = None if points is None else corners
     index = geometry.texture_index
     if points is not None and index is not None and _NOT_BLANK.search(source.data, index.start, index.stop):
-        texture_corners = _optional_indices(source, index, "texture indices", remarks)
+        texture_corners = _optional(lambda: source.indices(index.start, index.stop), "texture indices", remarks)
         if texture_corners is None:
             points = None
         elif FORMS[geometry.type] == "strips":
             source.require_memory(_STRIP_BYTES * len(texture_corners))
-            texture_corners = _strip_corners(texture_corners)
-    triangles = cut_into_triangles(
+            texture_corners = strip_triangles(texture_corners, [0, 2, 1])
+    return cut_into_triangles(
         source,
         corners,
         num_vertices,
         texture_corners=texture_corners,
         texture_points=points,
         flipped=geometry.flipped,
+        bad_index=lambda ordinal: _bad_index_error(source, geometry, ordinal, int(corners[ordinal]), num_vertices),
     )
-    if triangles.status != DONE:
-        raise _bad_index_error(source, geometry, triangles.ordinal, int(corners[triangles.ordinal]), num_vertices)
-    return triangles
 
 
 def _bad_index_error(source: Source, geometry: Geometry, ordinal: int, bad: int, num_vertices: int) -> MeshError:
@@ -302,30 +285,21 @@ def _bad_index_error(source: Source, geometry: Geometry, ordinal: int, bad: int,
     return source.text_error(f"{geometry.index_name} names vertex {word}, there are {num_vertices}", position)
 
 
+def _optional(read: Callable[[], Numbers], what: str, remarks: list[str]) -> Numbers | None:
+    """Numbers that prediction does not use: None, with a remark, where they cannot be read."""
+    try:
+        return read()
+    except MeshError as error:
+        remarks.append(f"{what} cannot be read (line {error.line}: {error.message}); left out")
+        return None
+
+
 def _optional_rows(
     source: Source, span: Span | None, width: int, what: str, remarks: list[str]
 ) -> Float[np.ndarray, "row {width}"] | None:
-    """Numbers that prediction does not use: None, with a remark, where they cannot be read."""
     if span is None:
         return None
-    try:
-        return source.rows(span.start, span.stop, width, what, single=True)
-    except MeshError as error:
-        remarks.append(_unreadable(what, error))
-        return None
-
-
-def _optional_indices(source: Source, span: Span, what: str, remarks: list[str]) -> Int32[np.ndarray, " value"] | None:
-    """Indices of what prediction does not use: None, with a remark, where they cannot be read."""
-    try:
-        return source.indices(span.start, span.stop)
-    except MeshError as error:
-        remarks.append(_unreadable(what, error))
-        return None
-
-
-def _unreadable(what: str, error: MeshError) -> str:
-    return f"{what} cannot be read (line {error.line}: {error.message}); left out"
+    return _optional(lambda: source.rows(span.start, span.stop, width, what, single=True), what, remarks)
 
 
 def _read_colors(
@@ -341,8 +315,9 @@ def _read_colors(
         return None
     colors = colors[:, :3]
     left_out = f"{len(colors)} colours do not fit the {num_vertices} vertices; left out"
-    span = geometry.color_index
-    index = np.zeros(0, np.int32) if span is None else _optional_indices(source, span, "colour indices", remarks)
+    index: np.ndarray | None = np.zeros(0, np.int32)
+    if (span := geometry.color_index) is not None:
+        index = _optional(lambda: source.indices(span.start, span.stop), "colour indices", remarks)
     if index is None:
         return None
     if corners is None or not len(index):

@@ -1,4 +1,4 @@
-"""The tree of nodes that VRML and X3D files describe, whatever the syntax, and the names known in it."""
+"""The tree of nodes that VRML and X3D files describe, whatever the syntax, and the expansion of its prototypes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from smilevlm.readers._source import Source
 MAX_DEPTH = 80
 MAX_TOKENS = 200_000
 """A face scan has about 150 outside its number lists; more would cost memory out of proportion to the file."""
+
+MAX_EXPANDED_FIELDS = 200_000
+"""Prototypes within prototypes can describe a tree of any size in a few bytes."""
 
 NODE_NAMES = (
     "Anchor", "Appearance", "Billboard", "CADFace", "CADPart", "Collision", "Color", "ColorRGBA", "Coordinate",
@@ -97,13 +100,10 @@ Value = Span | tuple[str, ...] | tuple[Node, ...] | bool | Parameter | None
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What a file says.
+    """What a file says: its top-level nodes, and what keeps it from being complete.
 
-    Args:
-        nodes: The top-level nodes.
-        missing: The first `USE` of a name that nothing has: what it is, and where.
-        cut: Where the last node or list starts that the end of the file leaves open; None in a complete file.
-        has_unread_prototypes: It has instances of prototypes that are not expanded.
+    `missing` is the first `USE` of an unknown name and its position; `cut` is where the last node or list starts that
+    the end of the file leaves open; unread are instances of prototypes that are not expanded.
     """
 
     nodes: tuple[Node, ...]
@@ -120,23 +120,66 @@ class Budget:
         self._num_tokens = 0
 
     def take(self, count: int, position: int) -> None:
-        """Count words.
-
-        Raises:
-            MeshError: They are more than `MAX_TOKENS`.
-        """
+        """Count words."""
         self._num_tokens += count
         if self._num_tokens > MAX_TOKENS:
             raise self._source.text_error(f"more than {MAX_TOKENS} words outside number lists", position)
 
     def require_depth(self, depth: int, position: int) -> None:
-        """Refuse nodes within nodes beyond `MAX_DEPTH`.
-
-        Raises:
-            MeshError: They are.
-        """
+        """Refuse nodes within nodes beyond `MAX_DEPTH`."""
         if depth > MAX_DEPTH:
             raise self._source.text_error(f"nodes nested more than {MAX_DEPTH} deep", position)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prototype:
+    """A `PROTO`: an instance is its first node, fields have defaults; or the urls of an `EXTERNPROTO`."""
+
+    body: Node | None
+    defaults: dict[str, Value]
+    urls: tuple[str, ...] = ()
+
+
+class Expander:
+    """Makes the nodes that instances of prototypes stand for."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._num_fields = 0
+
+    def instance(self, prototype: Prototype, given: dict[str, Value], position: int) -> Node | None:
+        """The body of a prototype with the values of one instance."""
+        if prototype.urls:
+            return Node("Inline", {"url": prototype.urls}, position)
+        if prototype.body is None:
+            return None
+        return self._filled(prototype.body, prototype.defaults | given, {}, 0)
+
+    def _filled(self, node: Node, values: dict[str, Value], known: dict[int, Node], depth: int) -> Node:
+        if id(node) in known:
+            return known[id(node)]
+        self._num_fields += 1 + len(node.fields)
+        if self._num_fields > MAX_EXPANDED_FIELDS:
+            message = f"the instances of prototypes have more than {MAX_EXPANDED_FIELDS} fields"
+            raise self._source.text_error(message, node.position)
+        if depth > MAX_DEPTH:
+            raise self._source.text_error("nodes nested too deep by prototypes", node.position)
+        fields = {name: self._value(value, values, known, depth) for name, value in node.fields.items()}
+        is_same = all(fields[name] is value for name, value in node.fields.items())
+        # What no instance changes stays one node: a list that all have is read once.
+        known[id(node)] = node if is_same else Node(node.type, fields, node.position)
+        return known[id(node)]
+
+    def _value(self, value: Value, values: dict[str, Value], known: dict[int, Node], depth: int) -> Value:
+        if isinstance(value, Parameter):
+            return values.get(value.name)
+        if not isinstance(value, tuple):
+            return value
+        self._num_fields += len(value)
+        items = tuple(
+            self._filled(item, values, known, depth + 1) if isinstance(item, Node) else item for item in value
+        )
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else items  # type: ignore[return-value]
 
 
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)

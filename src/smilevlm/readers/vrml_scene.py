@@ -1,8 +1,11 @@
-"""From the nodes of VRML 2.0 and X3D to surfaces and points in the frame of the file."""
+"""From the nodes of VRML and X3D to surfaces and points in the frame of the file.
+
+In VRML 2.0 and X3D a node holds its geometry; in VRML 1.0 and Open Inventor each changes the state of those after it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -25,20 +28,20 @@ from smilevlm.readers.vrml_nodes import MAX_DEPTH, Node, Span
 MAX_VISITED_NODES = 100_000
 """DEF and USE can describe a tree of any size in a few bytes."""
 
+SEPARATORS = {"Separator", "WWWAnchor", "LOD"}
+"""Nodes after which the state is as before them."""
+ALL_CHILDREN = -3
+"""What `whichChild` says for all of them."""
+
 Matrix = Float64[np.ndarray, "4 4"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A part in the frame of the file.
+    """A part in the frame of the file, by a matrix from its own.
 
-    Args:
-        part: Faces, texture coordinates, colours.
-        vertices: In the part's own frame.
-        matrix: From that frame to the file's.
-        texture_name: What the file calls the texture.
-        is_solid: It was written as a surface, not as points.
-        shares: The number in the list of an earlier part whose vertices, placed alike, this one names; or None.
+    `is_solid` tells surfaces from points; `shares` is the number of an earlier part whose vertices, placed alike, it
+    names.
     """
 
     part: Part
@@ -50,12 +53,7 @@ class Placed:
 
 
 class Collected:
-    """What a walk through a scene finds.
-
-    Attributes:
-        placed: The geometry, in order.
-        named_files: Files that the scene names in place of geometry.
-    """
+    """What a walk through a scene finds: the geometry in order, and files that the scene names in place of it."""
 
     def __init__(self, source: Source) -> None:
         self.placed: list[Placed] = []
@@ -68,11 +66,7 @@ class Collected:
         self._num_bytes = 0
 
     def count(self, node: Node, depth: int) -> None:
-        """Count a visit to a node.
-
-        Raises:
-            MeshError: There are too many, or it is too deep.
-        """
+        """Count a visit to a node."""
         self._num_visited += 1
         if self._num_visited > MAX_VISITED_NODES:
             raise self._source.text_error(f"DEF and USE describe more than {MAX_VISITED_NODES} nodes", node.position)
@@ -80,16 +74,9 @@ class Collected:
             raise self._source.text_error("nodes nested too deep by USE", node.position)
 
     def add(self, geometry: Geometry, matrix: Matrix, texture_name: str | None, *, shared: bool = False) -> None:
-        """Read a geometry and keep it.
+        """Read a geometry and keep it, placed by a matrix from its frame to the file's.
 
-        Args:
-            geometry: What to read.
-            matrix: From its frame to the file's.
-            texture_name: What the file calls its texture.
-            shared: All geometry that names the same points in the same place is one surface.
-
-        Raises:
-            MeshError: It is broken, or there is far more of it than the file has bytes.
+        With `shared`, all geometry that names the same points in the same place is one surface.
         """
         place = (geometry.points, matrix.tobytes())
         shares = self._shared.get(place) if shared else None
@@ -110,12 +97,7 @@ class Collected:
         is_solid = FORMS[geometry.type] != "points"
         self.placed.append(
             Placed(
-                part=part,
-                vertices=vertices,
-                matrix=matrix,
-                texture_name=texture_name,
-                is_solid=is_solid,
-                shares=shares,
+                part=part, vertices=vertices, matrix=matrix, texture_name=texture_name, is_solid=is_solid, shares=shares
             )
         )
 
@@ -125,11 +107,7 @@ class Collected:
 
 
 def walk_scene(source: Source, nodes: tuple[Node, ...]) -> Collected:
-    """All geometry of a scene of VRML 2.0 or X3D.
-
-    Raises:
-        MeshError: A node is broken, or the scene is far larger than the file.
-    """
+    """All geometry of a scene of VRML 2.0 or X3D."""
     scene = _Scene(source)
     for node in nodes:
         scene.visit(node, np.eye(4), 0)
@@ -198,16 +176,7 @@ def translation_matrix(offset: Float64[np.ndarray, " 3"]) -> Matrix:
 
 
 def transform_matrix(source: Source, node: Node, scale: str = "scale") -> Matrix:
-    """T C R SR S -SR -C, in the words of ISO/IEC 14772-1, 6.52.
-
-    Args:
-        source: The file.
-        node: A Transform.
-        scale: What the scale is called; `scaleFactor` in VRML 1.0.
-
-    Raises:
-        MeshError: A field has another count of numbers.
-    """
+    """T C R SR S -SR -C, in the words of ISO/IEC 14772-1, 6.52; `scale` names its field (VRML 1.0: `scaleFactor`)."""
     zero, no_turn = (0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)
     center = numbers(source, node, "center", zero)
     turned = rotation_matrix(numbers(source, node, "scaleOrientation", no_turn))
@@ -219,3 +188,101 @@ def transform_matrix(source: Source, node: Node, scale: str = "scale") -> Matrix
         @ turned.T
         @ translation_matrix(-center)
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """What the nodes before a geometry say of it."""
+
+    matrix: Matrix
+    points: Span | None = None
+    texture_points: Span | None = None
+    texture_name: str | None = None
+    flipped: bool = False
+
+
+def walk_scene_1(source: Source, nodes: tuple[Node, ...]) -> Collected:
+    """All geometry of a scene of VRML 1.0 or Open Inventor."""
+    scene = _StateScene(source)
+    scene.visit_all(nodes, _State(matrix=np.eye(4)), 0)
+    return scene.collected
+
+
+class _StateScene:
+    def __init__(self, source: Source) -> None:
+        self.collected = Collected(source)
+        self._source = source
+
+    def visit_all(self, nodes: tuple[Node, ...], state: _State, depth: int) -> _State:
+        for node in nodes:
+            state = self._visit(node, state, depth)
+        return state
+
+    def _visit(self, node: Node, state: _State, depth: int) -> _State:
+        self.collected.count(node, depth)
+        if node.type in FORMS:
+            self.collected.add(self._geometry(node, state), state.matrix, state.texture_name, shared=True)
+            return state
+        if node.type in {"WWWInline", "File"}:
+            self.collected.named_files += node.strings("name")[:1]
+            return state
+        changed = self._change(node, state)
+        if changed is not None:
+            return changed
+        children = node.nodes("children")
+        if node.type == "LOD":  # the first level is the finest
+            children = children[:1]
+        elif node.type == "Switch":
+            chosen = whole_number(self._source, node, "whichChild", -1)
+            if chosen != ALL_CHILDREN:
+                children = children[chosen : chosen + 1] if chosen >= 0 else ()
+        after = self.visit_all(children, state, depth + 1)
+        if node.type in SEPARATORS:
+            return state
+        return replace(after, matrix=state.matrix) if node.type == "TransformSeparator" else after
+
+    def _change(self, node: Node, state: _State) -> _State | None:
+        """The state after a node that only changes it; None for any other."""
+        match node.type:
+            case "Coordinate3":
+                return replace(state, points=node.span("point"))
+            case "TextureCoordinate2":
+                return replace(state, texture_points=node.span("point"))
+            case "VertexProperty":
+                return replace(state, points=node.span("vertex"), texture_points=node.span("texCoord"))
+            case "Texture2":
+                return replace(state, texture_name=next(iter(node.strings("filename")), None))
+            case "ShapeHints":
+                order = node.strings("vertexOrdering")
+                return replace(state, flipped=order[0].upper() == "CLOCKWISE") if order else state
+            case "Transform":
+                moved = transform_matrix(self._source, node, "scaleFactor")
+            case "Translation":
+                moved = translation_matrix(numbers(self._source, node, "translation", (0.0, 0.0, 0.0)))
+            case "Rotation":
+                moved = rotation_matrix(numbers(self._source, node, "rotation", (0.0, 0.0, 1.0, 0.0)))
+            case "Scale":
+                moved = np.diag([*numbers(self._source, node, "scaleFactor", (1.0, 1.0, 1.0)), 1.0])
+            case "MatrixTransform":  # written for row vectors
+                moved = numbers(self._source, node, "matrix", tuple(np.eye(4).ravel().tolist())).reshape(4, 4).T
+            case _:
+                return None
+        return replace(state, matrix=state.matrix @ moved)
+
+    def _geometry(self, node: Node, state: _State) -> Geometry:
+        """The lists of a geometry node: its own, and those of the nodes before it."""
+        own = node.node("vertexProperty")
+        if own is not None:
+            state = replace(state, points=own.span("vertex"), texture_points=own.span("texCoord"))
+        is_points = FORMS[node.type] == "points"
+        return Geometry(
+            type=node.type,
+            position=node.position,
+            points=state.points,
+            index=node.span("coordIndex") if node.type.startswith("Indexed") else None,
+            counts=node.span("numVertices"),
+            texture_points=None if is_points else state.texture_points,
+            texture_index=node.span("textureCoordIndex"),
+            first=max(whole_number(self._source, node, "startIndex", 0), 0),
+            flipped=state.flipped,
+        )

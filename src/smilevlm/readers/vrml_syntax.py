@@ -11,15 +11,20 @@ from collections import ChainMap
 from dataclasses import dataclass
 
 from smilevlm.readers._source import Source
-from smilevlm.readers._status import (
-    TOKEN_END,
-    TOKEN_NUMBER,
-    TOKEN_STRING,
-    TOKEN_UNCLOSED_STRING,
-    TOKEN_WORD,
+from smilevlm.readers._status import TOKEN_END, TOKEN_NUMBER, TOKEN_STRING, TOKEN_UNCLOSED_STRING, TOKEN_WORD
+from smilevlm.readers.vrml_nodes import (
+    Budget,
+    Document,
+    Expander,
+    Node,
+    Parameter,
+    Prototype,
+    Span,
+    Value,
+    field_name,
+    node_name,
+    unescaped,
 )
-from smilevlm.readers.vrml_nodes import Budget, Document, Node, Parameter, Span, Value, field_name, node_name, unescaped
-from smilevlm.readers.vrml_prototypes import Expander, Prototype
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 X3D_STATEMENTS = {"PROFILE": 1, "COMPONENT": 1, "META": 2, "UNIT": 3, "IMPORT": 1, "EXPORT": 1}
@@ -40,15 +45,7 @@ class Token:
 
 
 def parse_vrml(source: Source, *, version: int = 2) -> Document:
-    """The nodes of a VRML file.
-
-    Args:
-        source: The file.
-        version: 1 for VRML 1.0 and Open Inventor, where nodes stand among the fields.
-
-    Raises:
-        MeshError: Broken syntax, at its line.
-    """
+    """The nodes of a file of VRML 2.0, or of VRML 1.0 and Open Inventor, where nodes stand among the fields."""
     return _Parser(source, version).document()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from smilevlm.errors import MeshError
-from smilevlm.readers._sinks import TextSink
+from smilevlm.readers._source import TextSink
 from smilevlm.typing import Faces, Vertices
 
 HEADER = """\
@@ -100,9 +100,6 @@ def write_bu3dfe_vrml(
         uv: Texture coordinates, v from the bottom.
         uv_polygons: Rows of `uv`, laid out as `polygons`.
         texture_name: File name of the image beside the scan, or None to write no appearance.
-
-    Raises:
-        MeshError: An index is out of range, or the two index lists do not match.
     """
     _check_polygons(polygons, len(vertices), "polygons")
     file.write(HEADER)
@@ -151,9 +148,6 @@ def write_bu4dfe_vrml(
         uv: Texture coordinates per vertex, v from the bottom, or None to write none.
         texture_name: What `url` says, or None to write no appearance.
         with_texture_index: Write `texCoordIndex` too, equal to `coordIndex`.
-
-    Raises:
-        MeshError: A face names a vertex that is not there, or `uv` has another length than `vertices`.
     """
     polygons = np.concatenate([faces, np.full((len(faces), 1), -1, np.int32)], axis=1)
     _check_polygons(polygons, len(vertices), "faces")

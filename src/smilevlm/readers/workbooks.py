@@ -37,20 +37,9 @@ MAX_COLUMNS = 512
 
 # What zipfile, the XML parser and openpyxl raise on broken bytes.
 _BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ParseError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-)
+    zipfile.BadZipFile, zlib.error, ParseError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+    OverflowError, EOFError, NotImplementedError, RuntimeError, OSError,
+)  # fmt: skip
 _TYPE_DEFINITION = re.compile(rb"<\0?!\0?D\0?O\0?C\0?T\0?Y\0?P\0?E")
 _MODIFIED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*")
 _LONG_AGO = datetime.datetime(2000, 1, 1)
@@ -59,12 +48,7 @@ _FIRST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class SheetRow:
-    """One row of a sheet.
-
-    Args:
-        number: As the spreadsheet program counts, from 1; the headers are row 1 or below.
-        cells: Value by header, None for an empty cell.
-    """
+    """One row of a sheet: its number in the spreadsheet program, and its values by header, None for empty cells."""
 
     number: int
     cells: Mapping[str, CellValue]
@@ -80,10 +64,6 @@ def read_workbook(path: str | os.PathLike[str], *, sheet: str | None = None) -> 
     Args:
         path: An `.xlsx` file.
         sheet: Its name, or None for the first.
-
-    Raises:
-        TableError: The file is missing, damaged, or no workbook; unpacks to far too much; has more than `MAX_ROWS`
-            rows or `MAX_COLUMNS` columns, at `path:row`; or there is no such sheet.
     """
     path = Path(path)
     try:
@@ -217,9 +197,6 @@ def write_workbook(
         headers: The first row.
         rows: Below it, each as long as the headers.
         sheet: The sheet's name.
-
-    Raises:
-        TableError: A row has another length than the headers, or a cell cannot be written.
     """
     from openpyxl import Workbook
     from openpyxl.utils.exceptions import IllegalCharacterError

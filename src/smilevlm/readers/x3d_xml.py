@@ -56,16 +56,7 @@ def with_blanks(data: bytes) -> bytes:
 
 
 def parse_x3d(source: Source) -> Document:
-    """The nodes of an X3D file.
-
-    Prototypes are not read.
-
-    Args:
-        source: What `with_blanks` made of the file.
-
-    Raises:
-        MeshError: It is no well-formed XML, at its line; it declares entities; or it is too large or too deep.
-    """
+    """The nodes of an X3D file, of which `with_blanks` was taken. Prototypes are not read."""
     return _Parser(source).document()
 
 

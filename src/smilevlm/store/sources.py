@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smilevlm.errors import MeshError
-from smilevlm.readers import file_size, list_names, read_file
-from smilevlm.readers.textures import TEXTURE_SUFFIXES
+from smilevlm.readers import TEXTURE_SUFFIXES, file_size, list_names, read_file
 from smilevlm.store.records import Recording
 
 GONE = "gone"

@@ -46,7 +46,7 @@ class Anatomy:
 @functools.cache
 def anatomy() -> Anatomy:
     """Found once per process on the mean neutral face."""
-    from smilevlm.geometry.clean import component_labels
+    from smilevlm.geometry import component_labels
 
     model = head_model()
     topology = model.topology

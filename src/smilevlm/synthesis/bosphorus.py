@@ -14,8 +14,7 @@ from PIL import Image
 
 from smilevlm.files import folder_in_one_piece
 from smilevlm.labels import NEUTRAL
-from smilevlm.readers import BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
-from smilevlm.readers.bnt import BACKGROUND
+from smilevlm.readers import BNT_BACKGROUND, BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.bosphorus_plan import (
@@ -220,7 +219,7 @@ def _bnt_bytes(rng: np.random.Generator, scan: PlannedScan, image: RangeImage) -
     # Some background points have the background's number in some of their columns only.
     rows, columns = np.nonzero(~image.valid)
     partial = rng.choice(len(rows), size=len(rows) // 200, replace=False)
-    points[rows[partial], columns[partial]] = (0.0, 0.0, BACKGROUND)
+    points[rows[partial], columns[partial]] = (0.0, 0.0, BNT_BACKGROUND)
     uv[rows[partial], columns[partial]] = 0.5
     name = f"{scan.name}.png"
     file = io.BytesIO()

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.files import folder_in_one_piece, write_atomically
-from smilevlm.readers.au_tables import UNKNOWN, AuTable, write_au_table
+from smilevlm.readers import AU_UNKNOWN, AuTable, write_au_table
 from smilevlm.synthesis.action_units import occurs
 from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, subject_names, write_parts
 from smilevlm.synthesis.motion import Motion
@@ -207,8 +207,8 @@ def _au_table(motion: Motion, sequence: Bp4dSequence) -> str:
     first, last = (round(share * (sequence.num_frames - 1)) for share in _CODED_SHARE)
     frames = np.arange(first, last + 1)
     values = np.stack([occurs(motion, unit)[frames] for unit in CODED_UNITS], axis=1).astype(np.int8)
-    values[:, np.isin(CODED_UNITS, sequence.unknown_units)] = UNKNOWN
-    values[np.isin(frames, sequence.left_out)] = UNKNOWN
+    values[:, np.isin(CODED_UNITS, sequence.unknown_units)] = AU_UNKNOWN
+    values[np.isin(frames, sequence.left_out)] = AU_UNKNOWN
     table = AuTable(au_numbers=CODED_UNITS, frame_numbers=frames + sequence.first_number, values=values)
     file = StringIO()
     write_au_table(file, table)

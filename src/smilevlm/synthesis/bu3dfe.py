@@ -13,8 +13,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.files import folder_in_one_piece
 from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
-from smilevlm.readers import write_bnd, write_bu3dfe_vrml, write_pse
-from smilevlm.readers.landmarks import PSE_BND_NUMBERS
+from smilevlm.readers import PSE_BND_NUMBERS, write_bnd, write_bu3dfe_vrml, write_pse
 from smilevlm.synthesis import data_set
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.atlas import Atlas, make_atlas

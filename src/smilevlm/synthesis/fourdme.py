@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from smilevlm.files import folder_in_one_piece
-from smilevlm.readers.fourdme_labels import FOURDME_COLUMNS, ActionUnit
-from smilevlm.readers.workbooks import CellValue, write_workbook
+from smilevlm.readers import FOURDME_COLUMNS, ActionUnit, CellValue, write_workbook
 from smilevlm.synthesis.action_units import ACTION_UNITS
 from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, write_parts
 from smilevlm.synthesis.micro import MicroExpression, draw_micro_expression, micro_motion

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from smilevlm.readers.fourdme_labels import ActionUnit
+from smilevlm.readers import ActionUnit
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
 from smilevlm.synthesis.curves import plateau
 from smilevlm.synthesis.motion import Motion, Stage, constant, idle_movement, lids_closing, sway, together

@@ -17,9 +17,8 @@ from scipy import ndimage
 
 from smilevlm.errors import LayoutError, MeshError, SettingsError
 from smilevlm.files import folder_in_one_piece
-from smilevlm.geometry import Mesh, NormaliseSettings, normalise
-from smilevlm.geometry.clean import drop_spikes, keep_points, without_scraps
-from smilevlm.readers.obj import write_mtl, write_obj
+from smilevlm.geometry import Mesh, NormaliseSettings, drop_spikes, keep_points, normalise, without_scraps
+from smilevlm.readers import write_mtl, write_obj
 from smilevlm.synthesis.data_set import claim_folder
 from smilevlm.synthesis.marker import MARKER_NAME
 from smilevlm.synthesis.record import recorded

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smilevlm.geometry.template import FaceTemplate
+from smilevlm.geometry import FaceTemplate
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.expressions import draw_actions

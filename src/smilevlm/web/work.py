@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from smilevlm.evaluation.relevance import overlay_scale, relevance, relevance_overlay
-from smilevlm.geometry.axes import rotation_from_axes
+from smilevlm.geometry import rotation_from_axes
 from smilevlm.predict import Model, Prediction, PreparedScan, see
 from smilevlm.readers import read_mesh
 from smilevlm.web.checks import check_upload, check_vertices

@@ -197,8 +197,7 @@ def test_no_damage_to_a_copy_ends_the_check(tmp_path, layout, seed):
 
 
 def test_faces_that_are_barely_there_or_not_are_told_as_prepare_does(tmp_path, frontal_face):
-    from smilevlm.geometry import Mesh
-    from smilevlm.geometry.clean import keep_points
+    from smilevlm.geometry import Mesh, keep_points
     from smilevlm.readers import write_mesh
 
     upper = keep_points(frontal_face, frontal_face.vertices[:, 1] > 0)

@@ -179,9 +179,9 @@ def test_smooth_bumpy_things_are_refused(name):
         normalise(THINGS[name](), SETTINGS)
 
 
-def place(relief_match: float, fit_share: float, **others) -> locate.Place:
+def place(relief_match: float, fit_share: float, **others) -> locate.PoseHypothesis:
     values = {"rotation": np.eye(3), "nose_mm": np.zeros(3), "residual_mm": 1.0, **others}
-    return locate.Place(relief_match=relief_match, fit_share=fit_share, **values)
+    return locate.PoseHypothesis(relief_match=relief_match, fit_share=fit_share, **values)
 
 
 def test_what_was_found_as_it_stands_may_be_less_sure_than_the_best_of_many():
@@ -191,8 +191,8 @@ def test_what_was_found_as_it_stands_may_be_less_sure_than_the_best_of_many():
 
 
 def test_a_doubtful_place_with_a_rival_elsewhere_is_no_face():
-    assert not place(0.69, 0.66, rival_merit=1.45).is_face
-    assert place(0.67, 0.68, rival_merit=0.9).is_face
+    assert not place(0.69, 0.66, rival_score=1.45).is_face
+    assert place(0.67, 0.68, rival_score=0.9).is_face
     assert not place(0.58, 0.60).is_face
 
 
@@ -200,9 +200,9 @@ def test_a_likely_place_of_low_confidence_is_kept_where_the_search_finds_nothing
     truth = normalise(frontal_face, SETTINGS)
     room = sys.modules[normalise.__module__]
     searched = []
-    monkeypatch.setattr(room, "LEAST_CONFIDENCE", 1.1)
+    monkeypatch.setattr(room, "MIN_CONFIDENCE", 1.1)
     monkeypatch.setattr(room, "CLEAR_CONFIDENCE", 1.1)
-    monkeypatch.setattr(room, "find_anywhere", lambda *points, **hints: searched.append(1) or (None, 0.0))
+    monkeypatch.setattr(room, "search_any_pose", lambda *points, **hints: searched.append(1) or (None, 0.0))
     found = normalise(frontal_face, SETTINGS)
     assert searched
     assert found.mesh.vertices.tobytes() == truth.mesh.vertices.tobytes()

@@ -7,7 +7,7 @@ import pytest
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.geometry.arrays import face_array, float32_array, vertex_array
+from smilevlm.geometry.arrays import empty_arrays, face_array, float32_array, vertex_array
 
 FACE = np.random.default_rng(1).normal(size=(500, 3)) * 60
 
@@ -114,3 +114,17 @@ def test_shapes_of_other_arrays():
     assert float32_array([[[0, 1]] * 3], "uv", (None, 3, 2)).dtype == np.float32
     with pytest.raises(MeshError, match=r"uv have the shape \(1, 2\), expected \(n, 3, 2\)"):
         float32_array([[0, 1]], "uv", (None, 3, 2))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1000, 100_003, 700_000])
+def test_arrays_have_their_shapes_and_do_not_overlap(rows):
+    kinds = (((rows, 3), np.int32), ((rows, 3, 2), np.float32), ((7,), np.float64))
+    arrays = empty_arrays(*kinds)
+    for number, (array, (shape, kind)) in enumerate(zip(arrays, kinds, strict=True)):
+        assert array.shape == shape
+        assert array.dtype == kind
+        assert array.flags.c_contiguous
+        assert array.flags.aligned
+        array[...] = number
+    for number, array in enumerate(arrays):
+        assert (array == number).all()

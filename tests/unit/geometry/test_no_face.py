@@ -9,10 +9,10 @@ import pytest
 
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh, NormaliseSettings, normalise
-from smilevlm.geometry.locate import Place
-from smilevlm.geometry.no_face import Looked, no_face_message
+from smilevlm.geometry.locate import PoseHypothesis
+from smilevlm.geometry.no_face import SearchSummary, no_face_message
 
-LOOKED = Looked(
+SUMMARY = SearchSummary(
     min_fit_share=0.35, min_relief_match=0.4, mm_per_unit=1.0, unit_is_given=False, searched=True, pose_is_given=False
 )
 AXES, FLAT, FEW = "--up, --front", "It is flat", "too few"
@@ -23,9 +23,9 @@ def points(number: int = 3000, extent_mm: tuple[float, float, float] = HEAD_MM) 
     return (np.random.default_rng(0).uniform(-0.5, 0.5, (number, 3)) * extent_mm).astype(np.float32)
 
 
-def place(relief: float, share: float, **others) -> Place:
+def place(relief: float, share: float, **others) -> PoseHypothesis:
     values = {"rotation": np.eye(3), "nose_mm": np.zeros(3), "residual_mm": 1.0, **others}
-    return Place(relief_match=relief, fit_share=share, **values)
+    return PoseHypothesis(relief_match=relief, fit_share=share, **values)
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,15 @@ def place(relief: float, share: float, **others) -> Place:
         (place(0.1, 0.2), "20% of the mean face is covered (needed: 35%) and the relief match is 0.10", "confidence"),
         (place(0.5, 0.5), "too low together: 0.50 + 0.50 = 1.00 (needed: 1.25)", "confidence"),
         (
-            place(0.6, 0.9, is_searched=True, rival_merit=1.45),
+            place(0.6, 0.9, is_searched=True, rival_score=1.45),
             "the confidence is 0.109 (needed: 0.4)",
             "covered (needed",
         ),
-        (place(0.5, 0.8, rival_merit=1.3), "the confidence is 0.00166 (needed: 0.012)", "covered (needed"),
+        (place(0.5, 0.8, rival_score=1.3), "the confidence is 0.00166 (needed: 0.012)", "covered (needed"),
     ],
 )
 def test_the_tests_that_failed_are_named_and_no_others(found, said, unsaid):
-    message = no_face_message(points(), found, LOOKED)
+    message = no_face_message(points(), found, SUMMARY)
     assert message.startswith("no face found in any pose: ")
     assert said in message
     assert unsaid not in message
@@ -65,14 +65,14 @@ def test_the_tests_that_failed_are_named_and_no_others(found, said, unsaid):
     ],
 )
 def test_only_advice_that_can_help_is_given(vertices, changes, said):
-    message = no_face_message(vertices, place(0.1, 0.2), replace(LOOKED, **changes))
+    message = no_face_message(vertices, place(0.1, 0.2), replace(SUMMARY, **changes))
     every = (FLAT, FEW, AXES, "Check the axes", "Only this pose", "correct mm_per_unit")
     assert [advice for advice in every if advice in message] == [said if said in every else said[:14]]
 
 
 def test_flatness_does_not_depend_on_the_pose():
     turned = points(extent_mm=(190, 190, 3)) @ np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
-    assert FLAT in no_face_message(turned.astype(np.float32), place(0.1, 0.2), LOOKED)
+    assert FLAT in no_face_message(turned.astype(np.float32), place(0.1, 0.2), SUMMARY)
 
 
 SETTINGS = NormaliseSettings()

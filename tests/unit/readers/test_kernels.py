@@ -7,11 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smilevlm.errors import MeshError
 from smilevlm.readers import _kernels
-from smilevlm.readers._source import Source, cut_into_triangles
-from smilevlm.readers._status import DONE
+from smilevlm.readers._source import Source
+from smilevlm.readers.elements import Triangles, cut_into_triangles
 
 ODD_NUMBERS = "0 -0 1. .5 -.25 +3 1e3 -2.5E-4 1234567 12345678 123456789.5 0.1234567 0.12345678 -7654321.7654321 007"
+
+
+def cut(corners: np.ndarray, points: np.ndarray) -> Triangles:
+    return cut_into_triangles(
+        Source(bytes(10_000), Path("faces")),
+        corners,
+        50,
+        texture_corners=corners,
+        texture_points=points,
+        bad_index=lambda ordinal: MeshError(f"bad index at {ordinal}"),
+    )
 
 
 def floats_of(text: str) -> np.ndarray:
@@ -60,22 +72,19 @@ def test_plain_triangles_are_cut_as_any_others_are():
     longer = np.concatenate([plain, [-1]]).astype(np.int32)  # an empty face: no longer all alike
     points = rng.uniform(size=(50, 2)).astype(np.float32)
     for corners in (plain, longer):
-        cut = cut_into_triangles(
-            Source(bytes(10_000), Path("faces")), corners, 50, texture_corners=corners, texture_points=points
-        )
-        assert cut.status == DONE
-        np.testing.assert_array_equal(cut.faces, faces)
-        np.testing.assert_array_equal(cut.uv, points[faces])
+        found = cut(corners, points)
+        np.testing.assert_array_equal(found.faces, faces)
+        np.testing.assert_array_equal(found.uv, points[faces])
 
 
-@pytest.mark.parametrize(("row", "num_points"), [((3, 3, 4, -1), 50), ((3, 4, 60, -1), 50), ((3, 4, 45, -1), 40)])
+@pytest.mark.parametrize(("row", "num_points"), [((3, 3, 4, -1), 50), ((3, 4, 45, -1), 40)])
 def test_what_is_no_plain_triangle_takes_the_long_way(row, num_points):
-    corners = np.array([0, 1, 2, -1, *row], np.int32)
-    points = np.zeros((num_points, 2), np.float32)
-    cut = cut_into_triangles(
-        Source(bytes(10_000), Path("faces")), corners, 50, texture_corners=corners, texture_points=points
-    )
-    named_twice, missing_vertex, missing_point = ((3, 3, 4, -1), (3, 4, 60, -1), (3, 4, 45, -1))
-    assert (cut.status != DONE) == (row == missing_vertex), "one of two faces is more than may be left out"
-    assert len(cut.faces) == {named_twice: 1, missing_vertex: 0, missing_point: 2}[row]
-    assert len(cut.remarks) == (row == missing_point)
+    found = cut(np.array([0, 1, 2, -1, *row], np.int32), np.zeros((num_points, 2), np.float32))
+    names_missing_point = num_points == 40
+    assert len(found.faces) == (2 if names_missing_point else 1)
+    assert len(found.remarks) == names_missing_point
+
+
+def test_one_of_two_faces_is_more_than_may_be_left_out():
+    with pytest.raises(MeshError, match="bad index at 6"):
+        cut(np.array([0, 1, 2, -1, 3, 4, 60, -1], np.int32), np.zeros((50, 2), np.float32))

@@ -325,7 +325,7 @@ def test_faces_of_one_length_are_read_as_those_of_several(tmp_path, big, uv, mon
     def walk(body, element):
         found.append(element.name)
 
-    monkeypatch.setattr("smilevlm.readers.ply_body.BinaryBody._find_regular_rows", walk)
+    monkeypatch.setattr("smilevlm.readers.ply_elements.BinaryBody._find_regular_rows", walk)
     walked = read(tmp_path, data)
     assert "face" in found
     np.testing.assert_array_equal(regular.faces, walked.faces)

@@ -10,9 +10,9 @@ import pytest
 
 from smilevlm.errors import MeshError
 from smilevlm.readers import PassedOver, mesh_stem, mesh_suffix, read_mesh, walk_scans
-from smilevlm.readers.coordinate_tables import holds_coordinates
+from smilevlm.readers.file_kinds import ADVICE
 from smilevlm.readers.files import MESH_SUFFIXES
-from smilevlm.readers.suffixes import ADVICE
+from smilevlm.readers.tables import holds_coordinates
 
 
 def put(root: Path, *names: str) -> Path:

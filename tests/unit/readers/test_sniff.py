@@ -13,7 +13,7 @@ import pytest
 from builders import FACES, VERTICES, image, obj, off, off_binary, ply_binary, ply_text, stl_binary, stl_text, vrml, xyz
 from smilevlm.errors import MeshError
 from smilevlm.readers import parse_mesh
-from smilevlm.readers.sniff import sniff
+from smilevlm.readers.file_kinds import sniff
 
 FORMATS = {
     ".obj": obj(), ".ply": ply_text(), ".off": off(), ".stl": stl_text(), ".wrl": vrml(),

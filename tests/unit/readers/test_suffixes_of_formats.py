@@ -13,7 +13,7 @@ from builders_formats import FORMATS, frgc, npy, npz, usda
 from builders_gltf import Gltf, glb
 from smilevlm.errors import MeshError
 from smilevlm.readers import read_mesh, usd
-from smilevlm.readers.coordinate_tables import holds_coordinates
+from smilevlm.readers.tables import holds_coordinates
 
 
 @pytest.mark.parametrize("suffix", [".asc", ".xyzn", ".xyzrgb", ".dat", ".ASC"])

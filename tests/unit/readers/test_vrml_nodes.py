@@ -10,7 +10,7 @@ import pytest
 from builders import FACES, UV, VERTICES, face_set, list_text, prototypes, vrml, write
 from smilevlm.errors import MeshError
 from smilevlm.geometry import Mesh
-from smilevlm.readers import read_mesh, vrml_prototypes, vrml_scene
+from smilevlm.readers import read_mesh, vrml_nodes, vrml_scene
 
 SQUARE = "0 0 0, 1 0 0, 1 1 0, 0 1 0"
 GRID = "0 0 0 1 0 0 2 0 0 0 1 0 1 1 0 2 1 0"
@@ -165,7 +165,7 @@ def test_a_prototype_is_no_name_outside_and_no_node_of_itself(tmp_path):
 )
 def test_prototypes_cannot_multiply_without_bound(tmp_path, bomb, monkeypatch):
     monkeypatch.setattr(vrml_scene, "MAX_VISITED_NODES", 1000)
-    monkeypatch.setattr(vrml_prototypes, "MAX_EXPANDED_FIELDS", 2000)
+    monkeypatch.setattr(vrml_nodes, "MAX_EXPANDED_FIELDS", 2000)
     with pytest.raises(MeshError, match=r"more than|nested"):
         read(tmp_path, vrml(bomb))
 

@@ -14,8 +14,7 @@ from scipy.spatial import KDTree
 
 from smilevlm import read_mesh
 from smilevlm.errors import SettingsError
-from smilevlm.readers import read_landmarks
-from smilevlm.readers.au_tables import UNKNOWN, AuTable, read_au_table
+from smilevlm.readers import AU_UNKNOWN, AuTable, read_au_table, read_landmarks
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.bp4d import Bp4dSettings, _au_table, _film, plan_bp4d, synthesize_bp4d
@@ -116,7 +115,7 @@ def test_au_tables_cover_part_of_the_frames(tasks):
         table = read_au_table(tasks / "AUCoding" / f"F001_T{task}.csv")
         numbers = list(frames(tasks / "F001" / f"T{task}"))
         assert table.au_numbers == UNITS
-        assert set(np.unique(table.values)) <= {0, 1, UNKNOWN}
+        assert set(np.unique(table.values)) <= {0, 1, AU_UNKNOWN}
         coded = table.frame_numbers.tolist()
         assert numbers[0] < coded[0] < coded[-1] < numbers[-1]
         assert coded == list(range(coded[0], coded[-1] + 1))
@@ -126,11 +125,11 @@ def test_au_tables_cover_part_of_the_frames(tasks):
 
 def test_some_cells_are_unknown_and_covered_frames_wholly_so(tasks):
     second = read_au_table(tasks / "AUCoding" / "F001_T2.csv")
-    assert ((second.values == UNKNOWN).all(axis=0)).sum() == 1
+    assert ((second.values == AU_UNKNOWN).all(axis=0)).sum() == 1
     sixth = read_au_table(tasks / "AUCoding" / "F001_T6.csv")
     there = np.isin(sixth.frame_numbers, list(frames(tasks / "F001" / "T6")))
-    assert (sixth.values[~there] == UNKNOWN).all()
-    assert not (sixth.values[there] == UNKNOWN).all()
+    assert (sixth.values[~there] == AU_UNKNOWN).all()
+    assert not (sixth.values[there] == AU_UNKNOWN).all()
 
 
 @pytest.mark.parametrize(("unit", "points"), [(12, (48, 54)), (1, (16, 0))])
@@ -159,7 +158,7 @@ def test_the_tables_say_what_the_faces_do(unit, points):
 def _parsed(text: str) -> AuTable:
     rows = [[int(cell) for cell in line.split(",")] for line in text.splitlines()[1:]]
     values = np.array(rows, np.int64)
-    cells = np.where(values[:, 1:] == 9, UNKNOWN, values[:, 1:]).astype(np.int8)
+    cells = np.where(values[:, 1:] == 9, AU_UNKNOWN, values[:, 1:]).astype(np.int8)
     return AuTable(au_numbers=UNITS, frame_numbers=values[:, 0], values=cells)
 
 

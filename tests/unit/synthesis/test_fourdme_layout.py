@@ -14,8 +14,7 @@ import pytest
 from smilevlm import read_mesh
 from smilevlm.errors import SettingsError
 from smilevlm.labels import MICRO_EXPRESSIONS
-from smilevlm.readers.fourdme_labels import FOURDME_COLUMNS, read_4dme_labels
-from smilevlm.readers.workbooks import read_workbook
+from smilevlm.readers import FOURDME_COLUMNS, read_4dme_labels, read_workbook
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.action_units import ACTION_UNITS
 from smilevlm.synthesis.fourdme import EXTRA_LABELS, LABELS, FourdmeSettings, _film, plan_4dme, synthesize_4dme

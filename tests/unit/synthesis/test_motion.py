@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS, NEUTRAL, SPONTANEOUS_EXPRESSIONS
-from smilevlm.readers.fourdme_labels import ActionUnit
+from smilevlm.readers import ActionUnit
 from smilevlm.synthesis.action_units import ACTION_UNITS, occurs, sides
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.curves import drift, ease, limited, plateau, share_of

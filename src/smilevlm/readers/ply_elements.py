@@ -1,16 +1,139 @@
-"""The body of a PLY file, text or binary: the rows of one element after another."""
+"""The elements of a PLY file: the header that announces them, and their rows one after another, text or binary."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int32
 
+from smilevlm.errors import MeshError
 from smilevlm.readers._source import Source
 from smilevlm.readers._status import DONE, MESSAGES, NOT_A_NUMBER, TOO_SHORT
-from smilevlm.readers.ply_header import CODES, Element, Header
+
+MAX_HEADER_BYTES = 2**20
+MAX_PROPERTIES = 256
+
+# Type names to the codes of `_kernels_formats.read_scalar` (the position in CODES).
+CODES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
+FIRST_FLOAT_CODE = CODES.index("f4")
+_NAMES = {
+    "i1": "char int8 int8_t i1", "u1": "uchar uint8 uint8_t u1 byte bool b1",
+    "i2": "short int16 int16_t i2 i16", "u2": "ushort uint16 uint16_t u2 u16",
+    "i4": "int int32 int32_t i4 i32", "u4": "uint uint32 uint32_t u4 u32",
+    "i8": "long longlong int64 int64_t i8 i64", "u8": "ulong ulonglong uint64 uint64_t u8 u64 size_t",
+    "f4": "float float32 f4 f32", "f8": "double float64 f8 f64",
+}  # fmt: skip
+TYPES = {name: CODES.index(code) for code, names in _NAMES.items() for name in names.split()}
+"""The standard's names, those with widths in bits, and NumPy's with widths in bytes: `i8` is one of eight bytes."""
+_BITS = re.compile(r"\b[iuf](?:16|32|64)\b", re.IGNORECASE)
+_BITS_TYPES = {"i8": CODES.index("i1"), "u8": CODES.index("u1")}
+"""Where the others are `u32` or `f32` too, as in Rust, `i8` and `u8` are one byte wide."""
+
+END = re.compile(rb"(?:^|[\r\n])[ \t]*end_header(?=[\s]|\Z)", re.IGNORECASE)
+
+Encoding = Literal["ascii", "binary_little_endian", "binary_big_endian"]
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property, its name in lower case; `count_code` is None for a scalar."""
+
+    name: str
+    code: int
+    count_code: int | None = None
+
+    @property
+    def least_bytes(self) -> int:
+        return np.dtype(CODES[self.code if self.count_code is None else self.count_code]).itemsize
+
+
+@dataclass(frozen=True)
+class Element:
+    """Rows of one kind, the name in lower case."""
+
+    name: str
+    count: int
+    properties: tuple[Property, ...]
+    line: int
+
+    @property
+    def has_lists(self) -> bool:
+        return any(item.count_code is not None for item in self.properties)
+
+    def column(self, name: str, *, is_list: bool = False) -> int | None:
+        for column, item in enumerate(self.properties):
+            if item.name == name and (item.count_code is not None) == is_list:
+                return column
+        return None
+
+
+@dataclass(frozen=True)
+class Header:
+    encoding: Encoding
+    elements: tuple[Element, ...]
+    texture_names: tuple[str, ...]
+    end: int
+
+
+def read_header(source: Source) -> Header:
+    """Read up to `end_header`."""
+    head = source.data[:MAX_HEADER_BYTES]
+    if not re.match(rb"\s*ply(?=\s|\Z)", head, re.IGNORECASE):
+        raise source.text_error("expected 'ply' on the first line", 0)
+    end = END.search(head)
+    if end is None:
+        raise source.text_error("the header has no 'end_header'", min(source.size, MAX_HEADER_BYTES))
+    text = head[: end.start()].decode("latin-1")
+    # A carriage return alone ends lines where there is no line feed; else it may stand in a comment.
+    lines = text.split("\n") if "\n" in text else text.split("\r")
+    first = next(number for number, line in enumerate(lines, 1) if line.strip())
+    types = TYPES | _BITS_TYPES if _BITS.search(text) else TYPES
+    encoding: Encoding | None = None
+    elements: list[Element] = []
+    textures: list[str] = []
+    for number, line in enumerate(lines[first:], first + 1):
+        match line.lower().split():
+            case [] | ["obj_info", *_]:
+                continue
+            case ["comment", *words]:
+                if len(words) > 1 and words[0] == "texturefile":
+                    textures.append(line.split(maxsplit=2)[2].strip())
+            case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as name, *_]:
+                encoding = name
+            case ["element", name, count] if count.isascii() and count.isdigit() and len(count) < 16:
+                elements.append(Element(name, int(count), (), number))
+            case ["property", "list", count_type, value_type, name] if (
+                elements and types.get(count_type, FIRST_FLOAT_CODE) < FIRST_FLOAT_CODE and value_type in types
+            ):
+                elements[-1] = _with(elements[-1], Property(name, types[value_type], types[count_type]))
+            case ["property", value_type, *words] if elements and words and value_type in types:
+                elements[-1] = _with(elements[-1], Property(" ".join(words), types[value_type]))
+            case _:
+                raise source.line_error(f"not a line of a PLY header: {line[:60]!r}", number)
+        num_properties = sum(len(element.properties) for element in elements[-1:])
+        if num_properties > MAX_PROPERTIES or len(elements) > MAX_PROPERTIES:
+            raise source.error(f"more than {MAX_PROPERTIES} properties or elements")
+    if encoding is None:
+        raise source.error("no format in the header, expected ascii, binary_little_endian or binary_big_endian")
+    ends_with_return_alone = "\n" not in text and "\r" in text
+    return Header(encoding, tuple(elements), tuple(textures), _body_start(source, end.end(), ends_with_return_alone))
+
+
+def _with(element: Element, added: Property) -> Element:
+    return Element(element.name, element.count, (*element.properties, added), element.line)
+
+
+def _body_start(source: Source, position: int, ends_with_return_alone: bool) -> int:
+    """Past the one line end after the header; the body may begin with a byte that looks like another."""
+    while source.data[position : position + 1] in (b" ", b"\t"):
+        position += 1
+    if source.data[position : position + 2] == b"\r\n" and not ends_with_return_alone:
+        return position + 2
+    return position + 1 if source.data[position : position + 1] in (b"\n", b"\r") else position
 
 
 @dataclass(frozen=True)
@@ -39,11 +162,7 @@ class BinaryBody:
         return self._walk_rows(element, -1, np.zeros(0), np.zeros(0, np.int32))[3]
 
     def check_count(self, element: Element) -> None:
-        """Refuse more rows than bytes.
-
-        Raises:
-            MeshError: The file ends before them.
-        """
+        """Refuse more rows than bytes."""
         left = self._source.size - self.position
         if element.count * sum(item.least_bytes for item in element.properties) > left:
             raise self._source.byte_error(
@@ -80,7 +199,7 @@ class BinaryBody:
         else:
             self.position += element.count * self._dtype(element).itemsize
 
-    def error(self, message: str) -> Exception:
+    def error(self, message: str) -> MeshError:
         """An error at the element that is being read."""
         return self._source.byte_error(message, self.position)
 
@@ -88,12 +207,7 @@ class BinaryBody:
         """Bytes are always numbers."""
 
     def _dtype(self, element: Element, lengths: Sequence[int] = ()) -> np.dtype:
-        """One row as a structure.
-
-        Args:
-            element: Its rows.
-            lengths: By property, how long its lists are; not looked at for a property of one value.
-        """
+        """One row as a structure, its lists (by property) of the given lengths."""
         order = ">" if self._big else "<"
         fields: list[tuple] = []
         for k, item in enumerate(element.properties):
@@ -191,11 +305,7 @@ class TextBody:
         return max(rows - 1, 0) if is_cut else rows
 
     def check_count(self, element: Element) -> None:
-        """Refuse more rows than numbers.
-
-        Raises:
-            MeshError: The file ends before them.
-        """
+        """Refuse more rows than numbers."""
         left = len(self._numbers) - self.position
         if element.count * len(element.properties) > left:
             raise self._source.text_error(
@@ -222,17 +332,13 @@ class TextBody:
         else:
             _, self.position = self._walk(element, -1, np.zeros(0), np.zeros(0, np.int32))
 
-    def error(self, message: str, ordinal: int = 0) -> Exception:
+    def error(self, message: str, ordinal: int = 0) -> MeshError:
         """An error at a number of the element that is being read."""
         place = self._source.value_position(self._start, self._source.size, self.position + ordinal)
         return self._source.text_error(message, place)
 
     def require_numbers(self, element: Element, column: int, values: np.ndarray) -> None:
-        """Refuse words in a column that is needed.
-
-        Raises:
-            MeshError: At the line of the first.
-        """
+        """Refuse words in a column that is needed."""
         words = np.isinf(values)
         if words.any():
             row = int(words.argmax())
