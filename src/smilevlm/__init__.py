@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from smilevlm.deprecation import renamed_attributes
+from smilevlm.extras import explained_imports
 from smilevlm.version import __version__
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in _LAZY_IMPORTS:
-        return getattr(importlib.import_module(_LAZY_IMPORTS[name]), name)
+        with explained_imports():
+            return getattr(importlib.import_module(_LAZY_IMPORTS[name]), name)
     return renamed_attributes(__name__, {"Answer": "smilevlm.predict.Prediction"})(name)
 
 
