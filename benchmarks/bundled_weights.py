@@ -33,7 +33,7 @@ from smilevlm.recipes import find_recipe
 from smilevlm.results import FoldResult, Interval
 from smilevlm.store import PreparedSet, Sample, prepare
 from smilevlm.synthesis.data_set import claim_folder, subject_names, write_parts
-from smilevlm.synthesis.record import recorded
+from smilevlm.synthesis.record import settings_record
 from smilevlm.synthesis.varied import LAYOUT, VariedSettings, write_person
 
 SETTINGS = VariedSettings(num_subjects=2000, seed=41, filmed_share=0.05)
@@ -52,7 +52,7 @@ def test_people(bundle: ModelBundle) -> list[tuple[int, str]]:
 def prepared_faces(folder: Path, people: list[tuple[int, str]], jobs: int) -> PreparedSet:
     """The people's scans and sequences, made and prepared as those of the training set."""
     faces, store = folder / "faces", folder / "store"
-    claim_folder(faces, LAYOUT, recorded(SETTINGS))
+    claim_folder(faces, LAYOUT, settings_record(SETTINGS))
     parts = [(faces / name, (faces, number, name, SETTINGS)) for number, name in people]
     write_parts(write_person, parts, jobs=jobs, progress=None)
     index = index_data_set(LAYOUT, faces)

@@ -32,11 +32,11 @@ from smilevlm.synthesis.occlusions import OCCLUSIONS, surface_front
 from smilevlm.synthesis.people import Person, draw_person
 from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.synthesis.range_camera import RangeCameraSettings, RangeImage, scan_from_front
-from smilevlm.synthesis.record import LATER, recorded
+from smilevlm.synthesis.record import OMIT_DEFAULT, settings_record
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
-from smilevlm.synthesis.sequences import Slot
+from smilevlm.synthesis.sequences import SeedKey
 from smilevlm.synthesis.skin import skin_colors
-from smilevlm.synthesis.tubes import Solid, joined
+from smilevlm.synthesis.tubes import ColoredMesh, merge_meshes
 
 _LAYOUT = "bosphorus"
 _FEMALE_SHARE = 45 / 105
@@ -73,7 +73,7 @@ class BosphorusSettings:
     seed: int = 0
     complete: bool = True
     scanner: RangeCameraSettings = field(default_factory=RangeCameraSettings)
-    population: Population = field(default=DEFAULT, metadata=LATER)
+    population: Population = field(default=DEFAULT, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_range("num_subjects", self.num_subjects, 1, 999)
@@ -115,7 +115,7 @@ def synthesize_bosphorus(
         "num_recordings": sum(len(plan) for plan in plans),
         "missing": [f"{scan.subject}/{scan.name}" for plan in plans for scan in plan if scan.without],
     }
-    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
+    claim_folder(root, _LAYOUT, settings_record(settings), contents=contents)
     parts = [(root / plan[0].subject, (root, number, settings)) for number, plan in enumerate(plans)]
     return write_parts(write_subject, parts, jobs=jobs, progress=progress)
 
@@ -123,8 +123,8 @@ def synthesize_bosphorus(
 def write_subject(root: Path, number: int, settings: BosphorusSettings) -> None:
     """Write one person's folder in one piece."""
     model, places = head_model(), anatomy()
-    slot = Slot(layout=_LAYOUT, seed=settings.seed, person=number)
-    rng = slot.stream("person")
+    key = SeedKey(layout=_LAYOUT, seed=settings.seed, person=number)
+    rng = key.generator("person")
     sex = "F" if rng.uniform() < _FEMALE_SHARE else "M"
     person = draw_person(
         rng,
@@ -135,7 +135,7 @@ def write_subject(root: Path, number: int, settings: BosphorusSettings) -> None:
     )
     sitter = _Sitter(person=person, colors=skin_colors(rng, person, places))
     plan = plan_subject(number, seed=settings.seed, complete=settings.complete)
-    streams = [replace(slot, sequence=scan.key).stream("scan") for scan in plan]
+    streams = [replace(key, sequence=scan.key).generator("scan") for scan in plan]
     actions = [_actions(stream, person, scan) for stream, scan in zip(streams, plan, strict=True)]
     coarse = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions)
     with folder_in_one_piece(root / plan[0].subject) as folder:
@@ -178,15 +178,15 @@ def _draw_pose(rng: np.random.Generator, scan: PlannedScan, settings: RangeCamer
     return Pose(rotation=rotation, offset_mm=place + _HEAD_CENTRE_MM - rotation @ _HEAD_CENTRE_MM)
 
 
-def _before_the_scanner(rng: np.random.Generator, sitter: _Sitter, scan: PlannedScan, head: np.ndarray) -> Solid:
+def _before_the_scanner(rng: np.random.Generator, sitter: _Sitter, scan: PlannedScan, head: np.ndarray) -> ColoredMesh:
     """The head, without teeth and tongue where they stay in the dark, and what hides a part of it."""
     faces = head_model().topology.fine_faces
     if rng.uniform() < 0.5:
         faces = faces[~anatomy().inner_faces]
-    solid = Solid(vertices=head, faces=faces, colors=sitter.colors)
+    solid = ColoredMesh(vertices=head, faces=faces, colors=sitter.colors)
     if scan.kind != "O":
         return solid
-    return joined([solid, OCCLUSIONS[scan.code](rng, sitter.person, surface_front(head))])
+    return merge_meshes([solid, OCCLUSIONS[scan.code](rng, sitter.person, surface_front(head))])
 
 
 def _write_scan(

@@ -15,16 +15,16 @@ from smilevlm.synthesis.action_units import occurs
 from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, subject_names, write_parts
 from smilevlm.synthesis.motion import Motion
 from smilevlm.synthesis.population import DEFAULT, Population
-from smilevlm.synthesis.record import LATER, recorded
+from smilevlm.synthesis.record import OMIT_DEFAULT, settings_record
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.sequences import (
     MAX_FRAMES,
     MIN_FRAMES,
-    Film,
-    Slot,
+    SeedKey,
+    SequenceCapture,
     check_settings,
     portrait_camera,
-    prepare_film,
+    prepare_capture,
     write_textured_obj,
 )
 from smilevlm.synthesis.spontaneous import TASKS, spontaneous_motion
@@ -58,7 +58,7 @@ class Bp4dSettings:
     num_frames: int = 100
     texture_width: int = 260
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=4.0, offset_mm=15.0))
-    population: Population = field(default=DEFAULT, metadata=LATER)
+    population: Population = field(default=DEFAULT, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_settings(
@@ -118,7 +118,7 @@ def plan_bp4d(settings: Bp4dSettings) -> list[Bp4dSequence]:
 
 
 def _plan(settings: Bp4dSettings, number: int, name: str, task: int) -> Bp4dSequence:
-    rng = Slot(layout=_LAYOUT, seed=settings.seed, person=number, sequence=task).stream("plan")
+    rng = SeedKey(layout=_LAYOUT, seed=settings.seed, person=number, sequence=task).generator("plan")
     num_frames = max(MIN_FRAMES, round(settings.num_frames * float(rng.uniform(0.75, 1.25))))
     num_digits, first_number = _NUMBERINGS[(number + task - 1) % len(_NUMBERINGS)]
     first_person, middle = number == 0, num_frames // 2
@@ -162,20 +162,20 @@ def synthesize_bp4d(root: Path, settings: Bp4dSettings, *, jobs: int = 1, progre
         "frames_left_out": {s.path: [s.stem(n) for n in s.left_out] for s in sequences if s.left_out},
         "without_material": [f"{s.path}/{s.stem(n)}.mtl" for s in sequences for n in s.without_material],
     }
-    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
+    claim_folder(root, _LAYOUT, settings_record(settings), contents=contents)
     parts = [(root / sequence.path, (root, sequence, settings)) for sequence in sequences]
     return write_parts(write_sequence, parts, jobs=jobs, progress=progress)
 
 
 def write_sequence(root: Path, sequence: Bp4dSequence, settings: Bp4dSettings) -> None:
     """Write one sequence's folder in one piece, after its table of action units and its landmarks."""
-    film = _film(sequence, settings)
-    write_atomically(root / "AUCoding" / f"{sequence.name}.csv", _au_table(film.motion, sequence))
+    capture = _capture(sequence, settings)
+    write_atomically(root / "AUCoding" / f"{sequence.name}.csv", _au_table(capture.motion, sequence))
     camera = portrait_camera(
-        film.take, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=290.0
+        capture.session, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=290.0
     )
     with folder_in_one_piece(root / sequence.path) as folder:
-        for frame, scan in enumerate(film.scans()):
+        for frame, scan in enumerate(capture.scans()):
             if frame in sequence.left_out:
                 continue
             stem = sequence.stem(frame)
@@ -191,10 +191,10 @@ def write_sequence(root: Path, sequence: Bp4dSequence, settings: Bp4dSettings) -
                 _write_landmarks(root, sequence, frame, scan.landmarks)
 
 
-def _film(sequence: Bp4dSequence, settings: Bp4dSettings) -> Film:
-    return prepare_film(
-        Slot(layout=_LAYOUT, seed=settings.seed, person=sequence.number, sequence=sequence.task),
-        lambda rng, stage: spontaneous_motion(rng, stage, TASKS[sequence.task]),
+def _capture(sequence: Bp4dSequence, settings: Bp4dSettings) -> SequenceCapture:
+    return prepare_capture(
+        SeedKey(layout=_LAYOUT, seed=settings.seed, person=sequence.number, sequence=sequence.task),
+        lambda rng, context: spontaneous_motion(rng, context, TASKS[sequence.task]),
         sex=sequence.subject[0],
         num_frames=sequence.num_frames,
         frames_per_second=FRAMES_PER_SECOND,

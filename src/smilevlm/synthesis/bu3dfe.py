@@ -23,7 +23,7 @@ from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.people import Person, draw_person
 from smilevlm.synthesis.population import DEFAULT, Population
-from smilevlm.synthesis.record import LATER, recorded
+from smilevlm.synthesis.record import OMIT_DEFAULT, settings_record
 from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head
 from smilevlm.synthesis.skin import skin_colors
 from smilevlm.views import ViewSettings, render_normalised
@@ -54,7 +54,7 @@ class Bu3dfeSettings:
     texture_size: int = 512
     complete: bool = True
     scanner: ScannerSettings = field(default_factory=ScannerSettings)
-    population: Population = field(default=DEFAULT, metadata=LATER)
+    population: Population = field(default=DEFAULT, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_range("num_subjects", self.num_subjects, 1, 9999)
@@ -84,7 +84,7 @@ def synthesize_bu3dfe(root: Path, settings: Bu3dfeSettings, *, jobs: int = 1, pr
     Raises:
         LayoutError: The folder holds faces made with other settings.
     """
-    claim_folder(root, "bu3dfe", recorded(settings))
+    claim_folder(root, "bu3dfe", settings_record(settings))
     names = subject_names(settings.num_subjects)
     parts = [(root / name, (root, number, name, settings)) for number, name in enumerate(names)]
     return write_parts(write_subject, parts, jobs=jobs, progress=progress)

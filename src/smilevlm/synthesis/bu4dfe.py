@@ -17,17 +17,17 @@ from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, sub
 from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.population import DEFAULT, Population
-from smilevlm.synthesis.record import LATER, recorded
+from smilevlm.synthesis.record import OMIT_DEFAULT, settings_record
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.scanner import Scan
 from smilevlm.synthesis.sequences import (
     MAX_FRAMES,
     MIN_FRAMES,
-    Film,
-    Slot,
+    SeedKey,
+    SequenceCapture,
     check_settings,
     portrait_camera,
-    prepare_film,
+    prepare_capture,
     save_picture,
 )
 
@@ -67,7 +67,7 @@ class Bu4dfeSettings:
     texture_width: int = 260
     landmarks: bool = True
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=3.0, offset_mm=12.0))
-    population: Population = field(default=DEFAULT, metadata=LATER)
+    population: Population = field(default=DEFAULT, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_settings(
@@ -118,7 +118,9 @@ def plan_bu4dfe(settings: Bu4dfeSettings) -> tuple[list[Bu4dfeSequence], list[st
 
 
 def _plan(settings: Bu4dfeSettings, number: int, name: str, word: str) -> Bu4dfeSequence:
-    rng = Slot(layout=_LAYOUT, seed=settings.seed, person=number, sequence=list(_FOLDERS).index(word)).stream("plan")
+    rng = SeedKey(layout=_LAYOUT, seed=settings.seed, person=number, sequence=list(_FOLDERS).index(word)).generator(
+        "plan"
+    )
     num_frames = max(MIN_FRAMES, round(settings.num_frames * float(rng.uniform(0.75, 1.25))))
     first_person = number == 0
     if first_person and word == "Surprise" and settings.num_frames >= 100:
@@ -158,7 +160,7 @@ def synthesize_bu4dfe(root: Path, settings: Bu4dfeSettings, *, jobs: int = 1, pr
         "frames_left_out": {s.path: list(s.left_out) for s in sequences if s.left_out},
         "without_texture": [f"{s.path}/{n:03d}.jpg" for s in sequences for n in s.without_texture],
     }
-    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
+    claim_folder(root, _LAYOUT, settings_record(settings), contents=contents)
     (root / _VIEWER_FOLDER).mkdir(exist_ok=True)
     (root / _VIEWER_FOLDER / "readme.txt").write_text(_VIEWER_TEXT, newline="\n")
     parts = [(root / sequence.path, (root, sequence, settings)) for sequence in sequences]
@@ -167,13 +169,13 @@ def synthesize_bu4dfe(root: Path, settings: Bu4dfeSettings, *, jobs: int = 1, pr
 
 def write_sequence(root: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> None:
     """Write one sequence's folder in one piece, its landmarks before it."""
-    film = _film(sequence, settings)
+    capture = _capture(sequence, settings)
     camera = portrait_camera(
-        film.take, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
+        capture.session, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
     )
     landmarks: dict[int, _Landmarks] = {}
     with folder_in_one_piece(root / sequence.path) as folder:
-        for number, scan in enumerate(film.scans()):
+        for number, scan in enumerate(capture.scans()):
             if number in sequence.left_out:
                 continue
             _write_frame(folder, number, scan, camera, sequence)
@@ -191,10 +193,10 @@ class _Landmarks:
     indices: Int64[np.ndarray, " 83"]
 
 
-def _film(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> Film:
-    return prepare_film(
-        Slot(layout=_LAYOUT, seed=settings.seed, person=sequence.number, sequence=sequence.index),
-        lambda rng, stage: posed_motion(rng, stage, _FOLDERS[sequence.word]),
+def _capture(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> SequenceCapture:
+    return prepare_capture(
+        SeedKey(layout=_LAYOUT, seed=settings.seed, person=sequence.number, sequence=sequence.index),
+        lambda rng, context: posed_motion(rng, context, _FOLDERS[sequence.word]),
         sex=sequence.subject[0],
         num_frames=sequence.num_frames,
         frames_per_second=FRAMES_PER_SECOND,
@@ -204,7 +206,7 @@ def _film(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> Film:
 
 
 def _write_frame(folder: Path, number: int, scan: Scan, camera: Portrait, sequence: Bu4dfeSequence) -> None:
-    picture, uv = camera.take(scan)
+    picture, uv = camera.capture(scan)
     if number not in sequence.without_texture:
         save_picture(folder / f"{number:03d}.jpg", picture)
     with (folder / f"{number:03d}.wrl").open("w", newline="\n") as file:

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 TimeAxis = Float64[np.ndarray, " time"]
 
 
-def ease(share: TimeAxis) -> TimeAxis:
+def minimum_jerk(share: TimeAxis) -> TimeAxis:
     """From 0 to 1 with the least jerk: speed and acceleration are zero at both ends.
 
     Source: Flash and Hogan, The coordination of arm movements, J. Neurosci. 1985, Eq. 6.
@@ -20,7 +20,7 @@ def ease(share: TimeAxis) -> TimeAxis:
 def plateau(time_s: TimeAxis, *, start: float, peak: float, release: float, end: float) -> TimeAxis:
     """0 until `start`, 1 from `peak` to `release`, 0 from `end` on; all in seconds."""
     assert start < peak <= release < end
-    return ease((time_s - start) / (peak - start)) * (1 - ease((time_s - release) / (end - release)))
+    return minimum_jerk((time_s - start) / (peak - start)) * (1 - minimum_jerk((time_s - release) / (end - release)))
 
 
 def drift(rng: np.random.Generator, time_s: TimeAxis, *, slowest_hz: float = 0.1, fastest_hz: float = 0.6) -> TimeAxis:
@@ -32,11 +32,11 @@ def drift(rng: np.random.Generator, time_s: TimeAxis, *, slowest_hz: float = 0.1
     return waves.sum(axis=1) * np.sqrt(2 / num_waves)
 
 
-def share_of(curve: TimeAxis) -> TimeAxis:
+def squash(curve: TimeAxis) -> TimeAxis:
     """Squeeze a curve around zero smoothly into (0, 1)."""
     return (1 + np.tanh(curve)) / 2
 
 
-def limited(curve: TimeAxis, limit: float) -> TimeAxis:
+def soft_limit(curve: TimeAxis, limit: float) -> TimeAxis:
     """Keep a curve smoothly within `-limit` to `limit`."""
     return limit * np.tanh(curve / limit)

@@ -19,14 +19,14 @@ from smilevlm.synthesis.action_units import ACTION_UNITS
 from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, write_parts
 from smilevlm.synthesis.micro import MicroExpression, draw_micro_expression, micro_motion
 from smilevlm.synthesis.population import DEFAULT, Population
-from smilevlm.synthesis.record import LATER, recorded
+from smilevlm.synthesis.record import OMIT_DEFAULT, settings_record
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.sequences import (
-    Film,
-    Slot,
+    SeedKey,
+    SequenceCapture,
     check_settings,
     portrait_camera,
-    prepare_film,
+    prepare_capture,
     write_textured_obj,
 )
 
@@ -69,7 +69,7 @@ class FourdmeSettings:
     clips_per_subject: int = 4
     texture_width: int = 240
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=2.0, offset_mm=10.0))
-    population: Population = field(default=DEFAULT, metadata=LATER)
+    population: Population = field(default=DEFAULT, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_settings(num_subjects=self.num_subjects, seed=self.seed, texture_width=self.texture_width)
@@ -113,8 +113,8 @@ def plan_4dme(settings: FourdmeSettings) -> list[FourdmeClip]:
     clips = []
     for place in range(total):
         number, index = divmod(place, settings.clips_per_subject)
-        slot = Slot(layout=_LAYOUT, seed=settings.seed, person=number, sequence=index)
-        micro = draw_micro_expression(slot.stream("plan"), labels[place])
+        key = SeedKey(layout=_LAYOUT, seed=settings.seed, person=number, sequence=index)
+        micro = draw_micro_expression(key.generator("plan"), labels[place])
         clips.append(FourdmeClip(subject=f"S{number + 1:02d}", number=number, index=index, micro=micro))
     return clips
 
@@ -127,7 +127,7 @@ def _shared_out(seed: int, total: int) -> list[tuple[str, ...]]:
     rest = np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]
     counts[rest] += 1
     given = [labels for (labels, _), count in zip(_SHARES, counts.tolist(), strict=True) for _ in range(count)]
-    order = Slot(layout=_LAYOUT, seed=seed).stream("classes").permutation(total)
+    order = SeedKey(layout=_LAYOUT, seed=seed).generator("classes").permutation(total)
     return [given[place] for place in order]
 
 
@@ -148,7 +148,7 @@ def synthesize_4dme(root: Path, settings: FourdmeSettings, *, jobs: int = 1, pro
     """
     clips = plan_4dme(settings)
     contents = {"num_subjects": settings.num_subjects, "num_recordings": len(clips), "missing": []}
-    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
+    claim_folder(root, _LAYOUT, settings_record(settings), contents=contents)
     _write_workbooks(root, clips, settings.seed)
     parts = [(root / clip.path, (root, clip, settings)) for clip in clips]
     return write_parts(write_clip, parts, jobs=jobs, progress=progress)
@@ -156,19 +156,19 @@ def synthesize_4dme(root: Path, settings: FourdmeSettings, *, jobs: int = 1, pro
 
 def write_clip(root: Path, clip: FourdmeClip, settings: FourdmeSettings) -> None:
     """Write one clip's folder in one piece."""
-    film = _film(clip, settings)
+    capture = _capture(clip, settings)
     camera = portrait_camera(
-        film.take, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
+        capture.session, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
     )
     with folder_in_one_piece(root / clip.path) as folder:
-        for number, scan in enumerate(film.scans(), _FIRST_FRAME):
+        for number, scan in enumerate(capture.scans(), _FIRST_FRAME):
             write_textured_obj(folder / f"{number:03d}.obj", scan, camera, material_library=f"{number:03d}.mtl")
 
 
-def _film(clip: FourdmeClip, settings: FourdmeSettings) -> Film:
-    return prepare_film(
-        Slot(layout=_LAYOUT, seed=settings.seed, person=clip.number, sequence=clip.index),
-        lambda rng, stage: micro_motion(rng, stage, clip.micro),
+def _capture(clip: FourdmeClip, settings: FourdmeSettings) -> SequenceCapture:
+    return prepare_capture(
+        SeedKey(layout=_LAYOUT, seed=settings.seed, person=clip.number, sequence=clip.index),
+        lambda rng, context: micro_motion(rng, context, clip.micro),
         sex="FM"[clip.number % 2],
         num_frames=clip.micro.num_frames,
         frames_per_second=FRAMES_PER_SECOND,
@@ -211,6 +211,6 @@ def _unit_text(micro: MicroExpression) -> str:
 
 
 def _extra_row(clip: FourdmeClip, seed: int) -> list[CellValue]:
-    rng = Slot(layout=_LAYOUT, seed=seed, person=clip.number, sequence=clip.index).stream("extras")
+    rng = SeedKey(layout=_LAYOUT, seed=seed, person=clip.number, sequence=clip.index).generator("extras")
     told, shown = (str(rng.choice(_TOLD_EMOTIONS[clip.micro.labels[0]])) for _ in range(2))
     return [clip.session, clip.subject, clip.name, told, shown]

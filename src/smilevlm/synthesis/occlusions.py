@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from smilevlm.synthesis.people import Person
-from smilevlm.synthesis.tubes import Solid, joined, tube
+from smilevlm.synthesis.tubes import ColoredMesh, merge_meshes, tube
 
 Front = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """z in mm of the face's surface at (x, y) in the face frame."""
@@ -34,7 +34,7 @@ def surface_front(vertices_mm: np.ndarray, cell_mm: float = 6.0) -> Front:
     return front
 
 
-def _eyeglasses(rng: np.random.Generator, person: Person, front: Front) -> Solid:
+def _eyeglasses(rng: np.random.Generator, person: Person, front: Front) -> ColoredMesh:
     """Two rims, a bridge, and the sides toward the ears."""
     del person
     color = np.array([30, 28, 26]) + rng.uniform(0, 50)
@@ -52,10 +52,10 @@ def _eyeglasses(rng: np.random.Generator, person: Person, front: Front) -> Solid
         parts.append(tube(np.stack([outer, hinge, [side * 80, _EYE_Y_MM, -105]]), 1.6, color))
     bridge = np.linspace(-(_EYE_X_MM - wide), _EYE_X_MM - wide, 9)
     parts.append(tube(np.stack([bridge, 44 + 0 * bridge, plane + 1 - 0.01 * bridge**2], axis=1), 1.8, color))
-    return joined(parts)
+    return merge_meshes(parts)
 
 
-def _hair(rng: np.random.Generator, person: Person, front: Front) -> Solid:
+def _hair(rng: np.random.Generator, person: Person, front: Front) -> ColoredMesh:
     """Strands that fall from above the forehead over one side of it."""
     color = np.array([90, 62, 40]) * (1.2 - person.brow_darkness)
     side = 1.0 if rng.uniform() < 0.5 else -1.0
@@ -67,10 +67,10 @@ def _hair(rng: np.random.Generator, person: Person, front: Front) -> Solid:
         y = 112 - rng.uniform(45, 95) * steps
         z = front(x, y) + rng.uniform(2, 7)
         strands.append(tube(np.stack([x, y, z], axis=1), rng.uniform(1.2, 3.2), color * rng.uniform(0.7, 1.3)))
-    return joined(strands)
+    return merge_meshes(strands)
 
 
-def _hand(rng: np.random.Generator, person: Person, front: Front, *, centre: tuple[float, float]) -> Solid:
+def _hand(rng: np.random.Generator, person: Person, front: Front, *, centre: tuple[float, float]) -> ColoredMesh:
     """Four fingers side by side that come from one side of the face."""
     side = 1.0 if rng.uniform() < 0.5 else -1.0
     x0, y0 = side * abs(centre[0]), centre[1]
@@ -85,10 +85,10 @@ def _hand(rng: np.random.Generator, person: Person, front: Front, *, centre: tup
         z = np.convolve(np.pad(z, 3, mode="edge"), np.full(7, 1 / 7), mode="valid")
         skin = np.array(person.skin_rgb) * rng.uniform(0.92, 1.04)
         fingers.append(tube(np.stack([x, y, z], axis=1), np.linspace(7.5, 9.5, 16), skin))
-    return joined(fingers)
+    return merge_meshes(fingers)
 
 
-OCCLUSIONS: Mapping[str, Callable[[np.random.Generator, Person, Front], Solid]] = {
+OCCLUSIONS: Mapping[str, Callable[[np.random.Generator, Person, Front], ColoredMesh]] = {
     "EYE": partial(_hand, centre=(_EYE_X_MM, _EYE_Y_MM)),
     "MOUTH": partial(_hand, centre=(8.0, -34.0)),
     "EYEGLASSES": _eyeglasses,

@@ -121,7 +121,7 @@ def draw_person(
         facial_actions: Names of the actions; `Left` and `Right` pairs share a habit.
         population: Which people there are.
     """
-    rng = population.own_stream(rng)
+    rng = population.own_generator(rng)
     code, mean_shares = _ETHNICITY_CODES[rng.choice(len(_ETHNICITY_CODES), p=population.ethnicity_shares)]
     african, asian, caucasian = rng.dirichlet(np.array(mean_shares) * 8 + 0.05)
     phenotype = {

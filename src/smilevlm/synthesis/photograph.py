@@ -72,7 +72,7 @@ class Portrait:
     centre_mm: tuple[float, float]
     width_mm: float
 
-    def take(self, scan: Scan, *, shade: float = 0.3) -> tuple[RgbImage, Float32[np.ndarray, "vert 2"]]:
+    def capture(self, scan: Scan, *, shade: float = 0.3) -> tuple[RgbImage, Float32[np.ndarray, "vert 2"]]:
         """Photograph a scan.
 
         Args:

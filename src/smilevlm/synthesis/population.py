@@ -59,7 +59,7 @@ class Population:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"population.{name} is {getattr(self, name)}; expected 0 to 1")
 
-    def own_stream(self, rng: np.random.Generator) -> np.random.Generator:
+    def own_generator(self, rng: np.random.Generator) -> np.random.Generator:
         """The generator to draw a person from: people of two populations are not the same ones, changed."""
         return rng if self == DEFAULT else np.random.default_rng(rng.integers(2**63, size=2))
 

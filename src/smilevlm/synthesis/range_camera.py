@@ -12,7 +12,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.scan_setup import Pose
 from smilevlm.synthesis.scanner import Scan
-from smilevlm.synthesis.tubes import Solid
+from smilevlm.synthesis.tubes import ColoredMesh
 from smilevlm.typing import RgbImage
 from smilevlm.views import kernels
 
@@ -92,7 +92,9 @@ def pitch_for(num_vertices: int) -> float:
     return float(np.sqrt(_SEEN_AREA_MM2 / num_vertices))
 
 
-def scan_from_front(rng: np.random.Generator, head: Solid, pose: Pose, settings: RangeCameraSettings) -> RangeImage:
+def scan_from_front(
+    rng: np.random.Generator, head: ColoredMesh, pose: Pose, settings: RangeCameraSettings
+) -> RangeImage:
     """Scan a head, and whatever is before it, from one side.
 
     Args:
@@ -115,7 +117,7 @@ def scan_from_front(rng: np.random.Generator, head: Solid, pose: Pose, settings:
         centre_mm=(0.0, 0.0),
         width_mm=_PICTURE_WIDTH_MM,
     )
-    picture, _ = camera.take(_as_scan(head, posed))
+    picture, _ = camera.capture(_as_scan(head, posed))
     height_mm = camera.width_mm * camera.height_px / camera.width_px
     uv = np.stack([0.5 + x / camera.width_mm, 0.5 - y / height_mm], axis=-1)
     points[~seen], uv[~seen] = np.nan, np.nan
@@ -195,7 +197,7 @@ def _window(seen: np.ndarray) -> tuple[slice, slice]:
     return bounds[0], bounds[1]
 
 
-def _as_scan(head: Solid, posed: np.ndarray) -> Scan:
+def _as_scan(head: ColoredMesh, posed: np.ndarray) -> Scan:
     """The true surface as something to photograph."""
     return Scan(
         vertices=posed,

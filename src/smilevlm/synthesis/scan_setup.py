@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from smilevlm.errors import SettingsError
-from smilevlm.synthesis.record import LATER
+from smilevlm.synthesis.record import OMIT_DEFAULT
 
 HALF_ARC_MM = 160.0
 TOP_MM, BOTTOM_MM = 125.0, -130.0
@@ -41,8 +41,8 @@ class ScannerSettings:
     quad_share: float = 0.04
     pose_deg: float = 5.0
     offset_mm: float = 15.0
-    hole_size: float = field(default=1.0, metadata=LATER)
-    crop_share: float = field(default=1.0, metadata=LATER)
+    hole_size: float = field(default=1.0, metadata=OMIT_DEFAULT)
+    crop_share: float = field(default=1.0, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         if not 500 <= self.num_vertices <= 200_000:
@@ -90,7 +90,7 @@ class Crop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class ScanSetup:
     """What stays the same, or nearly, while someone sits before the scanner.
 
     Args:
@@ -123,7 +123,7 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grain:
+class ScanNoise:
     """What no two scans share.
 
     Args:
@@ -147,7 +147,7 @@ class Pose:
 
 def draw_scan(
     rng: np.random.Generator, settings: ScannerSettings, *, cropped: bool = True
-) -> tuple[Setup, Grain, Pose]:
+) -> tuple[ScanSetup, ScanNoise, Pose]:
     """Draw everything that is random about one scan."""
     pitch = pitch_for(settings.num_vertices) * rng.uniform(0.88, 1.14)
     # Most scanners bridge a few millimetres; some see right into the mouth.
@@ -162,7 +162,7 @@ def draw_scan(
     ripple_mm = settings.ripple_mm * rng.uniform(0.3, 1.0)
     max_jump = float(rng.uniform(7, 16))
     cuts = _draw_cuts(rng, shape)
-    setup = Setup(
+    setup = ScanSetup(
         pitch_mm=pitch,
         bridge_mm=bridge,
         crop=crop,
@@ -172,7 +172,7 @@ def draw_scan(
         ripple=ripple,
         max_jump_mm=max_jump,
     )
-    return setup, Grain(jitter=jitter, noise=noise, cuts=cuts), _draw_pose(rng, settings)
+    return setup, ScanNoise(jitter=jitter, noise=noise, cuts=cuts), _draw_pose(rng, settings)
 
 
 def pitch_for(num_vertices: int) -> float:
@@ -180,10 +180,10 @@ def pitch_for(num_vertices: int) -> float:
     return float(np.sqrt(_FACE_AREA_MM2 / num_vertices))
 
 
-def draw_grain(rng: np.random.Generator, setup: Setup) -> Grain:
+def draw_noise(rng: np.random.Generator, setup: ScanSetup) -> ScanNoise:
     """Draw what is new in another scan with the same setup."""
     shape = setup.grid_shape
-    return Grain(jitter=_draw_jitter(rng, shape), noise=rng.normal(size=shape), cuts=_draw_cuts(rng, shape))
+    return ScanNoise(jitter=_draw_jitter(rng, shape), noise=rng.normal(size=shape), cuts=_draw_cuts(rng, shape))
 
 
 def _grid_shape(pitch_mm: float) -> tuple[int, int]:

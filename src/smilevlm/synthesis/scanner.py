@@ -4,8 +4,8 @@ The head is looked at from a vertical axis behind the nose (as several stereo he
 outermost surface is sampled on a jittered grid, and the grid becomes triangles and some quads. Inner surfaces (mouth
 cavity, back of the eyeballs) are not in the result, and the tessellation tells nothing about the expression.
 
-What is drawn at random comes in three parts: the `Setup`, which a sequence keeps (with slow changes, see `take.py`),
-the `Grain`, which no two scans share, and the `Pose`.
+What is drawn at random comes in three parts: the `ScanSetup`, which a sequence keeps (with slow changes, see `capture_session.py`),
+the `ScanNoise`, which no two scans share, and the `Pose`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from smilevlm.synthesis.scan_setup import (
     BOTTOM_MM,
     HALF_ARC_MM,
     TOP_MM,
-    Grain,
     Pose,
     ScannerSettings,
-    Setup,
+    ScanNoise,
+    ScanSetup,
     draw_scan,
 )
 from smilevlm.views import kernels
@@ -79,10 +79,10 @@ def scan_head(
         settings: How bad the scanner is.
         cropped: Keep the face alone, or everything the scanner saw.
     """
-    setup, grain, pose = draw_scan(rng, settings, cropped=cropped)
-    return observe(
+    setup, noise_sample, pose = draw_scan(rng, settings, cropped=cropped)
+    return scan_with_setup(
         setup,
-        grain,
+        noise_sample,
         pose,
         vertices_mm=vertices_mm,
         faces=faces,
@@ -92,9 +92,9 @@ def scan_head(
     )
 
 
-def observe(
-    setup: Setup,
-    grain: Grain,
+def scan_with_setup(
+    setup: ScanSetup,
+    noise_sample: ScanNoise,
     pose: Pose,
     *,
     vertices_mm: Float32[np.ndarray, "vert 3"],
@@ -109,8 +109,8 @@ def observe(
     radius = _bridge_slits(radius, setup.bridge_mm, pitch)
     grid_colors = _colors_on_grid(colors, faces, covering, x_px, y_px)
     valid = (radius != kernels.EMPTY) & _kept(setup, radius.shape)
-    points, arc = _sample(setup, grain, radius, valid)
-    polygons = _polygons(grain.cuts, valid, radius, quad_share, setup.max_jump_mm)
+    points, arc = _sample(setup, noise_sample, radius, valid)
+    polygons = _polygons(noise_sample.cuts, valid, radius, quad_share, setup.max_jump_mm)
     used = np.unique(polygons[polygons >= 0])
     renumber = np.full(radius.size, -1, np.int32)
     renumber[used] = np.arange(len(used), dtype=np.int32)
@@ -125,7 +125,7 @@ def observe(
     )
 
 
-def _kept(setup: Setup, shape: tuple[int, int]) -> Bool[np.ndarray, "row column"]:
+def _kept(setup: ScanSetup, shape: tuple[int, int]) -> Bool[np.ndarray, "row column"]:
     arc, y = _grid_places(shape, setup.pitch_mm)
     kept = np.ones(shape, bool) if setup.crop is None else setup.crop.mask(arc, y)
     for scrap in setup.scraps:
@@ -178,11 +178,13 @@ def _grid_places(shape: tuple[int, int], pitch: float) -> tuple[np.ndarray, np.n
     return (columns + 0.5) * pitch - HALF_ARC_MM, TOP_MM - (rows + 0.5) * pitch
 
 
-def _sample(setup: Setup, grain: Grain, radius: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sample(
+    setup: ScanSetup, noise_sample: ScanNoise, radius: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Points (row, column, 3) on the surface at jittered places, with the scanner's noise."""
     pitch = setup.pitch_mm
     arc, y = _grid_places(radius.shape, pitch)
-    jitter = grain.jitter.copy()
+    jitter = noise_sample.jitter.copy()
     grow = [np.roll(valid, shift, axis) for axis in (0, 1) for shift in (-1, 1)]
     inner = np.logical_and.reduce([valid, *grow])
     clean = np.where(valid, radius, 0).astype(np.float64)
@@ -195,7 +197,7 @@ def _sample(setup: Setup, grain: Grain, radius: np.ndarray, valid: np.ndarray) -
     ripple = np.zeros(radius.shape)
     for kx, ky, phase in setup.ripple:
         ripple += np.sin(kx * arc + ky * y + phase)
-    shifted = shifted + setup.noise_mm * grain.noise + setup.ripple_mm * ripple / np.sqrt(len(setup.ripple))
+    shifted = shifted + setup.noise_mm * noise_sample.noise + setup.ripple_mm * ripple / np.sqrt(len(setup.ripple))
     for spike_arc, spike_y, height in setup.spikes:
         shifted[int((TOP_MM - spike_y) / pitch), int((spike_arc + HALF_ARC_MM) / pitch)] += height
     angle = arc / _AXIS_BEHIND_NOSE_MM

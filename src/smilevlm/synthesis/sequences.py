@@ -14,16 +14,16 @@ from PIL import Image
 from smilevlm.geometry import Mesh
 from smilevlm.readers import write_mtl, write_obj
 from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.capture_session import CaptureSession, draw_session
 from smilevlm.synthesis.data_set import check_range, check_seed
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.motion import Motion, Stage
+from smilevlm.synthesis.motion import Motion, MotionContext
 from smilevlm.synthesis.people import Person, Tempo, draw_person, draw_tempo
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.population import Population
-from smilevlm.synthesis.scan_setup import ScannerSettings, draw_grain
-from smilevlm.synthesis.scanner import Scan, observe
+from smilevlm.synthesis.scan_setup import ScannerSettings, draw_noise
+from smilevlm.synthesis.scanner import Scan, scan_with_setup
 from smilevlm.synthesis.skin import skin_colors
-from smilevlm.synthesis.take import Take, draw_take
 from smilevlm.typing import RgbImage
 
 _JPEG_QUALITY = 90
@@ -35,7 +35,7 @@ _CHUNK = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class SeedKey:
     """One sequence's or scan's place in a data set, on which all that is random about it depends.
 
     The layout is part of it: data sets of the same seed hold different people, so that one can test on one what was
@@ -53,14 +53,14 @@ class Slot:
     person: int = 0
     sequence: int = 0
 
-    def stream(self, part: str, frame: int = 0) -> np.random.Generator:
+    def generator(self, part: str, frame: int = 0) -> np.random.Generator:
         """A generator for one purpose."""
         purpose = zlib.crc32(f"{self.layout}/{part}".encode())
         return np.random.default_rng([self.seed, purpose, self.person, self.sequence, frame])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Performer:
+class Subject:
     """Who is filmed.
 
     Args:
@@ -76,11 +76,11 @@ class Performer:
     nose_mm: Float32[np.ndarray, " 3"]
 
 
-def draw_performer(slot: Slot, sex: str, population: Population) -> Performer:
-    """Draw one performer of a population; the same in every sequence."""
+def draw_subject(key: SeedKey, sex: str, population: Population) -> Subject:
+    """Draw one subject of a population; the same in every sequence."""
     model, places = head_model(), anatomy()
-    alone = replace(slot, sequence=0)
-    rng = alone.stream("person")
+    alone = replace(key, sequence=0)
+    rng = alone.generator("person")
     person = draw_person(
         rng,
         sex=sex,
@@ -89,33 +89,33 @@ def draw_performer(slot: Slot, sex: str, population: Population) -> Performer:
         population=population,
     )
     neutral = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=[{}])[0]
-    return Performer(
+    return Subject(
         person=person,
-        tempo=draw_tempo(alone.stream("tempo"), model.facial_actions),
+        tempo=draw_tempo(alone.generator("tempo"), model.facial_actions),
         colors=skin_colors(rng, person, places),
         nose_mm=(model.topology.refine[places.nose_tip] @ neutral).astype(np.float32).reshape(3),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class SequenceCapture:
     """One sequence about to be scanned.
 
     Args:
-        performer: Who.
+        subject: Who.
         motion: What they do.
-        take: How the scanner is set up.
+        session: How the scanner is set up.
         scanner: How bad it is.
         frames_per_second: Of the motion.
-        slot: What the frames' generators depend on.
+        key: What the frames' generators depend on.
     """
 
-    performer: Performer
+    subject: Subject
     motion: Motion
-    take: Take
+    session: CaptureSession
     scanner: ScannerSettings
     frames_per_second: float
-    slot: Slot
+    key: SeedKey
 
     def scans(self) -> Iterator[Scan]:
         """One scan per frame of the motion, in order."""
@@ -126,46 +126,46 @@ class Film:
                 yield self._scan(frame, surface)
 
     def _surfaces(self, frames: range) -> Iterator[Float32[np.ndarray, "vert 3"]]:
-        person = self.performer.person
+        person = self.subject.person
         coarse = head_model().vertices_mm(
             phenotype=person.phenotype, shape=person.shape, actions=[self.motion.at(frame) for frame in frames]
         )
         for vertices in coarse:
             fine = head_model().topology.refine @ vertices
-            yield ((fine - self.performer.nose_mm) * np.float32(person.size)).astype(np.float32)
+            yield ((fine - self.subject.nose_mm) * np.float32(person.size)).astype(np.float32)
 
     def _scan(self, frame: int, surface: Float32[np.ndarray, "vert 3"]) -> Scan:
         places, faces = anatomy(), head_model().topology.fine_faces
-        rng = self.slot.stream("frame", frame)
+        rng = self.key.generator("frame", frame)
         angles = self.motion.angles_deg[frame]
-        yaw_deg = self.take.angles_deg[0] + float(angles[0])
-        setup = self.take.setup_at(rng, frame / self.frames_per_second, yaw_deg)
-        return observe(
+        yaw_deg = self.session.angles_deg[0] + float(angles[0])
+        setup = self.session.setup_at(rng, frame / self.frames_per_second, yaw_deg)
+        return scan_with_setup(
             setup,
-            draw_grain(rng, setup),
-            self.take.pose_at(angles, self.motion.offset_mm[frame]),
+            draw_noise(rng, setup),
+            self.session.pose_at(angles, self.motion.offset_mm[frame]),
             vertices_mm=surface,
-            faces=faces if self.take.sees_teeth else faces[~places.inner_faces],
-            colors=self.performer.colors,
+            faces=faces if self.session.sees_teeth else faces[~places.inner_faces],
+            colors=self.subject.colors,
             landmarks_mm=surface[places.landmarks],
             quad_share=self.scanner.quad_share,
         )
 
 
-def prepare_film(
-    slot: Slot,
-    act: Callable[[np.random.Generator, Stage], Motion],
+def prepare_capture(
+    key: SeedKey,
+    act: Callable[[np.random.Generator, MotionContext], Motion],
     *,
     sex: str,
     num_frames: int,
     frames_per_second: float,
     scanner: ScannerSettings,
     population: Population,
-) -> Film:
-    """Bring performer, motion and scanner together.
+) -> SequenceCapture:
+    """Bring subject, motion and scanner together.
 
     Args:
-        slot: Which sequence of which person.
+        key: Which sequence of which person.
         act: Makes the motion, from the sequence's own generator.
         sex: `F` or `M`.
         num_frames: Frames of the sequence.
@@ -173,33 +173,33 @@ def prepare_film(
         scanner: How bad the scanner is.
         population: Which people there are.
     """
-    performer = draw_performer(slot, sex, population)
-    stage = Stage(
-        person=performer.person,
-        tempo=performer.tempo,
+    subject = draw_subject(key, sex, population)
+    context = MotionContext(
+        person=subject.person,
+        tempo=subject.tempo,
         facial_actions=head_model().facial_actions,
         time_s=np.arange(num_frames) / frames_per_second,
     )
-    return Film(
-        performer=performer,
-        motion=act(slot.stream("motion"), stage),
-        take=draw_take(slot.stream("take"), scanner),
+    return SequenceCapture(
+        subject=subject,
+        motion=act(key.generator("motion"), context),
+        session=draw_session(key.generator("take"), scanner),
         scanner=scanner,
         frames_per_second=frames_per_second,
-        slot=slot,
+        key=key,
     )
 
 
-def portrait_camera(take: Take, *, width_px: int, height_per_width: float, width_mm: float) -> Portrait:
+def portrait_camera(session: CaptureSession, *, width_px: int, height_per_width: float, width_mm: float) -> Portrait:
     """A camera that has the head's seat in its middle.
 
     Args:
-        take: Where the head sits.
+        session: Where the head sits.
         width_px: Of the pictures.
         height_per_width: Their shape.
         width_mm: What they show across.
     """
-    x, y, _ = take.offset_mm.tolist()
+    x, y, _ = session.offset_mm.tolist()
     height_px = round(width_px * height_per_width)
     return Portrait(width_px=width_px, height_px=height_px, centre_mm=(x, y - _FACE_CENTRE_MM), width_mm=width_mm)
 
@@ -217,7 +217,7 @@ def write_textured_obj(path: Path, scan: Scan, camera: Portrait, *, material_lib
         camera: Takes the picture.
         material_library: What the OBJ calls its MTL file.
     """
-    picture, uv = camera.take(scan)
+    picture, uv = camera.capture(scan)
     save_picture(path.with_suffix(".jpg"), picture)
     triangles = scan.triangles
     mesh = Mesh(vertices=scan.vertices, faces=triangles, uv=uv[triangles])

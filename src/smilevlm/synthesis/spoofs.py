@@ -22,7 +22,7 @@ from smilevlm.geometry.clean import drop_spikes, keep_points, without_scraps
 from smilevlm.readers.obj import write_mtl, write_obj
 from smilevlm.synthesis.data_set import claim_folder
 from smilevlm.synthesis.marker import MARKER_NAME
-from smilevlm.synthesis.record import recorded
+from smilevlm.synthesis.record import settings_record
 from smilevlm.synthesis.scanner import ScannerSettings, scan_head
 from smilevlm.typing import RgbImage
 from smilevlm.views import ViewSettings, render_normalised
@@ -120,7 +120,7 @@ def locate_face(mesh: Mesh, settings: NormaliseSettings) -> LocatedFace:
     )
 
 
-def framed_by_nose(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> Mesh:
+def crop_at_nose(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> Mesh:
     """Put the nose tip that a landmark names at the origin and clean and crop as `normalise` does, relief unseen.
 
     Nothing is asked of the shape and the pose stays as scanned, so that a sheet comes to images in the same way as a
@@ -290,7 +290,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
-def attack_stream(seed: int, subject: str, name: str, kind: str) -> np.random.Generator:
+def attack_generator(seed: int, subject: str, name: str, kind: str) -> np.random.Generator:
     """The generator of one attack; it depends on whose scan is attacked and how, not on which others there are."""
     words = f"{subject}/{name}/{kind}".encode()
     return np.random.default_rng([seed, *words])
@@ -324,7 +324,7 @@ def write_spoofs(
         MeshError: A scan shows no face, or has no texture.
     """
     if synthetic:
-        claim_folder(root, "folder", recorded(settings))
+        claim_folder(root, "folder", settings_record(settings))
     elif (root / MARKER_NAME).exists():
         raise LayoutError(f"{root} is marked as synthetic; scans of people need another folder")
     by_subject: dict[str, list[tuple[str, Mesh]]] = {}
@@ -338,7 +338,7 @@ def write_spoofs(
             for name, mesh in named:
                 face = locate_face(mesh, normalise_settings or NormaliseSettings())
                 kinds: Mapping[str, Mesh] = {BONA_FIDE: face.scan} | {
-                    kind: make_attack(kind, face, attack_stream(settings.seed, subject, name, kind), settings)
+                    kind: make_attack(kind, face, attack_generator(settings.seed, subject, name, kind), settings)
                     for kind in ATTACKS
                 }
                 for kind, scan in kinds.items():

@@ -11,7 +11,7 @@ _SIDES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solid:
+class ColoredMesh:
     """A coloured surface in the face frame, millimetres.
 
     Args:
@@ -25,7 +25,7 @@ class Solid:
     colors: Float32[np.ndarray, "vert 3"]
 
 
-def tube(points: np.ndarray, radius: np.ndarray | float, color: np.ndarray) -> Solid:
+def tube(points: np.ndarray, radius: np.ndarray | float, color: np.ndarray) -> ColoredMesh:
     """A round tube along a line, closed at both ends.
 
     Args:
@@ -46,7 +46,7 @@ def tube(points: np.ndarray, radius: np.ndarray | float, color: np.ndarray) -> S
     rings = (points + ring * wide[:, None]).transpose(1, 0, 2).reshape(-1, 3)
     tips = np.stack([points[0] - along[0] * wide[0] / 2, points[-1] + along[-1] * wide[-1] / 2])
     vertices = np.concatenate([rings, tips]).astype(np.float32)
-    return Solid(vertices=vertices, faces=_tube_faces(len(points)), colors=_tinted(color, len(vertices)))
+    return ColoredMesh(vertices=vertices, faces=_tube_faces(len(points)), colors=_tinted(color, len(vertices)))
 
 
 def _tube_faces(num_points: int) -> Int32[np.ndarray, "face 3"]:
@@ -67,10 +67,10 @@ def _tinted(color: np.ndarray, num_vertices: int) -> Float32[np.ndarray, "vert 3
     return np.tile(np.asarray(color, np.float32), (num_vertices, 1))
 
 
-def joined(solids: list[Solid]) -> Solid:
+def merge_meshes(solids: list[ColoredMesh]) -> ColoredMesh:
     """Several as one."""
     starts = np.cumsum([0, *(len(solid.vertices) for solid in solids)])
-    return Solid(
+    return ColoredMesh(
         vertices=np.concatenate([solid.vertices for solid in solids]),
         faces=np.concatenate([solid.faces + start for solid, start in zip(solids, starts[:-1], strict=True)]).astype(
             np.int32

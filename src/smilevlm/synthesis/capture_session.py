@@ -12,7 +12,7 @@ from smilevlm.synthesis.scan_setup import (
     Ellipse,
     Pose,
     ScannerSettings,
-    Setup,
+    ScanSetup,
     draw_hole,
     draw_scan,
     rotation_from_angles,
@@ -28,7 +28,7 @@ _SMALLEST_HOLE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Take:
+class CaptureSession:
     """A scanner set up for one sequence of one person.
 
     Args:
@@ -41,7 +41,7 @@ class Take:
         rim_rates: The same for the waves of the crop's rim.
     """
 
-    setup: Setup
+    setup: ScanSetup
     angles_deg: tuple[float, float, float]
     offset_mm: Float64[np.ndarray, " 3"]
     sees_teeth: bool
@@ -49,7 +49,7 @@ class Take:
     ripple_rates: tuple[float, ...]
     rim_rates: tuple[float, ...]
 
-    def setup_at(self, rng: np.random.Generator, time_s: float, yaw_deg: float) -> Setup:
+    def setup_at(self, rng: np.random.Generator, time_s: float, yaw_deg: float) -> ScanSetup:
         """The setup of one frame.
 
         Args:
@@ -93,7 +93,7 @@ class Take:
         return [0.55 + 0.6 * float(np.sin(2 * np.pi * hertz * time_s + phase)) for hertz, phase in self.hole_cycles]
 
 
-def draw_take(rng: np.random.Generator, settings: ScannerSettings) -> Take:
+def draw_session(rng: np.random.Generator, settings: ScannerSettings) -> CaptureSession:
     """Draw one take.
 
     Args:
@@ -107,7 +107,7 @@ def draw_take(rng: np.random.Generator, settings: ScannerSettings) -> Take:
     yaw, pitch, roll = (np.clip(rng.normal(size=3), -2.5, 2.5) * settings.pose_deg * (1, 1, 0.5)).tolist()
     # Heads sit below and behind the origin of the scanner's frame.
     offset = rng.normal(0, settings.offset_mm, 3) + np.array([10.0, 5.0, -80.0])
-    return Take(
+    return CaptureSession(
         setup=replace(setup, holes=holes),
         angles_deg=(yaw, pitch, roll),
         offset_mm=offset,

@@ -1,6 +1,6 @@
 """The same face as many files show it: scanned or modelled, dense or coarse, with and without hair, eyeballs, teeth.
 
-What a guise changes tells nothing about the expression, so a model that is trained on all of them cannot lean on it.
+What an appearance changes tells nothing about the expression, so a model that is trained on all of them cannot lean on it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from smilevlm.synthesis.anatomy import anatomy, on_the_outside
 from smilevlm.synthesis.face_family import skin_average
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.scan_setup import Pose, ScannerSettings, draw_scan, rotation_from_angles
-from smilevlm.synthesis.scanner import observe
+from smilevlm.synthesis.scanner import scan_with_setup
 from smilevlm.typing import Faces, Vertices
 
-Form = Literal["scan", "mesh", "coarse", "clustered", "points"]
+SurfaceForm = Literal["scan", "mesh", "coarse", "clustered", "points"]
 """Seen by a virtual scanner; the model's own fine or coarse triangles; these merged cell by cell; points alone."""
-SURFACES: tuple[Form, ...] = ("scan", "mesh", "coarse", "clustered")
+SURFACES: tuple[SurfaceForm, ...] = ("scan", "mesh", "coarse", "clustered")
 _FORM_SHARES = (0.5, 0.2, 0.1, 0.14, 0.06)
 _MM_PER_UNIT = (1.0, 10.0, 100.0, 1000.0)
 _UNIT_SHARES = (0.7, 0.1, 0.05, 0.15)
@@ -47,7 +47,7 @@ class Hair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guise:
+class ScanAppearance:
     """How one face is shown; frames of one sequence share it.
 
     Args:
@@ -63,7 +63,7 @@ class Guise:
         mm_per_unit: The file's unit.
     """
 
-    form: Form
+    form: SurfaceForm
     faces: Faces
     reach_mm: float
     depth_mm: float
@@ -75,17 +75,19 @@ class Guise:
     mm_per_unit: float
 
 
-def draw_guise(rng: np.random.Generator, *, forms: tuple[Form, ...] = get_args(Form)) -> Guise:
+def draw_appearance(
+    rng: np.random.Generator, *, forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm)
+) -> ScanAppearance:
     """Draw how a face is shown.
 
     Args:
         rng: The scan's own generator.
         forms: What may become of the surface.
     """
-    shares = np.array([_FORM_SHARES[get_args(Form).index(form)] for form in forms])
+    shares = np.array([_FORM_SHARES[get_args(SurfaceForm).index(form)] for form in forms])
     form = forms[int(rng.choice(len(forms), p=shares / shares.sum()))]
     whole = rng.uniform() < 0.45
-    return Guise(
+    return ScanAppearance(
         form=form,
         faces=_draw_faces(rng, coarse=form == "coarse"),
         reach_mm=float("inf") if whole else float(rng.uniform(85, 140)),
@@ -106,28 +108,28 @@ def draw_guise(rng: np.random.Generator, *, forms: tuple[Form, ...] = get_args(F
     )
 
 
-def show(rng: np.random.Generator, guise: Guise, head_mm: Vertices) -> Mesh:
+def apply_appearance(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:
     """The mesh that a file holds of one head.
 
     Args:
         rng: The scan's own generator.
-        guise: How it is shown.
+        appearance: How it is shown.
         head_mm: Refined head, face frame, nose tip at the origin.
     """
-    if guise.form == "scan":
-        return _scanned(rng, guise, head_mm)
-    faces = guise.faces
-    keep = (np.linalg.norm(head_mm, axis=1) < guise.reach_mm) & (head_mm[:, 2] > -guise.depth_mm)
+    if appearance.form == "scan":
+        return _scanned(rng, appearance, head_mm)
+    faces = appearance.faces
+    keep = (np.linalg.norm(head_mm, axis=1) < appearance.reach_mm) & (head_mm[:, 2] > -appearance.depth_mm)
     vertices, faces = _only_used(head_mm, faces[keep[faces].all(axis=1)])
-    if guise.form == "clustered":
-        vertices, faces = _cluster(vertices, faces, guise.cell_mm)
-    elif guise.form == "points":
-        vertices, faces = _sample(rng, vertices, faces, guise.num_points), np.zeros((0, 3), np.int32)
-    vertices = vertices + rng.normal(0, 1, vertices.shape).astype(np.float32) * np.float32(guise.noise_mm)
+    if appearance.form == "clustered":
+        vertices, faces = _cluster(vertices, faces, appearance.cell_mm)
+    elif appearance.form == "points":
+        vertices, faces = _sample(rng, vertices, faces, appearance.num_points), np.zeros((0, 3), np.int32)
+    vertices = vertices + rng.normal(0, 1, vertices.shape).astype(np.float32) * np.float32(appearance.noise_mm)
     return Mesh(vertices=vertices.astype(np.float32), faces=faces)
 
 
-def placed(mesh: Mesh, pose: Pose, mm_per_unit: float) -> Mesh:
+def place_mesh(mesh: Mesh, pose: Pose, mm_per_unit: float) -> Mesh:
     """The mesh turned, moved and in the file's unit."""
     vertices = (mesh.vertices @ pose.rotation.T + pose.offset_mm) / mm_per_unit
     return Mesh(vertices=vertices.astype(np.float32), faces=mesh.faces)
@@ -230,14 +232,14 @@ def _rim_around(faces: Faces, vertices: Vertices, place_mm: Float64[np.ndarray, 
     return rims[int(np.argmin(distance))]
 
 
-def _scanned(rng: np.random.Generator, guise: Guise, head_mm: Vertices) -> Mesh:
-    setup, grain, _ = draw_scan(rng, guise.scanner, cropped=guise.cropped)
-    scan = observe(
+def _scanned(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:
+    setup, noise_sample, _ = draw_scan(rng, appearance.scanner, cropped=appearance.cropped)
+    scan = scan_with_setup(
         setup,
-        grain,
+        noise_sample,
         Pose(rotation=np.eye(3), offset_mm=np.zeros(3)),
         vertices_mm=head_mm,
-        faces=guise.faces,
+        faces=appearance.faces,
         colors=np.zeros_like(head_mm),
         landmarks_mm=head_mm[:1],
         quad_share=0.0,
