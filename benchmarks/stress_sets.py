@@ -31,7 +31,7 @@ from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.population import SHIFTED, worse_scanner
 from smilevlm.synthesis.scan_appearance import ScanAppearance, apply_appearance, draw_appearance, draw_pose, place_mesh
 from smilevlm.synthesis.scan_setup import Pose, ScannerSettings
-from smilevlm.synthesis.sequences import SeedKey
+from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.variants import VARIANTS, draw_variant, draw_varied_actions
 from smilevlm.synthesis.varied import draw_varied_person
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from smilevlm.synthesis.face_model import head_model
+from smilevlm.typing import Faces
 
 _NUM_EYEBALLS = 2
 
@@ -77,6 +78,12 @@ def anatomy() -> Anatomy:
         inner=inner,
         inner_faces=inner[topology.fine_faces[:, 0]],
     )
+
+
+def head_faces(*, with_mouth: bool) -> Faces:
+    """Triangles of the refined head, with or without teeth and tongue."""
+    faces = head_model().topology.fine_faces
+    return faces if with_mouth else faces[~anatomy().inner_faces]
 
 
 def on_the_outside(position: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,10 @@ from jaxtyping import Float32, Int32
 from scipy import sparse
 
 from smilevlm.synthesis.anny_loading import load_anny_head, native_messages_held_back
+from smilevlm.synthesis.people import Person, draw_person
+from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.threads import one_thread
+from smilevlm.typing import Vertices
 
 _FACE_FRAME_FROM_ANNY = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
 """MakeHuman's axes are x right, y back, z up."""
@@ -91,6 +94,21 @@ class HeadModel:
             )
         vertices = out["vertices"].numpy().astype(np.float32) * np.float32(_MM_PER_M)
         return np.ascontiguousarray(vertices @ _FACE_FRAME_FROM_ANNY.T)
+
+    def heads_mm(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
+        """One person's refined heads of the model's own size and origin, one per mapping of facial actions to [0, 1]."""
+        for vertices in self.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions):
+            yield self.topology.refine @ vertices
+
+    def draw_person(self, rng: np.random.Generator, *, sex: str, population: Population = DEFAULT) -> Person:
+        """Draw a person whom this model can show, see `people.draw_person`."""
+        return draw_person(
+            rng,
+            sex=sex,
+            shape_changes=self.shape_changes,
+            facial_actions=self.facial_actions,
+            population=population,
+        )
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from smilevlm.errors import SettingsError
-from smilevlm.synthesis.record import OMIT_DEFAULT
+from smilevlm.synthesis.marker import OMIT_DEFAULT
 
 HALF_ARC_MM = 160.0
 TOP_MM, BOTTOM_MM = 125.0, -130.0

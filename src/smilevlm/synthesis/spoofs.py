@@ -20,9 +20,8 @@ from smilevlm.files import folder_in_one_piece
 from smilevlm.geometry import Mesh, NormaliseSettings, normalise
 from smilevlm.geometry.clean import drop_spikes, keep_points, without_scraps
 from smilevlm.readers.obj import write_mtl, write_obj
-from smilevlm.synthesis.data_set import claim_folder
+from smilevlm.synthesis.data_set import claim_folder, settings_record
 from smilevlm.synthesis.marker import MARKER_NAME
-from smilevlm.synthesis.record import settings_record
 from smilevlm.synthesis.scanner import ScannerSettings, scan_head
 from smilevlm.typing import RgbImage
 from smilevlm.views import ViewSettings, render_normalised

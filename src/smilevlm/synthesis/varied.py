@@ -1,8 +1,8 @@
 """Very varied faces as a folder of meshes: what the bundled model is trained on.
 
 Every person belongs to a face model of their own (`FaceFamily`), shows each expression in one of many ways
-(`VARIANTS`), and every file has an appearance of its own: scanner or modeller, density, crop, holes, noise, hair, eyeballs,
-teeth, pose, unit and format. Some people are filmed, too.
+(`VARIANTS`), and every file has an appearance of its own: scanner or modeller, density, crop, holes, noise, hair,
+eyeballs, teeth, pose, unit and format. Some people are filmed, too.
 """
 
 from __future__ import annotations
@@ -17,25 +17,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import SettingsError
-from smilevlm.files import folder_in_one_piece
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.readers import write_mesh
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.curves import drift, plateau
-from smilevlm.synthesis.data_set import (
-    Progress,
-    check_range,
-    check_seed,
-    claim_folder,
-    subject_names,
-    write_parts,
-)
+from smilevlm.synthesis.data_set import Layout, SubjectFolder, check_range, check_seed, subject_names
 from smilevlm.synthesis.face_family import FaceFamily, draw_family
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.motion import MotionContext, blinks, combine, idle_movement, limit_angles, sway
-from smilevlm.synthesis.people import Person, draw_person, draw_tempo
+from smilevlm.synthesis.people import Person, draw_tempo
 from smilevlm.synthesis.population import Population
-from smilevlm.synthesis.record import settings_record
 from smilevlm.synthesis.scan_appearance import (
     SURFACES,
     Hair,
@@ -47,11 +38,10 @@ from smilevlm.synthesis.scan_appearance import (
     place_mesh,
 )
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
-from smilevlm.synthesis.sequences import SeedKey
+from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.variants import draw_variant, draw_varied_actions
 from smilevlm.typing import Vertices
 
-LAYOUT = "folder"
 _EXPRESSIONS = (NEUTRAL, *BASIC_EXPRESSIONS)
 _FORMATS = ("ply", "obj", "off", "stl")
 _FORMAT_SHARES = (0.7, 0.1, 0.1, 0.1)
@@ -93,25 +83,10 @@ class VariedSettings:
             raise SettingsError("filmed_share is expected in 0 to 1, strength in 0 to 2")
 
 
-def synthesize_varied(root: Path, settings: VariedSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
-    """Write `<root>/<person>/<expression>/...`; people already there are left alone, so an interrupted run goes on.
-
-    Args:
-        root: Folder to write; made if missing.
-        settings: What to write.
-        jobs: Processes.
-        progress: Called with (people done, people in all).
-
-    Returns:
-        The number of people written now.
-
-    Raises:
-        LayoutError: The folder holds faces made with other settings.
-    """
-    claim_folder(root, LAYOUT, settings_record(settings))
+def plan_varied(settings: VariedSettings) -> list[SubjectFolder]:
+    """The people to write; their scans lie in `<person>/<expression>/`."""
     names = subject_names(settings.num_subjects, _FEMALE_SHARE, num_digits=5)
-    parts = [(root / name, (root, number, name, settings)) for number, name in enumerate(names)]
-    return write_parts(write_person, parts, jobs=jobs, progress=progress)
+    return [SubjectFolder(number=number, path=name) for number, name in enumerate(names)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,32 +105,26 @@ class VariedPerson:
 
     def heads(self, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
         """Refined heads in the face frame, nose tip of the neutral face at the origin."""
-        model = head_model()
-        coarse = model.vertices_mm(phenotype=self.person.phenotype, shape=self.person.shape, actions=[{}, *actions])
-        fine: Float32[np.ndarray, "expression vert 3"] = np.stack(
-            [(model.topology.refine @ vertices).astype(np.float32) for vertices in coarse]
-        )
+        neutral_first = head_model().heads_mm(self.person, [{}, *actions])
+        fine: Float32[np.ndarray, "expression vert 3"] = np.stack([head.astype(np.float32) for head in neutral_first])
         fine = (fine - fine[0, anatomy().nose_tip]) * np.float32(self.person.size)
         for head in self.family.heads(fine[0], fine[1:]):
             yield self.hair.on(head)
 
 
-def write_person(root: Path, number: int, name: str, settings: VariedSettings) -> None:
-    """Write one person's folder in one piece."""
-    key = SeedKey(layout="varied", seed=settings.seed, person=number)
-    model = draw_varied_person(
-        key.generator("person"), sex=name[0], strength=settings.strength, population=settings.population
+def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings) -> None:
+    key = SeedKey(layout="varied", seed=settings.seed, person=part.number)
+    person = draw_varied_person(
+        key.generator("person"), sex=part.path[0], strength=settings.strength, population=settings.population
     )
     filmed = key.generator("filmed").uniform() < settings.filmed_share
-    with folder_in_one_piece(root / name) as folder:
-        planned = list(_plan_scans(key, folder, model, settings.scans))
-        heads = model.heads([scan.actions for scan in planned])
-        for scan, head in zip(planned, heads, strict=True):
-            _write_scan(scan, head)
-        for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
-            _write_sequence(
-                key.generator("film", place), folder / expression / "film", model, expression, settings.frames
-            )
+    planned = list(_plan_scans(key, folder, person, settings.scans))
+    heads = person.heads([scan.actions for scan in planned])
+    for scan, head in zip(planned, heads, strict=True):
+        _write_scan(scan, head)
+    for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
+        rng = key.generator("film", place)
+        _write_sequence(rng, folder / expression / "film", person, expression, settings.frames)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +136,7 @@ class _PlannedScan:
     actions: Mapping[str, float]
 
 
-def _plan_scans(key: SeedKey, folder: Path, model: VariedPerson, scans: int) -> Iterator[_PlannedScan]:
+def _plan_scans(key: SeedKey, folder: Path, person: VariedPerson, scans: int) -> Iterator[_PlannedScan]:
     for place, expression in enumerate(_EXPRESSIONS):
         target = folder / expression
         target.mkdir()
@@ -177,7 +146,7 @@ def _plan_scans(key: SeedKey, folder: Path, model: VariedPerson, scans: int) -> 
             rng = key.generator(f"scan/{number}", place)
             actions = draw_varied_actions(
                 rng,
-                person=model.person,
+                person=person.person,
                 recipe=draw_variant(rng, expression),
                 intensity=_draw_intensity(rng),
                 facial_actions=head_model().facial_actions,
@@ -197,14 +166,7 @@ def draw_varied_person(
         strength: How unlike each other the people's face models are.
         population: Which people there are, None for another mixture per person.
     """
-    model = head_model()
-    person = draw_person(
-        rng,
-        sex=sex,
-        shape_changes=model.shape_changes,
-        facial_actions=model.facial_actions,
-        population=population or _draw_population(rng),
-    )
+    person = head_model().draw_person(rng, sex=sex, population=population or _draw_population(rng))
     return VariedPerson(
         person=person, family=draw_family(rng, strength=strength), hair=draw_hair(rng, bearded=sex == "M")
     )
@@ -239,14 +201,14 @@ def _draw_intensity(rng: np.random.Generator) -> float:
 
 
 def _write_sequence(
-    rng: np.random.Generator, folder: Path, model: VariedPerson, expression: str, num_frames: int
+    rng: np.random.Generator, folder: Path, person: VariedPerson, expression: str, num_frames: int
 ) -> None:
     """One sequence of one appearance, a file per frame."""
     folder.mkdir()
     num_frames = max(6, round(num_frames * rng.uniform(0.7, 1.3)))
     names = head_model().facial_actions
     context = MotionContext(
-        person=model.person,
+        person=person.person,
         tempo=draw_tempo(rng, names),
         facial_actions=names,
         time_s=np.arange(num_frames) / _FRAMES_PER_SECOND,
@@ -262,7 +224,7 @@ def _write_sequence(
     angles = limit_angles(angles)
     suffix = _draw_format(rng)
     actions = [dict(zip(names, row.tolist(), strict=True)) for row in strength]
-    for frame, head in enumerate(model.heads(actions)):
+    for frame, head in enumerate(person.heads(actions)):
         turn = seat.rotation @ rotation_from_angles(*angles[frame].tolist())
         pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)
         mesh = place_mesh(apply_appearance(rng, appearance, head), pose, appearance.mm_per_unit)
@@ -293,3 +255,7 @@ def _expression(rng: np.random.Generator, context: MotionContext, expression: st
         )  # fmt: skip
         strength[:, context.facial_actions.index(name)] = min(value, 0.97) * envelope * wave
     return np.clip(strength, 0, 1)
+
+
+LAYOUT = Layout(name="folder", plan=plan_varied, write=_write_person)
+synthesize_varied = LAYOUT.synthesize

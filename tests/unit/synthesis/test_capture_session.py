@@ -21,7 +21,8 @@ from smilevlm.synthesis.scan_setup import (
     rotation_from_angles,
 )
 from smilevlm.synthesis.scanner import Scan, scan_head, scan_with_setup
-from smilevlm.synthesis.sequences import SeedKey, SequenceCapture, prepare_capture
+from smilevlm.synthesis.seeds import SeedKey
+from smilevlm.synthesis.sequences import SequenceCapture, prepare_capture
 
 
 def ball() -> tuple[np.ndarray, np.ndarray]:
