@@ -1,4 +1,4 @@
-"""One take of the scanner: what a sequence's scans share, and how it changes slowly from frame to frame."""
+"""One session of the scanner: what a sequence's scans share, and how it changes slowly from frame to frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smilevlm.synthesis.scan_setup import (
 _NECK_MM = np.array([0.0, -55.0, -95.0])
 """About what the head turns, from the nose tip."""
 _AROUND_HEAD_MM_PER_RAD = 95.0
-_SEEN_ARC_MM = 132.0
+_VISIBLE_ARC_MM = 132.0
 """The cameras see so far around a head that faces them."""
 _SPIKE_SHARE, _SCRAP_SHARE = 0.07, 0.07
 _SMALLEST_HOLE = 0.25
@@ -50,12 +50,9 @@ class CaptureSession:
     rim_rates: tuple[float, ...]
 
     def setup_at(self, rng: np.random.Generator, time_s: float, yaw_deg: float) -> ScanSetup:
-        """The setup of one frame.
+        """The setup of one frame, `time_s` after the session began.
 
-        Args:
-            rng: The frame's own generator.
-            time_s: Since the take began.
-            yaw_deg: Of the head: the cameras lose the side that it turns away.
+        A head that is turned by `yaw_deg` hides its far side from the cameras.
         """
         crop = self.setup.crop
         assert crop is not None, "a sequence keeps the face alone"
@@ -76,7 +73,7 @@ class CaptureSession:
             self.setup,
             # No two frames of a real scanner share their tessellation.
             pitch_mm=self.setup.pitch_mm * float(rng.uniform(0.992, 1.008)),
-            crop=replace(crop, waves=waves, arc_limits=(-_SEEN_ARC_MM - turned, _SEEN_ARC_MM - turned)),
+            crop=replace(crop, waves=waves, arc_limits=(-_VISIBLE_ARC_MM - turned, _VISIBLE_ARC_MM - turned)),
             holes=holes,
             ripple=ripple,
             spikes=_draw_spikes(rng),
@@ -94,12 +91,7 @@ class CaptureSession:
 
 
 def draw_session(rng: np.random.Generator, settings: ScannerSettings) -> CaptureSession:
-    """Draw one take.
-
-    Args:
-        rng: The sequence's own generator.
-        settings: How bad the scanner is; `pose_deg` and `offset_mm` say how people sit in it.
-    """
+    """Draw one session; `pose_deg` and `offset_mm` of the settings say how people sit in the scanner."""
     setup, _, _ = draw_scan(rng, settings)
     assert setup.crop is not None
     # More holes than one scan has, since each is closed for part of the time.

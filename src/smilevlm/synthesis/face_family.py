@@ -19,7 +19,7 @@ from smilevlm.synthesis.face_model import head_model
 from smilevlm.typing import Vertices
 
 _FACE_LOW_MM, _FACE_HIGH_MM = np.array([0.0, -85.0, -80.0]), np.array([75.0, 95.0, 8.0])
-"""Where the centres of bumps lie, on the viewer's right; each has a twin on the left."""
+"""Where the centres of bumps lie, on the viewer's right; each has a mirror image on the left."""
 _RESTING_FEATURES = (
     # place in mm (viewer's right), width in mm, spread of the height in mm along x, y, z
     ((16.0, 54.0, -14.0), 12.0, (0.6, 1.3, 1.4)),  # inner brow
@@ -83,12 +83,7 @@ class FaceFamily:
     def heads(
         self, neutral_mm: Vertices, expressive_mm: Float32[np.ndarray, "expression vert 3"]
     ) -> Float32[np.ndarray, "expression vert 3"]:
-        """Heads of this family.
-
-        Args:
-            neutral_mm: The refined neutral head, face frame, nose tip at the origin.
-            expressive_mm: The same head with its expressions, in the same place.
-        """
+        """Heads of this family, from refined heads in the face frame that have the neutral nose tip at the origin."""
         gain = np.clip(np.exp(self.gain.at(neutral_mm)) * self.axis_gain.astype(np.float32), *_GAIN_LIMITS)
         eyeballs = anatomy().eyes > 0
         gain[eyeballs] = 1
@@ -112,14 +107,9 @@ class FaceFamily:
 
 
 def draw_family(rng: np.random.Generator, *, strength: float = 1.0) -> FaceFamily:
-    """Draw one face model.
-
-    Args:
-        rng: Its own generator.
-        strength: How unlike the synthetic head model; 0 is that model itself.
-    """
+    """Draw one face model; `strength` says how unlike the synthetic head model, 0 is that model itself."""
     return FaceFamily(
-        bend=_together(
+        bend=_merge_bumps(
             _draw_bumps(rng, count=10, widths_mm=(14.0, 45.0), steepest=_STEEPEST * strength),
             _draw_resting_features(rng, strength),
         ),
@@ -151,7 +141,7 @@ def _draw_resting_features(rng: np.random.Generator, strength: float) -> Bumps:
     return _in_pairs(centres, widths, heights, mirrored)
 
 
-def _together(first: Bumps, second: Bumps) -> Bumps:
+def _merge_bumps(first: Bumps, second: Bumps) -> Bumps:
     return Bumps(
         centres_mm=np.concatenate([first.centres_mm, second.centres_mm]),
         widths_mm=np.concatenate([first.widths_mm, second.widths_mm]),
@@ -171,7 +161,7 @@ def _in_pairs(
     right: Float64[np.ndarray, "pair channel"],
     left: Float64[np.ndarray, "pair channel"],
 ) -> Bumps:
-    """Bumps on the viewer's right and their twins on the left, with a height each."""
+    """Bumps on the viewer's right and their mirror images on the left, with a height each."""
     return Bumps(
         centres_mm=np.concatenate([centres_mm, centres_mm * (-1, 1, 1)]),
         widths_mm=np.tile(widths_mm, 2),

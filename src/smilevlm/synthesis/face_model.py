@@ -96,7 +96,7 @@ class HeadModel:
         return np.ascontiguousarray(vertices @ _FACE_FRAME_FROM_ANNY.T)
 
     def heads_mm(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
-        """One person's refined heads of the model's own size and origin, one per mapping of facial actions to [0, 1]."""
+        """One person's refined heads, of the model's own size and origin; `actions` are in [0, 1]."""
         for vertices in self.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions):
             yield self.topology.refine @ vertices
 

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from smilevlm.readers.fourdme_labels import ActionUnit
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
 from smilevlm.synthesis.curves import plateau
-from smilevlm.synthesis.motion import Motion, MotionContext, combine, constant, eyelid_closures, idle_movement, sway
+from smilevlm.synthesis.motion import Motion, MotionContext, combine, eyelid_closures, idle_movement, sway
 
 MICRO_UNITS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "positive": ((12,), (6, 12), (6,), (12, 25), (6, 12, 7)),
@@ -59,12 +59,7 @@ class MicroExpression:
 
 
 def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...]) -> MicroExpression:
-    """Draw what one clip shows.
-
-    Args:
-        rng: The clip's own generator.
-        labels: One or several of `MICRO_EXPRESSIONS`: each adds a combination of action units.
-    """
+    """Draw what one clip shows; each of its `labels` (of `MICRO_EXPRESSIONS`) adds a combination of action units."""
     moving: list[int] = []
     for label in labels:
         combinations = MICRO_UNITS[label]
@@ -91,13 +86,7 @@ def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...]) -> 
 
 
 def micro_motion(rng: np.random.Generator, context: MotionContext, micro: MicroExpression) -> Motion:
-    """What the face does in a clip.
-
-    Args:
-        rng: The clip's own generator.
-        context: Who and when; as many frames as the clip has.
-        micro: What it shows.
-    """
+    """What the face does in a clip; `context` has as many frames as the clip."""
     movements = [_moving(context, micro), _static(context, micro), idle_movement(rng, context, scale=0.08)]
     if micro.blinks:
         movements.append(eyelid_closures(rng, context, [float(rng.uniform(0, 0.5)) * context.duration_s]))
@@ -124,11 +113,11 @@ def _moving(context: MotionContext, micro: MicroExpression) -> Float64[np.ndarra
         end=(micro.offset + 1) * step,
     )
     full = _strengths(context, tuple(unit for unit in micro.units if not unit.static), micro.intensity)
-    return envelope[:, None] * constant(context, full)
+    return envelope[:, None] * context.strengths(full)
 
 
 def _static(context: MotionContext, micro: MicroExpression) -> Float64[np.ndarray, "time action"]:
-    return constant(context, _strengths(context, tuple(unit for unit in micro.units if unit.static), 0.3))
+    return context.strengths(_strengths(context, tuple(unit for unit in micro.units if unit.static), 0.3))
 
 
 def _strengths(context: MotionContext, units: tuple[ActionUnit, ...], intensity: float) -> dict[str, float]:

@@ -73,8 +73,12 @@ class MotionContext:
     def duration_s(self) -> float:
         return float(self.time_s[-1])
 
-    def zeros(self) -> Float64[np.ndarray, "time action"]:
-        return np.zeros((len(self.time_s), len(self.facial_actions)))
+    def strengths(self, curves: Mapping[str, float | TimeAxis]) -> Float64[np.ndarray, "time action"]:
+        """Strength of every action, from constants or curves over time of some; all others are zero."""
+        strengths = np.zeros((len(self.time_s), len(self.facial_actions)))
+        for name, curve in curves.items():
+            strengths[:, self.facial_actions.index(name)] = curve
+        return strengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +92,7 @@ class Phase:
 
 
 def posed_motion(rng: np.random.Generator, context: MotionContext, expression: str) -> Motion:
-    """Neutral, onset, apex, offset, neutral: one posed expression over the whole sequence.
-
-    Args:
-        rng: The sequence's own generator.
-        context: Who and when.
-        expression: A basic expression, or `neutral` for none.
-    """
+    """Neutral, onset, apex, offset, neutral: one posed expression (or `neutral` for none) over the whole sequence."""
     phase = _posed_phase(rng, context)
     acted = animate_expression(rng, context, expression, intensity=float(rng.uniform(0.8, 1.1)), phase=phase)
     strength = combine(acted, idle_movement(rng, context), blinks(rng, context))
@@ -143,9 +141,8 @@ def animate_expression(
         intensity: 0 (nothing) to 1 (full).
         phase: When.
     """
-    strength = context.zeros()
     if expression == NEUTRAL:
-        return strength
+        return context.strengths({})
     full = draw_actions(
         rng,
         person=context.person,
@@ -155,6 +152,7 @@ def animate_expression(
         idle=0.0,
     )
     rise = phase.peak - phase.start
+    curves = {}
     for name, value in full.items():
         late = float(np.clip(_delay(rng, context.tempo, name), -0.15, 0.15))
         # No delay may take an action out of the sequence or past its own phase.
@@ -166,8 +164,8 @@ def animate_expression(
         release = max(phase.release + late, peak)
         wave = 1 + soft_limit(0.06 * drift(rng, context.time_s, fastest_hz=1.0), 0.06)
         envelope = plateau(context.time_s, start=start, peak=peak, release=release, end=end)
-        strength[:, context.facial_actions.index(name)] = min(value, 0.94) * envelope * wave
-    return strength
+        curves[name] = min(value, 0.94) * envelope * wave
+    return context.strengths(curves)
 
 
 def _delay(rng: np.random.Generator, tempo: Tempo, name: str) -> float:
@@ -187,30 +185,25 @@ def idle_movement(
     resting = {name: value for name, value in drawn.items() if not name.startswith("eyeLook")}
     amplitude = by_side(rng, context.person, resting, context.facial_actions)
     curve = {stem: squash(drift(rng, context.time_s)) for stem in sorted({action_stem(name) for name in amplitude})}
-    strength = context.zeros()
-    for name, value in amplitude.items():
-        strength[:, context.facial_actions.index(name)] = min(value, 0.6) * curve[action_stem(name)]
+    moving = context.strengths({name: min(value, 0.6) * curve[action_stem(name)] for name, value in amplitude.items()})
     aside = 0.35 * scale * drift(rng, context.time_s, fastest_hz=0.8)
     upward = 0.3 * scale * drift(rng, context.time_s, fastest_hz=0.8)
-    return combine(strength, gaze(context, aside, upward))
+    return combine(moving, gaze(context, aside, upward))
 
 
 def gaze(context: MotionContext, aside: TimeAxis, upward: TimeAxis) -> Float64[np.ndarray, "time action"]:
     """Both eyes looking the same way, each direction in about [-1, 1]; positive is the viewer's right, and up."""
     curves = {
-        "eyeLookOutLeft": _one_sided(aside), "eyeLookInRight": _one_sided(aside),
-        "eyeLookInLeft": _one_sided(-aside), "eyeLookOutRight": _one_sided(-aside),
-        "eyeLookUpLeft": _one_sided(upward), "eyeLookUpRight": _one_sided(upward),
-        "eyeLookDownLeft": _one_sided(-upward), "eyeLookDownRight": _one_sided(-upward),
+        "eyeLookOutLeft": _positive_part(aside), "eyeLookInRight": _positive_part(aside),
+        "eyeLookInLeft": _positive_part(-aside), "eyeLookOutRight": _positive_part(-aside),
+        "eyeLookUpLeft": _positive_part(upward), "eyeLookUpRight": _positive_part(upward),
+        "eyeLookDownLeft": _positive_part(-upward), "eyeLookDownRight": _positive_part(-upward),
     }  # fmt: skip
-    strength = context.zeros()
-    for name, curve in curves.items():
-        strength[:, context.facial_actions.index(name)] = curve
-    return strength
+    return context.strengths(curves)
 
 
-def _one_sided(curve: TimeAxis) -> TimeAxis:
-    """The positive part without a kink at zero, in [0, 1)."""
+def _positive_part(curve: TimeAxis) -> TimeAxis:
+    """Of a curve, without a kink at zero, in [0, 1)."""
     positive = np.maximum(curve, 0)
     return np.tanh(positive**2 / (positive + 0.3))
 
@@ -231,10 +224,7 @@ def eyelid_closures(
         shut = start + closing
         fall = plateau(context.time_s, start=start, peak=shut, release=shut + closed, end=shut + closed + opening)
         lids = np.maximum(lids, float(rng.uniform(0.8, 0.98)) * fall)
-    strength = context.zeros()
-    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-        strength[:, context.facial_actions.index(name)] = lids
-    return strength
+    return context.strengths(dict.fromkeys(("eyeBlinkLeft", "eyeBlinkRight"), lids))
 
 
 def sway(
@@ -267,11 +257,3 @@ def phase_frames(strength: Float64[np.ndarray, "time action"]) -> tuple[int, int
         return 0, 0, 0
     seen = np.flatnonzero(total > _VISIBLE_SHARE * total.max())
     return int(seen[0]), int(np.argmax(total)), int(seen[-1])
-
-
-def constant(context: MotionContext, strength: Mapping[str, float]) -> Float64[np.ndarray, "time action"]:
-    """The same strengths in every frame."""
-    out = context.zeros()
-    for name, value in strength.items():
-        out[:, context.facial_actions.index(name)] = value
-    return out

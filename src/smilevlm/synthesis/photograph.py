@@ -73,11 +73,7 @@ class Portrait:
     width_mm: float
 
     def capture(self, scan: Scan, *, shade: float = 0.3) -> tuple[RgbImage, Float32[np.ndarray, "vert 2"]]:
-        """Photograph a scan.
-
-        Args:
-            scan: Where the scanner saw it.
-            shade: How much of the light's direction is left, in [0, 1].
+        """Photograph a scan where the scanner saw it; `shade` in [0, 1] is how much of the light's direction is left.
 
         Returns:
             The picture, and where each vertex falls in it as (u, v) in [0, 1], v from the bottom.

@@ -95,14 +95,7 @@ def pitch_for(num_vertices: int) -> float:
 def scan_from_front(
     rng: np.random.Generator, head: ColoredMesh, pose: Pose, settings: RangeCameraSettings
 ) -> RangeImage:
-    """Scan a head, and whatever is before it, from one side.
-
-    Args:
-        rng: The scan's own generator.
-        head: In the face frame, nose tip at the origin.
-        pose: Where it is before the scanner.
-        settings: How bad the scanner is.
-    """
+    """Scan a head in the face frame, and whatever is before it, from one side; `pose` is before the scanner."""
     posed = (head.vertices @ pose.rotation.T + pose.offset_mm).astype(np.float32)
     depth = _depth(posed, head.faces, settings.pitch_mm)
     x, y = _grid_places(depth.shape, settings.pitch_mm)

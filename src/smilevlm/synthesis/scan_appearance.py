@@ -1,6 +1,7 @@
 """The same face as many files show it: scanned or modelled, dense or coarse, with and without hair, eyeballs, teeth.
 
-What an appearance changes tells nothing about the expression, so a model that is trained on all of them cannot lean on it.
+What an appearance changes tells nothing about the expression, so a model that is trained on all of them cannot rely
+on it.
 """
 
 from __future__ import annotations
@@ -78,12 +79,7 @@ class ScanAppearance:
 def draw_appearance(
     rng: np.random.Generator, *, forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm)
 ) -> ScanAppearance:
-    """Draw how a face is shown.
-
-    Args:
-        rng: The scan's own generator.
-        forms: What may become of the surface.
-    """
+    """Draw how a face is shown; `forms` are what may become of its surface."""
     shares = np.array([_FORM_SHARES[get_args(SurfaceForm).index(form)] for form in forms])
     form = forms[int(rng.choice(len(forms), p=shares / shares.sum()))]
     whole = rng.uniform() < 0.45
@@ -109,13 +105,7 @@ def draw_appearance(
 
 
 def apply_appearance(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:
-    """The mesh that a file holds of one head.
-
-    Args:
-        rng: The scan's own generator.
-        appearance: How it is shown.
-        head_mm: Refined head, face frame, nose tip at the origin.
-    """
+    """The mesh that a file holds of one refined head, which is in the face frame."""
     if appearance.form == "scan":
         return _scanned(rng, appearance, head_mm)
     faces = appearance.faces
@@ -142,12 +132,7 @@ def draw_pose(rng: np.random.Generator, *, angle_deg: float = 9.0, offset_mm: fl
 
 
 def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
-    """Hair of one person: from none to a thick mop with a fringe, and now and then a beard.
-
-    Args:
-        rng: The person's own generator.
-        bearded: Whether this person may have a beard.
-    """
+    """Hair of one person: from none to a thick mop with a fringe, and now and then, if `bearded`, a beard."""
     places = anatomy()
     x, y, z = places.position_mm.T
     layer = np.zeros(len(x))

@@ -99,13 +99,7 @@ class SequenceCapture:
         )
 
     def portrait_camera(self, *, width_px: int, height_per_width: float, width_mm: float) -> Portrait:
-        """A camera in front of where the head sits.
-
-        Args:
-            width_px: Of the pictures.
-            height_per_width: Their shape.
-            width_mm: What they show across.
-        """
+        """A camera in front of where the head sits, whose pictures show `width_mm` across."""
         x, y, _ = self.session.offset_mm.tolist()
         height_px = round(width_px * height_per_width)
         return Portrait(width_px=width_px, height_px=height_px, centre_mm=(x, y - _FACE_CENTRE_MM), width_mm=width_mm)
@@ -157,14 +151,7 @@ def save_picture(path: Path, picture: RgbImage) -> None:
 
 
 def write_textured_obj(path: Path, scan: Scan, camera: Portrait, *, material_library: str) -> None:
-    """Write a scan as OBJ with its MTL and JPEG of the same stem.
-
-    Args:
-        path: Of the `.obj`.
-        scan: What to write.
-        camera: Takes the picture.
-        material_library: What the OBJ calls its MTL file.
-    """
+    """Write a scan as OBJ with its MTL and JPEG of the same stem, which the OBJ calls `material_library`."""
     picture, uv = camera.capture(scan)
     save_picture(path.with_suffix(".jpg"), picture)
     triangles = scan.triangles

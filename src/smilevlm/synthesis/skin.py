@@ -12,10 +12,7 @@ from smilevlm.synthesis.people import Person
 def skin_colors(rng: np.random.Generator, person: Person, anatomy: Anatomy) -> Float32[np.ndarray, "vert 3"]:
     """RGB per vertex of the refined head, 0 to 255: skin with blotches, lips, brows, eyes, stubble.
 
-    Args:
-        rng: The person's own generator: a person keeps their freckles from scan to scan.
-        person: Whose skin.
-        anatomy: Where lips, brows and eyes are.
+    `rng` is the person's own generator: a person keeps their freckles from scan to scan.
     """
     base = np.array(person.skin_rgb, np.float32)
     colors = np.tile(base, (len(anatomy.position_mm), 1))

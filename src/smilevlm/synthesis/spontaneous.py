@@ -71,18 +71,13 @@ TASKS: Mapping[int, Task] = {
 def spontaneous_motion(rng: np.random.Generator, context: MotionContext, task: Task) -> Motion:
     """One to four episodes, most of them of the task's emotion, partial and mixed with others.
 
-    Args:
-        rng: The sequence's own generator.
-        context: Who and when.
-        task: What they go through.
-
     Returns:
         Onset, apex and offset are those of the task's own emotion.
     """
     most = int(np.clip(round(context.duration_s / _SECONDS_PER_EPISODE), 1, _MAX_EPISODES))
     num_episodes = int(rng.integers(1, most + 1))
     edges = np.linspace(0.04, 0.96, num_episodes + 1) * context.duration_s
-    target, mixed = context.zeros(), context.zeros()
+    target = mixed = context.strengths({})
     own = int(rng.integers(num_episodes))
     for number in range(num_episodes):
         phase = _episode(rng, context, float(edges[number]), float(edges[number + 1]))
@@ -137,12 +132,12 @@ def talking(rng: np.random.Generator, context: MotionContext) -> Float64[np.ndar
     phrase = squash(2.5 * drift(rng, context.time_s, slowest_hz=0.15, fastest_hz=0.5))
     hertz = float(rng.uniform(2.8, 4.2))
     wander = 0.8 * drift(rng, context.time_s, slowest_hz=0.2, fastest_hz=0.8)
-    strength = context.zeros()
+    curves = {}
     for name, most in (("jawOpen", 0.14), ("mouthFunnel", 0.2), ("mouthPucker", 0.2), ("mouthShrugUpper", 0.15)):
         beat = np.sin(2 * np.pi * hertz * context.time_s + wander + float(rng.uniform(0, 2 * np.pi)))
         loud = squash(drift(rng, context.time_s, slowest_hz=0.5, fastest_hz=1.5))
-        strength[:, context.facial_actions.index(name)] = most * phrase * loud * (0.5 + 0.5 * beat)
-    return strength
+        curves[name] = most * phrase * loud * (0.5 + 0.5 * beat)
+    return context.strengths(curves)
 
 
 def _aversion(

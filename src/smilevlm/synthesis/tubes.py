@@ -26,13 +26,7 @@ class ColoredMesh:
 
 
 def tube(points: np.ndarray, radius: np.ndarray | float, color: np.ndarray) -> ColoredMesh:
-    """A round tube along a line, closed at both ends.
-
-    Args:
-        points: (point, 3) of the line, two or more.
-        radius: One for all points, or one each.
-        color: RGB, 0 to 255.
-    """
+    """A round tube of one `radius` (or one per point) along a line of two or more `points`, closed at both ends."""
     points = np.asarray(points, np.float64)
     along = np.gradient(points, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)

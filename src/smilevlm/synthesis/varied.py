@@ -158,7 +158,7 @@ def _plan_scans(key: SeedKey, folder: Path, person: VariedPerson, scans: int) ->
 def draw_varied_person(
     rng: np.random.Generator, *, sex: str, strength: float = 1.0, population: Population | None = None
 ) -> VariedPerson:
-    """Draw one person.
+    """Draw one person from the person's own generator.
 
     Args:
         rng: The person's own generator.
@@ -233,7 +233,6 @@ def _write_sequence(
 
 def _expression(rng: np.random.Generator, context: MotionContext, expression: str) -> np.ndarray:
     """Coming and going, or only coming: each action with an envelope of its own."""
-    strength = context.zeros()
     full = draw_varied_actions(
         rng,
         person=context.person,
@@ -246,6 +245,7 @@ def _expression(rng: np.random.Generator, context: MotionContext, expression: st
     start, peak = sorted(rng.uniform(0, 0.45, 2) * end)
     goes = rng.uniform() < 0.5
     release, gone = sorted(rng.uniform(0.55, 1.0, 2) * end) if goes else (2 * end, 3 * end)
+    curves = {}
     for name, value in full.items():
         late = float(rng.normal(0, 0.03)) * end
         wave = 1 + 0.05 * np.tanh(drift(rng, context.time_s, fastest_hz=1.0))
@@ -253,8 +253,8 @@ def _expression(rng: np.random.Generator, context: MotionContext, expression: st
             context.time_s, start=start + late, peak=peak + late + 0.02 * end, release=release + late + 0.02 * end,
             end=gone + late + 0.08 * end,
         )  # fmt: skip
-        strength[:, context.facial_actions.index(name)] = min(value, 0.97) * envelope * wave
-    return np.clip(strength, 0, 1)
+        curves[name] = min(value, 0.97) * envelope * wave
+    return np.clip(context.strengths(curves), 0, 1)
 
 
 LAYOUT = Layout(name="folder", plan=plan_varied, write=_write_person)

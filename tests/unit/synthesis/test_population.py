@@ -12,11 +12,11 @@ from smilevlm.synthesis.bosphorus import BosphorusSettings
 from smilevlm.synthesis.bp4d import Bp4dSettings
 from smilevlm.synthesis.bu3dfe import Bu3dfeSettings
 from smilevlm.synthesis.bu4dfe import Bu4dfeSettings
+from smilevlm.synthesis.data_set import settings_record
 from smilevlm.synthesis.fourdme import FourdmeSettings
 from smilevlm.synthesis.people import Person, draw_person
 from smilevlm.synthesis.population import DEFAULT, SHIFTED, Population, worse_scanner
 from smilevlm.synthesis.range_camera import RangeCameraSettings
-from smilevlm.synthesis.data_set import settings_record
 from smilevlm.synthesis.scan_setup import ScannerSettings, draw_scan
 
 SHAPES = ("l-eye-scale", "r-eye-scale", "mouth-angles-up", "nose-width", "chin-height")

@@ -1,4 +1,4 @@
-"""Varied faces: same seed, same bytes; what an appearance changes is not the expression; nothing folds or leaves the face."""
+"""Varied faces: same seed, same bytes; an appearance changes no expression; nothing folds or leaves the face."""
 
 from __future__ import annotations
 
