@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import cast
 
 from smilevlm.compiled import choose_cache
 from smilevlm.datasets.check_frames import FrameReport, check_recording
 from smilevlm.datasets.index import DataIndex, Problem
+from smilevlm.parallel import ProgressCallback, parallel_map
 from smilevlm.store import Recording
-
-Progress = Callable[[int, int], None]
-"""Called with (recordings done, recordings in all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ def check_data_set(
     read_files: bool = True,
     find_faces: bool = True,
     jobs: int = 1,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CheckReport:
     """Count what an index found, read every file of it and look for the face in every scan.
 
@@ -100,21 +98,15 @@ def check_data_set(
     )
 
 
-def _read_all(index: DataIndex, jobs: int, progress: Progress | None, *, find_faces: bool) -> Sequence[FrameReport]:
-    from joblib import Parallel, delayed
-
-    total = len(index.recordings)
+def _read_all(
+    index: DataIndex, jobs: int, progress: ProgressCallback | None, *, find_faces: bool
+) -> Sequence[FrameReport]:
     if progress:
-        progress(0, total)
+        progress(0, len(index.recordings))
     choose_cache()
-    check = delayed(check_recording)
-    calls = (check(index.layout, index.root, each, find_faces=find_faces) for each in index.recordings)
-    reports: list[FrameReport] = []
-    for report in cast("Iterable[FrameReport]", Parallel(n_jobs=jobs, return_as="generator")(calls)):
-        reports.append(report)
-        if progress:
-            progress(len(reports), total)
-    return reports
+    check = partial(check_recording, find_faces=find_faces)
+    calls = [(index.layout, index.root, recording) for recording in index.recordings]
+    return list(parallel_map(check, calls, jobs=jobs, progress=progress))
 
 
 def _per_subject(recordings: Sequence[Recording]) -> dict[str, dict[str, int]]:

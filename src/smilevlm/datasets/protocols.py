@@ -230,15 +230,11 @@ _SUBSET1 = EvaluationProtocol(
     source="SMILE-VLM: 10 folds by subject; Li et al., IEEE TMM 2017, has the name; the number of subjects is not said",
     status=STATED,
 )
-_SUBSET2 = EvaluationProtocol(
+_SUBSET2 = replace(
+    _SUBSET1,
     name="bu3dfe_subset2",
     title="BU-3DFE Subset II: all four intensities, six expressions, no neutral",
-    layout="bu3dfe",
-    classes=BASIC_EXPRESSIONS,
     levels=(1, 2, 3, 4),
-    level="scan",
-    source="SMILE-VLM: 10 folds by subject; Li et al., IEEE TMM 2017, has the name; the number of subjects is not said",
-    status=STATED,
 )
 _BOSPHORUS = EvaluationProtocol(
     name="bosphorus",
