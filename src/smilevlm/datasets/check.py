@@ -81,7 +81,6 @@ def check_data_set(
     """
     frames = _read_all(index, jobs, progress, find_faces=find_faces) if read_files else ()
     expected = index.expected
-    per_subject = _per_subject(index.recordings)
     return CheckReport(
         layout=index.layout,
         root=index.root,
@@ -89,7 +88,7 @@ def check_data_set(
         subjects=Count(found=len(index.subjects), expected=None if expected is None else expected.num_subjects),
         recordings=Count(found=len(index.recordings), expected=None if expected is None else expected.num_recordings),
         classes=_classes(index),
-        per_subject=per_subject,
+        per_subject=_per_subject(index.recordings),
         num_frames=sum(report.num_frames for report in frames),
         bad_files=tuple(problem for report in frames for problem in report.bad_files),
         problems=index.problems,
@@ -130,8 +129,8 @@ def _classes(index: DataIndex) -> dict[str, Count]:
 
 def _remarks(reports: Sequence[FrameReport]) -> list[str]:
     """One line per kind of observation, with how many frames of those looked at show it."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for report in reports:
-        seen.update(report.observations)
-        seen.update(report.mesh_remarks)
-    return [f"{text}: {count} {'frame' if count == 1 else 'frames'}" for text, count in sorted(seen.items())]
+        counts.update(report.observations)
+        counts.update(report.mesh_remarks)
+    return [f"{text}: {count} {'frame' if count == 1 else 'frames'}" for text, count in sorted(counts.items())]

@@ -52,7 +52,7 @@ def index_folder(root: Path, *, numbered_as: NumberedAs = "auto") -> DataIndex:
     search = _Search(report, numbered_as)
     recordings: list[Recording] = []
     for subject in report.folders(root):
-        search.pass_over_loose(subject)
+        search.skip_loose_files(subject)
         for expression in report.folders(subject):
             found = search.recordings(expression, subject.name, expression)
             for further in report.folders(expression):
@@ -60,27 +60,22 @@ def index_folder(root: Path, *, numbered_as: NumberedAs = "auto") -> DataIndex:
                     report.warning(f"folder {report.relative(deeper)} lies too deep and was left out")
                 found += search.recordings(further, subject.name, expression)
             if not found:
-                report.problem(expression, search.why_nothing(expression))
+                report.problem(expression, search.why_empty(expression))
             recordings += found
-    search.pass_over_loose(root)
+    search.skip_loose_files(root)
     recordings = search.without_links(recordings)
     num_sequences = sum(recording.is_sequence for recording in recordings)
     report.warning(f"taken for {num_sequences} sequences and {len(recordings) - num_sequences} single scans")
-    for remark in search.passed_over.remarks:
+    for remark in search.skipped.remarks:
         report.warning(remark)
     return report.data_index("folder", _with_unique_names(report, recordings), None)
 
 
 class _Search:
-    """Looks for recordings folder by folder, and counts the files that are none.
-
-    Args:
-        report: Gets what is unusual.
-        numbered_as: See `index_folder`.
-    """
+    """Looks for recordings folder by folder, and counts the files that are none; see `index_folder`."""
 
     def __init__(self, report: IndexReport, numbered_as: NumberedAs) -> None:
-        self.passed_over = PassedOver(report.root)
+        self.skipped = PassedOver(report.root)
         self._report = report
         self._numbered_as: NumberedAs = numbered_as
 
@@ -103,8 +98,8 @@ class _Search:
 
     def _meshes(self, folder: Path) -> list[Path]:
         """The mesh files of one format, the first of several; texts and tables only if they hold coordinates."""
-        found, tables = choose_meshes(self._files(folder), self.passed_over)
-        note_tables(tables, self.passed_over)
+        found, tables = choose_meshes(self._files(folder), self.skipped)
+        note_tables(tables, self.skipped)
         there = [suffix for suffix in MESH_SUFFIXES if any(mesh_suffix(mesh) == suffix for mesh in found)]
         if len(there) > 1:
             place = self._report.relative(folder)
@@ -115,21 +110,21 @@ class _Search:
         entries = self._report.entries(folder)
         return [entry for entry in entries if entry.name.lower().endswith(".zip") or not is_folder(entry)]
 
-    def why_nothing(self, expression: Path) -> str:
+    def why_empty(self, expression: Path) -> str:
         """What a folder without a recording holds."""
         here = PassedOver(expression)
         note_tables(choose_meshes(self._files(expression), here)[1], here)
         return f"no mesh in this folder; found {here.summary}" if here else "no mesh in this folder"
 
-    def pass_over_loose(self, folder: Path) -> None:
+    def skip_loose_files(self, folder: Path) -> None:
         """Meshes that lie beside the folders of expressions, and all other files there."""
         files = [file for file in self._files(folder) if file.name != MARKER_NAME]
-        loose, tables = choose_meshes(files, self.passed_over)
-        note_tables(tables, self.passed_over)
+        loose, tables = choose_meshes(files, self.skipped)
+        note_tables(tables, self.skipped)
         names = [file.name for file in loose if mesh_suffix(file) not in POINT_SUFFIXES]
         for file in loose:
             if mesh_suffix(file) in POINT_SUFFIXES:
-                self.passed_over.count(file, f"{mesh_suffix(file)} beside folders")
+                self.skipped.count(file, f"{mesh_suffix(file)} beside folders")
         if names:
             place = "the root" if folder == self._report.root else self._report.relative(folder)
             self._report.warning(f"{some(names)} in {place} lie beside the folders of expressions and were left out")
@@ -140,7 +135,7 @@ class _Search:
         kept = [recording for recording in recordings if recording.is_sequence or recording.path not in links]
         for recording in recordings:
             if recording.path in links and not recording.is_sequence:
-                self.passed_over.count(recording.path, "link to a scan that is read anyway")
+                self.skipped.count(recording.path, "link to a scan that is read anyway")
         return kept
 
 

@@ -190,17 +190,9 @@ def _draw_subjects(protocol: EvaluationProtocol, samples: Sequence[Sample], seed
 def train_elsewhere_split(
     protocol: EvaluationProtocol, train_samples: Sequence[Sample], test_samples: Sequence[Sample]
 ) -> tuple[Indices, Indices]:
-    """The one split of a protocol that trains on another data set.
+    """The one split of a protocol with `train_on`: indices into the samples of each store.
 
     Data sets give their subjects the same names (`F001`); these are different people. Equal files are refused.
-
-    Args:
-        protocol: One with `train_on`.
-        train_samples: Of the store of `train_layout`.
-        test_samples: Of the store of `layout`.
-
-    Returns:
-        Indices into `train_samples` and into `test_samples`.
 
     Raises:
         LayoutError: A class has no sample.

@@ -127,16 +127,15 @@ def _iris(position: np.ndarray, eyes: np.ndarray) -> Float32[np.ndarray, " vert"
 
 
 def _landmarks(position: np.ndarray, usable: np.ndarray) -> Int32[np.ndarray, " 83"]:
-    places = np.array(_landmark_places(), np.float32)
     candidates = np.flatnonzero(usable)
     chosen = []
-    for place in places:
-        distance = ((position[candidates, :2] - place) ** 2).sum(axis=1)
+    for target in np.array(_landmark_positions(), np.float32):
+        distance = ((position[candidates, :2] - target) ** 2).sum(axis=1)
         chosen.append(candidates[int(np.argmin(distance))])
     return np.array(chosen, np.int32)
 
 
-def _landmark_places() -> list[tuple[float, float]]:
+def _landmark_positions() -> list[tuple[float, float]]:
     def ellipse(cx: float, cy: float, rx: float, ry: float, count: int, first_deg: float, turn: int) -> list:
         angle = np.deg2rad(first_deg) + turn * 2 * np.pi * np.arange(count) / count
         return [(float(cx + rx * np.cos(a)), float(cy + ry * np.sin(a))) for a in angle]

@@ -28,13 +28,13 @@ from smilevlm.synthesis.bosphorus_plan import (
 from smilevlm.synthesis.data_set import DataSetSettings, Layout, SubjectFolder
 from smilevlm.synthesis.expressions import by_side, draw_actions, draw_idle
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.occlusions import OCCLUSIONS, surface_front
+from smilevlm.synthesis.occlusions import OCCLUSIONS, merge_meshes, surface_front
 from smilevlm.synthesis.people import Person
 from smilevlm.synthesis.range_camera import RangeCameraSettings, RangeImage, scan_from_front
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
+from smilevlm.synthesis.scanner import ColoredMesh
 from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.subjects import Subject, draw_subject
-from smilevlm.synthesis.tubes import ColoredMesh, merge_meshes
 
 _FEMALE_SHARE = 45 / 105
 _HEAD_CENTRE_MM = np.array([0.0, 0.0, -80.0])
@@ -201,13 +201,13 @@ def _landmarks(
 
 @functools.cache
 def _landmark_vertices() -> dict[str, int]:
-    places = anatomy()
-    numbers = {label: int(places.landmarks[row]) for label, row in _LANDMARK_VERTICES.items()}
+    regions = anatomy()
+    numbers = {label: int(regions.landmarks[row]) for label, row in _LANDMARK_VERTICES.items()}
     return {
         **numbers,
-        "Nose tip": places.nose_tip,
-        "Ear lobe left": _ear_lobe(places.position_mm, 1),
-        "Ear lobe right": _ear_lobe(places.position_mm, -1),
+        "Nose tip": regions.nose_tip,
+        "Ear lobe left": _ear_lobe(regions.position_mm, 1),
+        "Ear lobe right": _ear_lobe(regions.position_mm, -1),
     }
 
 

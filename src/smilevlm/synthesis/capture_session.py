@@ -56,9 +56,10 @@ class CaptureSession:
         """
         crop = self.setup.crop
         assert crop is not None, "a sequence keeps the face alone"
+        hole_sizes = [0.55 + 0.6 * float(np.sin(2 * np.pi * hertz * time_s + x)) for hertz, x in self.hole_cycles]
         holes = tuple(
             Ellipse(centre=hole.centre, radii=(hole.radii[0] * size, hole.radii[1] * size))
-            for hole, size in zip(self.setup.holes, self._hole_sizes(time_s), strict=True)
+            for hole, size in zip(self.setup.holes, hole_sizes, strict=True)
             if size > _SMALLEST_HOLE
         )
         ripple = tuple(
@@ -85,9 +86,6 @@ class CaptureSession:
         yaw, pitch, roll = (np.asarray(self.angles_deg) + angles_deg).tolist()
         rotation = rotation_from_angles(yaw, pitch, roll)
         return Pose(rotation=rotation, offset_mm=self.offset_mm + offset_mm + _NECK_MM - rotation @ _NECK_MM)
-
-    def _hole_sizes(self, time_s: float) -> list[float]:
-        return [0.55 + 0.6 * float(np.sin(2 * np.pi * hertz * time_s + phase)) for hertz, phase in self.hole_cycles]
 
 
 def draw_session(rng: np.random.Generator, settings: ScannerSettings) -> CaptureSession:

@@ -124,7 +124,7 @@ def draw_family(rng: np.random.Generator, *, strength: float = 1.0) -> FaceFamil
 
 
 def _draw_bumps(rng: np.random.Generator, *, count: int, widths_mm: tuple[float, float], steepest: float) -> Bumps:
-    centres, widths = _draw_places(rng, count, widths_mm)
+    centres, widths = _draw_positions(rng, count, widths_mm)
     heights = rng.normal(size=(count, 3)) * (steepest * widths)[:, None]
     mirrored = heights * (-1, 1, 1) * np.exp(rng.normal(0, 0.1, (count, 1)))
     return _in_pairs(centres, widths, heights, mirrored)
@@ -150,7 +150,7 @@ def _merge_bumps(first: Bumps, second: Bumps) -> Bumps:
 
 
 def _draw_gain(rng: np.random.Generator, *, count: int, spread: float) -> Bumps:
-    centres, widths = _draw_places(rng, count, (22.0, 55.0))
+    centres, widths = _draw_positions(rng, count, (22.0, 55.0))
     heights = rng.normal(0, spread, (count, 1))
     return _in_pairs(centres, widths, heights, heights + rng.normal(0, 0.2 * spread, (count, 1)))
 
@@ -169,7 +169,7 @@ def _in_pairs(
     )
 
 
-def _draw_places(
+def _draw_positions(
     rng: np.random.Generator, count: int, widths_mm: tuple[float, float]
 ) -> tuple[Float64[np.ndarray, "bump 3"], Float64[np.ndarray, " bump"]]:
     return rng.uniform(_FACE_LOW_MM, _FACE_HIGH_MM, (count, 3)), rng.uniform(*widths_mm, count)
@@ -181,15 +181,15 @@ def skin_average() -> sparse.csr_matrix:
 
     Half of a vertex and half of its neighbours' mean, for the skin; teeth and eyeballs stay rigid.
     """
-    topology, places = head_model().topology, anatomy()
-    num = len(places.position_mm)
+    topology, regions = head_model().topology, anatomy()
+    num = len(regions.position_mm)
     faces = topology.fine_faces
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     links = sparse.csr_matrix((np.ones(len(pairs), np.float32), (pairs[:, 0], pairs[:, 1])), shape=(num, num))
     links.data[:] = 1
     mean = sparse.diags_array(1 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links
-    rigid = (places.eyes > 0) | places.inner
+    rigid = (regions.eyes > 0) | regions.inner
     own = np.where(rigid, 1.0, 0.5).astype(np.float32)
     average = sparse.diags_array(own) + sparse.diags_array(1 - own) @ mean
     return sparse.csr_matrix(average.astype(np.float32))

@@ -57,7 +57,9 @@ class HeadModel:
         self.phenotypes: tuple[str, ...] = tuple(self._model.phenotype_labels)
         self.shape_changes: tuple[str, ...] = tuple(n for n in self._model.local_change_labels if _HEAD_CHANGE.match(n))
         self.facial_actions: tuple[str, ...] = tuple(self._model.facial_action_labels)
-        self.topology = _topology(self._model.faces.numpy().astype(np.int32), len(self._model.template_vertices))
+        faces = self._model.faces.numpy().astype(np.int32)
+        refine, fine_faces = loop_subdivision(faces, len(self._model.template_vertices))
+        self.topology = HeadTopology(faces=faces, fine_faces=fine_faces, refine=refine)
 
     def vertices_mm(
         self,
@@ -117,11 +119,6 @@ def head_model() -> HeadModel:
     return HeadModel()
 
 
-def _topology(faces: Int32[np.ndarray, "face 3"], num_vertices: int) -> HeadTopology:
-    refine, fine_faces = loop_subdivision(faces, num_vertices)
-    return HeadTopology(faces=faces, fine_faces=fine_faces, refine=refine)
-
-
 def loop_subdivision(
     faces: Int32[np.ndarray, "face 3"], num_vertices: int
 ) -> tuple[sparse.csr_matrix, Int32[np.ndarray, "fine_face 3"]]:
@@ -173,15 +170,7 @@ def loop_subdivision(
         (np.concatenate(values).astype(np.float32), (np.concatenate(rows), np.concatenate(columns))),
         shape=(num_vertices + num_edges, num_vertices),
     )
-    mid = (num_vertices + edge_of_corner).reshape(-1, 3)
-    corner = faces
-    fine = np.stack(
-        [
-            np.stack([corner[:, 0], mid[:, 0], mid[:, 2]], 1),
-            np.stack([corner[:, 1], mid[:, 1], mid[:, 0]], 1),
-            np.stack([corner[:, 2], mid[:, 2], mid[:, 1]], 1),
-            mid,
-        ],
-        axis=1,
-    ).reshape(-1, 3)
-    return refine, fine.astype(np.int32)
+    middle = (num_vertices + edge_of_corner).reshape(-1, 3)
+    # One triangle at each corner, and one between the middles of the edges.
+    at_corners = [np.stack([faces[:, k], middle[:, k], middle[:, k - 1]], 1) for k in range(3)]
+    return refine, np.stack([*at_corners, middle], axis=1).reshape(-1, 3).astype(np.int32)

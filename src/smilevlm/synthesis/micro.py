@@ -10,8 +10,7 @@ from jaxtyping import Float64
 
 from smilevlm.readers.fourdme_labels import ActionUnit
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
-from smilevlm.synthesis.curves import plateau
-from smilevlm.synthesis.motion import Motion, MotionContext, combine, eyelid_closures, idle_movement, sway
+from smilevlm.synthesis.motion import Motion, MotionContext, combine, eyelid_closures, idle_movement, plateau, sway
 
 MICRO_UNITS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "positive": ((12,), (6, 12), (6,), (12, 25), (6, 12, 7)),
@@ -87,7 +86,8 @@ def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...]) -> 
 
 def micro_motion(rng: np.random.Generator, context: MotionContext, micro: MicroExpression) -> Motion:
     """What the face does in a clip; `context` has as many frames as the clip."""
-    movements = [_moving(context, micro), _static(context, micro), idle_movement(rng, context, scale=0.08)]
+    resting = _strengths(context, tuple(unit for unit in micro.units if unit.static), 0.3)
+    movements = [_moving(context, micro), context.strengths(resting), idle_movement(rng, context, scale=0.08)]
     if micro.blinks:
         movements.append(eyelid_closures(rng, context, [float(rng.uniform(0, 0.5)) * context.duration_s]))
     angles, displaced = sway(rng, context, angles_deg=(0.25, 0.25, 0.15), offset_mm=0.3)
@@ -114,10 +114,6 @@ def _moving(context: MotionContext, micro: MicroExpression) -> Float64[np.ndarra
     )
     full = _strengths(context, tuple(unit for unit in micro.units if not unit.static), micro.intensity)
     return envelope[:, None] * context.strengths(full)
-
-
-def _static(context: MotionContext, micro: MicroExpression) -> Float64[np.ndarray, "time action"]:
-    return context.strengths(_strengths(context, tuple(unit for unit in micro.units if unit.static), 0.3))
 
 
 def _strengths(context: MotionContext, units: tuple[ActionUnit, ...], intensity: float) -> dict[str, float]:

@@ -11,8 +11,7 @@ from scipy import ndimage
 from smilevlm.errors import SettingsError
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.scan_setup import Pose
-from smilevlm.synthesis.scanner import Scan
-from smilevlm.synthesis.tubes import ColoredMesh
+from smilevlm.synthesis.scanner import ColoredMesh, Scan
 from smilevlm.typing import RgbImage
 from smilevlm.views import kernels
 
@@ -87,7 +86,7 @@ class RangeImage:
         return (int(row), int(column)) if distance[row, column] <= within_mm else None
 
 
-def pitch_for(num_vertices: int) -> float:
+def range_image_pitch(num_vertices: int) -> float:
     """Distance in mm of the points of a grid that holds about so many of one view of a face."""
     return float(np.sqrt(_SEEN_AREA_MM2 / num_vertices))
 
@@ -98,7 +97,7 @@ def scan_from_front(
     """Scan a head in the face frame, and whatever is before it, from one side; `pose` is before the scanner."""
     posed = (head.vertices @ pose.rotation.T + pose.offset_mm).astype(np.float32)
     depth = _depth(posed, head.faces, settings.pitch_mm)
-    x, y = _grid_places(depth.shape, settings.pitch_mm)
+    x, y = _grid_positions(depth.shape, settings.pitch_mm)
     seen = depth != kernels.EMPTY
     points = np.stack([x, y, np.where(seen, depth, 0.0)], axis=-1)
     seen &= _kept((points - pose.offset_mm) @ pose.rotation, rng) & ~_steep(depth, settings.pitch_mm)
@@ -127,7 +126,7 @@ def _depth(posed: np.ndarray, faces: np.ndarray, pitch_mm: float) -> np.ndarray:
     return depth
 
 
-def _grid_places(shape: tuple[int, ...], pitch_mm: float) -> tuple[np.ndarray, np.ndarray]:
+def _grid_positions(shape: tuple[int, ...], pitch_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """(x, y) of every grid point; row 0 is the bottom."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     return (columns + 0.5) * pitch_mm - _HALF_WIDTH_MM, (rows + 0.5) * pitch_mm + _BOTTOM_MM
@@ -184,9 +183,9 @@ def _window(seen: np.ndarray) -> tuple[slice, slice]:
     """The part of the grid that holds points, and a little around it."""
     bounds = []
     for axis in (1, 0):
-        places = np.flatnonzero(seen.any(axis=axis))
-        assert len(places), "the scanner saw nothing of the head"
-        bounds.append(slice(max(0, places[0] - _MARGIN_CELLS), places[-1] + 1 + _MARGIN_CELLS))
+        cells = np.flatnonzero(seen.any(axis=axis))
+        assert len(cells), "the scanner saw nothing of the head"
+        bounds.append(slice(max(0, cells[0] - _MARGIN_CELLS), cells[-1] + 1 + _MARGIN_CELLS))
     return bounds[0], bounds[1]
 
 

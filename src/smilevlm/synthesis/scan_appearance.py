@@ -133,8 +133,8 @@ def draw_pose(rng: np.random.Generator, *, angle_deg: float = 9.0, offset_mm: fl
 
 def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
     """Hair of one person: from none to a thick mop with a fringe, and now and then, if `bearded`, a beard."""
-    places = anatomy()
-    x, y, z = places.position_mm.T
+    regions = anatomy()
+    x, y, z = regions.position_mm.T
     layer = np.zeros(len(x))
     if rng.uniform() < 0.6:
         line, side, thickness = rng.uniform(58, 95), rng.uniform(56, 75), rng.uniform(1.5, 20)
@@ -142,7 +142,7 @@ def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
         temples = np.clip((np.abs(x) - side) / 8, 0, 1) * np.clip((y + rng.uniform(-70, 30)) / 15, 0, 1) * (z < -40)
         layer += thickness * np.maximum(scalp, temples)
     if bearded and rng.uniform() < 0.3:
-        layer += rng.uniform(1, 9) * places.stubble
+        layer += rng.uniform(1, 9) * regions.stubble
     rough = rng.normal(size=(len(x), 2))
     for _ in range(3):
         rough[:, 0] = skin_average() @ rough[:, 0]
@@ -150,26 +150,26 @@ def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
     for _ in range(25):
         lumps = skin_average() @ lumps
     relief = 1 + 0.2 * lumps / max(lumps.std(), 1e-9) + 0.15 * rough[:, 0] / rough[:, 0].std()
-    skin = (places.eyes == 0) & ~places.inner
+    skin = (regions.eyes == 0) & ~regions.inner
     return Hair(layer_mm=(np.maximum(layer * relief, 0) * skin).astype(np.float32))
 
 
 @functools.cache
 def _inside_mouth() -> Bool[np.ndarray, " vert"]:
     """Vertices of the skin that lie behind the lips."""
-    places = anatomy()
-    x, y, z = places.position_mm.T
+    regions = anatomy()
+    x, y, z = regions.position_mm.T
     near = (np.abs(x) < 33) & (y > -62) & (y < -10) & (z > -90)
-    return near & ~on_the_outside(places.position_mm) & (places.eyes == 0)
+    return near & ~on_the_outside(regions.position_mm) & (regions.eyes == 0)
 
 
 def _draw_faces(rng: np.random.Generator, *, coarse: bool) -> Faces:
     """The head's triangles without those that this model or scanner does not have."""
-    topology, places = head_model().topology, anatomy()
+    topology, regions = head_model().topology, anatomy()
     faces = topology.faces if coarse else topology.fine_faces
     keep = np.ones(len(faces), bool)
     sealed = rng.uniform() < 0.15
-    for part, absent in ((places.eyes > 0, 0.2), (places.inner, 1.0 if sealed else 0.4), (_inside_mouth(), 0.3)):
+    for part, absent in ((regions.eyes > 0, 0.2), (regions.inner, 1.0 if sealed else 0.4), (_inside_mouth(), 0.3)):
         if rng.uniform() < absent:
             keep &= ~part[faces].any(axis=1)
     if sealed:
@@ -181,14 +181,14 @@ def _draw_faces(rng: np.random.Generator, *, coarse: bool) -> Faces:
 @functools.cache
 def _between_lips(*, coarse: bool) -> Faces:
     """Triangles from lip to lip, as models have them whose mouth is a painted skin."""
-    topology, places = head_model().topology, anatomy()
+    topology, regions = head_model().topology, anatomy()
     faces = topology.faces if coarse else topology.fine_faces
-    faces = faces[~((places.eyes > 0) | places.inner | _inside_mouth())[faces].any(axis=1)]
-    rim = _rim_around(faces, places.position_mm, np.array([0.0, -32.0, -18.0]))
+    faces = faces[~((regions.eyes > 0) | regions.inner | _inside_mouth())[faces].any(axis=1)]
+    rim = _rim_around(faces, regions.position_mm, np.array([0.0, -32.0, -18.0]))
     # From corner to corner along either lip, whatever the sense of the rim.
-    x = places.position_mm[rim, 0]
+    x = regions.position_mm[rim, 0]
     rim = np.roll(rim, -int(np.argmin(x)))
-    corner = int(np.argmax(places.position_mm[rim, 0]))
+    corner = int(np.argmax(regions.position_mm[rim, 0]))
     one, other = rim[: corner + 1], np.append(rim[corner:], rim[0])[::-1]
     triangles, i, j = [], 0, 0
     while i < len(one) - 1 or j < len(other) - 1:
@@ -196,7 +196,7 @@ def _between_lips(*, coarse: bool) -> Faces:
         triangles.append((one[i], other[j], one[i + 1] if along_one else other[j + 1]))
         i, j = (i + 1, j) if along_one else (i, j + 1)
     found = np.array([each for each in triangles if len(set(each)) == 3], np.int32)
-    corners = places.position_mm[found]
+    corners = regions.position_mm[found]
     backward = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] < 0
     found[backward] = found[backward][:, ::-1]
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from smilevlm.deprecation import renamed_attributes
 from smilevlm.errors import SettingsError
 from smilevlm.synthesis.marker import OMIT_DEFAULT
 
@@ -117,10 +118,6 @@ class ScanSetup:
     max_jump_mm: float
     spikes: tuple[tuple[float, float, float], ...] = ()
 
-    @property
-    def grid_shape(self) -> tuple[int, int]:
-        return _grid_shape(self.pitch_mm)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScanNoise:
@@ -154,7 +151,7 @@ def draw_scan(
     bridge = rng.uniform(2.5, 8.0) if rng.uniform() < 0.75 else 2.5
     crop = _draw_crop(rng, settings.crop_share) if cropped else None
     holes = tuple(draw_hole(rng, settings.hole_size) for _ in range(int(rng.integers(0, settings.max_holes + 1))))
-    shape = _grid_shape(pitch)
+    shape = grid_shape(pitch)
     jitter = _draw_jitter(rng, shape)
     noise_mm = settings.noise_mm * rng.uniform(0.5, 1.6)
     noise = rng.normal(size=shape)
@@ -182,11 +179,12 @@ def pitch_for(num_vertices: int) -> float:
 
 def draw_noise(rng: np.random.Generator, setup: ScanSetup) -> ScanNoise:
     """Draw what is new in another scan with the same setup."""
-    shape = setup.grid_shape
+    shape = grid_shape(setup.pitch_mm)
     return ScanNoise(jitter=_draw_jitter(rng, shape), noise=rng.normal(size=shape), cuts=_draw_cuts(rng, shape))
 
 
-def _grid_shape(pitch_mm: float) -> tuple[int, int]:
+def grid_shape(pitch_mm: float) -> tuple[int, int]:
+    """Rows and columns of the scanner's grid."""
     return int((TOP_MM - BOTTOM_MM) / pitch_mm), int(2 * HALF_ARC_MM / pitch_mm)
 
 
@@ -225,3 +223,7 @@ def rotation_from_angles(yaw_deg: float, pitch_deg: float, roll_deg: float) -> F
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     return about_z @ about_x @ about_y
+
+
+_RENAMED = {"Setup": "ScanSetup", "Grain": "ScanNoise", "draw_grain": "draw_noise"}
+__getattr__ = renamed_attributes(__name__, {old: f"{__name__}.{new}" for old, new in _RENAMED.items()})

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 from scipy import ndimage
 
+from smilevlm.deprecation import renamed_attributes
 from smilevlm.synthesis.scan_setup import (
-    BOTTOM_MM,
     HALF_ARC_MM,
     TOP_MM,
     Pose,
@@ -25,10 +25,26 @@ from smilevlm.synthesis.scan_setup import (
     ScanNoise,
     ScanSetup,
     draw_scan,
+    grid_shape,
 )
 from smilevlm.views import kernels
 
 _AXIS_BEHIND_NOSE_MM = 95.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColoredMesh:
+    """A coloured surface in the face frame, millimetres.
+
+    Args:
+        vertices: Positions.
+        faces: Triangles.
+        colors: RGB per vertex, 0 to 255.
+    """
+
+    vertices: Float32[np.ndarray, "vert 3"]
+    faces: Int32[np.ndarray, "face 3"]
+    colors: Float32[np.ndarray, "vert 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +123,8 @@ def scan_with_setup(
     pitch = setup.pitch_mm
     radius, covering, x_px, y_px = _outermost(vertices_mm, faces, pitch)
     radius = _bridge_slits(radius, setup.bridge_mm, pitch)
-    grid_colors = _colors_on_grid(colors, faces, covering, x_px, y_px)
+    grid_colors = np.full((*covering.shape, 3), 60, np.float32)
+    grid_colors[covering >= 0] = interpolate_colors(colors, faces, covering, x_px, y_px)
     valid = (radius != kernels.EMPTY) & _kept(setup, radius.shape)
     points, arc = _sample(setup, noise_sample, radius, valid)
     polygons = _polygons(noise_sample.cuts, valid, radius, quad_share, setup.max_jump_mm)
@@ -126,7 +143,7 @@ def scan_with_setup(
 
 
 def _kept(setup: ScanSetup, shape: tuple[int, int]) -> Bool[np.ndarray, "row column"]:
-    arc, y = _grid_places(shape, setup.pitch_mm)
+    arc, y = _grid_positions(shape, setup.pitch_mm)
     kept = np.ones(shape, bool) if setup.crop is None else setup.crop.mask(arc, y)
     for scrap in setup.scraps:
         kept |= scrap.mask(arc, y)
@@ -136,11 +153,11 @@ def _kept(setup: ScanSetup, shape: tuple[int, int]) -> Bool[np.ndarray, "row col
 
 
 def _outermost(vertices: np.ndarray, faces: np.ndarray, pitch: float) -> tuple[np.ndarray, ...]:
-    """Radius from the axis of the outermost surface per grid cell, what covers it, and the vertices' grid places."""
+    """Radius from the axis of the outermost surface per grid cell, what covers it, and the vertices' grid positions."""
     behind = vertices[:, 2] + np.float32(_AXIS_BEHIND_NOSE_MM)
     radius = np.hypot(vertices[:, 0], behind).astype(np.float32)
     arc = (np.arctan2(vertices[:, 0], behind) * _AXIS_BEHIND_NOSE_MM).astype(np.float32)
-    shape = (int((TOP_MM - BOTTOM_MM) / pitch), int(2 * HALF_ARC_MM / pitch))
+    shape = grid_shape(pitch)
     depth = np.full(shape, kernels.EMPTY, np.float32)
     cover = np.full(shape, -1, np.int32)
     x_px = ((arc + np.float32(HALF_ARC_MM)) / np.float32(pitch)).astype(np.float32)
@@ -159,20 +176,19 @@ def _bridge_slits(radius: np.ndarray, reach_mm: float, pitch: float) -> np.ndarr
     return np.maximum(radius, ndimage.grey_closing(radius, size=(size, size)))
 
 
-def _colors_on_grid(
-    colors: np.ndarray, faces: np.ndarray, covering: np.ndarray, x_px: np.ndarray, y_px: np.ndarray
+def interpolate_colors(
+    colors: np.ndarray, faces: np.ndarray, cover: np.ndarray, x_px: np.ndarray, y_px: np.ndarray
 ) -> np.ndarray:
-    weights = np.zeros((*covering.shape, 2), np.float32)
-    kernels.barycentric(x_px, y_px, faces, covering, weights)
-    drawn = covering >= 0
-    corner = colors[faces[covering[drawn]]]
+    """Colours of the pixels whose `cover` is a triangle, between those of its corners."""
+    weights = np.zeros((*cover.shape, 2), np.float32)
+    kernels.barycentric(x_px, y_px, faces, cover, weights)
+    drawn = cover >= 0
+    corner = colors[faces[cover[drawn]]]
     second, third = weights[drawn][:, 0, None], weights[drawn][:, 1, None]
-    out = np.full((*covering.shape, 3), 60, np.float32)
-    out[drawn] = corner[:, 0] * (1 - second - third) + corner[:, 1] * second + corner[:, 2] * third
-    return out
+    return corner[:, 0] * (1 - second - third) + corner[:, 1] * second + corner[:, 2] * third
 
 
-def _grid_places(shape: tuple[int, int], pitch: float) -> tuple[np.ndarray, np.ndarray]:
+def _grid_positions(shape: tuple[int, int], pitch: float) -> tuple[np.ndarray, np.ndarray]:
     """(arc, y) in mm of every grid cell's centre."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     return (columns + 0.5) * pitch - HALF_ARC_MM, TOP_MM - (rows + 0.5) * pitch
@@ -183,7 +199,7 @@ def _sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points (row, column, 3) on the surface at jittered places, with the scanner's noise."""
     pitch = setup.pitch_mm
-    arc, y = _grid_places(radius.shape, pitch)
+    arc, y = _grid_positions(radius.shape, pitch)
     jitter = noise_sample.jitter.copy()
     grow = [np.roll(valid, shift, axis) for axis in (0, 1) for shift in (-1, 1)]
     inner = np.logical_and.reduce([valid, *grow])
@@ -232,3 +248,6 @@ def _polygons(
     polygons = np.concatenate(pieces)
     # In the order of the grid, as a scanner's mesher writes them.
     return polygons[np.argsort(polygons[:, 0], kind="stable")].astype(np.int32)
+
+
+__getattr__ = renamed_attributes(__name__, {"observe": f"{__name__}.scan_with_setup"})

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from smilevlm.synthesis.curves import TimeAxis, drift, minimum_jerk, squash
 from smilevlm.synthesis.motion import (
     Motion,
     MotionContext,
     Phase,
+    TimeAxis,
     animate_expression,
     blinks,
     combine,
+    drift,
     gaze,
     idle_movement,
     limit_angles,
+    minimum_jerk,
     phase_frames,
+    squash,
     sway,
 )
 

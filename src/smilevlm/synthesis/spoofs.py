@@ -120,7 +120,7 @@ def locate_face(mesh: Mesh, settings: NormaliseSettings) -> LocatedFace:
 
 
 def crop_at_nose(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> Mesh:
-    """Put the nose tip that a landmark names at the origin and clean and crop as `normalise` does, relief unseen.
+    """Put the nose tip that a landmark names at the origin and clean and crop as `normalise` does, whatever its relief.
 
     Nothing is asked of the shape and the pose stays as scanned, so that a sheet comes to images in the same way as a
     face.
@@ -152,7 +152,6 @@ def make_attack(kind: str, face: LocatedFace, rng: np.random.Generator, settings
 
     Raises:
         SettingsError: The kind is unknown.
-        MeshError: The scan has neither texture nor vertex colours.
     """
     if kind not in ATTACKS:
         raise SettingsError(f"attack {kind!r} is unknown; known are {', '.join(ATTACKS)}")
@@ -243,12 +242,12 @@ ATTACKS: dict[str, Callable[[Mesh, np.random.Generator], Sheet]] = {
 def _photograph(frontal: Mesh, yaw_deg: float, rng: np.random.Generator) -> _Photograph:
     """Walls are of any brightness, so that neither a dark nor a bright surround tells an attack."""
     view = replace(_PHOTO_VIEW, angles_deg=(yaw_deg,))
-    seen = render_normalised(frontal, view)[0]
-    black = ~seen.any(axis=2)
+    rendered = render_normalised(frontal, view)[0]
+    black = ~rendered.any(axis=2)
     face = np.asarray(ndimage.binary_fill_holes(~black), bool)
     # What the scanner missed is no hole in a photograph.
     _, nearest = ndimage.distance_transform_edt(black, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
-    picture = seen[nearest[0], nearest[1]].astype(np.float64)
+    picture = rendered[nearest[0], nearest[1]].astype(np.float64)
     picture[~face] = rng.uniform(0, 235) + rng.normal(0, 12, 3)
     # As `render_normalised` turns the face about its pivot.
     nose_x_mm = -view.pivot_z_mm * np.sin(np.deg2rad(yaw_deg))

@@ -20,11 +20,10 @@ from smilevlm.errors import SettingsError
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.readers import write_mesh
 from smilevlm.synthesis.anatomy import anatomy
-from smilevlm.synthesis.curves import drift, plateau
 from smilevlm.synthesis.data_set import Layout, SubjectFolder, check_range, check_seed, subject_names
 from smilevlm.synthesis.face_family import FaceFamily, draw_family
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.motion import MotionContext, blinks, combine, idle_movement, limit_angles, sway
+from smilevlm.synthesis.motion import MotionContext, blinks, combine, drift, idle_movement, limit_angles, plateau, sway
 from smilevlm.synthesis.people import Person, draw_tempo
 from smilevlm.synthesis.population import Population
 from smilevlm.synthesis.scan_appearance import (

@@ -9,11 +9,20 @@ from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS, NEUTRAL, SPONT
 from smilevlm.readers.fourdme_labels import ActionUnit
 from smilevlm.synthesis.action_units import ACTION_UNITS, occurs, sides
 from smilevlm.synthesis.anatomy import anatomy
-from smilevlm.synthesis.curves import drift, minimum_jerk, plateau, soft_limit, squash
 from smilevlm.synthesis.expressions import RECIPES
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.micro import MICRO_UNITS, MicroExpression, draw_micro_expression, micro_motion
-from smilevlm.synthesis.motion import MotionContext, Phase, animate_expression, posed_motion
+from smilevlm.synthesis.motion import (
+    MotionContext,
+    Phase,
+    animate_expression,
+    drift,
+    minimum_jerk,
+    plateau,
+    posed_motion,
+    soft_limit,
+    squash,
+)
 from smilevlm.synthesis.people import Person, Tempo, draw_person, draw_tempo
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.spontaneous import TASKS, spontaneous_motion

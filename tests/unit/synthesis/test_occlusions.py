@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smilevlm.synthesis.tubes import merge_meshes, tube
+from smilevlm.synthesis.occlusions import merge_meshes, tube
 
 
 def volume(vertices: np.ndarray, faces: np.ndarray) -> float:
