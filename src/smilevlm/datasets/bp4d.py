@@ -29,9 +29,9 @@ _SUFFIXES = (".obj", ".wrl", ".ply")
 SPONTANEOUS_TASKS: Mapping[int, str] = {
     1: "happy", 2: "sad", 3: "surprise", 4: "embarrassment", 5: "fear", 6: "pain", 7: "angry", 8: "disgust",
 }  # fmt: skip
-"""What BP4D's tasks call forth. Source: Zhang et al., Image and Vision Computing 2014, Table 1."""
+"""The emotion that each of BP4D's tasks elicits. Source: Zhang et al., Image and Vision Computing 2014, Table 1."""
 PLUS_TASKS: Mapping[int, str] = {8: "pain"}
-"""BP4D+ numbers its tasks in another way; of the others no source at hand says what they call forth."""
+"""BP4D+ numbers its tasks in another way; for the others no source at hand names the emotion."""
 SPONTANEOUS = Expected(
     num_subjects=41,
     num_recordings=328,
@@ -49,7 +49,7 @@ PLUS = Expected(
 def index_bp4d(root: Path) -> DataIndex:
     """Find the sequences of a copy of BP4D-Spontaneous or BP4D+, unpacked or in its archives.
 
-    Which of the two it is decides what the tasks mean, and a remark says what told them apart.
+    The two number their tasks differently; a remark names the evidence for the one that was recognised.
 
     Raises:
         LayoutError: The folder is missing or holds no sequence.

@@ -40,9 +40,9 @@ def index_bu3dfe(root: Path) -> DataIndex:
     recordings: list[Recording] = []
     for subject, folder in subject_folders(report, root, _SUBJECT).items():
         scans = _scans_of(report, subject, folder)
-        there = {scan.sample_id[len(subject) + 1 :][:_POSE_LENGTH] for scan in scans}
+        present = {scan.sample_id[len(subject) + 1 :][:_POSE_LENGTH] for scan in scans}
         poses = ["NE00", *(f"{code}{level:02d}" for code in _CODES for level in levels)]
-        if missing := [pose for pose in poses if pose not in there]:
+        if missing := [pose for pose in poses if pose not in present]:
             report.problem(folder, f"{len(missing)} of {len(poses)} scans are missing: {' '.join(missing)}")
         recordings += scans
     per_subject = {NEUTRAL: 1} | dict.fromkeys(BASIC_EXPRESSIONS, len(levels))

@@ -100,11 +100,11 @@ class _Search:
         """The mesh files of one format, the first of several; texts and tables only if they hold coordinates."""
         found, tables = choose_meshes(self._files(folder), self.skipped)
         note_tables(tables, self.skipped)
-        there = [suffix for suffix in MESH_SUFFIXES if any(mesh_suffix(mesh) == suffix for mesh in found)]
-        if len(there) > 1:
+        present = [suffix for suffix in MESH_SUFFIXES if any(mesh_suffix(mesh) == suffix for mesh in found)]
+        if len(present) > 1:
             place = self._report.relative(folder)
-            self._report.warning(f"{place} holds meshes as {', '.join(there)}; {there[0]} was read")
-        return [mesh for mesh in found if mesh_suffix(mesh) == there[0]]
+            self._report.warning(f"{place} holds meshes as {', '.join(present)}; {present[0]} was read")
+        return [mesh for mesh in found if mesh_suffix(mesh) == present[0]]
 
     def _files(self, folder: Path) -> list[Path]:
         entries = self._report.entries(folder)

@@ -56,14 +56,14 @@ def numbered_frames(
         only_digits: Whether the whole stem must be the number; else the stem's last number counts.
         landmarks: Landmark files by frame number; None takes those beside the meshes.
     """
-    there = [suffix for suffix in suffixes if any(mesh_suffix(file) == suffix for file in files)]
-    if not there:
+    present = [suffix for suffix in suffixes if any(mesh_suffix(file) == suffix for file in files)]
+    if not present:
         return ()
     place = report.relative(files[0].parent)
-    if len(there) > 1:
-        report.warning(f"{place} holds meshes as {', '.join(there)}; {there[0]} was read")
-    meshes = [file for file in files if mesh_suffix(file) == there[0]]
-    by_frame = by_number(meshes, there, only_digits=only_digits)
+    if len(present) > 1:
+        report.warning(f"{place} holds meshes as {', '.join(present)}; {present[0]} was read")
+    meshes = [file for file in files if mesh_suffix(file) == present[0]]
+    by_frame = by_number(meshes, present, only_digits=only_digits)
     numbers = sorted(by_frame)
     kept = set(by_frame.values())
     left_out = [mesh.name for mesh in meshes if mesh not in kept]

@@ -157,7 +157,7 @@ def read_marker(root: Path) -> Mapping[str, Any] | None:
 
 
 def _expected_by_marker(marker: Mapping[str, Any], complete: Expected | None) -> Expected | None:
-    """What the maker of a synthetic set says it holds; one without `contents` tells at least how many people."""
+    """What the maker of a synthetic set says it holds; one without `contents` has at least the number of people."""
     contents = marker.get("contents", marker)
     num_subjects, num_recordings = contents.get("num_subjects"), contents.get("num_recordings")
     if not isinstance(num_subjects, int) or not isinstance(num_recordings, int | None):

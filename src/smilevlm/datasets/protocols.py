@@ -85,8 +85,8 @@ class EvaluationProtocol:
             LayoutError: A class has no sample at all, or no subject has all of them where that is asked for.
         """
         chosen = [index for index, sample in enumerate(samples) if self._takes(sample)]
-        there = {label for index in chosen for label in samples[index].classes}
-        absent = [name for name in self.classes if name not in there]
+        present = {label for index in chosen for label in samples[index].classes}
+        absent = [name for name in self.classes if name not in present]
         if absent or not chosen:
             raise LayoutError(f"protocol {self.name}: the store has no sample of {', '.join(absent) or 'any class'}")
         if self.one_per_class:

@@ -106,7 +106,7 @@ def draw_actions(
 
     Args:
         rng: The scan's own generator.
-        person: Whose habits shape the recipe.
+        person: Their habits shape the recipe.
         expression: One of `SPONTANEOUS_RECIPES` or `neutral`.
         intensity: 0 (nothing) to 1 (full).
         facial_actions: Names the head model knows.

@@ -1,4 +1,4 @@
-"""Micro-expressions as 4DME describes them: a few action units, a fraction of a second, hardly to be seen."""
+"""Micro-expressions as 4DME describes them: a few action units, a fraction of a second, barely visible."""
 
 from __future__ import annotations
 

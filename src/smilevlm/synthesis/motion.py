@@ -19,7 +19,7 @@ from smilevlm.synthesis.people import Person, Tempo, action_stem
 TimeAxis = Float64[np.ndarray, " time"]
 _UPPER_FACE = ("brow", "eye", "cheekSquint")
 _VISIBLE_SHARE = 0.05
-"""Of its greatest strength: less than this and nobody would say that the expression is there."""
+"""Of its greatest strength: a weaker expression counts as absent."""
 _SECONDS_OF_A_POSED_SEQUENCE = 4.0
 _BLINK_S = (0.10, 0.04, 0.22)
 """Closing, closed, opening."""
@@ -89,10 +89,10 @@ class Motion:
 
 @dataclass(frozen=True, kw_only=True)
 class MotionContext:
-    """Who moves, and when there are frames.
+    """The person who moves and the times of the frames.
 
     Args:
-        person: Whose habits shape the expression.
+        person: Their habits shape the expression.
         tempo: How this person moves.
         facial_actions: Names the head model knows.
         time_s: Of each frame, from 0 in even steps.
@@ -170,7 +170,7 @@ def animate_expression(
 
     Args:
         rng: The sequence's own generator.
-        context: Who and when.
+        context: The person and the times of the frames.
         expression: One of `SPONTANEOUS_RECIPES`, or `neutral` for none.
         intensity: 0 (nothing) to 1 (full).
         phase: When.
@@ -289,5 +289,5 @@ def phase_frames(strength: Float64[np.ndarray, "time action"]) -> tuple[int, int
     total = strength.sum(axis=1)
     if total.max() <= 0:
         return 0, 0, 0
-    seen = np.flatnonzero(total > _VISIBLE_SHARE * total.max())
-    return int(seen[0]), int(np.argmax(total)), int(seen[-1])
+    visible = np.flatnonzero(total > _VISIBLE_SHARE * total.max())
+    return int(visible[0]), int(np.argmax(total)), int(visible[-1])

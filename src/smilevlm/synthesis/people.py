@@ -1,4 +1,4 @@
-"""Who is scanned: shape, skin and habits of synthetic people, each from a seed of their own."""
+"""Synthetic people: shape, skin and habits, each from a seed of their own."""
 
 from __future__ import annotations
 

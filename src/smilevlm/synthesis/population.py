@@ -1,7 +1,7 @@
 """Which people are drawn, and before which scanner they sit: the default population, and one that lies apart from it.
 
 A model trained on the one meets, in the other, what it meets in a new data set: other shapes, other habits, a worse
-scanner. Nothing about a person of the one says anything about a person of the other.
+scanner. People of the two populations are drawn independently.
 """
 
 from __future__ import annotations

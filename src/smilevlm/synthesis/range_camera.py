@@ -98,10 +98,10 @@ def scan_from_front(
     posed = (head.vertices @ pose.rotation.T + pose.offset_mm).astype(np.float32)
     depth = _depth(posed, head.faces, settings.pitch_mm)
     x, y = _grid_positions(depth.shape, settings.pitch_mm)
-    seen = depth != kernels.EMPTY
-    points = np.stack([x, y, np.where(seen, depth, 0.0)], axis=-1)
-    seen &= _kept((points - pose.offset_mm) @ pose.rotation, rng) & ~_steep(depth, settings.pitch_mm)
-    seen &= ~_holes(rng, x, y, seen, settings.max_holes)
+    visible = depth != kernels.EMPTY
+    points = np.stack([x, y, np.where(visible, depth, 0.0)], axis=-1)
+    visible &= _kept((points - pose.offset_mm) @ pose.rotation, rng) & ~_steep(depth, settings.pitch_mm)
+    visible &= ~_holes(rng, x, y, visible, settings.max_holes)
     points[..., 2] += _errors(rng, x, y, settings)
     camera = Portrait(
         width_px=settings.texture_width,
@@ -112,8 +112,8 @@ def scan_from_front(
     picture, _ = camera.capture(_as_scan(head, posed))
     height_mm = camera.width_mm * camera.height_px / camera.width_px
     uv = np.stack([0.5 + x / camera.width_mm, 0.5 - y / height_mm], axis=-1)
-    points[~seen], uv[~seen] = np.nan, np.nan
-    window = _window(seen)
+    points[~visible], uv[~visible] = np.nan, np.nan
+    window = _window(visible)
     return RangeImage(points=points[window], uv=uv[window], picture=picture)
 
 
@@ -157,10 +157,10 @@ def _steep(depth: np.ndarray, pitch_mm: float) -> np.ndarray:
     return steep
 
 
-def _holes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, seen: np.ndarray, max_holes: int) -> np.ndarray:
+def _holes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, visible: np.ndarray, max_holes: int) -> np.ndarray:
     """Small ellipses on the face that gave no signal: highlights, brows."""
     holes = np.zeros(x.shape, bool)
-    rows, columns = np.nonzero(seen)
+    rows, columns = np.nonzero(visible)
     for _ in range(int(rng.integers(0, max_holes + 1))):
         at = int(rng.integers(0, max(len(rows), 1)))
         radii = rng.uniform(1.0, 4.0, 2)
@@ -179,11 +179,11 @@ def _errors(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, settings: Ra
     return noise + settings.ripple_mm * rng.uniform(0.2, 1.0) * stripes
 
 
-def _window(seen: np.ndarray) -> tuple[slice, slice]:
+def _window(visible: np.ndarray) -> tuple[slice, slice]:
     """The part of the grid that holds points, and a little around it."""
     bounds = []
     for axis in (1, 0):
-        cells = np.flatnonzero(seen.any(axis=axis))
+        cells = np.flatnonzero(visible.any(axis=axis))
         assert len(cells), "the scanner saw nothing of the head"
         bounds.append(slice(max(0, cells[0] - _MARGIN_CELLS), cells[-1] + 1 + _MARGIN_CELLS))
     return bounds[0], bounds[1]

@@ -1,7 +1,6 @@
 """The same face as many files show it: scanned or modelled, dense or coarse, with and without hair, eyeballs, teeth.
 
-What an appearance changes tells nothing about the expression, so a model that is trained on all of them cannot rely
-on it.
+The appearance is independent of the expression, so a model that is trained on all of them cannot rely on it.
 """
 
 from __future__ import annotations

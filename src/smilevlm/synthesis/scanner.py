@@ -2,7 +2,7 @@
 
 The head is looked at from a vertical axis behind the nose (as several stereo heads around a face see it together), its
 outermost surface is sampled on a jittered grid, and the grid becomes triangles and some quads. Inner surfaces (mouth
-cavity, back of the eyeballs) are not in the result, and the tessellation tells nothing about the expression.
+cavity, back of the eyeballs) are not in the result, and the tessellation is independent of the expression.
 
 What is drawn at random comes in three parts: the `ScanSetup`, which a sequence keeps (with slow changes, see
 `capture_session.py`), the `ScanNoise`, which no two scans share, and the `Pose`.

@@ -56,9 +56,9 @@ class SequenceCapture:
     """One sequence about to be scanned.
 
     Args:
-        subject: Who is scanned.
+        subject: Performs the motion.
         nose_mm: The nose tip of the neutral face on the unscaled head.
-        motion: What they do.
+        motion: Of face and head.
         session: How the scanner is set up.
         scanner: How bad it is.
         frames_per_second: Of the motion.

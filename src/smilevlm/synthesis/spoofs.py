@@ -108,7 +108,7 @@ def locate_face(mesh: Mesh, settings: NormaliseSettings) -> LocatedFace:
     Raises:
         MeshError: Nothing in the scan resembles a face.
     """
-    # A point that travels along tells where the scan's frame went.
+    # A point that travels along marks the origin of the scan's frame.
     marked = replace(mesh, landmarks={_ORIGIN: np.zeros(3, np.float32)})
     face = normalise(marked, settings)
     nose = -(face.rotation.T @ face.mesh.landmarks[_ORIGIN]) / np.float32(face.mm_per_unit)
@@ -240,7 +240,7 @@ ATTACKS: dict[str, Callable[[Mesh, np.random.Generator], Sheet]] = {
 
 
 def _photograph(frontal: Mesh, yaw_deg: float, rng: np.random.Generator) -> _Photograph:
-    """Walls are of any brightness, so that neither a dark nor a bright surround tells an attack."""
+    """Walls are of any brightness, so that neither a dark nor a bright surround reveals an attack."""
     view = replace(_PHOTO_VIEW, angles_deg=(yaw_deg,))
     rendered = render_normalised(frontal, view)[0]
     black = ~rendered.any(axis=2)

@@ -17,7 +17,7 @@ from smilevlm.typing import Vertices
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """Who is scanned.
+    """One subject.
 
     Args:
         person: Shape, skin and habits.

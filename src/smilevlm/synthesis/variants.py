@@ -121,7 +121,7 @@ def draw_varied_actions(
 
     Args:
         rng: The scan's own generator.
-        person: Whose habits shape the expression.
+        person: Their habits shape the expression.
         recipe: What `draw_variant` gave.
         intensity: 0 (nothing) to 1 (full) and a little beyond.
         facial_actions: Names the head model knows.

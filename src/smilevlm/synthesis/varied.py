@@ -195,7 +195,7 @@ def _write_scan(scan: _PlannedScan, head: Vertices) -> None:
 
 
 def _draw_intensity(rng: np.random.Generator) -> float:
-    """Mostly full; weak ones too, so that a little is still seen as something."""
+    """Mostly full; weak ones too, so that subtle expressions are in the training set."""
     return float(rng.uniform(0.95, 1.35) if rng.uniform() < 0.75 else rng.uniform(0.5, 0.95))
 
 
