@@ -34,37 +34,37 @@ class _Layout:
 
 
 def _bu3dfe() -> tuple[Callable[..., Any], Callable[..., int]]:
-    from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
+    from smilevlm.synthesis import Bu3dfeSettings, synthesize_bu3dfe
 
     return Bu3dfeSettings, synthesize_bu3dfe
 
 
 def _bu4dfe() -> tuple[Callable[..., Any], Callable[..., int]]:
-    from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
+    from smilevlm.synthesis import Bu4dfeSettings, synthesize_bu4dfe
 
     return Bu4dfeSettings, synthesize_bu4dfe
 
 
 def _bosphorus() -> tuple[Callable[..., Any], Callable[..., int]]:
-    from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
+    from smilevlm.synthesis import BosphorusSettings, synthesize_bosphorus
 
     return BosphorusSettings, synthesize_bosphorus
 
 
 def _bp4d() -> tuple[Callable[..., Any], Callable[..., int]]:
-    from smilevlm.synthesis.bp4d import Bp4dSettings, synthesize_bp4d
+    from smilevlm.synthesis import Bp4dSettings, synthesize_bp4d
 
     return Bp4dSettings, synthesize_bp4d
 
 
 def _fourdme() -> tuple[Callable[..., Any], Callable[..., int]]:
-    from smilevlm.synthesis.fourdme import FourdmeSettings, synthesize_4dme
+    from smilevlm.synthesis import FourdmeSettings, synthesize_4dme
 
     return FourdmeSettings, synthesize_4dme
 
 
 def _varied() -> tuple[Callable[..., Any], Callable[..., int]]:
-    from smilevlm.synthesis.varied import VariedSettings, synthesize_varied
+    from smilevlm.synthesis import VariedSettings, synthesize_varied
 
     return VariedSettings, synthesize_varied
 
@@ -171,7 +171,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.population == "shifted":
         if arguments.layout == "folder":
             raise SettingsError("folder mixes populations of its own; --unlike says how far they lie apart")
-        from smilevlm.synthesis.population import SHIFTED, worse_scanner
+        from smilevlm.synthesis import SHIFTED, worse_scanner
 
         settings = replace(settings, population=SHIFTED, scanner=worse_scanner(settings.scanner))
     if of_scanner:
@@ -196,7 +196,7 @@ def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:
         raise SettingsError(f"{arguments.layout} has no option {', '.join(foreign)}")
     chosen = {layout.options[option]: value for option, value in given.items()}
     if "scanner.pitch_mm" in chosen:
-        from smilevlm.synthesis.range_camera import pitch_for
+        from smilevlm.synthesis import range_image_pitch
 
-        chosen["scanner.pitch_mm"] = pitch_for(chosen["scanner.pitch_mm"])
+        chosen["scanner.pitch_mm"] = range_image_pitch(chosen["scanner.pitch_mm"])
     return chosen

@@ -1,4 +1,4 @@
-"""The prepared sets of a study: those that are given, and synthetic twins of those that are not."""
+"""The prepared sets of a study: those that are given, and synthetic replicas of those that are not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ YAW_PROTOCOL = "bu3dfe_subset1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Twin:
+class SyntheticReplica:
     """Synthetic faces in the place of a licensed data set.
 
     Args:
@@ -37,8 +37,7 @@ class Twin:
 
 
 def _write_bu3dfe(out: Path, jobs: int, progress: Progress) -> object:
-    from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
-    from smilevlm.synthesis.scanner import ScannerSettings
+    from smilevlm.synthesis import Bu3dfeSettings, ScannerSettings, synthesize_bu3dfe
 
     settings = Bu3dfeSettings(
         num_subjects=100, seed=1, texture_size=128, complete=False, scanner=ScannerSettings(num_vertices=4000)
@@ -49,18 +48,17 @@ def _write_bu3dfe(out: Path, jobs: int, progress: Progress) -> object:
 def _write_bosphorus(out: Path, jobs: int, progress: Progress) -> object:
     from dataclasses import replace
 
-    from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
-    from smilevlm.synthesis.range_camera import pitch_for
+    from smilevlm.synthesis import BosphorusSettings, range_image_pitch, synthesize_bosphorus
 
     settings = BosphorusSettings(num_subjects=105, seed=1, complete=False)
-    scanner = replace(settings.scanner, pitch_mm=pitch_for(4000), texture_width=64)
+    scanner = replace(settings.scanner, pitch_mm=range_image_pitch(4000), texture_width=64)
     return synthesize_bosphorus(out, replace(settings, scanner=scanner), jobs=jobs, progress=progress)
 
 
 def _write_bu4dfe(out: Path, jobs: int, progress: Progress) -> object:
     from dataclasses import replace
 
-    from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
+    from smilevlm.synthesis import Bu4dfeSettings, synthesize_bu4dfe
 
     settings = Bu4dfeSettings(num_subjects=40, seed=7, num_frames=24, texture_width=64, landmarks=False)
     settings = replace(settings, scanner=replace(settings.scanner, num_vertices=4000))
@@ -70,7 +68,7 @@ def _write_bu4dfe(out: Path, jobs: int, progress: Progress) -> object:
 def _write_bp4d(out: Path, jobs: int, progress: Progress) -> object:
     from dataclasses import replace
 
-    from smilevlm.synthesis.bp4d import Bp4dSettings, synthesize_bp4d
+    from smilevlm.synthesis import Bp4dSettings, synthesize_bp4d
 
     settings = Bp4dSettings(num_subjects=24, seed=2, num_frames=16, texture_width=32)
     settings = replace(settings, scanner=replace(settings.scanner, num_vertices=3000))
@@ -80,23 +78,23 @@ def _write_bp4d(out: Path, jobs: int, progress: Progress) -> object:
 def _write_4dme(out: Path, jobs: int, progress: Progress) -> object:
     from dataclasses import replace
 
-    from smilevlm.synthesis.fourdme import FourdmeSettings, synthesize_4dme
+    from smilevlm.synthesis import FourdmeSettings, synthesize_4dme
 
     settings = FourdmeSettings(num_subjects=24, seed=2, clips_per_subject=8, texture_width=32)
     settings = replace(settings, scanner=replace(settings.scanner, num_vertices=3000))
     return synthesize_4dme(out, settings, jobs=jobs, progress=progress)
 
 
-TWINS: dict[str, Twin] = {
-    "bu3dfe": Twin(
+REPLICAS: dict[str, SyntheticReplica] = {
+    "bu3dfe": SyntheticReplica(
         layout="bu3dfe",
         description="seed 1, neutral and six expressions at four intensities",
         write=_write_bu3dfe,
     ),
-    "bosphorus": Twin(layout="bosphorus", description="seed 1, expressions alone", write=_write_bosphorus),
-    "bu4dfe": Twin(layout="bu4dfe", description="seed 7, six sequences each", write=_write_bu4dfe),
-    "bp4d": Twin(layout="bp4d", description="seed 2, eight tasks each", write=_write_bp4d),
-    "4dme": Twin(layout="4dme", description="seed 2, eight micro-expressions each", write=_write_4dme),
+    "bosphorus": SyntheticReplica(layout="bosphorus", description="seed 1, expressions alone", write=_write_bosphorus),
+    "bu4dfe": SyntheticReplica(layout="bu4dfe", description="seed 7, six sequences each", write=_write_bu4dfe),
+    "bp4d": SyntheticReplica(layout="bp4d", description="seed 2, eight tasks each", write=_write_bp4d),
+    "4dme": SyntheticReplica(layout="4dme", description="seed 2, eight micro-expressions each", write=_write_4dme),
 }
 
 
@@ -128,11 +126,11 @@ def given_data(store: Path) -> StudyData:
     )
 
 
-def make_twin(name: str, out: Path, jobs: int, progress: Progress) -> StudyData:
-    """Write and prepare a synthetic twin, or what of it is missing; a complete one is taken as it is.
+def make_replica(name: str, out: Path, jobs: int, progress: Progress) -> StudyData:
+    """Write and prepare a synthetic replica, or what of it is missing; a complete one is taken as it is.
 
     Args:
-        name: Key of `TWINS`.
+        name: Key of `REPLICAS`.
         out: The study's folder.
         jobs: Processes.
         progress: Called with (done, total) while faces are written, then again while they are prepared.
@@ -140,16 +138,16 @@ def make_twin(name: str, out: Path, jobs: int, progress: Progress) -> StudyData:
     Raises:
         StoreError: The folder holds another set.
     """
-    twin = TWINS[name]
+    replica = REPLICAS[name]
     folder = out / DATA_NAME / name
     faces, store = folder / "faces", folder / "store"
     if not (store / MANIFEST_NAME).is_file():
-        twin.write(faces, jobs, progress)
-        _prepare(twin.layout, faces, store, (-30.0, 0.0, 30.0), None, jobs, progress)
+        replica.write(faces, jobs, progress)
+        _prepare(replica.layout, faces, store, (-30.0, 0.0, 30.0), None, jobs, progress)
     manifest = read_manifest(store)
-    if not manifest.synthetic or manifest.layout != twin.layout:
-        raise StoreError(f"{store} holds no synthetic {twin.layout}; choose another folder for the study")
-    description = f"{len(manifest.subjects)} synthetic people, {twin.description}"
+    if not manifest.synthetic or manifest.layout != replica.layout:
+        raise StoreError(f"{store} holds no synthetic {replica.layout}; choose another folder for the study")
+    description = f"{len(manifest.subjects)} synthetic people, {replica.description}"
     return StudyData(store=store, faces=faces, description=description)
 
 

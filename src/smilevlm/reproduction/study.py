@@ -12,7 +12,7 @@ from smilevlm.datasets import find_protocol
 from smilevlm.errors import ResultError, SettingsError, SmileVlmError
 from smilevlm.recipes.methods import METHODS
 from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
-from smilevlm.reproduction.data import TWINS, StudyData, given_data, make_twin, make_yaw_store
+from smilevlm.reproduction.data import REPLICAS, StudyData, given_data, make_replica, make_yaw_store
 from smilevlm.reproduction.jobs import Outcome, ProgressCallback, execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
 from smilevlm.results import ExperimentResult
@@ -83,15 +83,15 @@ def _trainings_at_once(jobs: int, hardware: HardwareConfig) -> int:
 
 
 def _data(request: StudyRequest, names: Sequence[str], jobs: int, display: Display) -> dict[str, StudyData]:
-    if unknown := sorted(set(request.stores) - set(TWINS)):
-        raise SettingsError(f"no prepared set is called {', '.join(unknown)}; a study knows {', '.join(TWINS)}")
+    if unknown := sorted(set(request.stores) - set(REPLICAS)):
+        raise SettingsError(f"no prepared set is called {', '.join(unknown)}; a study knows {', '.join(REPLICAS)}")
     data: dict[str, StudyData] = {}
     for name in names:
         if name in request.stores:
             data[name] = given_data(request.stores[name])
         elif request.values.makes_data and not request.only_given:
             with display.counting(f"synthetic {name}") as progress:
-                data[name] = make_twin(name, request.out, jobs, progress)
+                data[name] = make_replica(name, request.out, jobs, progress)
     if not data:
         raise SettingsError(
             f"there is nothing to train on, and no faces are to be made: give prepared sets, such as --store "

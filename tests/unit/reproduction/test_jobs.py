@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from smilevlm.recipes.studies import targets_of
-from smilevlm.reproduction.data import make_twin
+from smilevlm.reproduction.data import make_replica
 from smilevlm.reproduction.jobs import execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, plan_runs
 from smilevlm.reproduction.study import _known
@@ -123,9 +123,9 @@ def test_a_look_at_another_fold_is_not_taken(run, tmp_path):
     assert _known(path, TasksResult, result) is None
 
 
-def test_a_folder_with_another_set_is_no_twin(prepared_store, tmp_path):
+def test_a_folder_with_another_set_is_no_replica(prepared_store, tmp_path):
     from smilevlm.errors import StoreError
 
     shutil.copytree(prepared_store, tmp_path / "data/bosphorus/store")
     with pytest.raises(StoreError, match="holds no synthetic bosphorus"):
-        make_twin("bosphorus", tmp_path, 1, lambda *_: None)
+        make_replica("bosphorus", tmp_path, 1, lambda *_: None)

@@ -1,6 +1,6 @@
 """The same face as many files show it: scanned or modelled, dense or coarse, with and without hair, eyeballs, teeth.
 
-What a guise changes tells nothing about the expression, so a model that is trained on all of them cannot lean on it.
+The appearance is independent of the expression, so a model that is trained on all of them cannot rely on it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from smilevlm.synthesis.anatomy import anatomy, on_the_outside
 from smilevlm.synthesis.face_family import skin_average
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.scan_setup import Pose, ScannerSettings, draw_scan, rotation_from_angles
-from smilevlm.synthesis.scanner import observe
+from smilevlm.synthesis.scanner import scan_with_setup
 from smilevlm.typing import Faces, Vertices
 
-Form = Literal["scan", "mesh", "coarse", "clustered", "points"]
+SurfaceForm = Literal["scan", "mesh", "coarse", "clustered", "points"]
 """Seen by a virtual scanner; the model's own fine or coarse triangles; these merged cell by cell; points alone."""
-SURFACES: tuple[Form, ...] = ("scan", "mesh", "coarse", "clustered")
+SURFACES: tuple[SurfaceForm, ...] = ("scan", "mesh", "coarse", "clustered")
 _FORM_SHARES = (0.5, 0.2, 0.1, 0.14, 0.06)
 _MM_PER_UNIT = (1.0, 10.0, 100.0, 1000.0)
 _UNIT_SHARES = (0.7, 0.1, 0.05, 0.15)
@@ -47,7 +47,7 @@ class Hair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guise:
+class ScanAppearance:
     """How one face is shown; frames of one sequence share it.
 
     Args:
@@ -63,7 +63,7 @@ class Guise:
         mm_per_unit: The file's unit.
     """
 
-    form: Form
+    form: SurfaceForm
     faces: Faces
     reach_mm: float
     depth_mm: float
@@ -75,17 +75,14 @@ class Guise:
     mm_per_unit: float
 
 
-def draw_guise(rng: np.random.Generator, *, forms: tuple[Form, ...] = get_args(Form)) -> Guise:
-    """Draw how a face is shown.
-
-    Args:
-        rng: The scan's own generator.
-        forms: What may become of the surface.
-    """
-    shares = np.array([_FORM_SHARES[get_args(Form).index(form)] for form in forms])
+def draw_appearance(
+    rng: np.random.Generator, *, forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm)
+) -> ScanAppearance:
+    """Draw how a face is shown; `forms` are what may become of its surface."""
+    shares = np.array([_FORM_SHARES[get_args(SurfaceForm).index(form)] for form in forms])
     form = forms[int(rng.choice(len(forms), p=shares / shares.sum()))]
     whole = rng.uniform() < 0.45
-    return Guise(
+    return ScanAppearance(
         form=form,
         faces=_draw_faces(rng, coarse=form == "coarse"),
         reach_mm=float("inf") if whole else float(rng.uniform(85, 140)),
@@ -106,28 +103,22 @@ def draw_guise(rng: np.random.Generator, *, forms: tuple[Form, ...] = get_args(F
     )
 
 
-def show(rng: np.random.Generator, guise: Guise, head_mm: Vertices) -> Mesh:
-    """The mesh that a file holds of one head.
-
-    Args:
-        rng: The scan's own generator.
-        guise: How it is shown.
-        head_mm: Refined head, face frame, nose tip at the origin.
-    """
-    if guise.form == "scan":
-        return _scanned(rng, guise, head_mm)
-    faces = guise.faces
-    keep = (np.linalg.norm(head_mm, axis=1) < guise.reach_mm) & (head_mm[:, 2] > -guise.depth_mm)
+def apply_appearance(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:
+    """The mesh that a file holds of one refined head, which is in the face frame."""
+    if appearance.form == "scan":
+        return _scanned(rng, appearance, head_mm)
+    faces = appearance.faces
+    keep = (np.linalg.norm(head_mm, axis=1) < appearance.reach_mm) & (head_mm[:, 2] > -appearance.depth_mm)
     vertices, faces = _only_used(head_mm, faces[keep[faces].all(axis=1)])
-    if guise.form == "clustered":
-        vertices, faces = _cluster(vertices, faces, guise.cell_mm)
-    elif guise.form == "points":
-        vertices, faces = _sample(rng, vertices, faces, guise.num_points), np.zeros((0, 3), np.int32)
-    vertices = vertices + rng.normal(0, 1, vertices.shape).astype(np.float32) * np.float32(guise.noise_mm)
+    if appearance.form == "clustered":
+        vertices, faces = _cluster(vertices, faces, appearance.cell_mm)
+    elif appearance.form == "points":
+        vertices, faces = _sample(rng, vertices, faces, appearance.num_points), np.zeros((0, 3), np.int32)
+    vertices = vertices + rng.normal(0, 1, vertices.shape).astype(np.float32) * np.float32(appearance.noise_mm)
     return Mesh(vertices=vertices.astype(np.float32), faces=faces)
 
 
-def placed(mesh: Mesh, pose: Pose, mm_per_unit: float) -> Mesh:
+def place_mesh(mesh: Mesh, pose: Pose, mm_per_unit: float) -> Mesh:
     """The mesh turned, moved and in the file's unit."""
     vertices = (mesh.vertices @ pose.rotation.T + pose.offset_mm) / mm_per_unit
     return Mesh(vertices=vertices.astype(np.float32), faces=mesh.faces)
@@ -140,14 +131,9 @@ def draw_pose(rng: np.random.Generator, *, angle_deg: float = 9.0, offset_mm: fl
 
 
 def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
-    """Hair of one person: from none to a thick mop with a fringe, and now and then a beard.
-
-    Args:
-        rng: The person's own generator.
-        bearded: Whether this person may have a beard.
-    """
-    places = anatomy()
-    x, y, z = places.position_mm.T
+    """Hair of one person: from none to a thick mop with a fringe, and now and then, if `bearded`, a beard."""
+    regions = anatomy()
+    x, y, z = regions.position_mm.T
     layer = np.zeros(len(x))
     if rng.uniform() < 0.6:
         line, side, thickness = rng.uniform(58, 95), rng.uniform(56, 75), rng.uniform(1.5, 20)
@@ -155,7 +141,7 @@ def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
         temples = np.clip((np.abs(x) - side) / 8, 0, 1) * np.clip((y + rng.uniform(-70, 30)) / 15, 0, 1) * (z < -40)
         layer += thickness * np.maximum(scalp, temples)
     if bearded and rng.uniform() < 0.3:
-        layer += rng.uniform(1, 9) * places.stubble
+        layer += rng.uniform(1, 9) * regions.stubble
     rough = rng.normal(size=(len(x), 2))
     for _ in range(3):
         rough[:, 0] = skin_average() @ rough[:, 0]
@@ -163,26 +149,26 @@ def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
     for _ in range(25):
         lumps = skin_average() @ lumps
     relief = 1 + 0.2 * lumps / max(lumps.std(), 1e-9) + 0.15 * rough[:, 0] / rough[:, 0].std()
-    skin = (places.eyes == 0) & ~places.inner
+    skin = (regions.eyes == 0) & ~regions.inner
     return Hair(layer_mm=(np.maximum(layer * relief, 0) * skin).astype(np.float32))
 
 
 @functools.cache
 def _inside_mouth() -> Bool[np.ndarray, " vert"]:
     """Vertices of the skin that lie behind the lips."""
-    places = anatomy()
-    x, y, z = places.position_mm.T
+    regions = anatomy()
+    x, y, z = regions.position_mm.T
     near = (np.abs(x) < 33) & (y > -62) & (y < -10) & (z > -90)
-    return near & ~on_the_outside(places.position_mm) & (places.eyes == 0)
+    return near & ~on_the_outside(regions.position_mm) & (regions.eyes == 0)
 
 
 def _draw_faces(rng: np.random.Generator, *, coarse: bool) -> Faces:
     """The head's triangles without those that this model or scanner does not have."""
-    topology, places = head_model().topology, anatomy()
+    topology, regions = head_model().topology, anatomy()
     faces = topology.faces if coarse else topology.fine_faces
     keep = np.ones(len(faces), bool)
     sealed = rng.uniform() < 0.15
-    for part, absent in ((places.eyes > 0, 0.2), (places.inner, 1.0 if sealed else 0.4), (_inside_mouth(), 0.3)):
+    for part, absent in ((regions.eyes > 0, 0.2), (regions.inner, 1.0 if sealed else 0.4), (_inside_mouth(), 0.3)):
         if rng.uniform() < absent:
             keep &= ~part[faces].any(axis=1)
     if sealed:
@@ -194,14 +180,14 @@ def _draw_faces(rng: np.random.Generator, *, coarse: bool) -> Faces:
 @functools.cache
 def _between_lips(*, coarse: bool) -> Faces:
     """Triangles from lip to lip, as models have them whose mouth is a painted skin."""
-    topology, places = head_model().topology, anatomy()
+    topology, regions = head_model().topology, anatomy()
     faces = topology.faces if coarse else topology.fine_faces
-    faces = faces[~((places.eyes > 0) | places.inner | _inside_mouth())[faces].any(axis=1)]
-    rim = _rim_around(faces, places.position_mm, np.array([0.0, -32.0, -18.0]))
+    faces = faces[~((regions.eyes > 0) | regions.inner | _inside_mouth())[faces].any(axis=1)]
+    rim = _rim_around(faces, regions.position_mm, np.array([0.0, -32.0, -18.0]))
     # From corner to corner along either lip, whatever the sense of the rim.
-    x = places.position_mm[rim, 0]
+    x = regions.position_mm[rim, 0]
     rim = np.roll(rim, -int(np.argmin(x)))
-    corner = int(np.argmax(places.position_mm[rim, 0]))
+    corner = int(np.argmax(regions.position_mm[rim, 0]))
     one, other = rim[: corner + 1], np.append(rim[corner:], rim[0])[::-1]
     triangles, i, j = [], 0, 0
     while i < len(one) - 1 or j < len(other) - 1:
@@ -209,7 +195,7 @@ def _between_lips(*, coarse: bool) -> Faces:
         triangles.append((one[i], other[j], one[i + 1] if along_one else other[j + 1]))
         i, j = (i + 1, j) if along_one else (i, j + 1)
     found = np.array([each for each in triangles if len(set(each)) == 3], np.int32)
-    corners = places.position_mm[found]
+    corners = regions.position_mm[found]
     backward = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] < 0
     found[backward] = found[backward][:, ::-1]
     return found
@@ -230,14 +216,14 @@ def _rim_around(faces: Faces, vertices: Vertices, place_mm: Float64[np.ndarray, 
     return rims[int(np.argmin(distance))]
 
 
-def _scanned(rng: np.random.Generator, guise: Guise, head_mm: Vertices) -> Mesh:
-    setup, grain, _ = draw_scan(rng, guise.scanner, cropped=guise.cropped)
-    scan = observe(
+def _scanned(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:
+    setup, noise_sample, _ = draw_scan(rng, appearance.scanner, cropped=appearance.cropped)
+    scan = scan_with_setup(
         setup,
-        grain,
+        noise_sample,
         Pose(rotation=np.eye(3), offset_mm=np.zeros(3)),
         vertices_mm=head_mm,
-        faces=guise.faces,
+        faces=appearance.faces,
         colors=np.zeros_like(head_mm),
         landmarks_mm=head_mm[:1],
         quad_share=0.0,

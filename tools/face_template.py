@@ -1,6 +1,6 @@
 """Make `geometry/data/face_template.npz`, the mean face that scans are registered to.
 
-Command: python -m smilevlm.synthesis.template src/smilevlm/geometry/data/face_template.npz
+.venv/bin/python tools/face_template.py src/smilevlm/geometry/data/face_template.npz
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.expressions import draw_actions
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.people import TEMPLATE_SEED, draw_person
+from smilevlm.synthesis.people import TEMPLATE_SEED
 from smilevlm.views import kernels
 
 _CELL_MM = 3.0
@@ -30,23 +30,14 @@ def make_template(num_people: int) -> FaceTemplate:
     neutral, moved = [], []
     for number in range(num_people):
         rng = np.random.default_rng([TEMPLATE_SEED, number])
-        person = draw_person(
-            rng,
-            sex="FM"[number % 2],
-            shape_changes=model.shape_changes,
-            facial_actions=model.facial_actions,
-        )
+        person = model.draw_person(rng, sex="FM"[number % 2])
         expressions = (NEUTRAL, BASIC_EXPRESSIONS[number % len(BASIC_EXPRESSIONS)])
         actions = [
             draw_actions(rng, person=person, expression=e, intensity=0.9, facial_actions=model.facial_actions, idle=0.5)
             for e in expressions
         ]
-        for target, coarse in zip(
-            (neutral, moved),
-            model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions),
-            strict=True,
-        ):
-            fine = (model.topology.refine @ coarse).astype(np.float32) * np.float32(person.size)
+        for target, head in zip((neutral, moved), model.heads_mm(person, actions), strict=True):
+            fine = head.astype(np.float32) * np.float32(person.size)
             fine -= fine[places.nose_tip]
             depth = np.full((rows, columns), kernels.EMPTY, np.float32)
             kernels.rasterise(

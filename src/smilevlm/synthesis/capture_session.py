@@ -1,4 +1,4 @@
-"""One take of the scanner: what a sequence's scans share, and how it changes slowly from frame to frame."""
+"""One session of the scanner: what a sequence's scans share, and how it changes slowly from frame to frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smilevlm.synthesis.scan_setup import (
     Ellipse,
     Pose,
     ScannerSettings,
-    Setup,
+    ScanSetup,
     draw_hole,
     draw_scan,
     rotation_from_angles,
@@ -21,14 +21,14 @@ from smilevlm.synthesis.scan_setup import (
 _NECK_MM = np.array([0.0, -55.0, -95.0])
 """About what the head turns, from the nose tip."""
 _AROUND_HEAD_MM_PER_RAD = 95.0
-_SEEN_ARC_MM = 132.0
+_VISIBLE_ARC_MM = 132.0
 """The cameras see so far around a head that faces them."""
 _SPIKE_SHARE, _SCRAP_SHARE = 0.07, 0.07
 _SMALLEST_HOLE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Take:
+class CaptureSession:
     """A scanner set up for one sequence of one person.
 
     Args:
@@ -41,7 +41,7 @@ class Take:
         rim_rates: The same for the waves of the crop's rim.
     """
 
-    setup: Setup
+    setup: ScanSetup
     angles_deg: tuple[float, float, float]
     offset_mm: Float64[np.ndarray, " 3"]
     sees_teeth: bool
@@ -49,19 +49,17 @@ class Take:
     ripple_rates: tuple[float, ...]
     rim_rates: tuple[float, ...]
 
-    def setup_at(self, rng: np.random.Generator, time_s: float, yaw_deg: float) -> Setup:
-        """The setup of one frame.
+    def setup_at(self, rng: np.random.Generator, time_s: float, yaw_deg: float) -> ScanSetup:
+        """The setup of one frame, `time_s` after the session began.
 
-        Args:
-            rng: The frame's own generator.
-            time_s: Since the take began.
-            yaw_deg: Of the head: the cameras lose the side that it turns away.
+        A head that is turned by `yaw_deg` hides its far side from the cameras.
         """
         crop = self.setup.crop
         assert crop is not None, "a sequence keeps the face alone"
+        hole_sizes = [0.55 + 0.6 * float(np.sin(2 * np.pi * hertz * time_s + x)) for hertz, x in self.hole_cycles]
         holes = tuple(
             Ellipse(centre=hole.centre, radii=(hole.radii[0] * size, hole.radii[1] * size))
-            for hole, size in zip(self.setup.holes, self._hole_sizes(time_s), strict=True)
+            for hole, size in zip(self.setup.holes, hole_sizes, strict=True)
             if size > _SMALLEST_HOLE
         )
         ripple = tuple(
@@ -76,7 +74,7 @@ class Take:
             self.setup,
             # No two frames of a real scanner share their tessellation.
             pitch_mm=self.setup.pitch_mm * float(rng.uniform(0.992, 1.008)),
-            crop=replace(crop, waves=waves, arc_limits=(-_SEEN_ARC_MM - turned, _SEEN_ARC_MM - turned)),
+            crop=replace(crop, waves=waves, arc_limits=(-_VISIBLE_ARC_MM - turned, _VISIBLE_ARC_MM - turned)),
             holes=holes,
             ripple=ripple,
             spikes=_draw_spikes(rng),
@@ -89,17 +87,9 @@ class Take:
         rotation = rotation_from_angles(yaw, pitch, roll)
         return Pose(rotation=rotation, offset_mm=self.offset_mm + offset_mm + _NECK_MM - rotation @ _NECK_MM)
 
-    def _hole_sizes(self, time_s: float) -> list[float]:
-        return [0.55 + 0.6 * float(np.sin(2 * np.pi * hertz * time_s + phase)) for hertz, phase in self.hole_cycles]
 
-
-def draw_take(rng: np.random.Generator, settings: ScannerSettings) -> Take:
-    """Draw one take.
-
-    Args:
-        rng: The sequence's own generator.
-        settings: How bad the scanner is; `pose_deg` and `offset_mm` say how people sit in it.
-    """
+def draw_session(rng: np.random.Generator, settings: ScannerSettings) -> CaptureSession:
+    """Draw one session; `pose_deg` and `offset_mm` of the settings say how people sit in the scanner."""
     setup, _, _ = draw_scan(rng, settings)
     assert setup.crop is not None
     # More holes than one scan has, since each is closed for part of the time.
@@ -107,7 +97,7 @@ def draw_take(rng: np.random.Generator, settings: ScannerSettings) -> Take:
     yaw, pitch, roll = (np.clip(rng.normal(size=3), -2.5, 2.5) * settings.pose_deg * (1, 1, 0.5)).tolist()
     # Heads sit below and behind the origin of the scanner's frame.
     offset = rng.normal(0, settings.offset_mm, 3) + np.array([10.0, 5.0, -80.0])
-    return Take(
+    return CaptureSession(
         setup=replace(setup, holes=holes),
         angles_deg=(yaw, pitch, roll),
         offset_mm=offset,

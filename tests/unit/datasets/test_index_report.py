@@ -7,7 +7,7 @@ import pytest
 
 import builders
 from smilevlm.datasets.frames import by_number, numbered_frames
-from smilevlm.datasets.tree import Findings, subject_folders
+from smilevlm.datasets.index_report import IndexReport, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import NEUTRAL
 from smilevlm.readers import some
@@ -17,24 +17,24 @@ from smilevlm.synthesis import MARKER_NAME
 SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)
 
 
-def findings(root) -> Findings:
-    return Findings(root, name="a data set", example="F001/000.wrl")
+def new_report(root) -> IndexReport:
+    return IndexReport(root, name="a data set", example="F001/000.wrl")
 
 
 def test_a_folder_that_cannot_be_listed_is_a_problem_and_empty(tmp_path):
-    met = findings(tmp_path)
-    assert met.entries(tmp_path / "gone") == []
+    report = new_report(tmp_path)
+    assert report.entries(tmp_path / "gone") == []
     recording = Recording(
         sample_id="a", subject="F001", expression=NEUTRAL, frames=(FrameFile(path=tmp_path / "a.wrl"),)
     )
-    (problem,) = met.data_index("any", [recording], None).problems
+    (problem,) = report.data_index("any", [recording], None).problems
     assert problem.path == "gone"
 
 
 def test_hidden_names_are_no_entries(tmp_path):
     for name in (".git", "__MACOSX", "b.wrl", "A.wrl"):
         builders.write(tmp_path, name, "x")
-    assert [entry.name for entry in findings(tmp_path).entries(tmp_path)] == ["A.wrl", "b.wrl"]
+    assert [entry.name for entry in new_report(tmp_path).entries(tmp_path)] == ["A.wrl", "b.wrl"]
 
 
 def test_a_subject_as_folder_and_as_archive_is_read_once(tmp_path):
@@ -42,27 +42,27 @@ def test_a_subject_as_folder_and_as_archive_is_read_once(tmp_path):
     (tmp_path / "F001").mkdir()
     builders.write(tmp_path / "F001", "000.wrl", builders.vrml())
     shutil.make_archive(str(tmp_path / "F001"), "zip", tmp_path, "F001")
-    met = findings(tmp_path)
-    assert subject_folders(met, tmp_path, SUBJECT) == {"F001": tmp_path / "F001"}
+    report = new_report(tmp_path)
+    assert subject_folders(report, tmp_path, SUBJECT) == {"F001": tmp_path / "F001"}
     shutil.rmtree(tmp_path / "F001")
-    assert subject_folders(met, tmp_path, SUBJECT) == {"F001": tmp_path / "F001.zip" / "F001"}
+    assert subject_folders(report, tmp_path, SUBJECT) == {"F001": tmp_path / "F001.zip" / "F001"}
 
 
 def test_a_root_that_is_a_file(tmp_path):
     path = builders.write(tmp_path, "F001.wrl", builders.vrml())
     with pytest.raises(LayoutError, match="is not a folder; expected a data set's root"):
-        findings(path)
+        new_report(path)
 
 
 @pytest.mark.parametrize("root", ["outer", "outer/set/bs000"])
 def test_a_synthetic_set_stays_synthetic_one_folder_too_high_or_too_low(tmp_path, root):
     (tmp_path / "outer" / "set" / "bs000").mkdir(parents=True)
-    assert not findings(tmp_path / root).synthetic
+    assert not new_report(tmp_path / root).synthetic
     builders.write(tmp_path / "outer" / "set", MARKER_NAME, '{"synthetic": true}')
-    met = findings(tmp_path / root)
-    assert met.synthetic
+    report = new_report(tmp_path / root)
+    assert report.synthetic
     recording = Recording(sample_id="a", subject="bs000", expression=NEUTRAL, frames=(FrameFile(path=tmp_path / "a"),))
-    index = met.data_index("any", [recording], None)
+    index = report.data_index("any", [recording], None)
     assert index.synthetic
     assert "the faces are synthetic" in index.remarks[0]
 
@@ -89,4 +89,4 @@ def test_the_number_of_a_frame(tmp_path, name, only_digits, number):
 
 
 def test_frames_of_nothing(tmp_path):
-    assert numbered_frames(findings(tmp_path), [], suffixes=(".wrl",)) == ()
+    assert numbered_frames(new_report(tmp_path), [], suffixes=(".wrl",)) == ()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smilevlm.synthesis.tubes import joined, tube
+from smilevlm.synthesis.occlusions import merge_meshes, tube
 
 
 def volume(vertices: np.ndarray, faces: np.ndarray) -> float:
@@ -40,7 +40,7 @@ def test_a_tube_may_grow_and_bend():
 def test_joined_solids_keep_their_triangles():
     first = tube(np.array([[0, 0, 0], [9, 0, 0]]), 1.0, np.array([1, 1, 1]))
     second = tube(np.array([[0, 5, 0], [9, 5, 0]]), 2.0, np.array([2, 2, 2]))
-    both = joined([first, second])
+    both = merge_meshes([first, second])
     assert volume(both.vertices, both.faces) == pytest.approx(
         volume(first.vertices, first.faces) + volume(second.vertices, second.faces)
     )

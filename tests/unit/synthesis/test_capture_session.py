@@ -9,19 +9,20 @@ import pytest
 from scipy.spatial import KDTree
 
 from smilevlm.labels import NEUTRAL
+from smilevlm.synthesis.capture_session import draw_session
 from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.population import DEFAULT
 from smilevlm.synthesis.scan_setup import (
     Ellipse,
     ScannerSettings,
-    draw_grain,
+    draw_noise,
     draw_scan,
     rotation_from_angles,
 )
-from smilevlm.synthesis.scanner import Scan, observe, scan_head
-from smilevlm.synthesis.sequences import Film, Slot, prepare_film
-from smilevlm.synthesis.take import draw_take
+from smilevlm.synthesis.scanner import Scan, scan_head, scan_with_setup
+from smilevlm.synthesis.seeds import SeedKey
+from smilevlm.synthesis.sequences import SequenceCapture, prepare_capture
 
 
 def ball() -> tuple[np.ndarray, np.ndarray]:
@@ -78,9 +79,9 @@ def test_triangles_cut_every_quad_and_keep_its_winding():
 def test_observing_what_was_drawn_is_the_scan():
     vertices, faces = ball()
     settings = ScannerSettings(num_vertices=1500)
-    setup, grain, pose = draw_scan(np.random.default_rng(5), settings)
-    seen = observe(
-        setup, grain, pose, vertices_mm=vertices, faces=faces, colors=np.abs(vertices),
+    setup, noise_sample, pose = draw_scan(np.random.default_rng(5), settings)
+    seen = scan_with_setup(
+        setup, noise_sample, pose, vertices_mm=vertices, faces=faces, colors=np.abs(vertices),
         landmarks_mm=vertices[::300], quad_share=settings.quad_share,
     )  # fmt: skip
     np.testing.assert_array_equal(seen.vertices, scan_ball().vertices)
@@ -104,10 +105,10 @@ QUIET = ScannerSettings(num_vertices=2500, pose_deg=0.0, offset_mm=0.0)
 
 
 @pytest.fixture(scope="module")
-def film() -> Film:
-    return prepare_film(
-        Slot(layout="test", seed=3),
-        lambda rng, stage: posed_motion(rng, stage, NEUTRAL),
+def capture() -> SequenceCapture:
+    return prepare_capture(
+        SeedKey(layout="test", seed=3),
+        lambda rng, context: posed_motion(rng, context, NEUTRAL),
         sex="F",
         num_frames=40,
         frames_per_second=25.0,
@@ -117,8 +118,8 @@ def film() -> Film:
 
 
 @pytest.fixture(scope="module")
-def scans(film) -> list[Scan]:
-    return list(film.scans())
+def scans(capture) -> list[Scan]:
+    return list(capture.scans())
 
 
 def gap_mm(first: Scan, second: Scan, *, share: float) -> float:
@@ -134,12 +135,12 @@ def test_every_frame_has_its_own_tessellation(scans):
     assert (nearest < 1e-3).mean() < 0.01
 
 
-def test_the_crop_follows_the_head(film, scans):
+def test_the_crop_follows_the_head(capture, scans):
     """Neighbouring frames show the same part of the face, and another take another part."""
     neighbours = [gap_mm(scans[n], scans[n + 1], share=0.98) for n in range(0, 39, 4)]
-    other = prepare_film(
-        Slot(layout="test", seed=3, sequence=1),
-        lambda rng, stage: posed_motion(rng, stage, NEUTRAL),
+    other = prepare_capture(
+        SeedKey(layout="test", seed=3, sequence=1),
+        lambda rng, context: posed_motion(rng, context, NEUTRAL),
         sex="F",
         num_frames=5,
         frames_per_second=25.0,
@@ -152,20 +153,20 @@ def test_the_crop_follows_the_head(film, scans):
     assert apart > 1.3 * np.median(neighbours)
 
 
-def test_noise_is_new_in_every_frame(film):
-    setup = film.take.setup
-    first, second = (draw_grain(np.random.default_rng(seed), setup) for seed in (0, 1))
+def test_noise_is_new_in_every_frame(capture):
+    setup = capture.session.setup
+    first, second = (draw_noise(np.random.default_rng(seed), setup) for seed in (0, 1))
     assert abs(np.corrcoef(first.noise.ravel(), second.noise.ravel())[0, 1]) < 0.05
 
 
 def test_holes_open_and_close_slowly():
-    take = draw_take(np.random.default_rng(1), ScannerSettings(num_vertices=2500, max_holes=12))
-    assert len(take.setup.holes) > 4
+    session = draw_session(np.random.default_rng(1), ScannerSettings(num_vertices=2500, max_holes=12))
+    assert len(session.setup.holes) > 4
     sizes = []
     for frame in range(100):
-        holes = take.setup_at(np.random.default_rng(frame), frame / 25, 0.0).holes
+        holes = session.setup_at(np.random.default_rng(frame), frame / 25, 0.0).holes
         by_centre = {hole.centre: hole.radii[0] for hole in holes}
-        sizes.append([by_centre.get(hole.centre, 0.0) / hole.radii[0] for hole in take.setup.holes])
+        sizes.append([by_centre.get(hole.centre, 0.0) / hole.radii[0] for hole in session.setup.holes])
     change = np.abs(np.diff(sizes, axis=0))
     assert np.median(change) < 0.05
     assert change.max() < 0.35
@@ -173,8 +174,8 @@ def test_holes_open_and_close_slowly():
 
 
 def test_ripple_and_rim_drift():
-    take = draw_take(np.random.default_rng(2), QUIET)
-    start, soon, late = (take.setup_at(np.random.default_rng(0), time, 0.0) for time in (0.0, 0.04, 4.0))
+    session = draw_session(np.random.default_rng(2), QUIET)
+    start, soon, late = (session.setup_at(np.random.default_rng(0), time, 0.0) for time in (0.0, 0.04, 4.0))
 
     def moved(setup, other) -> float:
         return float(np.max(np.abs(np.array(setup.ripple) - np.array(other.ripple))))
@@ -184,15 +185,15 @@ def test_ripple_and_rim_drift():
 
 
 def test_the_side_that_turns_away_is_lost():
-    take = draw_take(np.random.default_rng(3), QUIET)
-    straight, turned = (take.setup_at(np.random.default_rng(0), 0.0, yaw).crop for yaw in (0.0, 25.0))
+    session = draw_session(np.random.default_rng(3), QUIET)
+    straight, turned = (session.setup_at(np.random.default_rng(0), 0.0, yaw).crop for yaw in (0.0, 25.0))
     assert straight.arc_limits[0] == -straight.arc_limits[1]
     assert turned.arc_limits[1] < straight.arc_limits[1] - 30
 
 
 def test_the_head_turns_about_the_neck():
-    take = draw_take(np.random.default_rng(4), QUIET)
-    straight, turned = (take.pose_at(np.array([yaw, 0.0, 0.0]), np.zeros(3)) for yaw in (0.0, 20.0))
+    session = draw_session(np.random.default_rng(4), QUIET)
+    straight, turned = (session.pose_at(np.array([yaw, 0.0, 0.0]), np.zeros(3)) for yaw in (0.0, 20.0))
     neck = np.array([0.0, -55.0, -95.0])
     np.testing.assert_allclose(
         straight.rotation @ neck + straight.offset_mm, turned.rotation @ neck + turned.offset_mm, atol=1e-9
@@ -201,21 +202,21 @@ def test_the_head_turns_about_the_neck():
 
 
 def test_spikes_and_scraps_now_and_then():
-    take = draw_take(np.random.default_rng(5), QUIET)
-    setups = [take.setup_at(np.random.default_rng(seed), 0.0, 0.0) for seed in range(400)]
+    session = draw_session(np.random.default_rng(5), QUIET)
+    setups = [session.setup_at(np.random.default_rng(seed), 0.0, 0.0) for seed in range(400)]
     for share in (np.mean([bool(s.spikes) for s in setups]), np.mean([bool(s.scraps) for s in setups])):
         assert 0.03 < share < 0.13
 
 
-def test_a_spike_stands_out_and_a_scrap_lies_apart(film):
-    quiet = replace(film.take.setup, noise_mm=0.0, ripple_mm=0.0, holes=())
-    grain = draw_grain(np.random.default_rng(0), quiet)
+def test_a_spike_stands_out_and_a_scrap_lies_apart(capture):
+    quiet = replace(capture.session.setup, noise_mm=0.0, ripple_mm=0.0, holes=())
+    noise_sample = draw_noise(np.random.default_rng(0), quiet)
     vertices, faces = ball()
 
     def look(setup) -> Scan:
-        pose = film.take.pose_at(np.zeros(3), np.zeros(3))
-        return observe(
-            setup, grain, pose, vertices_mm=vertices, faces=faces, colors=np.abs(vertices),
+        pose = capture.session.pose_at(np.zeros(3), np.zeros(3))
+        return scan_with_setup(
+            setup, noise_sample, pose, vertices_mm=vertices, faces=faces, colors=np.abs(vertices),
             landmarks_mm=vertices[::300], quad_share=0.0,
         )  # fmt: skip
 
@@ -236,7 +237,7 @@ def test_a_vertex_finds_its_own_colour_in_the_picture():
     scan = scan_ball()
     centre = scan.vertices.mean(axis=0)
     camera = Portrait(width_px=300, height_px=400, centre_mm=(float(centre[0]), float(centre[1])), width_mm=240.0)
-    picture, uv = camera.take(scan, shade=0.0)
+    picture, uv = camera.capture(scan, shade=0.0)
     assert picture.shape == (400, 300, 3)
     assert uv.shape == (len(scan.vertices), 2)
     column = np.clip((uv[:, 0] * 300).astype(int), 0, 299)
@@ -249,6 +250,6 @@ def test_a_vertex_finds_its_own_colour_in_the_picture():
 def test_up_is_up_in_the_picture():
     scan = scan_ball()
     camera = Portrait(width_px=60, height_px=80, centre_mm=(0.0, 0.0), width_mm=280.0)
-    _, uv = camera.take(scan)
+    _, uv = camera.capture(scan)
     assert uv[np.argmax(scan.vertices[:, 1]), 1] > uv[np.argmin(scan.vertices[:, 1]), 1]
     assert uv[np.argmax(scan.vertices[:, 0]), 0] > uv[np.argmin(scan.vertices[:, 0]), 0]

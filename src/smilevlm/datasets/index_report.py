@@ -16,8 +16,8 @@ from smilevlm.store import Recording
 from smilevlm.synthesis import MARKER_NAME
 
 
-class Findings:
-    """Collects what an index meets on its way through a copy.
+class IndexReport:
+    """Walks through a copy of a data set and collects what is missing or unusual in it.
 
     Args:
         root: The data set's folder, or an archive that holds it.
@@ -35,19 +35,21 @@ class Findings:
         self.name = name
         self.example = example
         self.marker = read_marker(root)
-        self._remarks: list[str] = []
+        self._warnings: list[str] = []
         self._problems: list[Problem] = []
         self._visits = FolderVisits(root)
-        self.synthetic = self.marker is not None or self._has_marker_near()
+        self.synthetic = self.marker is not None or self._is_marked_nearby()
 
     def relative(self, path: Path) -> str:
         """The path below the root with slashes; the whole path of what lies outside."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.as_posix()
 
-    def remark(self, text: str) -> None:
-        self._remarks.append(text)
+    def warning(self, text: str) -> None:
+        """What is unusual but no fault; the index gives these as its remarks."""
+        self._warnings.append(text)
 
     def problem(self, path: Path, reason: str) -> None:
+        """What is missing or broken."""
         self._problems.append(Problem(path=self.relative(path), reason=reason))
 
     def entries(self, folder: Path) -> list[Path]:
@@ -73,8 +75,8 @@ class Findings:
         is_new = self._visits.is_new(folder)
         if not is_new:
             text = f"{self.relative(folder)} is a link to a folder that is visited anyway; it was left out"
-            if text not in self._remarks:
-                self.remark(text)
+            if text not in self._warnings:
+                self.warning(text)
         return is_new
 
     def folder(self, *parts: str, start: Path | None = None) -> Path | None:
@@ -87,21 +89,16 @@ class Findings:
             place = matches[0]
         return place
 
-    def _has_marker_near(self) -> bool:
+    def _is_marked_nearby(self) -> bool:
         """A root one folder too high or too low is read as well, and must not pass for a real data set."""
         near = [self.root.resolve().parent, *self.folders(self.root)]
         marked = next((place for place in near if is_file(place / MARKER_NAME)), None)
         if marked is not None:
-            self.remark(f"the faces are synthetic, says {marked / MARKER_NAME}; give that folder as the root")
+            self.warning(f"the faces are synthetic, says {marked / MARKER_NAME}; give that folder as the root")
         return marked is not None
 
     def data_index(self, layout: str, recordings: Sequence[Recording], complete: Expected | None) -> DataIndex:
-        """Put everything together.
-
-        Args:
-            layout: Name of the layout.
-            recordings: In any order.
-            complete: What the published data set holds; a synthetic copy's own marker goes before it.
+        """Put everything together; a synthetic copy's own marker says more than `complete`, the published counts.
 
         Raises:
             LayoutError: There is no recording at all.
@@ -111,7 +108,7 @@ class Findings:
             if self._problems:
                 why = f"first problem: {self._problems[0].path}: {self._problems[0].reason}"
             raise LayoutError(f"{self.root} holds no {self.name} scan; expected files like {self.example} ({why})")
-        expected = complete if self.marker is None else _written(self.marker, complete)
+        expected = complete if self.marker is None else _expected_by_marker(self.marker, complete)
         num_subjects = len({recording.subject for recording in recordings})
         if expected is not None:
             self._compare("subjects", num_subjects, expected.num_subjects)
@@ -121,8 +118,8 @@ class Findings:
             layout=layout,
             root=self.root,
             recordings=tuple(sorted(recordings, key=lambda r: (r.subject, r.sample_id))),
-            remarks=tuple(self._remarks),
-            problems=tuple(self._on_purpose(problem) for problem in self._problems),
+            remarks=tuple(self._warnings),
+            problems=tuple(self._mark_intentional(problem) for problem in self._problems),
             synthetic=self.synthetic,
             expected=expected,
         )
@@ -132,9 +129,9 @@ class Findings:
         if found < expected:
             self.problem(self.root, text)
         elif found > expected:
-            self.remark(text)
+            self.warning(text)
 
-    def _on_purpose(self, problem: Problem) -> Problem:
+    def _mark_intentional(self, problem: Problem) -> Problem:
         """Gaps that the maker of a synthetic set left are still gaps, and the reader may know whose they are."""
         missing = (self.marker or {}).get("contents", {}).get("missing", ())
         if problem.path not in missing:
@@ -159,8 +156,8 @@ def read_marker(root: Path) -> Mapping[str, Any] | None:
     return marker
 
 
-def _written(marker: Mapping[str, Any], complete: Expected | None) -> Expected | None:
-    """What the maker of a synthetic set says it holds; one without `contents` tells at least how many people."""
+def _expected_by_marker(marker: Mapping[str, Any], complete: Expected | None) -> Expected | None:
+    """What the maker of a synthetic set says it holds; one without `contents` has at least the number of people."""
     contents = marker.get("contents", marker)
     num_subjects, num_recordings = contents.get("num_subjects"), contents.get("num_recordings")
     if not isinstance(num_subjects, int) or not isinstance(num_recordings, int | None):
@@ -172,33 +169,33 @@ def _written(marker: Mapping[str, Any], complete: Expected | None) -> Expected |
 
 
 def subject_folders(
-    findings: Findings, place: Path, pattern: re.Pattern[str], *, ignore: re.Pattern[str] | None = None
+    report: IndexReport, place: Path, pattern: re.Pattern[str], *, ignore: re.Pattern[str] | None = None
 ) -> dict[str, Path]:
     """Subjects' folders and archives below a place, by the subject's name in capitals.
 
     Args:
-        findings: Gets a remark on every other folder, and a problem for an archive that cannot be opened.
+        report: Gets a warning about every other folder, and a problem for an archive that cannot be opened.
         place: Where to look.
         pattern: What a subject is called; matched in any case.
         ignore: Folders that belong to the data set but hold no subject.
     """
     found: dict[str, Path] = {}
-    for entry in findings.entries(place):
+    for entry in report.entries(place):
         packed = entry.name.lower().endswith(".zip")
         name = entry.name[: -len(".zip")] if packed else entry.name
         if not pattern.fullmatch(name):
             if not packed and is_folder(entry) and not (ignore and ignore.fullmatch(name)):
-                findings.remark(f"folder {findings.relative(entry)} is no subject folder and was left out")
+                report.warning(f"folder {report.relative(entry)} is no subject folder and was left out")
         elif not is_folder(entry):
             if packed:
-                findings.problem(entry, f"damaged archive: {archive_fault(entry) or 'not a readable zip archive'}")
-        elif not findings.is_new(entry):
+                report.problem(entry, f"damaged archive: {archive_fault(entry) or 'not a readable zip archive'}")
+        elif not report.is_new(entry):
             continue
         elif name.upper() in found:
-            kept = findings.relative(found[name.upper()])
-            findings.remark(f"{findings.relative(entry)} is subject {name.upper()} again, as {kept}; it was left out")
+            kept = report.relative(found[name.upper()])
+            report.warning(f"{report.relative(entry)} is subject {name.upper()} again, as {kept}; it was left out")
         else:
             # `F001.zip` holds `F001/T1/...`, or `T1/...` where a user packed it.
-            inner = [e for e in findings.entries(entry) if e.name.upper() == name.upper()] if packed else []
+            inner = [e for e in report.entries(entry) if e.name.upper() == name.upper()] if packed else []
             found[name.upper()] = inner[0] if inner else entry
     return found
