@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import gradio as gr
 
-from smilevlm.web import wording
+from smilevlm.web import messages
 from smilevlm.web.checks import SUFFIXES
 from smilevlm.web.page import AXES, FIND, Page, Shown
 from smilevlm.web.storage import Upload
-from smilevlm.web.typed import EXAMPLE, MAX_LETTERS
+from smilevlm.web.prompt_parser import EXAMPLE, MAX_LETTERS
 
 _SCANS = "scans"
 """Events that need a worker share one limit of how many run at once."""
@@ -22,7 +22,7 @@ _TURNING_HEIGHT_PX = 330
 def build(page: Page) -> gr.Blocks:
     """The page as Gradio blocks."""
     with gr.Blocks(title="smilevlm: expressions of 3D faces", analytics_enabled=False) as blocks:
-        gr.HTML(wording.introduction())
+        gr.HTML(messages.introduction())
         upload, shown = gr.State(None), gr.State(None, time_to_live=page.settings.keep_s)
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
@@ -77,7 +77,7 @@ def build(page: Page) -> gr.Blocks:
                     download = gr.DownloadButton(
                         "Download the result (JSON, CSV, images)", size="sm", variant="primary", elem_id="download"
                     )
-        gr.HTML(wording.honesty(page.facts, page.settings))
+        gr.HTML(messages.honesty(page.facts, page.settings))
 
         def show(what: Shown | None, words: str) -> dict[Any, Any]:
             if what is None:
@@ -87,10 +87,10 @@ def build(page: Page) -> gr.Blocks:
                 shown: what,
                 message: words,
                 results: gr.update(visible=True),
-                answer: wording.headline(found, what.name, what.prompts, page.facts),
-                views: wording.views_shown(found),
+                answer: messages.headline(found, what.name, what.prompts, page.facts),
+                views: messages.views_shown(found),
                 relevance: "",
-                details: wording.details(found),
+                details: messages.details(found),
                 download: str(what.result),
             }
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smilevlm.errors import FileFormatError, SmileVlmError
-from smilevlm.web import wording
+from smilevlm.web import messages
 from smilevlm.web.jobs import OUR_FAULT, ModelFacts, Workers
 from smilevlm.web.pictures import glb
 from smilevlm.web.results import result_zip
 from smilevlm.web.settings import WebSettings
 from smilevlm.web.storage import BUSY, Storage, Upload
-from smilevlm.web.turned_away import TurnedAway
-from smilevlm.web.typed import typed_prompts
+from smilevlm.web.rejected_sessions import RejectedSessions
+from smilevlm.web.prompt_parser import parse_prompts
 from smilevlm.web.work import Compare, Explain, Found, Overlays, Prompts, Recognise
 
 FIND = "find it"
@@ -68,14 +68,14 @@ class Page:
     ) -> None:
         self.workers, self.storage, self.settings, self.facts = workers, storage, settings, facts
         self.examples = examples
-        self.turned_away = TurnedAway()
+        self.rejected_sessions = RejectedSessions()
 
     def take(self, sent: str | None, session: str) -> tuple[Upload | None, str]:
         """An upload arrived: make it the session's own."""
         if sent is None:
             return None, ""
         try:
-            return self.storage.take(sent, session), wording.message(_WAIT)
+            return self.storage.take(sent, session), messages.message(_WAIT)
         except Exception as error:
             return None, _said(error)
 
@@ -88,7 +88,7 @@ class Page:
             What is shown, a message, and whether the upload is still there to be read again.
         """
         if upload is None or not upload.path.exists():
-            return None, wording.message(_GONE, is_error=True), False
+            return None, messages.message(_GONE, is_error=True), False
         try:
             shown = self._recognised(upload.path, upload.name, text, up, front, session)
         except Exception as error:
@@ -105,7 +105,7 @@ class Page:
             return None, _said(error)
 
     def _recognised(self, path: Path, name: str, text: str, up: str, front: str, session: str) -> Shown:
-        prompts = typed_prompts(text)
+        prompts = parse_prompts(text)
         given = [axis for axis in (up, front) if axis != FIND]
         if len(given) == 1:
             raise SmileVlmError("choose both axes: which one points up, and along which one the face looks")
@@ -118,9 +118,9 @@ class Page:
     def compare(self, shown: Shown | None, text: str, session: str) -> tuple[Shown | None, str]:
         """Answer again, for other classes."""
         if shown is None:
-            return None, wording.message(_NOTHING_YET, is_error=True)
+            return None, messages.message(_NOTHING_YET, is_error=True)
         try:
-            prompts = typed_prompts(text)
+            prompts = parse_prompts(text)
             found = self.workers.do(Compare(seen=shown.found.seen, prompts=prompts))
             result = self._result(session, found, shown.name, prompts)
         except Exception as error:
@@ -130,17 +130,17 @@ class Page:
     def explain(self, shown: Shown | None, session: str) -> tuple[str, Path | None, str]:
         """Relevance on the views, a result with it in place of the one without, and a message."""
         if shown is None:
-            return "", None, wording.message(_NOTHING_YET, is_error=True)
+            return "", None, messages.message(_NOTHING_YET, is_error=True)
         try:
             overlays = self.workers.do(Explain(found=shown.found, prompts=shown.prompts))
             result = self._result(session, shown.found, shown.name, shown.prompts, overlays)
         except Exception as error:
             return "", None, _said(error)
-        return wording.relevance_shown(shown.found.answer, overlays), result, ""
+        return messages.relevance_shown(shown.found.answer, overlays), result, ""
 
     def failed(self, session: str) -> str:
         """What to say where Gradio did not call any of these."""
-        return wording.message(BUSY if self.turned_away.was(session) else OUR_FAULT, is_error=True)
+        return messages.message(BUSY if self.rejected_sessions.pop(session) else OUR_FAULT, is_error=True)
 
     def _result(
         self, session: str, found: Found, name: str, prompts: Prompts, overlays: Overlays | None = None
@@ -153,6 +153,6 @@ def _said(error: Exception, name: str | None = None) -> str:
     """One sentence for what went wrong; what is not the visitor's doing goes to the log."""
     if isinstance(error, SmileVlmError):
         said = error.message if isinstance(error, FileFormatError) else str(error)
-        return wording.message(said if name is None else f"“{name}” was refused: {said}", is_error=True)
+        return messages.message(said if name is None else f"“{name}” was refused: {said}", is_error=True)
     _log.error("a request failed", exc_info=error)
-    return wording.message(_DISK if isinstance(error, OSError) else OUR_FAULT, is_error=True)
+    return messages.message(_DISK if isinstance(error, OSError) else OUR_FAULT, is_error=True)

@@ -12,7 +12,7 @@ from types import FrameType
 
 from smilevlm.errors import MissingExtraError, SettingsError
 from smilevlm.web.checks import SUFFIXES
-from smilevlm.web.gate import Gate
+from smilevlm.web.upload_middleware import UploadMiddleware
 from smilevlm.web.jobs import Workers
 from smilevlm.web.page import Page
 from smilevlm.web.settings import MEGABYTE, WebSettings
@@ -77,7 +77,7 @@ def _run(page: Page, host: str, port: int, root_path: str) -> None:
 
     from smilevlm.web.layout import build
 
-    gate = Middleware(Gate, settings=page.settings, storage=page.storage, turned_away=page.turned_away)
+    gate = Middleware(UploadMiddleware, settings=page.settings, storage=page.storage, rejected_sessions=page.rejected_sessions)
     blocks = build(page)
     blocks.queue(max_size=page.settings.queue, default_concurrency_limit=page.settings.jobs)
     try:

@@ -18,7 +18,7 @@ from smilevlm.web.page import FIND, Page
 from smilevlm.web.server import find_examples, serve
 from smilevlm.web.settings import WebSettings
 from smilevlm.web.storage import BUSY, Storage
-from smilevlm.web.wording import headline
+from smilevlm.web.messages import headline
 
 EXAMPLES = find_examples(None)
 WORDS = "pain: a face in pain\ncalm: a calm face"
@@ -183,7 +183,7 @@ def send_again(page: Page) -> str:
 
 
 def test_busy_is_said_only_to_whom_the_queue_refused(page):
-    page.turned_away.note("five")
+    page.rejected_sessions.add("five")
     assert BUSY in page.failed("five").lower()
     assert BUSY not in page.failed("five").lower()
     assert "went wrong" in page.failed("six")

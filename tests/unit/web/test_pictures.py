@@ -12,7 +12,7 @@ import trimesh
 
 from smilevlm.geometry import Mesh
 from smilevlm.web.pictures import bars, figure, glb, sorted_shares, thinned
-from smilevlm.web.wording import message
+from smilevlm.web.messages import message
 
 
 def tree_of(data: bytes) -> dict:

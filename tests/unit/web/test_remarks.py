@@ -7,7 +7,7 @@ import zipfile
 from smilevlm.predict import load
 from smilevlm.web.server import find_examples
 from smilevlm.web.settings import WebSettings
-from smilevlm.web.wording import details
+from smilevlm.web.messages import details
 from smilevlm.web.work import Recognise
 
 EXAMPLES = find_examples(None)
