@@ -11,8 +11,8 @@ import gradio as gr
 from smilevlm.web import messages
 from smilevlm.web.checks import SUFFIXES
 from smilevlm.web.page import AXES, FIND, Page, Shown
-from smilevlm.web.storage import Upload
 from smilevlm.web.prompt_parser import EXAMPLE, MAX_LETTERS
+from smilevlm.web.storage import Upload
 
 _SCANS = "scans"
 """Events that need a worker share one limit of how many run at once."""

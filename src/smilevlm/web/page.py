@@ -11,11 +11,11 @@ from smilevlm.errors import FileFormatError, SmileVlmError
 from smilevlm.web import messages
 from smilevlm.web.jobs import OUR_FAULT, ModelFacts, Workers
 from smilevlm.web.pictures import glb
+from smilevlm.web.prompt_parser import parse_prompts
+from smilevlm.web.rejected_sessions import RejectedSessions
 from smilevlm.web.results import result_zip
 from smilevlm.web.settings import WebSettings
 from smilevlm.web.storage import BUSY, Storage, Upload
-from smilevlm.web.rejected_sessions import RejectedSessions
-from smilevlm.web.prompt_parser import parse_prompts
 from smilevlm.web.work import Compare, Explain, Found, Overlays, Prompts, Recognise
 
 FIND = "find it"

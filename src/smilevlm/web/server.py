@@ -12,11 +12,11 @@ from types import FrameType
 
 from smilevlm.errors import MissingExtraError, SettingsError
 from smilevlm.web.checks import SUFFIXES
-from smilevlm.web.upload_middleware import UploadMiddleware
 from smilevlm.web.jobs import Workers
 from smilevlm.web.page import Page
 from smilevlm.web.settings import MEGABYTE, WebSettings
 from smilevlm.web.storage import Storage
+from smilevlm.web.upload_middleware import UploadMiddleware
 
 _EXAMPLES = "examples"
 _LAST_PORT = 65535
@@ -77,7 +77,9 @@ def _run(page: Page, host: str, port: int, root_path: str) -> None:
 
     from smilevlm.web.layout import build
 
-    gate = Middleware(UploadMiddleware, settings=page.settings, storage=page.storage, rejected_sessions=page.rejected_sessions)
+    gate = Middleware(
+        UploadMiddleware, settings=page.settings, storage=page.storage, rejected_sessions=page.rejected_sessions
+    )
     blocks = build(page)
     blocks.queue(max_size=page.settings.queue, default_concurrency_limit=page.settings.jobs)
     try:

@@ -18,9 +18,9 @@ from smilevlm.predict import load
 from smilevlm.readers import read_mesh, write_mesh
 from smilevlm.web import jobs
 from smilevlm.web.jobs import JobError, ModelFacts, Workers, _done, sentence
+from smilevlm.web.messages import details, headline
 from smilevlm.web.server import find_examples
 from smilevlm.web.settings import WebSettings
-from smilevlm.web.messages import details, headline
 from smilevlm.web.work import Compare, Explain, Recognise
 
 EXAMPLES = find_examples(None)

@@ -14,11 +14,11 @@ import pytest
 from smilevlm.cli import serve as command
 from smilevlm.errors import SettingsError
 from smilevlm.web.jobs import Workers
+from smilevlm.web.messages import headline
 from smilevlm.web.page import FIND, Page
 from smilevlm.web.server import find_examples, serve
 from smilevlm.web.settings import WebSettings
 from smilevlm.web.storage import BUSY, Storage
-from smilevlm.web.messages import headline
 
 EXAMPLES = find_examples(None)
 WORDS = "pain: a face in pain\ncalm: a calm face"

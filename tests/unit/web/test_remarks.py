@@ -5,9 +5,9 @@ from __future__ import annotations
 import zipfile
 
 from smilevlm.predict import load
+from smilevlm.web.messages import details
 from smilevlm.web.server import find_examples
 from smilevlm.web.settings import WebSettings
-from smilevlm.web.messages import details
 from smilevlm.web.work import Recognise
 
 EXAMPLES = find_examples(None)

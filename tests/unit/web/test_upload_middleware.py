@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from smilevlm.web.upload_middleware import UploadMiddleware
-from smilevlm.web.settings import WebSettings
 from smilevlm.web.rejected_sessions import RejectedSessions
+from smilevlm.web.settings import WebSettings
+from smilevlm.web.upload_middleware import UploadMiddleware
 
 
 class Stored:
@@ -135,7 +135,9 @@ class Gradio:
         await send({"type": "http.response.body", "body": b""})
 
 
-def stream(middleware: UploadMiddleware, parts, *, length: int, path: str = UPLOAD, headers=(), ends: bool = True) -> tuple[int, str]:
+def stream(
+    middleware: UploadMiddleware, parts, *, length: int, path: str = UPLOAD, headers=(), ends: bool = True
+) -> tuple[int, str]:
     """Send a body part by part, to an end or not; what the middleware answers."""
     said = [(b"content-length", str(length).encode()), *headers]
     scope = {"type": "http", "method": "POST", "path": path, "headers": said}
