@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from smilevlm.cli.arguments import add_data_set, add_jobs, add_numbered_as, number_list, positive_int
 from smilevlm.errors import SettingsError
@@ -40,23 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe_help = "make the views as this recipe needs them, such as bundled; excludes the options below"
     add("--recipe", help=recipe_help)
 
-    def add_view_option(group: argparse._ArgumentGroup, name: str, what: str, **options: Any) -> None:
-        group.add_argument(f"--{name}", default=_VIEW_OPTIONS[name], help=what, **options)
-
     views = parser.add_argument_group("views")
-    add_view_option(views, "size", "image side in pixels; the tiny recipes use 64", type=positive_int)
-    add_view_option(views, "angles", "view angles in degrees", type=number_list)
+    views.add_argument("--size", type=positive_int, help="image side in pixels; the tiny recipes use 64")
+    views.add_argument("--angles", type=number_list, help="view angles in degrees")
     kinds = ["geometry", "depth", "normals", "texture"]
-    add_view_option(views, "kind", "what the views show", choices=kinds)
+    views.add_argument("--kind", choices=kinds, help="what the views show")
     dynamics = parser.add_argument_group("dynamic images of sequences")
-    add_view_option(dynamics, "pooling", "rank pooling", choices=["approximate", "exact"])
+    dynamics.add_argument("--pooling", choices=["approximate", "exact"], help="rank pooling")
     spans = ["sequence", "windows", "onset_apex", "apex_offset", "toward_apex"]
     span_help = "what one dynamic image covers; the last three need onset, apex and offset (4DME)"
-    add_view_option(dynamics, "span", span_help, choices=spans)
+    dynamics.add_argument("--span", choices=spans, help=span_help)
     frames_help = "frames taken per dynamic image, uniformly in time; 0 for all"
-    add_view_option(dynamics, "frames", frames_help, type=int)
-    add_view_option(dynamics, "window", "window length in frames (--span windows)", type=positive_int)
-    add_view_option(dynamics, "stride", "step between windows in frames", type=positive_int)
+    dynamics.add_argument("--frames", type=int, help=frames_help)
+    dynamics.add_argument("--window", type=positive_int, help="window length in frames (--span windows)")
+    dynamics.add_argument("--stride", type=positive_int, help="step between windows in frames")
+    parser.set_defaults(**_VIEW_OPTIONS)
     add("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers are used: tcp://host:8786")
     add_jobs(parser, "parts (people, or sequences)")
 

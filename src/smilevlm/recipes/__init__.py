@@ -25,7 +25,6 @@ RECIPES: dict[str, str] = {
 }
 """The module of this room that has each recipe as a function; it brings in torch, so it is imported when asked for."""
 
-
 FITTED = ("folder",)
 """Recipes whose settings follow from the store."""
 

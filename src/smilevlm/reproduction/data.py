@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from smilevlm.datasets import find_protocol, index_data_set
 from smilevlm.errors import StoreError
@@ -34,47 +33,45 @@ class SyntheticReplica:
     """
 
     description: str
-    writer: Callable[[], tuple[Any, Callable[..., object]]]
+    writer: Callable[[], tuple[object, Callable[..., object]]]
 
 
-def _bu3dfe() -> tuple[Any, Callable[..., object]]:
+def _bu3dfe() -> tuple[object, Callable[..., object]]:
     from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
 
     settings = Bu3dfeSettings(num_subjects=100, seed=1, texture_size=128, complete=False)
-    return _with_scanner(settings, num_vertices=4000), synthesize_bu3dfe
+    return replace(settings, scanner=replace(settings.scanner, num_vertices=4000)), synthesize_bu3dfe
 
 
-def _bosphorus() -> tuple[Any, Callable[..., object]]:
+def _bosphorus() -> tuple[object, Callable[..., object]]:
     from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
     from smilevlm.synthesis.range_camera import pitch_for
 
     settings = BosphorusSettings(num_subjects=105, seed=1, complete=False)
-    return _with_scanner(settings, pitch_mm=pitch_for(4000), texture_width=64), synthesize_bosphorus
+    return replace(
+        settings, scanner=replace(settings.scanner, pitch_mm=pitch_for(4000), texture_width=64)
+    ), synthesize_bosphorus
 
 
-def _bu4dfe() -> tuple[Any, Callable[..., object]]:
+def _bu4dfe() -> tuple[object, Callable[..., object]]:
     from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
 
     settings = Bu4dfeSettings(num_subjects=40, seed=7, num_frames=24, texture_width=64, landmarks=False)
-    return _with_scanner(settings, num_vertices=4000), synthesize_bu4dfe
+    return replace(settings, scanner=replace(settings.scanner, num_vertices=4000)), synthesize_bu4dfe
 
 
-def _bp4d() -> tuple[Any, Callable[..., object]]:
+def _bp4d() -> tuple[object, Callable[..., object]]:
     from smilevlm.synthesis.bp4d import Bp4dSettings, synthesize_bp4d
 
     settings = Bp4dSettings(num_subjects=24, seed=2, num_frames=16, texture_width=32)
-    return _with_scanner(settings, num_vertices=3000), synthesize_bp4d
+    return replace(settings, scanner=replace(settings.scanner, num_vertices=3000)), synthesize_bp4d
 
 
-def _4dme() -> tuple[Any, Callable[..., object]]:
+def _4dme() -> tuple[object, Callable[..., object]]:
     from smilevlm.synthesis.fourdme import FourdmeSettings, synthesize_4dme
 
     settings = FourdmeSettings(num_subjects=24, seed=2, clips_per_subject=8, texture_width=32)
-    return _with_scanner(settings, num_vertices=3000), synthesize_4dme
-
-
-def _with_scanner(settings: Any, **changes: float) -> Any:
-    return replace(settings, scanner=replace(settings.scanner, **changes))
+    return replace(settings, scanner=replace(settings.scanner, num_vertices=3000)), synthesize_4dme
 
 
 REPLICAS: dict[str, SyntheticReplica] = {

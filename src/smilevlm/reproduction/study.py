@@ -209,7 +209,7 @@ def _study(
 def _protocol_title(request: StudyRequest, setting: str) -> str:
     from smilevlm.recipes import find_recipe
 
-    return find_protocol(find_recipe(f"{request.values.prefix}{SETTINGS[setting].recipe}").protocol).title
+    return find_protocol(find_recipe(request.values.prefix + setting).protocol).title
 
 
 def _study_run(out: Path, outcome: Outcome) -> StudyRun:
