@@ -41,10 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import progress_bar
-    from smilevlm.recipes.studies import targets_of
+    from smilevlm.recipes import targets_of
     from smilevlm.reporting import write_study_report
-    from smilevlm.reproduction.plan import StudyRequest
-    from smilevlm.reproduction.study import run_study
+    from smilevlm.reproduction import StudyRequest, run_study
     from smilevlm.training.distributed import HardwareConfig
 
     request = StudyRequest(

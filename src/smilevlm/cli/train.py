@@ -66,8 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.errors import SettingsError
-    from smilevlm.recipes import recipe_for_store
-    from smilevlm.recipes.methods import with_method
+    from smilevlm.recipes import recipe_for_store, with_method
     from smilevlm.store import read_manifest
     from smilevlm.training.distributed import HardwareConfig, launch, under_launcher
     from smilevlm.training.resolve import with_overrides

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smilevlm.errors import SettingsError
-from smilevlm.recipes import find_recipe
-from smilevlm.recipes.methods import METHODS, with_method
-from smilevlm.recipes.studies import NEEDED, PROFILES, SETTINGS, Profile, ProfileName, Setting
+from smilevlm.recipes import (
+    METHODS,
+    NEEDED,
+    PROFILES,
+    SETTINGS,
+    Profile,
+    ProfileName,
+    Setting,
+    find_recipe,
+    with_method,
+)
 from smilevlm.results.study import Target
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.resolve import with_overrides

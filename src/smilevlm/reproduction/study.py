@@ -10,8 +10,7 @@ from typing import Literal, TypeVar
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import ResultError, SettingsError, SmileVlmError
-from smilevlm.recipes.methods import METHODS
-from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
+from smilevlm.recipes import ANALYSED, METHODS, OTHER_TASKS, SETTINGS, find_recipe
 from smilevlm.reproduction.data import REPLICAS, StudyData, given_data, make_replica, make_yaw_store
 from smilevlm.reproduction.jobs import Outcome, execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
@@ -207,8 +206,6 @@ def _study(
 
 
 def _protocol_title(request: StudyRequest, setting: str) -> str:
-    from smilevlm.recipes import find_recipe
-
     return find_protocol(find_recipe(request.values.prefix + setting).protocol).title
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from smilevlm.web.rejected_sessions import RejectedSessions
 from smilevlm.web.settings import WebSettings
+
+pytest.importorskip("starlette")
 from smilevlm.web.upload_middleware import UploadMiddleware
 
 
