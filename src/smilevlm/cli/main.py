@@ -123,7 +123,7 @@ def _run(words: list[str]) -> int:
             # Most errors come to all processes alike; the first one tells of it, and the others are ended meanwhile.
             time.sleep(_SECONDS_FOR_THE_FIRST_PROCESS)
         where = f"process {rank}: " if rank else ""
-        print(f"smilevlm {parsed.called}: error: {where}{_said(error)}", file=sys.stderr)
+        print(f"smilevlm {parsed.called}: error: {where}{_error_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nsmilevlm {parsed.called}: stopped{_AFTER_A_STOP.get(parsed.called, '')}", file=sys.stderr)
@@ -142,7 +142,7 @@ def with_axes_joined(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _said(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     """One line for people; of what the system says, the file first."""
     if isinstance(error, MemoryError):
         return "out of memory; fewer --jobs need less"

@@ -10,7 +10,7 @@ MAX_LETTERS = 4000
 EXAMPLE = "pain: a face in pain; a grimace of pain\ncalm: a calm face; a relaxed face"
 
 
-def typed_prompts(text: str) -> dict[str, list[str]] | None:
+def parse_prompts(text: str) -> dict[str, list[str]] | None:
     """Read one class per line, `name: description; another description`.
 
     Args:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from smilevlm.errors import PromptError
-from smilevlm.web.typed import EXAMPLE, typed_prompts
+from smilevlm.web.prompt_parser import EXAMPLE, parse_prompts
 
 
 def test_one_class_per_line():
-    assert typed_prompts(EXAMPLE) == {
+    assert parse_prompts(EXAMPLE) == {
         "pain": ["a face in pain", "a grimace of pain"],
         "calm": ["a calm face", "a relaxed face"],
     }
-    assert typed_prompts("a: b\n\n  c :d;; e : f;\n") == {"a": ["b"], "c": ["d", "e : f"]}
+    assert parse_prompts("a: b\n\n  c :d;; e : f;\n") == {"a": ["b"], "c": ["d", "e : f"]}
 
 
 @pytest.mark.parametrize("text", ["", "  \n \t"])
 def test_nothing_typed_asks_for_the_trained_classes(text):
-    assert typed_prompts(text) is None
+    assert parse_prompts(text) is None
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_nothing_typed_asks_for_the_trained_classes(text):
 )
 def test_what_is_wrong_is_said(text, said):
     with pytest.raises(PromptError, match=said):
-        typed_prompts(text)
+        parse_prompts(text)

@@ -1,4 +1,4 @@
-"""What the gate lets through to Gradio."""
+"""What the middleware lets through to Gradio."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import json
 
 import pytest
 
-from smilevlm.web.gate import Gate
+from smilevlm.web.rejected_sessions import RejectedSessions
 from smilevlm.web.settings import WebSettings
-from smilevlm.web.turned_away import TurnedAway
+
+pytest.importorskip("starlette")
+from smilevlm.web.upload_middleware import UploadMiddleware
 
 
 class Stored:
@@ -24,11 +26,11 @@ async def inner(scope, receive, send) -> None:
 
 
 def ask(method: str, path: str, body: bytes = b"", *, length: int | None = -1, stored: int = 0, root: str = ""):
-    """Status, body and headers that the gate answers with."""
+    """Status, body and headers that the middleware answers with."""
     storage = Stored()
     storage.num_bytes = stored
     settings = WebSettings(max_upload_mb=1, max_stored_mb=2)
-    gate = Gate(inner, settings=settings, storage=storage, turned_away=TurnedAway())
+    middleware = UploadMiddleware(inner, settings=settings, storage=storage, rejected_sessions=RejectedSessions())
     headers = [] if length is None else [(b"content-length", str(len(body) if length < 0 else length).encode())]
     scope = {"type": "http", "method": method, "path": path, "headers": headers, "root_path": root}
     sent = []
@@ -41,7 +43,7 @@ def ask(method: str, path: str, body: bytes = b"", *, length: int | None = -1, s
     async def send(message):
         sent.append(message)
 
-    asyncio.run(gate(scope, receive, send))
+    asyncio.run(middleware(scope, receive, send))
     return sent[0]["status"], sent[1]["body"], dict(sent[0]["headers"])
 
 
@@ -135,8 +137,10 @@ class Gradio:
         await send({"type": "http.response.body", "body": b""})
 
 
-def stream(gate: Gate, parts, *, length: int, path: str = UPLOAD, headers=(), ends: bool = True) -> tuple[int, str]:
-    """Send a body part by part, to an end or not; what the gate answers."""
+def stream(
+    middleware: UploadMiddleware, parts, *, length: int, path: str = UPLOAD, headers=(), ends: bool = True
+) -> tuple[int, str]:
+    """Send a body part by part, to an end or not; what the middleware answers."""
     said = [(b"content-length", str(length).encode()), *headers]
     scope = {"type": "http", "method": "POST", "path": path, "headers": said}
     waiting, sent = list(parts), []
@@ -151,7 +155,7 @@ def stream(gate: Gate, parts, *, length: int, path: str = UPLOAD, headers=(), en
     async def send(message):
         sent.append(message)
 
-    asyncio.run(gate(scope, receive, send))
+    asyncio.run(middleware(scope, receive, send))
     return sent[0]["status"], sent[1]["body"].decode()
 
 
@@ -159,40 +163,40 @@ async def never() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-def make_gate(app, **changes) -> Gate:
+def make_middleware(app, **changes) -> UploadMiddleware:
     settings = WebSettings(**{"max_upload_mb": 1, "max_stored_mb": 2} | changes)
-    return Gate(app, settings=settings, storage=Stored(), turned_away=TurnedAway())
+    return UploadMiddleware(app, settings=settings, storage=Stored(), rejected_sessions=RejectedSessions())
 
 
 def test_a_body_in_pieces_is_no_way_around_the_bound():
     app = Gradio()
-    gate = make_gate(app)
+    middleware = make_middleware(app)
     chunked = [(b"transfer-encoding", b"chunked")]
-    assert stream(gate, [bytes(10**6)] * 10, length=10, headers=chunked)[0] == 411
-    assert stream(gate, [bytes(10)], length=10, path="/gradio_api/queue/join", headers=chunked)[0] == 413
+    assert stream(middleware, [bytes(10**6)] * 10, length=10, headers=chunked)[0] == 411
+    assert stream(middleware, [bytes(10)], length=10, path="/gradio_api/queue/join", headers=chunked)[0] == 413
     assert app.num_bytes == 0
 
 
 def test_what_arrives_is_counted():
     app = Gradio()
-    gate = make_gate(app)
-    status, said = stream(gate, [bytes(10**6)] * 10, length=10)
+    middleware = make_middleware(app)
+    status, said = stream(middleware, [bytes(10**6)] * 10, length=10)
     assert (status, said) == (413, "the request is longer than it said")
     assert app.num_bytes == 0
-    assert stream(gate, [bytes(5), bytes(5)], length=10)[0] == 200
-    assert gate._arriving == 0
+    assert stream(middleware, [bytes(5), bytes(5)], length=10)[0] == 200
+    assert middleware._num_arriving_bytes == 0
 
 
 @pytest.mark.parametrize("path", [UPLOAD, "/gradio_api/queue/join"])
 def test_an_upload_that_never_ends_is_ended(path):
-    gate = make_gate(Gradio(), timeout_s=1)
-    status, said = stream(gate, [bytes(5)], length=10, path=path, ends=False)
+    middleware = make_middleware(Gradio(), timeout_s=1)
+    status, said = stream(middleware, [bytes(5)], length=10, path=path, ends=False)
     assert (status, said) == (408, "the request took longer than 1 seconds to arrive")
-    assert gate._arriving == 0
+    assert middleware._num_arriving_bytes == 0
 
 
 def test_idle_uploads_hold_their_share_until_the_deadline_alone():
-    gate = make_gate(Gradio(), timeout_s=1)
+    middleware = make_middleware(Gradio(), timeout_s=1)
     length = 900_000
 
     async def idle():
@@ -205,24 +209,24 @@ def test_idle_uploads_hold_their_share_until_the_deadline_alone():
             sent.append(message)
 
         headers = [(b"content-length", str(length).encode())]
-        await gate({"type": "http", "method": "POST", "path": UPLOAD, "headers": headers}, idle, send)
+        await middleware({"type": "http", "method": "POST", "path": UPLOAD, "headers": headers}, idle, send)
         return sent[0]["status"]
 
     async def everyone():
         return await asyncio.gather(*(ask() for _ in range(3)))
 
     assert sorted(asyncio.run(everyone())) == [408, 408, 503]
-    assert stream(gate, [bytes(length)], length=length)[0] == 200
+    assert stream(middleware, [bytes(length)], length=length)[0] == 200
 
 
 def test_an_upload_that_gradio_stumbles_over_is_gradio_s_failure():
     async def broken(scope, receive, send):
         raise RuntimeError("own")
 
-    gate = make_gate(broken)
+    middleware = make_middleware(broken)
     with pytest.raises(RuntimeError, match="own"):
-        stream(gate, [], length=10)
-    assert gate._arriving == 0
+        stream(middleware, [], length=10)
+    assert middleware._num_arriving_bytes == 0
 
 
 @pytest.mark.parametrize(("status", "is_noted"), [(503, True), (400, False), (200, False)])
@@ -232,17 +236,17 @@ def test_whom_the_queue_refused_is_noted(status, is_noted):
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    gate = make_gate(answering)
+    middleware = make_middleware(answering)
     body = json.dumps({"data": [], "session_hash": "abc"}).encode()
-    assert stream(gate, [body], length=len(body), path="/gradio_api/queue/join")[0] == status
-    assert gate._turned_away.was("abc") == is_noted
-    assert not gate._turned_away.was("abc"), "once"
-    assert not gate._turned_away.was("other")
+    assert stream(middleware, [body], length=len(body), path="/gradio_api/queue/join")[0] == status
+    assert middleware._rejected_sessions.pop("abc") == is_noted
+    assert not middleware._rejected_sessions.pop("abc"), "once"
+    assert not middleware._rejected_sessions.pop("other")
 
 
-def test_not_everyone_who_was_turned_away_is_remembered():
-    turned_away = TurnedAway()
+def test_the_oldest_rejected_sessions_are_forgotten():
+    rejected_sessions = RejectedSessions()
     for number in range(1500):
-        turned_away.note(str(number))
-    assert not turned_away.was("3")
-    assert turned_away.was("1400")
+        rejected_sessions.add(str(number))
+    assert not rejected_sessions.pop("3")
+    assert rejected_sessions.pop("1400")

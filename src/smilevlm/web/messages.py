@@ -22,71 +22,71 @@ def message(sentence: str, *, is_error: bool = False) -> str:
     return f'<p class="{kind}" role="{role}">{escape(text if text[-1] in ".!?" else text + ".")}</p>'
 
 
-def headline(answer: Prediction, name: str, prompts: Prompts, facts: ModelFacts) -> str:
+def headline(prediction: Prediction, name: str, prompts: Prompts, facts: ModelFacts) -> str:
     """The label, how sure it is, and all probabilities."""
-    label = escape(answer.label)
+    label = escape(prediction.label)
     if prompts is not None:
         # The level to say so belongs to the trained classes.
-        verdict, note = label, f"the likeliest of your classes, at {percent(answer.confidence)}"
-    elif answer.is_confident:
-        verdict, note = label, f"{percent(answer.confidence)} probable"
+        verdict, note = label, f"the likeliest of your classes, at {percent(prediction.confidence)}"
+    elif prediction.is_confident:
+        verdict, note = label, f"{percent(prediction.confidence)} probable"
     else:
         verdict = "not sure"
         least = percent(facts.abstain_threshold)
-        note = f"most likely {label} at {percent(answer.confidence)}, below the {least} to say so"
-    if answer.calibrated:
+        note = f"most likely {label} at {percent(prediction.confidence)}, below the {least} to say so"
+    if prediction.calibrated:
         trust = "Probabilities are calibrated on people held back from training."
     elif prompts is None:
         trust = "Probabilities are not calibrated: read them as a ranking."
     else:
         trust = "These are your own classes, so the probabilities are not calibrated: read them as a ranking."
-    what = f"sequence of {answer.num_frames} frames" if answer.is_sequence else "scan"
-    if answer.bad_frames:
-        what += f", {len(answer.bad_frames)} more could not be used"
-    strongest = answer.label if answer.is_confident or prompts is not None else None
+    what = f"sequence of {prediction.num_frames} frames" if prediction.is_sequence else "scan"
+    if prediction.bad_frames:
+        what += f", {len(prediction.bad_frames)} more could not be used"
+    strongest = prediction.label if prediction.is_confident or prompts is not None else None
     return (
         f'<div class="answer"><p class="what">{escape(name)} · {what}</p>'
         f'<p class="verdict">{verdict}</p><p class="note">{note}</p>'
-        f'{bars(sorted_shares(dict(answer.probabilities)), strongest=strongest)}<p class="small">{trust}</p></div>'
+        f'{bars(sorted_shares(dict(prediction.probabilities)), strongest=strongest)}<p class="small">{trust}</p></div>'
     )
 
 
-def views_shown(answer: Prediction) -> str:
+def views_section(prediction: Prediction) -> str:
     """The images the model saw, and what each of them counted."""
-    pictures = zip(answer.views, answer.view_weights, strict=True)
+    pictures = zip(prediction.views, prediction.view_weights, strict=True)
     shown = "".join(figure(image, angle_in_words(angle)) for image, angle in pictures)
-    if answer.is_sequence:
-        title = "The three dynamic images" if len(answer.views) == 3 else "The dynamic images"
+    if prediction.is_sequence:
+        title = "The three dynamic images" if len(prediction.views) == 3 else "The dynamic images"
         text = "Each sums up how one view changes over the sequence; grey is where nothing moves."
     else:
-        title = "The three views" if len(answer.views) == 3 else "The views"
+        title = "The three views" if len(prediction.views) == 3 else "The views"
         text = "What the model looks at: the colour of a point says which way the surface faces and how deep it lies."
     return (
         f'<section><h3>{title}</h3><p class="small">{text}</p><div class="figures">{shown}</div>'
-        f"<h3>How much each view counted</h3>{weight_bars(dict(answer.view_weights))}</section>"
+        f"<h3>How much each view counted</h3>{weight_bars(dict(prediction.view_weights))}</section>"
     )
 
 
-def relevance_shown(answer: Prediction, overlays: Overlays) -> str:
+def relevance_section(prediction: Prediction, overlays: Overlays) -> str:
     """Which parts of the face spoke for the label."""
-    pictures = zip(overlays, answer.view_weights, strict=True)
+    pictures = zip(overlays, prediction.view_weights, strict=True)
     shown = "".join(figure(np.ascontiguousarray(image), angle_in_words(angle)) for image, angle in pictures)
     return (
-        f"<section><h3>What speaks for “{escape(answer.label)}”</h3>"
+        f"<section><h3>What speaks for “{escape(prediction.label)}”</h3>"
         '<p class="small">Orange speaks for it, blue against it, compared with the other classes (integrated '
         f'gradients).</p><div class="figures">{shown}</div></section>'
     )
 
 
-def details(answer: Prediction) -> str:
+def details(prediction: Prediction) -> str:
     """How the face was found, and where the time went."""
-    face, took = answer.face, answer.seconds
+    face, took = prediction.face, prediction.seconds
     rows = {
         "Face found with confidence": percent(face.confidence),
         "Mean face covered": percent(face.fit_share),
         "Unit of the file": f"{face.unit} ({face.mm_per_unit:g} mm)",
-        "Meshes used": f"{answer.num_frames}",
-        **({"Remarks": ". ".join(answer.remarks)} if answer.remarks else {}),
+        "Meshes used": f"{prediction.num_frames}",
+        **({"Remarks": ". ".join(prediction.remarks)} if prediction.remarks else {}),
         "Time": f"{took.total:.2f} s: reading {took.read:.2f}, finding the face {took.face:.2f}, "
         f"views {took.views:.2f}, network {took.network:.2f}",
     }
@@ -102,7 +102,7 @@ def introduction() -> str:
     )
 
 
-def honesty(facts: ModelFacts, settings: WebSettings) -> str:
+def disclaimer(facts: ModelFacts, settings: WebSettings) -> str:
     """What everyone should know before believing an answer."""
     faces = "This model was trained on synthetic faces only. " if facts.synthetic else ""
     return (
