@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from smilevlm.results.analysis import AnalysisResult
+    from smilevlm.results import AnalysisResult
 
 HELP = "what a model's embeddings look like, and what decides"
 DESCRIPTION = (

@@ -11,7 +11,7 @@ from smilevlm.cli.arguments import positive_int
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from smilevlm.results.tasks import TasksResult
+    from smilevlm.results import TasksResult
 
 HELP = "use a run's model to verify, identify and tell faces from pictures"
 DESCRIPTION = (

@@ -15,8 +15,7 @@ from smilevlm.errors import ResultError
 from smilevlm.reporting.drawing import FigureImage, NoFigure, render_figure
 from smilevlm.reporting.tables import angle_text
 from smilevlm.reporting.theme import Theme, bare
-from smilevlm.results.analysis import AnalysisResult, CorrelationMatrix, EmbeddingMap, Relevance
-from smilevlm.results.records import relative_file
+from smilevlm.results import AnalysisResult, CorrelationMatrix, EmbeddingMap, Relevance, relative_file
 
 STAGES = {"before": "Before training", "after": "After training"}
 MATRICES = {"multi_view": "Between two distortions", "cross_modal": "Fused and text"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smilevlm.reporting.analysis_figures import MATRICES, RANKED, STAGES, data_words
 from smilevlm.reporting.tables import Column, Table, angle_text
-from smilevlm.results.analysis import AnalysisResult
+from smilevlm.results import AnalysisResult
 
 
 def analysis_tables(analysis: AnalysisResult, slug: str) -> list[Table]:

@@ -24,10 +24,7 @@ from smilevlm.reporting.study_scores import FUSED
 from smilevlm.reporting.study_source import LoadedStudy, load_study
 from smilevlm.reporting.study_tables import baselines_table, calibration_table, paper_tables
 from smilevlm.reporting.tables import Table
-from smilevlm.results.analysis import AnalysisResult
-from smilevlm.results.records import read_record, relative_file
-from smilevlm.results.study import TARGETS, StudyFile
-from smilevlm.results.tasks import TasksResult
+from smilevlm.results import TARGETS, AnalysisResult, StudyFile, TasksResult, read_record, relative_file
 
 PROBE = "linear_probe"
 Shown = tuple[Sequence[Table], Sequence[FigureImage | NoFigure], Sequence[str]]

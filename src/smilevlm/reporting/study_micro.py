@@ -12,8 +12,15 @@ from smilevlm.reporting.published import PUBLISHED_DATA, Published, PublishedPro
 from smilevlm.reporting.study_source import MICRO_SETTINGS, LoadedStudy
 from smilevlm.reporting.study_tables import fold_scheme
 from smilevlm.reporting.tables import Cell, Column, Missing, Table, angle_text
-from smilevlm.results import BinaryCounts, FoldResult, MultiLabelScore
-from smilevlm.results.binary import add_counts, binary_accuracy, binary_f1, counts_from_confusion
+from smilevlm.results import (
+    BinaryCounts,
+    FoldResult,
+    MultiLabelScore,
+    add_counts,
+    binary_accuracy,
+    binary_f1,
+    counts_from_confusion,
+)
 
 PROFILES: Mapping[str, float] = {"Left": -30.0, "Right": 30.0, "Front": 0.0}
 """The paper lists `0°, -30° and +30°` as frontal, left and right."""

@@ -10,7 +10,7 @@ from smilevlm.reporting.html import page_environment
 from smilevlm.reporting.study_findings import people_by_setting, what_was_measured
 from smilevlm.reporting.study_source import LoadedStudy
 from smilevlm.reporting.tables import Table
-from smilevlm.results.study import TARGETS
+from smilevlm.results import TARGETS
 
 
 @dataclass(frozen=True, kw_only=True)

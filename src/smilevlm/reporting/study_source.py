@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.errors import ResultError
-from smilevlm.results import ExperimentResult, FoldResult, read_results
-from smilevlm.results.records import read_record, relative_file
-from smilevlm.results.study import Study, StudyMethod, StudyRun, StudySetting
+from smilevlm.results import (
+    ExperimentResult,
+    FoldResult,
+    Study,
+    StudyMethod,
+    StudyRun,
+    StudySetting,
+    read_record,
+    read_results,
+    relative_file,
+)
 
 BENCHMARKS = ("bu3dfe_subset1", "bu3dfe_subset2", "bosphorus", "bu4dfe", "bp4d", "bp4d_cross")
 """The six settings of Figs. 2 and 3, in the paper's order."""

@@ -11,7 +11,7 @@ from smilevlm.reporting.study_rows import OwnRow, own_rows, score_cells, score_c
 from smilevlm.reporting.study_scores import FUSED, chance, pooled_or_missing
 from smilevlm.reporting.study_source import LoadedStudy
 from smilevlm.reporting.tables import Cell, Column, Missing, Table
-from smilevlm.results.study import Target
+from smilevlm.results import Target
 
 _PARTS: dict[Target, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "table2": (("table2_subset1", ("bu3dfe_subset1",)), ("table2_subset2_bosphorus", ("bu3dfe_subset2", "bosphorus"))),

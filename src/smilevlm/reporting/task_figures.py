@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from smilevlm.reporting.drawing import FigureImage, NoFigure, heat_map, render_figure
 from smilevlm.reporting.tables import angle_text
 from smilevlm.reporting.theme import Theme, bare
-from smilevlm.results.tasks import (
+from smilevlm.results import (
     AntiSpoofingResult,
     AttackResult,
     IdentificationResult,

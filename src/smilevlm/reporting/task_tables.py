@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from smilevlm.reporting.tables import Cell, Column, Missing, Table
 from smilevlm.reporting.task_figures import FEATURES_TEXT, data_text
-from smilevlm.results import Interval
-from smilevlm.results.tasks import TasksResult
+from smilevlm.results import Interval, TasksResult
 
 _NOT_BOOTSTRAPPED = Missing(reason="one subject")
 

@@ -10,7 +10,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.recipes import find_recipe
 from smilevlm.recipes.methods import METHODS, with_method
 from smilevlm.recipes.studies import NEEDED, PROFILES, SETTINGS, Profile, ProfileName, Setting
-from smilevlm.results.study import Target
+from smilevlm.results import Target
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.resolve import with_overrides
 

@@ -15,11 +15,19 @@ from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
 from smilevlm.reproduction.data import TWINS, StudyData, given_data, make_twin, make_yaw_store
 from smilevlm.reproduction.jobs import Outcome, ProgressCallback, execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
-from smilevlm.results import ExperimentResult
-from smilevlm.results.analysis import AnalysisResult
-from smilevlm.results.records import read_record, write_record
-from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting
-from smilevlm.results.tasks import TasksResult
+from smilevlm.results import (
+    TARGETS,
+    AnalysisResult,
+    ExperimentResult,
+    Study,
+    StudyFile,
+    StudyMethod,
+    StudyRun,
+    StudySetting,
+    TasksResult,
+    read_record,
+    write_record,
+)
 from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.names import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME
 from smilevlm.training.run import git_commit

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float
 
 from smilevlm.errors import SettingsError
-from smilevlm.results.schema import BinaryCounts, ConfusionMatrix
+from smilevlm.results.fields import ConfusionMatrix, Record, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryCounts(Record):
+    """One class against all others: how often it was there or not, and predicted or not."""
+
+    true_positive: Size
+    false_positive: Size
+    false_negative: Size
+    true_negative: Size
 
 
 def binary_f1(counts: BinaryCounts) -> float:

@@ -14,7 +14,7 @@ from smilevlm.reporting.analysis_figures import analysis_figures
 from smilevlm.reporting.analysis_tables import analysis_tables
 from smilevlm.reporting.drawing import FigureImage, NoFigure
 from smilevlm.reporting.table_files import to_csv, to_markdown
-from smilevlm.results.analysis import (
+from smilevlm.results import (
     AnalysisResult,
     CorrelationMatrix,
     EffectiveRank,

@@ -91,8 +91,8 @@ def test_same_result_same_bytes_and_nothing_left_behind(result, plain, tmp_path)
 def test_an_invalid_result_leaves_the_old_file(result, plain, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(plain)
-    with pytest.raises(ResultError, match=r"results\.json: level: expected one of scan"):
-        write_results(path, replace(result, level="frame"))
+    with pytest.raises(ResultError, match=r"results\.json: recipe: expected a non-empty string, found ''"):
+        write_results(path, replace(result, recipe=""))
     with pytest.raises(ResultError, match=r"settings\.path: PosixPath has no place"):
         write_results(path, replace(result, settings={"path": tmp_path}))
     with pytest.raises(ResultError, match=r"settings\.rate: expected a finite number, found inf"):

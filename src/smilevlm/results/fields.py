@@ -1,0 +1,231 @@
+"""The field types that result files share: each is a plain type with what pydantic checks of it on reading.
+
+A check that needs the classes or the view angles finds them in the validation context, where `Classes` and
+`ViewAngles` put them; a result file lists both first. Messages reach the reader through `fail`, as `ResultError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
+else:
+    # A protocol that the tests' checks of types at run time cannot check.
+    ValidationInfo = object
+
+T = TypeVar("T")
+
+
+class Record:
+    """Base of a dataclass that is part of a result file: no unknown fields, no infinities, no converted types."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid", "allow_inf_nan": False, "strict": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFile(Record):
+    """Base of the dataclass that is the whole of a result file; each sets its version as the default."""
+
+    WRITTEN_BY: ClassVar[str] = ""
+    """The command that writes the file again, where one does."""
+
+    schema_version: int
+
+
+def fail(place: str, message: str) -> NoReturn:
+    """Refuse the value that is validated.
+
+    Args:
+        place: Path of the field at fault, below the value; empty for the value itself.
+        message: What is wrong.
+    """
+    raise PydanticCustomError("contradiction", "{message}", {"place": place, "message": message})
+
+
+def is_relative_path(text: str) -> bool:
+    """Whether a text is a POSIX path that stays below the folder it is taken from."""
+    path = PurePosixPath(text)
+    return not (path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or "\0" in text)
+
+
+def angle_key(angle_deg: float) -> str:
+    """How an angle is spelled as a JSON key: `-30`, `0`, `12.5`."""
+    # Adding zero turns -0.0 into 0.0; a frontal view has one spelling.
+    return str(int(angle_deg)) if float(angle_deg).is_integer() else repr(float(angle_deg) + 0.0)
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        fail("", f"expected a non-empty string, found {text!r}")
+    return text
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            fail("", f"{value!r} is there twice")
+    return values
+
+
+def _relative_path(text: str) -> str:
+    if not is_relative_path(text):
+        fail("", f"expected a relative POSIX path that stays below the result file's folder, found {text!r}")
+    return text
+
+
+def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
+    lower, upper = interval
+    if lower > upper:
+        fail("", f"the lower end {lower!r} is above the upper end {upper!r}")
+    return interval
+
+
+def _not_more_than_tested(counts: tuple[int, int]) -> tuple[int, int]:
+    correct, tested = counts
+    if correct > tested:
+        fail("", f"{correct} correct of {tested} tested")
+    return counts
+
+
+def _angle_from_key(key: str) -> float:
+    try:
+        if angle_key(angle := float(key)) == key:
+            return angle
+    except (ValueError, OverflowError):
+        pass
+    fail("", f"expected an angle in degrees as key, found {key!r}")
+
+
+def _level_from_key(key: str) -> int:
+    if not key.isdecimal() or str(int(key)) != key:
+        fail("", f"expected a whole number as key, found {key!r}")
+    return int(key)
+
+
+def _remember_classes(classes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    if len(classes) < 2:
+        fail("", f"expected at least two classes, found {len(classes)}")
+    return _remember("classes", classes, info)
+
+
+def _remember_angles(angles_deg: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+    if not angles_deg:
+        fail("", "expected at least one view angle")
+    return _remember("view_angles_deg", angles_deg, info)
+
+
+def _remember(name: str, values: tuple[T, ...], info: ValidationInfo) -> tuple[T, ...]:
+    if info.context is not None:
+        info.context[name] = values
+    return values
+
+
+def context_of(info: ValidationInfo, name: str) -> tuple[Any, ...] | None:
+    """The file's `classes` or `view_angles_deg`; None where they are invalid, which is an error already."""
+    return (info.context or {}).get(name)
+
+
+def exactly(found: Mapping[T, Any], expected: Iterable[T], spelled: Mapping[T, str] | None = None) -> dict[T, Any]:
+    """A mapping in the order of the keys that it must have.
+
+    Args:
+        found: The mapping.
+        expected: Its keys.
+        spelled: How a key is written in the file, where it is no text.
+    """
+    keys = list(expected)
+    for key in keys:
+        if key not in found:
+            fail("", f"field {(spelled or {}).get(key, key)!r} is missing")
+    for key in found:
+        if key not in keys:
+            fail("", f"field {(spelled or {}).get(key, key)!r} is unknown")
+    return {key: found[key] for key in keys}
+
+
+def _by_class(found: Mapping[str, T], info: ValidationInfo) -> Mapping[str, T]:
+    classes = context_of(info, "classes")
+    return found if classes is None else exactly(found, classes)
+
+
+def _one_class(name: str, info: ValidationInfo) -> str:
+    classes = context_of(info, "classes")
+    if classes is not None and name not in classes:
+        fail("", f"expected one of {', '.join(classes)}, found {name!r}")
+    return name
+
+
+def _by_some_classes(found: Mapping[str, T], info: ValidationInfo) -> Mapping[str, T]:
+    classes = context_of(info, "classes")
+    if classes is None:
+        return found
+    for name in found:
+        if name not in classes:
+            fail(name, f"{name!r} is none of the classes")
+    return {name: found[name] for name in classes if name in found}
+
+
+def _by_angle(found: Mapping[float, T], info: ValidationInfo) -> Mapping[float, T]:
+    angles = context_of(info, "view_angles_deg")
+    return found if angles is None else exactly(found, angles, {each: angle_key(each) for each in (*angles, *found)})
+
+
+def _square(matrix: tuple[tuple[int, ...], ...], info: ValidationInfo) -> tuple[tuple[int, ...], ...]:
+    classes = context_of(info, "classes")
+    if classes is None:
+        return matrix
+    if len(matrix) != len(classes):
+        fail("", f"expected {len(classes)} rows, one per class, found {len(matrix)}")
+    for index, row in enumerate(matrix):
+        if len(row) != len(classes):
+            fail(f"[{index}]", f"expected {len(classes)} counts, one per class, found {len(row)}")
+    return matrix
+
+
+def _sum_to_one(weights: Mapping[T, float]) -> Mapping[T, float]:
+    if abs(sum(weights.values()) - 1.0) > 1e-4:
+        fail("", f"the values sum to {sum(weights.values())!r}, expected 1")
+    return weights
+
+
+Text = Annotated[str, AfterValidator(_text)]
+RelativePath = Annotated[str, AfterValidator(_text), AfterValidator(_relative_path)]
+"""A POSIX path below the folder of the result file."""
+Names = Annotated[tuple[Text, ...], AfterValidator(_distinct)]
+Size = Annotated[int, Field(ge=0)]
+"""A count or an index."""
+PositiveSize = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Degrees = Annotated[float, Field(ge=-180.0, le=180.0)]
+Count = Annotated[tuple[Size, PositiveSize], AfterValidator(_not_more_than_tested)]
+"""(correct, tested) samples."""
+SubjectCounts = Mapping[str, Count]
+ByLevel = Mapping[Annotated[int, BeforeValidator(_level_from_key)], Count]
+Classes = Annotated[Names, AfterValidator(_remember_classes)]
+ViewAngles = Annotated[tuple[Degrees, ...], AfterValidator(_distinct), AfterValidator(_remember_angles)]
+OneClass = Annotated[str, AfterValidator(_one_class)]
+ByClass = Annotated[Mapping[str, T], AfterValidator(_by_class)]
+"""Exactly the file's classes as keys."""
+BySomeClasses = Annotated[Mapping[str, T], AfterValidator(_by_some_classes)]
+ByAngle = Annotated[Mapping[Annotated[float, BeforeValidator(_angle_from_key)], T], AfterValidator(_by_angle)]
+"""Exactly the file's view angles as keys."""
+Weights = Annotated[ByAngle[Share], AfterValidator(_sum_to_one)]
+Probabilities = Annotated[ByClass[Share], AfterValidator(_sum_to_one)]
+Interval = tuple[float, float]
+"""Lower and upper end of a 95 % interval."""
+ShareInterval = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
+DifferenceInterval = Annotated[
+    tuple[Annotated[float, Field(ge=-1.0, le=1.0)], Annotated[float, Field(ge=-1.0, le=1.0)]], AfterValidator(_ordered)
+]
+"""An interval of a difference of two shares."""
+ConfusionMatrix = tuple[tuple[int, ...], ...]
+"""Counts; rows are the truth, columns the prediction, both in the order of `ExperimentResult.classes`."""
+Confusion = Annotated[tuple[tuple[Size, ...], ...], AfterValidator(_square)]
+"""The same as a field: square, one row per class."""
