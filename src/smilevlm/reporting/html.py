@@ -6,10 +6,9 @@ import base64
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from smilevlm.reporting.drawing import FigureImage
+from smilevlm.reporting.figure_theme import FigureImage
 from smilevlm.reporting.published import PUBLISHED_DATA
-from smilevlm.reporting.table_files import cell_text
-from smilevlm.reporting.tables import Missing, angle_text
+from smilevlm.reporting.table import Missing, angle_text, cell_text
 
 
 def page_environment() -> Environment:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smilevlm.files import write_atomically
-from smilevlm.reporting.drawing import FigureImage, NoFigure
-from smilevlm.reporting.table_files import to_csv, to_latex, to_markdown
-from smilevlm.reporting.tables import Table
+from smilevlm.reporting.figure_theme import FigureImage, NoFigure
+from smilevlm.reporting.table import Table, to_csv, to_latex, to_markdown
 
 
 def report_files(tables: Sequence[Table], figures: Sequence[FigureImage | NoFigure], page: str) -> dict[str, bytes]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smilevlm.reporting.drawing import FigureImage, NoFigure
+from smilevlm.reporting.figure_theme import FigureImage, NoFigure
 from smilevlm.reporting.html import page_environment
+from smilevlm.reporting.run_tables import interval_method
 from smilevlm.reporting.source import Run
-from smilevlm.reporting.table_files import cell_text
-from smilevlm.reporting.tables import Table, angle_text, fused_interval, interval_method
+from smilevlm.reporting.table import Table, angle_text, cell_text
 from smilevlm.results import Example, PairingTeacher
 
 _FEWEST_FOLDS_FOR_A_VERDICT = 3
@@ -44,7 +44,7 @@ def render_page(sections: Sequence[Section], overview: Table) -> str:
 
 def _section(section: Section) -> dict[str, object]:
     result = section.run.result
-    interval = fused_interval(result)
+    interval = section.run.fused_interval
     return {
         "run": section.run,
         "result": result,
@@ -57,7 +57,7 @@ def _section(section: Section) -> dict[str, object]:
         "num_samples": sum(fold.num_test_samples for fold in result.folds),
         "num_subjects": sum(len(fold.test_subjects) for fold in result.folds),
         "interval": None if interval is None else cell_text(interval, "percent_interval"),
-        "interval_method": interval_method(result),
+        "interval_method": interval_method(section.run),
         "gain": _gain(section.run),
         "examples": [_example(section.run, example) for example in result.examples],
     }

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from smilevlm.reporting.figures import run_figures
 from smilevlm.reporting.output import report_files, write_files
 from smilevlm.reporting.page import Section, render_page
-from smilevlm.reporting.source import load_runs
-from smilevlm.reporting.tables import (
+from smilevlm.reporting.run_figures import run_figures
+from smilevlm.reporting.run_tables import (
     classes_table,
     folds_table,
     methods_table,
@@ -17,6 +16,7 @@ from smilevlm.reporting.tables import (
     readouts_table,
     settings_table,
 )
+from smilevlm.reporting.source import load_runs
 
 
 def write_report(result_paths: Sequence[Path], out: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from smilevlm.reporting.drawing import FigureImage, NoFigure
+from smilevlm.reporting.figure_theme import FigureImage, NoFigure
 from smilevlm.reporting.output import report_files, write_files
 from smilevlm.reporting.published import Published, load_published
 from smilevlm.reporting.setting_figures import setting_figures
@@ -23,7 +23,7 @@ from smilevlm.reporting.study_provenance import missing_table, provenance_table,
 from smilevlm.reporting.study_scores import FUSED
 from smilevlm.reporting.study_source import LoadedStudy, load_study
 from smilevlm.reporting.study_tables import baselines_table, calibration_table, paper_tables
-from smilevlm.reporting.tables import Table
+from smilevlm.reporting.table import Table
 from smilevlm.results import TARGETS, AnalysisResult, StudyFile, TasksResult, read_record, relative_file
 
 PROBE = "linear_probe"

@@ -21,7 +21,7 @@ from smilevlm.reporting.study_scores import (
     unit_scores,
 )
 from smilevlm.reporting.study_source import ABLATIONS, LoadedStudy
-from smilevlm.reporting.tables import Cell, Column, Missing, Table
+from smilevlm.reporting.table import Cell, Column, Missing, Table
 
 SIGNIFICANCE_LEVEL = 0.05
 _ITSELF = Missing(reason="itself")

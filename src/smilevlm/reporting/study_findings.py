@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from smilevlm.reporting.study_comparisons import Comparison
 from smilevlm.reporting.study_scores import FUSED, Pooled, chance, difference, pooled_or_missing
 from smilevlm.reporting.study_source import LoadedStudy
-from smilevlm.reporting.table_files import cell_text
-from smilevlm.reporting.tables import Missing
+from smilevlm.reporting.table import Missing, cell_text
 
 
 def what_was_measured(study: LoadedStudy) -> list[str]:

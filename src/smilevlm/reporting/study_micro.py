@@ -11,7 +11,7 @@ from smilevlm.labels import MICRO_EXPRESSIONS
 from smilevlm.reporting.published import PUBLISHED_DATA, Published, PublishedProfile
 from smilevlm.reporting.study_source import MICRO_SETTINGS, LoadedStudy
 from smilevlm.reporting.study_tables import fold_scheme
-from smilevlm.reporting.tables import Cell, Column, Missing, Table, angle_text
+from smilevlm.reporting.table import Cell, Column, Missing, Table, angle_text
 from smilevlm.results import (
     BinaryCounts,
     FoldResult,

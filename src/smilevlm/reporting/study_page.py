@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smilevlm.reporting.drawing import FigureImage, NoFigure
+from smilevlm.reporting.figure_theme import FigureImage, NoFigure
 from smilevlm.reporting.html import page_environment
 from smilevlm.reporting.study_findings import people_by_setting, what_was_measured
 from smilevlm.reporting.study_source import LoadedStudy
-from smilevlm.reporting.tables import Table
+from smilevlm.reporting.table import Table
 from smilevlm.results import TARGETS
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from smilevlm.reporting.run_tables import setting_leaves
 from smilevlm.reporting.study_source import LoadedStudy, RunGroup
-from smilevlm.reporting.tables import Cell, Column, Missing, Table, setting_leaves
+from smilevlm.reporting.table import Cell, Column, Missing, Table
 
 _NOT_A_CHECKOUT = "not run from a git checkout"
 

@@ -20,7 +20,7 @@ from smilevlm.reporting.study_scores import (
     reading_title,
 )
 from smilevlm.reporting.study_source import LoadedStudy
-from smilevlm.reporting.tables import Cell, Column, Kind, Missing
+from smilevlm.reporting.table import Cell, Column, Kind, Missing
 
 Part = Literal["the method", "views and fusion", "baseline", "control"]
 _PROBES = ("linear_probe", "knn")

@@ -20,7 +20,7 @@ from smilevlm.reporting.significance import (
     subject_interval,
 )
 from smilevlm.reporting.study_source import RunGroup
-from smilevlm.reporting.tables import Missing, angle_text
+from smilevlm.reporting.table import Missing, angle_text
 from smilevlm.results import ExperimentResult, FoldResult, Interval
 
 FUSED = "fused"

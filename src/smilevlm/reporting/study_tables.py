@@ -10,7 +10,7 @@ from smilevlm.reporting.published import PUBLISHED_DATA, Published, PublishedCom
 from smilevlm.reporting.study_rows import OwnRow, own_rows, score_cells, score_columns, supervision
 from smilevlm.reporting.study_scores import FUSED, chance, pooled_or_missing
 from smilevlm.reporting.study_source import LoadedStudy
-from smilevlm.reporting.tables import Cell, Column, Missing, Table
+from smilevlm.reporting.table import Cell, Column, Missing, Table
 from smilevlm.results import Target
 
 _PARTS: dict[Target, tuple[tuple[str, tuple[str, ...]], ...]] = {

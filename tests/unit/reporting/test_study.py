@@ -15,7 +15,7 @@ from smilevlm.reporting.study_findings import findings
 from smilevlm.reporting.study_scores import FUSED, NOT_ALIGNED, chance, difference, pooled, unit_scores
 from smilevlm.reporting.study_source import load_study
 from smilevlm.reporting.study_tables import comparison_table
-from smilevlm.reporting.table_files import cell_text, to_csv
+from smilevlm.reporting.table import cell_text, to_csv
 from smilevlm.results import (
     AnalysisResult,
     EffectiveRank,
