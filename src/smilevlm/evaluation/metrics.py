@@ -9,9 +9,17 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from smilevlm.errors import SettingsError
-from smilevlm.results import ConfusionMatrix, FoldResult, FoldsSummary, Interval, Spread, class_f1, class_recall
-
-LEVEL = 0.95
+from smilevlm.results import (
+    ConfusionMatrix,
+    FoldResult,
+    FoldsSummary,
+    Interval,
+    Spread,
+    bootstrap_interval,
+    class_f1,
+    class_recall,
+    student_quantile,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +101,9 @@ def subject_bootstrap_interval(
     """
     if len(correct) != len(subjects):
         raise SettingsError(f"{len(correct)} samples, but {len(subjects)} subjects of samples")
-    names, index = np.unique(np.asarray(subjects), return_inverse=True)
-    if len(names) < 2:
-        return None
+    _, index = np.unique(np.asarray(subjects), return_inverse=True)
     hits = np.bincount(index, weights=correct.astype(np.float64))
-    sizes = np.bincount(index).astype(np.float64)
-    drawn = np.random.default_rng(seed).integers(len(names), size=(num_resamples, len(names)))
-    accuracies = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    tail = (1.0 - LEVEL) / 2.0
-    low, high = np.quantile(accuracies, [tail, 1.0 - tail])
-    return float(low), float(high)
+    return bootstrap_interval(hits, np.bincount(index).astype(np.float64), seed=seed, num_resamples=num_resamples)
 
 
 def spread(values: Sequence[float], low: float = 0.0) -> Spread:
@@ -121,10 +122,7 @@ def spread(values: Sequence[float], low: float = 0.0) -> Spread:
     if len(values) == 1:
         return Spread(mean=mean, std=None, interval=None)
     std = float(np.std(values, ddof=1))
-    # Students' t; all of scipy.stats would cost every command a quarter of a second.
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(len(values) - 1, (1.0 + LEVEL) / 2.0)) * std / float(np.sqrt(len(values)))
+    half = student_quantile(len(values)) * std / float(np.sqrt(len(values)))
     return Spread(mean=mean, std=std, interval=(max(low, mean - half), min(1.0, mean + half)))
 
 

@@ -23,6 +23,7 @@ from smilevlm.reporting.figure_theme import (
     weights_heat_map,
 )
 from smilevlm.reporting.study_source import LoadedStudy, RunGroup
+from smilevlm.reporting.study_statistics import sum_counts
 from smilevlm.results import CalibrationBin, FoldResult
 
 _COLUMNS = 3
@@ -74,12 +75,7 @@ def pooled_bins(folds: Sequence[FoldResult]) -> list[CalibrationBin]:
 
 def pooled_levels(folds: Sequence[FoldResult]) -> dict[int, tuple[int, int]]:
     """Intensity to (correct, tested) over units, by intensity."""
-    counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    for fold in folds:
-        for level, (correct, tested) in fold.by_level.items():
-            counts[level][0] += correct
-            counts[level][1] += tested
-    return {level: (counts[level][0], counts[level][1]) for level in sorted(counts)}
+    return sum_counts(fold.by_level for fold in folds)
 
 
 def _draw_reliability(study: LoadedStudy, groups: Sequence[RunGroup], faces: str, theme: Theme) -> Figure:

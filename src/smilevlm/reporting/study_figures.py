@@ -20,8 +20,8 @@ from smilevlm.reporting.figure_theme import (
     rows_from_top,
 )
 from smilevlm.reporting.study_comparisons import Comparison, compare
-from smilevlm.reporting.study_scores import FUSED, MEAN_FUSION, Pooled, Reading, chance, pooled, unit_scores
 from smilevlm.reporting.study_source import LoadedStudy
+from smilevlm.reporting.study_statistics import FUSED, MEAN_FUSION, Pooled, Reading, chance, pooled, unit_scores
 from smilevlm.reporting.table import Missing, angle_text, cell_text
 
 _BARS = ("full", "without_multi_view", "without_alignment", "without_redundancy", "alignment_alone")

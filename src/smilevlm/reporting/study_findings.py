@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smilevlm.reporting.study_comparisons import Comparison
-from smilevlm.reporting.study_scores import FUSED, Pooled, chance, difference, pooled_or_missing
 from smilevlm.reporting.study_source import LoadedStudy
+from smilevlm.reporting.study_statistics import FUSED, Pooled, chance, difference, pooled_or_missing
 from smilevlm.reporting.table import Missing, cell_text
 
 

@@ -63,9 +63,9 @@ def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Ta
             note=f"F1 as a fraction of one. {note}",
             columns=(
                 *_HEAD,
-                *(Column(key=name, title=name.capitalize(), kind="fraction") for name in MICRO_EXPRESSIONS),
-                Column(key="average", title="Average (UF1)", kind="fraction"),
-                Column(key="unweighted_average_recall", title="UAR", kind="fraction"),
+                *(Column(name, name.capitalize(), "fraction") for name in MICRO_EXPRESSIONS),
+                Column("average", "Average (UF1)", "fraction"),
+                Column("unweighted_average_recall", "UAR", "fraction"),
             ),
             rows=(
                 *(_published(p, p.f1, p.average_f1, 1.0, Missing(reason="not printed")) for p in profiles),
@@ -78,8 +78,8 @@ def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Ta
             note=f"In per cent. Never to say a rare class is mostly right: compare with the baselines. {note}",
             columns=(
                 *_HEAD,
-                *(Column(key=name, title=name.capitalize(), kind="percent_fine") for name in MICRO_EXPRESSIONS),
-                Column(key="average", title="Average", kind="percent_fine"),
+                *(Column(name, name.capitalize(), "percent_fine") for name in MICRO_EXPRESSIONS),
+                Column("average", "Average", "percent_fine"),
             ),
             rows=(
                 *(_published(p, p.accuracy, p.average_accuracy, 100.0) for p in profiles),
@@ -90,12 +90,12 @@ def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Ta
 
 
 _HEAD = (
-    Column(key="profile", title="Model and profile"),
-    Column(key="data", title="Data"),
-    Column(key="setting", title="Setting"),
-    Column(key="scoring", title="Scoring"),
-    Column(key="folds", title="Folds"),
-    Column(key="subjects", title="People", kind="count"),
+    Column("profile", "Model and profile"),
+    Column("data", "Data"),
+    Column("setting", "Setting"),
+    Column("scoring", "Scoring"),
+    Column("folds", "Folds"),
+    Column("subjects", "People", "count"),
 )
 
 

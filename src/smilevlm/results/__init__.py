@@ -43,6 +43,7 @@ from smilevlm.results.fold import (
     Readout,
     ReadoutSupervision,
 )
+from smilevlm.results.intervals import LEVEL, bootstrap_interval, student_quantile
 from smilevlm.results.schema import (
     LEVELS,
     MAX_EXAMPLES,
@@ -74,6 +75,7 @@ from smilevlm.results.tasks import (
 )
 
 __all__ = [
+    "LEVEL",
     "LEVELS",
     "MAX_EXAMPLES",
     "MONITORS",
@@ -129,6 +131,7 @@ __all__ = [
     "add_counts",
     "binary_accuracy",
     "binary_f1",
+    "bootstrap_interval",
     "class_f1",
     "class_recall",
     "counts_from_confusion",
@@ -137,6 +140,7 @@ __all__ = [
     "read_results",
     "read_timing",
     "relative_file",
+    "student_quantile",
     "unweighted_average_recall",
     "unweighted_f1",
     "validate_json",
