@@ -321,9 +321,9 @@ def _draw_relevance(analysis: AnalysisResult, pictures: dict[str, np.ndarray], t
 
 
 def _label(each: Relevance) -> str:
-    said = "right" if each.predicted == each.truth else f"taken for {each.predicted}"
+    outcome = "right" if each.predicted == each.truth else f"taken for {each.predicted}"
     return (
-        f"{each.subject}\n{each.truth},\n{said}\n\nfor: {each.target}\nscore {_signed(each.score)}\n"
+        f"{each.subject}\n{each.truth},\n{outcome}\n\nfor: {each.target}\nscore {_signed(each.score)}\n"
         f"baseline {_signed(each.baseline_score)}"
     )
 

@@ -76,12 +76,12 @@ def run_figures(run: Run) -> list[FigureImage | NoFigure]:
     ]
     if not run.logs:
         return [*figures, NoFigure(title="Training", reason="The result file names no training log.")]
-    silent = [str(fold.fold + 1) for fold in result.folds if fold.fold not in run.logs]
+    without_log = [str(fold.fold + 1) for fold in result.folds if fold.fold not in run.logs]
     training = render(
         "training",
         "Training",
         "One line per fold; each point is the mean of the steps around it, in at most 150 points."
-        + (f" No log for fold {', '.join(silent)}." if silent else ""),
+        + (f" No log for fold {', '.join(without_log)}." if without_log else ""),
         f"Training losses of {len(run.logs)} folds over the optimisation steps.",
         draw_losses,
     )

@@ -121,12 +121,13 @@ def _not_asked_for(study: LoadedStudy) -> list[str]:
 
 
 def _statements(published: Published) -> list[str]:
-    said = " ".join(
+    statements = " ".join(
         each.says if each.gain is None else f"{each.says.removesuffix('.')}: {each.gain:.2f} points."
         for each in published.statements
     )
     return [
-        f"The paper draws Figs. 2 and 3 without printing their numbers. What it says of them, on real faces: {said}"
+        "The paper draws Figs. 2 and 3 without printing their numbers. What it says of them, on real faces: "
+        f"{statements}"
     ]
 
 

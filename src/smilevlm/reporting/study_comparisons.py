@@ -49,7 +49,7 @@ class Comparison:
     holm_p: float | None = None
 
     @property
-    def told_from_zero(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the corrected test tells the difference from zero."""
         return self.holm_p is not None and self.holm_p < SIGNIFICANCE_LEVEL
 

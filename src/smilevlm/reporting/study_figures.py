@@ -47,12 +47,12 @@ def ablation_bars(study: LoadedStudy) -> FigureImage | NoFigure:
     full = {
         name: pooled(u) for name in settings if isinstance(u := unit_scores(study.group(name, "full"), FUSED), list)
     }
-    said = ", ".join(f"{study.title(name)} {100 * score.mean:.1f}" for name, score in full.items())
+    accuracies = ", ".join(f"{study.title(name)} {100 * score.mean:.1f}" for name, score in full.items())
     return render_figure(
         "fig2_ablation",
         title,
         f"Zero-shot accuracy, mean over units; dots: the units. {_CAPTION} Dashed: chance.",
-        f"Bars of accuracy by setting and method{_on(study)}. Full method in per cent: {said or 'no run'}. "
+        f"Bars of accuracy by setting and method{_on(study)}. Full method in per cent: {accuracies or 'no run'}. "
         "The numbers are in the table of the ablation.",
         lambda theme: _draw_ablation(study, settings, theme),
     )
@@ -77,9 +77,9 @@ def _draw_ablation(study: LoadedStudy, settings: Sequence[str], theme: Theme) ->
             axes.bar([x], [100 * score.mean], width=0.92 * width, **style)
             _mark_units(axes, x, score, [unit.accuracy for unit in units], theme)
     for place, setting in enumerate(settings):
-        guess = chance(study.results(setting))
-        if isinstance(guess, float):
-            axes.plot([place - 0.45, place + 0.45], [100 * guess] * 2, "--", color=theme.text, linewidth=1.0)
+        level = chance(study.results(setting))
+        if isinstance(level, float):
+            axes.plot([place - 0.45, place + 0.45], [100 * level] * 2, "--", color=theme.text, linewidth=1.0)
     axes.set_xticks(range(len(settings)), [fill(study.title(name), 18) for name in settings])
     axes.set_xlim(-0.5, len(settings) - 0.5)
     axes.set_ylim(0, 105)
@@ -141,7 +141,7 @@ def _draw_gains(
                 cells[-1].append((fill(shorten(each.gain.reason, 44, placeholder=" …"), 16), ""))
                 continue
             values[row, column] = 100 * each.gain.mean
-            star = " *" if each.told_from_zero else ""
+            star = " *" if each.is_significant else ""
             spread = "one unit" if each.gain.std is None else f"± {100 * each.gain.std:.1f}"
             cells[-1].append((cell_text(each.gain.mean, "points") + star, spread))
     figure, axes = new_axes(10.2, 4.6)

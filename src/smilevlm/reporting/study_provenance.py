@@ -95,9 +95,9 @@ def settings_tables(study: LoadedStudy) -> list[Table]:
         if not there:
             continue
         base = next((group for group in there if group.method == "full"), there[0])
-        usual = dict(setting_leaves(base.runs[0].result.settings))
+        defaults = dict(setting_leaves(base.runs[0].result.settings))
         title = study.method(base.method).title
-        rows: list[tuple[Cell, ...]] = [(title, name, value) for name, value in usual.items()]
+        rows: list[tuple[Cell, ...]] = [(title, name, value) for name, value in defaults.items()]
         for group in there:
             if group is not base:
                 rows += _changes(study, group, base)
@@ -122,9 +122,9 @@ def _changes(study: LoadedStudy, group: RunGroup, base: RunGroup) -> list[tuple[
     """Compared at the same seed where both have it, so that seeds are no change."""
     seeds = {run.seed: run for run in base.runs}
     run = next((each for each in group.runs if each.seed in seeds), group.runs[0])
-    usual = dict(setting_leaves(seeds.get(run.seed, base.runs[0]).result.settings))
+    defaults = dict(setting_leaves(seeds.get(run.seed, base.runs[0]).result.settings))
     own = dict(setting_leaves(run.result.settings))
     title = study.method(group.method).title
-    rows: list[tuple[Cell, ...]] = [(title, name, value) for name, value in own.items() if usual.get(name) != value]
-    rows += [(title, name, Missing(reason="not set")) for name in usual if name not in own]
+    rows: list[tuple[Cell, ...]] = [(title, name, value) for name, value in own.items() if defaults.get(name) != value]
+    rows += [(title, name, Missing(reason="not set")) for name in defaults if name not in own]
     return rows

@@ -99,10 +99,10 @@ def supervision(study: LoadedStudy, row: OwnRow, settings: Sequence[str]) -> str
     if row.reading == "majority":
         return "labels of the training subjects"
     results = [result for name in settings for result in study.group(name, row.method).results]
-    told = study.method(row.method).supervision
+    text = study.method(row.method).supervision
     if results and row.method not in _NOT_TOLD_BY_PAIRING and all(result.aligned_with_text for result in results):
-        told = ", ".join(dict.fromkeys(result.pairing_name for result in results))
-    return f"{told}; readout fitted on labels" if row.reading in _PROBES else told
+        text = ", ".join(dict.fromkeys(result.pairing_name for result in results))
+    return f"{text}; readout fitted on labels" if row.reading in _PROBES else text
 
 
 def score_columns(prefix: str = "", title: str = "") -> tuple[Column, ...]:

@@ -53,16 +53,15 @@ from smilevlm.results.schema import (
     Example,
     ExperimentResult,
     FoldProposals,
-    FoldsSummary,
     Level,
     OtherTrainingData,
     PairingMode,
     PairingTeacher,
     ReportedPairing,
-    Spread,
     honest_pairing_name,
 )
 from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting, Target
+from smilevlm.results.summary import FoldsSummary, Spread, spread, summarise_folds
 from smilevlm.results.tasks import (
     AntiSpoofingResult,
     AttackResult,
@@ -140,7 +139,9 @@ __all__ = [
     "read_results",
     "read_timing",
     "relative_file",
+    "spread",
     "student_quantile",
+    "summarise_folds",
     "unweighted_average_recall",
     "unweighted_f1",
     "validate_json",

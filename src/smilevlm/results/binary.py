@@ -53,12 +53,12 @@ def counts_from_confusion(matrix: ConfusionMatrix, index: int) -> BinaryCounts:
     """The class with this index against the rest."""
     counts = np.asarray(matrix, dtype=np.int64)
     hits = int(counts[index, index])
-    said, there = int(counts[:, index].sum()), int(counts[index].sum())
+    predicted, present = int(counts[:, index].sum()), int(counts[index].sum())
     return BinaryCounts(
         true_positive=hits,
-        false_positive=said - hits,
-        false_negative=there - hits,
-        true_negative=int(counts.sum()) - said - there + hits,
+        false_positive=predicted - hits,
+        false_negative=present - hits,
+        true_negative=int(counts.sum()) - predicted - present + hits,
     )
 
 

@@ -6,7 +6,7 @@ A check that needs the classes or the view angles finds them in the validation c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, TypeVar
@@ -109,22 +109,15 @@ def _level_from_key(key: str) -> int:
     return int(key)
 
 
-def _remember_classes(classes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-    if len(classes) < 2:
-        fail("", f"expected at least two classes, found {len(classes)}")
-    return _remember("classes", classes, info)
+def _remember(name: str) -> AfterValidator:
+    """Keep a field's value in the validation context, for the fields after it."""
 
+    def keep(values: tuple[T, ...], info: ValidationInfo) -> tuple[T, ...]:
+        if info.context is not None:
+            info.context[name] = values
+        return values
 
-def _remember_angles(angles_deg: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-    if not angles_deg:
-        fail("", "expected at least one view angle")
-    return _remember("view_angles_deg", angles_deg, info)
-
-
-def _remember(name: str, values: tuple[T, ...], info: ValidationInfo) -> tuple[T, ...]:
-    if info.context is not None:
-        info.context[name] = values
-    return values
+    return AfterValidator(keep)
 
 
 def context_of(info: ValidationInfo, name: str) -> tuple[Any, ...] | None:
@@ -132,27 +125,20 @@ def context_of(info: ValidationInfo, name: str) -> tuple[Any, ...] | None:
     return (info.context or {}).get(name)
 
 
-def exactly(found: Mapping[T, Any], expected: Iterable[T], spelled: Mapping[T, str] | None = None) -> dict[T, Any]:
-    """A mapping in the order of the keys that it must have.
-
-    Args:
-        found: The mapping.
-        expected: Its keys.
-        spelled: How a key is written in the file, where it is no text.
-    """
-    keys = list(expected)
-    for key in keys:
+def _exactly(found: Mapping[T, Any], expected: tuple[T, ...], spell: Callable[[T], str]) -> dict[T, Any]:
+    """A mapping in the order of the keys that it must have."""
+    for key in expected:
         if key not in found:
-            fail("", f"field {(spelled or {}).get(key, key)!r} is missing")
+            fail("", f"field {spell(key)!r} is missing")
     for key in found:
-        if key not in keys:
-            fail("", f"field {(spelled or {}).get(key, key)!r} is unknown")
-    return {key: found[key] for key in keys}
+        if key not in expected:
+            fail("", f"field {spell(key)!r} is unknown")
+    return {key: found[key] for key in expected}
 
 
 def _by_class(found: Mapping[str, T], info: ValidationInfo) -> Mapping[str, T]:
     classes = context_of(info, "classes")
-    return found if classes is None else exactly(found, classes)
+    return found if classes is None else _exactly(found, classes, str)
 
 
 def _one_class(name: str, info: ValidationInfo) -> str:
@@ -174,7 +160,7 @@ def _by_some_classes(found: Mapping[str, T], info: ValidationInfo) -> Mapping[st
 
 def _by_angle(found: Mapping[float, T], info: ValidationInfo) -> Mapping[float, T]:
     angles = context_of(info, "view_angles_deg")
-    return found if angles is None else exactly(found, angles, {each: angle_key(each) for each in (*angles, *found)})
+    return found if angles is None else _exactly(found, angles, angle_key)
 
 
 def _square(matrix: tuple[tuple[int, ...], ...], info: ValidationInfo) -> tuple[tuple[int, ...], ...]:
@@ -208,8 +194,10 @@ Count = Annotated[tuple[Size, PositiveSize], AfterValidator(_not_more_than_teste
 """(correct, tested) samples."""
 SubjectCounts = Mapping[str, Count]
 ByLevel = Mapping[Annotated[int, BeforeValidator(_level_from_key)], Count]
-Classes = Annotated[Names, AfterValidator(_remember_classes)]
-ViewAngles = Annotated[tuple[Degrees, ...], AfterValidator(_distinct), AfterValidator(_remember_angles)]
+Classes = Annotated[Names, Field(min_length=2), _remember("classes")]
+ViewAngles = Annotated[
+    tuple[Degrees, ...], AfterValidator(_distinct), Field(min_length=1), _remember("view_angles_deg")
+]
 OneClass = Annotated[str, AfterValidator(_one_class)]
 ByClass = Annotated[Mapping[str, T], AfterValidator(_by_class)]
 """Exactly the file's classes as keys."""

@@ -5,11 +5,10 @@ Nothing here depends on the clock or the machine: the same run writes the same b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, get_args
 
-import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from smilevlm.errors import SettingsError, first_few
@@ -17,8 +16,6 @@ from smilevlm.results.fields import (
     ByAngle,
     ByClass,
     Classes,
-    Confusion,
-    DifferenceInterval,
     OneClass,
     PositiveSize,
     Probabilities,
@@ -31,7 +28,8 @@ from smilevlm.results.fields import (
     Weights,
     fail,
 )
-from smilevlm.results.fold import TOLERANCE, WEIGHT_TOLERANCE, FoldResult, check_equal
+from smilevlm.results.fold import FoldResult
+from smilevlm.results.summary import FoldsSummary, check_summary
 
 SCHEMA_VERSION = 3
 MAX_EXAMPLES = 24
@@ -87,93 +85,6 @@ class OtherTrainingData(Record):
     synthetic: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spread(Record):
-    """One number over folds.
-
-    Attributes:
-        mean: Unweighted mean over folds.
-        std: Sample standard deviation (divisor n - 1); None with one fold.
-        interval: 95 % Student t interval of the mean, cut to the range the number can have; None with one fold.
-    """
-
-    mean: Annotated[float, Field(ge=-1.0, le=1.0)]
-    std: Annotated[float, Field(ge=0.0, le=2.0)] | None
-    interval: DifferenceInterval | None
-
-    def check_against(self, values: Sequence[float], place: str) -> None:
-        """It must be that of these values, one per fold."""
-        check_equal(self.mean, float(np.mean(values)), f"{place}.mean")
-        if len(values) == 1:
-            if self.std is not None or self.interval is not None:
-                fail(place, "one fold has neither a standard deviation nor an interval; expected null")
-            return
-        if self.std is None or self.interval is None:
-            fail(place, f"std and interval are asked for with {len(values)} folds")
-        check_equal(self.std, float(np.std(values, ddof=1)), f"{place}.std")
-        low, high = self.interval
-        if not low - TOLERANCE <= self.mean <= high + TOLERANCE:
-            fail(f"{place}.interval", f"[{low!r}, {high!r}] does not hold the mean {self.mean!r}")
-
-
-def _not_negative(spread: Spread) -> Spread:
-    for place, number in (("mean", spread.mean), ("interval", spread.interval[0] if spread.interval else 0.0)):
-        if number < 0.0:
-            fail(place, f"expected a number from 0 to 1, found {number!r}")
-    return spread
-
-
-ShareSpread = Annotated[Spread, AfterValidator(_not_negative)]
-"""Of a share, not of a difference of two."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldsSummary(Record):
-    """What the folds say together.
-
-    Attributes:
-        gain_over_mean_fusion: Fused minus mean-fusion accuracy, paired by fold.
-        gain_over_single_view: View angle to fused minus that view's accuracy, paired by fold.
-        view_weights: View angle to the mean over folds of the mean weight.
-        confusion_matrix: Sum over folds: every test sample once.
-    """
-
-    num_folds_run: PositiveSize
-    accuracy: ShareSpread
-    macro_f1: ShareSpread
-    unweighted_average_recall: ShareSpread
-    per_class_f1: ByClass[ShareSpread]
-    mean_fusion_accuracy: ShareSpread
-    gain_over_mean_fusion: Spread
-    single_view_accuracy: ByAngle[ShareSpread]
-    gain_over_single_view: ByAngle[Spread]
-    view_weights: Weights
-    confusion_matrix: Confusion
-
-    def check_against(self, folds: Sequence[FoldResult]) -> None:
-        """Everything here must follow from the folds."""
-        if self.num_folds_run != len(folds):
-            fail("summary.num_folds_run", f"{self.num_folds_run}, but there are {len(folds)} folds")
-        fused = np.array([fold.accuracy for fold in folds])
-        for name in ("accuracy", "macro_f1", "unweighted_average_recall", "mean_fusion_accuracy"):
-            getattr(self, name).check_against([getattr(fold, name) for fold in folds], f"summary.{name}")
-        gains = fused - [fold.mean_fusion_accuracy for fold in folds]
-        self.gain_over_mean_fusion.check_against(gains.tolist(), "summary.gain_over_mean_fusion")
-        for name, spread in self.per_class_f1.items():
-            spread.check_against([fold.per_class_f1[name] for fold in folds], f"summary.per_class_f1.{name}")
-        for angle, spread in self.single_view_accuracy.items():
-            view = np.array([fold.single_view_accuracy[angle] for fold in folds])
-            spread.check_against(view.tolist(), f"summary.single_view_accuracy.{angle:g}")
-            gain = self.gain_over_single_view[angle]
-            gain.check_against((fused - view).tolist(), f"summary.gain_over_single_view.{angle:g}")
-        for angle, weight in self.view_weights.items():
-            mean = float(np.mean([fold.view_weights[angle] for fold in folds]))
-            check_equal(weight, mean, f"summary.view_weights.{angle:g}", WEIGHT_TOLERANCE)
-        pooled = np.sum([fold.confusion_matrix for fold in folds], axis=0)
-        if not np.array_equal(pooled, np.asarray(self.confusion_matrix)):
-            fail("summary.confusion_matrix", "is not the sum over the folds")
-
-
 def _check_folds(folds: tuple[FoldResult, ...]) -> tuple[FoldResult, ...]:
     if not folds:
         fail("", "expected at least one fold")
@@ -209,7 +120,7 @@ class ControlResult(Record):
 
     @model_validator(mode="after")
     def _check(self) -> ControlResult:
-        self.summary.check_against(self.folds)
+        check_summary(self.summary, self.folds)
         return self
 
 
@@ -344,7 +255,7 @@ class ExperimentResult(ResultFile):
     @model_validator(mode="after")
     def _check(self) -> ExperimentResult:
         self._check_pairing()
-        self.summary.check_against(self.folds)
+        check_summary(self.summary, self.folds)
         tested = {fold.fold: set(fold.test_subjects) for fold in self.folds}
         for index, control in enumerate(self.controls):
             place = f"controls[{index}]"

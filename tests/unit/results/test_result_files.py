@@ -235,7 +235,7 @@ TAMPERINGS = [
     ("folds.0.metrics_csv", "/etc/passwd", "folds[0].metrics_csv"),
     ("summary.num_folds_run", 2, "summary.num_folds_run"),
     ("summary.accuracy.mean", 0.99, "summary.accuracy.mean"),
-    ("summary.accuracy.std", None, "summary.accuracy"),
+    ("summary.accuracy.std", None, "summary.accuracy.std"),
     ("summary.accuracy.std", 0.5, "summary.accuracy.std"),
     ("summary.accuracy.interval", [0.0, 0.01], "summary.accuracy.interval"),
     ("summary.macro_f1.mean", 0.1, "summary.macro_f1.mean"),
