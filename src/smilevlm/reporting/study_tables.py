@@ -59,23 +59,22 @@ class OwnRow:
 def own_rows(study: LoadedStudy, settings: Sequence[str]) -> list[OwnRow]:
     """The rows of every table of comparisons, in order: SMILE-VLM, then what it must beat, then the controls."""
     angles = sorted({angle for name in settings for result in study.results(name) for angle in result.view_angles_deg})
-    full = study.method("full").title
-    rows = [OwnRow(part="the method", method="full", reading=FUSED, title=f"{full}: {reading_title(FUSED)}")]
-    for reading in (*angles, MEAN_FUSION, "late_fusion"):
-        title = f"{full}: {reading_title(reading)}"
-        rows.append(OwnRow(part="views and fusion", method="full", reading=reading, title=title))
-    readings = [
-        *(("full", reading) for reading in _PROBES),
-        *(("multi_view_alone", reading) for reading in _PROBES),
-        ("alignment_alone", FUSED),
-        ("supervised", FUSED),
-        ("raw_clip", FUSED),
-        ("untrained", FUSED),
-        ("untrained", "linear_probe"),
+    readings: list[tuple[Part, str, Reading]] = [
+        ("the method", "full", FUSED),
+        *(("views and fusion", "full", reading) for reading in (*angles, MEAN_FUSION, "late_fusion")),
+        *(("baseline", method, reading) for method in ("full", "multi_view_alone") for reading in _PROBES),
+        *(("baseline", method, FUSED) for method in ("alignment_alone", "supervised", "raw_clip", "untrained")),
+        ("baseline", "untrained", "linear_probe"),
     ]
-    for method, reading in readings:
-        title = f"{study.method(method).title}: {_how(method, reading)}"
-        rows.append(OwnRow(part="baseline", method=method, reading=reading, title=title))
+    rows = [
+        OwnRow(
+            part=part,
+            method=method,
+            reading=reading,
+            title=f"{study.method(method).title}: {_how(method, reading)}",
+        )
+        for part, method, reading in readings
+    ]
     rows += [
         OwnRow(part="control", method="shuffled_prompts", reading=FUSED, title=study.method("shuffled_prompts").title),
         OwnRow(part="control", method="full", reading="majority", title="always the most frequent training class"),

@@ -43,7 +43,6 @@ from smilevlm.results.fold import (
     Readout,
     ReadoutSupervision,
 )
-from smilevlm.results.intervals import LEVEL, bootstrap_interval, student_quantile
 from smilevlm.results.schema import (
     LEVELS,
     MAX_EXAMPLES,
@@ -61,7 +60,15 @@ from smilevlm.results.schema import (
     honest_pairing_name,
 )
 from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting, Target
-from smilevlm.results.summary import FoldsSummary, Spread, spread, summarise_folds
+from smilevlm.results.summary import (
+    LEVEL,
+    FoldsSummary,
+    Spread,
+    bootstrap_interval,
+    spread,
+    student_quantile,
+    summarise_folds,
+)
 from smilevlm.results.tasks import (
     AntiSpoofingResult,
     AttackResult,

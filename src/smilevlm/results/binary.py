@@ -77,6 +77,16 @@ def class_recall(confusion: ConfusionMatrix) -> Float[np.ndarray, " class"]:
     return np.divide(np.diag(counts), support, out=np.zeros_like(support), where=support > 0)
 
 
+def overall_scores(confusion: ConfusionMatrix) -> dict[str, float]:
+    """Accuracy, macro F1 and unweighted average recall, under the names of the fields that hold them."""
+    counts = np.asarray(confusion, dtype=np.int64)
+    return {
+        "accuracy": float(np.trace(counts) / counts.sum()),
+        "macro_f1": float(class_f1(confusion).mean()),
+        "unweighted_average_recall": float(class_recall(confusion).mean()),
+    }
+
+
 def unweighted_f1(confusion: ConfusionMatrix) -> float:
     """UF1: each class's F1 from counts pooled over folds, then the mean over all classes.
 

@@ -61,37 +61,15 @@ def angle_key(angle_deg: float) -> str:
     return str(int(angle_deg)) if float(angle_deg).is_integer() else repr(float(angle_deg) + 0.0)
 
 
-def _text(text: str) -> str:
-    if not text.strip():
-        fail("", f"expected a non-empty string, found {text!r}")
-    return text
+def _rule(holds: Callable[[Any], object], message: str) -> AfterValidator:
+    """A check of one value; the message is formatted with it."""
 
+    def check(value: T) -> T:
+        if not holds(value):
+            fail("", message.format(value))
+        return value
 
-def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            fail("", f"{value!r} is there twice")
-    return values
-
-
-def _relative_path(text: str) -> str:
-    if not is_relative_path(text):
-        fail("", f"expected a relative POSIX path that stays below the result file's folder, found {text!r}")
-    return text
-
-
-def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
-    lower, upper = interval
-    if lower > upper:
-        fail("", f"the lower end {lower!r} is above the upper end {upper!r}")
-    return interval
-
-
-def _not_more_than_tested(counts: tuple[int, int]) -> tuple[int, int]:
-    correct, tested = counts
-    if correct > tested:
-        fail("", f"{correct} correct of {tested} tested")
-    return counts
+    return AfterValidator(check)
 
 
 def _angle_from_key(key: str) -> float:
@@ -175,44 +153,39 @@ def _square(matrix: tuple[tuple[int, ...], ...], info: ValidationInfo) -> tuple[
     return matrix
 
 
-def _sum_to_one(weights: Mapping[T, float]) -> Mapping[T, float]:
-    if abs(sum(weights.values()) - 1.0) > 1e-4:
-        fail("", f"the values sum to {sum(weights.values())!r}, expected 1")
-    return weights
+_DISTINCT = _rule(lambda values: len(set(values)) == len(values), "a value is there twice: {}")
+_ORDERED = _rule(lambda interval: interval[0] <= interval[1], "the lower end is above the upper end: {}")
+_SUM_TO_ONE = _rule(lambda shares: abs(sum(shares.values()) - 1.0) <= 1e-4, "the values do not sum to 1: {}")
+_BELOW = "expected a relative POSIX path that stays below the result file's folder, found {!r}"
 
-
-Text = Annotated[str, AfterValidator(_text)]
-RelativePath = Annotated[str, AfterValidator(_text), AfterValidator(_relative_path)]
+Text = Annotated[str, _rule(str.strip, "expected a non-empty string, found {!r}")]
+RelativePath = Annotated[Text, _rule(is_relative_path, _BELOW)]
 """A POSIX path below the folder of the result file."""
-Names = Annotated[tuple[Text, ...], AfterValidator(_distinct)]
+Names = Annotated[tuple[Text, ...], _DISTINCT]
 Size = Annotated[int, Field(ge=0)]
 """A count or an index."""
 PositiveSize = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Degrees = Annotated[float, Field(ge=-180.0, le=180.0)]
-Count = Annotated[tuple[Size, PositiveSize], AfterValidator(_not_more_than_tested)]
+Count = Annotated[
+    tuple[Size, PositiveSize], _rule(lambda count: count[0] <= count[1], "more correct than tested samples: {}")
+]
 """(correct, tested) samples."""
 SubjectCounts = Mapping[str, Count]
 ByLevel = Mapping[Annotated[int, BeforeValidator(_level_from_key)], Count]
 Classes = Annotated[Names, Field(min_length=2), _remember("classes")]
-ViewAngles = Annotated[
-    tuple[Degrees, ...], AfterValidator(_distinct), Field(min_length=1), _remember("view_angles_deg")
-]
+ViewAngles = Annotated[tuple[Degrees, ...], _DISTINCT, Field(min_length=1), _remember("view_angles_deg")]
 OneClass = Annotated[str, AfterValidator(_one_class)]
 ByClass = Annotated[Mapping[str, T], AfterValidator(_by_class)]
 """Exactly the file's classes as keys."""
 BySomeClasses = Annotated[Mapping[str, T], AfterValidator(_by_some_classes)]
 ByAngle = Annotated[Mapping[Annotated[float, BeforeValidator(_angle_from_key)], T], AfterValidator(_by_angle)]
 """Exactly the file's view angles as keys."""
-Weights = Annotated[ByAngle[Share], AfterValidator(_sum_to_one)]
-Probabilities = Annotated[ByClass[Share], AfterValidator(_sum_to_one)]
+Weights = Annotated[ByAngle[Share], _SUM_TO_ONE]
+Probabilities = Annotated[ByClass[Share], _SUM_TO_ONE]
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % interval."""
-ShareInterval = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
-DifferenceInterval = Annotated[
-    tuple[Annotated[float, Field(ge=-1.0, le=1.0)], Annotated[float, Field(ge=-1.0, le=1.0)]], AfterValidator(_ordered)
-]
-"""An interval of a difference of two shares."""
+ShareInterval = Annotated[tuple[Share, Share], _ORDERED]
 ConfusionMatrix = tuple[tuple[int, ...], ...]
 """Counts; rows are the truth, columns the prediction, both in the order of `ExperimentResult.classes`."""
 Confusion = Annotated[tuple[tuple[Size, ...], ...], AfterValidator(_square)]

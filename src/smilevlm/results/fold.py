@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from smilevlm.errors import first_few
-from smilevlm.results.binary import BinaryCounts, class_f1, class_recall
+from smilevlm.results.binary import BinaryCounts, class_f1, overall_scores
 from smilevlm.results.fields import (
     ByAngle,
     ByClass,
@@ -75,10 +75,8 @@ class Readout(Record):
         counts = np.asarray(self.confusion_matrix, dtype=np.int64)
         if not np.array_equal(counts.sum(axis=1), np.sum(fold.confusion_matrix, axis=1)):
             fail(f"{place}.confusion_matrix", "its rows do not sum to the fold's samples per class")
-        check_equal(self.accuracy, np.trace(counts) / counts.sum(), f"{place}.accuracy")
-        check_equal(self.macro_f1, class_f1(self.confusion_matrix).mean(), f"{place}.macro_f1")
-        recall = class_recall(self.confusion_matrix).mean()
-        check_equal(self.unweighted_average_recall, recall, f"{place}.unweighted_average_recall")
+        for name, expected in overall_scores(self.confusion_matrix).items():
+            check_equal(getattr(self, name), expected, f"{place}.{name}")
         fold.check_subject_counts(self.subject_counts, int(np.trace(counts)), f"{place}.subject_counts")
 
 
@@ -304,13 +302,10 @@ class FoldResult(Record):
         tested = sum(number for _, number in self.subject_counts.values())
         if (correct, tested) != (hits, total):
             fail("subject_counts", f"{correct} of {tested} correct, the confusion matrix says {hits} of {total}")
-        f1 = class_f1(self.confusion_matrix)
-        check_equal(self.accuracy, hits / total, "accuracy")
-        for name, value in zip(classes, f1, strict=True):
+        for name, value in zip(classes, class_f1(self.confusion_matrix), strict=True):
             check_equal(self.per_class_f1[name], value, f"per_class_f1.{name}")
-        check_equal(self.macro_f1, f1.mean(), "macro_f1")
-        recall = class_recall(self.confusion_matrix).mean()
-        check_equal(self.unweighted_average_recall, recall, "unweighted_average_recall")
+        for name, expected in overall_scores(self.confusion_matrix).items():
+            check_equal(getattr(self, name), expected, name)
 
     def _check_views(self) -> None:
         samples = np.sum(self.confusion_matrix, axis=1)

@@ -1,4 +1,4 @@
-"""What the folds of a result say together: how it is computed, and the check that a file says the same."""
+"""What the folds of a result say together, with 95 % intervals, and the check that a file says the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from smilevlm.errors import SettingsError
 from smilevlm.results.fields import (
@@ -20,7 +21,9 @@ from smilevlm.results.fields import (
     fail,
 )
 from smilevlm.results.fold import TOLERANCE, FoldResult, check_equal
-from smilevlm.results.intervals import student_quantile
+
+LEVEL = 0.95
+NUM_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,47 @@ class FoldsSummary(Record):
     gain_over_single_view: ByAngle[Spread]
     view_weights: Weights
     confusion_matrix: Confusion
+
+
+def student_quantile(num_values: int) -> float:
+    """Half the width of the interval of a mean, in standard errors.
+
+    Args:
+        num_values: That the mean is of, at least two.
+    """
+    # All of scipy.stats would cost every command a quarter of a second.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(num_values - 1, (1.0 + LEVEL) / 2.0))
+
+
+def bootstrap_interval(
+    amounts: Float[np.ndarray, " subject"],
+    sizes: Float[np.ndarray, " subject"],
+    *,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Interval | None:
+    """Percentile interval of the sum of amounts over the sum of sizes when whole subjects are drawn anew.
+
+    Samples of one subject are not independent, so subjects are drawn and not samples.
+
+    Args:
+        amounts: Of each subject, such as its correct samples.
+        sizes: Of each subject, such as its tested samples.
+        seed: Of the draws.
+        num_resamples: How often all subjects are drawn.
+
+    Returns:
+        None with fewer than two subjects: one person says nothing of how people differ.
+    """
+    if len(sizes) < 2:
+        return None
+    drawn = np.random.default_rng(seed).integers(len(sizes), size=(num_resamples, len(sizes)))
+    shares = amounts[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.quantile(shares, [tail, 1.0 - tail])
+    return float(low), float(high)
 
 
 def spread(values: Sequence[float], low: float = 0.0) -> Spread:
