@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from smilevlm.cli.arguments import add_run_folder, add_store
 
 if TYPE_CHECKING:
-    from smilevlm.results.analysis import AnalysisResult
+    from smilevlm.results import AnalysisResult
 
 HELP = "what a model's embeddings look like, and what decides"
 DESCRIPTION = (

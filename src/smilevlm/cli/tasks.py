@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smilevlm.cli.arguments import add_run_folder, add_store, positive_int
 
 if TYPE_CHECKING:
-    from smilevlm.results.tasks import TasksResult
+    from smilevlm.results import TasksResult
 
 HELP = "use a run's model to verify, identify and tell faces from pictures"
 DESCRIPTION = (

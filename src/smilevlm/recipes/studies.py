@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from smilevlm.errors import SettingsError
-from smilevlm.results.study import TARGETS, Target
+from smilevlm.results import TARGETS, Target
 
 ProfileName = Literal["tiny", "paper"]
 

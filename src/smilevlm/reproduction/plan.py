@@ -18,7 +18,7 @@ from smilevlm.recipes import (
     find_recipe,
     with_method,
 )
-from smilevlm.results.study import Target
+from smilevlm.results import Target
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.resolve import with_overrides
 

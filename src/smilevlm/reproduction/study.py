@@ -14,11 +14,19 @@ from smilevlm.recipes import ANALYSED, METHODS, OTHER_TASKS, SETTINGS, find_reci
 from smilevlm.reproduction.data import REPLICAS, StudyData, given_data, make_replica, make_yaw_store
 from smilevlm.reproduction.jobs import Outcome, execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
-from smilevlm.results import ExperimentResult
-from smilevlm.results.analysis import AnalysisResult
-from smilevlm.results.records import read_record, write_record
-from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting
-from smilevlm.results.tasks import TasksResult
+from smilevlm.results import (
+    TARGETS,
+    AnalysisResult,
+    ExperimentResult,
+    Study,
+    StudyFile,
+    StudyMethod,
+    StudyRun,
+    StudySetting,
+    TasksResult,
+    read_record,
+    write_record,
+)
 from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.run_folder import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME, git_commit
 from smilevlm.version import __version__

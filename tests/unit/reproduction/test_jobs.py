@@ -14,8 +14,7 @@ from smilevlm.reproduction.data import make_replica
 from smilevlm.reproduction.jobs import execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, plan_runs
 from smilevlm.reproduction.study import _read_current
-from smilevlm.results import read_results
-from smilevlm.results.tasks import TasksResult
+from smilevlm.results import TasksResult, read_results
 from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.trainer import train_run
 
@@ -103,7 +102,7 @@ def test_as_many_folds_as_subjects_where_one_is_left_out(run, prepared_store, tm
 
 
 def test_a_look_at_another_fold_is_not_taken(run, tmp_path):
-    from smilevlm.results.records import write_record
+    from smilevlm.results import write_record
 
     result = read_results(run.folder / "results.json")
     fold = result.folds[0]
