@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smilevlm.dynamics import approximate_rank_pooling, exact_rank_pooling, rank_pooling_coefficients
     from smilevlm.errors import SmileVlmError
     from smilevlm.geometry import Mesh
-    from smilevlm.predict import Model, Prediction, find_scans, load
+    from smilevlm.predict import Model, Prediction, find_scans, load, to_frame
     from smilevlm.readers import read_mesh
     from smilevlm.views import render_views
 
@@ -31,6 +31,7 @@ _LAZY_IMPORTS = {
     "rank_pooling_coefficients": "smilevlm.dynamics",
     "read_mesh": "smilevlm.readers",
     "render_views": "smilevlm.views",
+    "to_frame": "smilevlm.predict",
 }
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "rank_pooling_coefficients",
     "read_mesh",
     "render_views",
+    "to_frame",
 ]
 
 

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from smilevlm.evaluation.relevance import overlay_scale, relevance, relevance_overlay
 from smilevlm.geometry.axes import rotation_from_axes
-from smilevlm.predict import Model, Prediction, PreparedScan, see
+from smilevlm.predict import Model, Prediction, PreparedScan, prepare_scan
 from smilevlm.readers import read_mesh
 from smilevlm.web.checks import check_upload, check_vertices
 from smilevlm.web.pictures import MAX_SHOWN_VERTICES, thinned
@@ -56,7 +56,7 @@ class Recognise:
         prepare = model.bundle.prepare
         start = None if self.up is None or self.front is None else rotation_from_axes(self.up, self.front)
         if scan.is_sequence:
-            seen = see(scan, prepare, start)
+            seen = prepare_scan(scan, prepare, start)
         else:
             begun = time.perf_counter()
             (frame,) = scan.frames
@@ -64,7 +64,7 @@ class Recognise:
             # Not every format says in its header how many vertices follow.
             check_vertices(mesh.num_vertices, frame.path, settings)
             read_s = time.perf_counter() - begun
-            seen = see(mesh, prepare, start)
+            seen = prepare_scan(mesh, prepare, start)
             seen = replace(seen, read_s=read_s, remarks=(*scan.remarks, *seen.remarks))
         seen = replace(
             seen,
@@ -90,7 +90,7 @@ class Compare:
 
     def __call__(self, model: Model, settings: WebSettings) -> Found:
         del settings
-        (answer,) = model.answer([self.seen], model.compare_with(self.prompts))
+        (answer,) = model.predict_prepared([self.seen], model.compare_with(self.prompts))
         return Found(seen=self.seen, answer=answer)
 
 
