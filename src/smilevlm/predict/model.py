@@ -32,8 +32,7 @@ from smilevlm.predict.inputs import Scan, ScanFiles
 from smilevlm.predict.meshes import is_mesh_like
 from smilevlm.predict.prediction import Prediction, Timings
 from smilevlm.predict.preprocessing import PreparedScan, prepare_scan
-from smilevlm.prompts import CachedTextTower, load_text_tower
-from smilevlm.prompts.prompt_set import find_fault
+from smilevlm.prompts import CachedTextTower, find_fault, load_text_tower
 from smilevlm.store.numbering import NumberedAs
 
 if TYPE_CHECKING:

@@ -31,9 +31,9 @@ _CELL_STYLE = "text-align:left;padding:1px 8px"
 def to_frame(predictions: Prediction | Iterable[Prediction | Exception]) -> pd.DataFrame:
     """A table with one row a prediction, in their order.
 
-    The columns are called as in `smilevlm predict --csv`: `label`, `is_confident`, `confidence`, the probability of each
-    class under its name, `weight_-30` and so on for the views, `frames`, `remarks` (joined by `; `) and `error`. A class
-    with the name of another column becomes `probability_NAME`.
+    The columns are called as in `smilevlm predict --csv`: `label`, `is_confident`, `confidence`, the probability of
+    each class under its name, `weight_-30` and so on for the views, `frames`, `remarks` (joined by `; `) and `error`.
+    A class with the name of another column becomes `probability_NAME`.
 
     Args:
         predictions: Of `Model.predict` or `Model.predict_each`; an error of the latter becomes a row with `error`.
