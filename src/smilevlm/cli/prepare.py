@@ -165,7 +165,7 @@ def _print_summary(prepared: PreparedSet) -> None:
     from rich.table import Table
 
     from smilevlm.cli.progress import table_console
-    from smilevlm.store.numbering import remark_kind
+    from smilevlm.store import remark_kind
 
     manifest = prepared.manifest
     faces = "synthetic " if manifest.synthetic else ""

@@ -23,8 +23,7 @@ from smilevlm.results import (
     write_timing,
 )
 from smilevlm.results.schema import Level, ReportedPairing
-from smilevlm.store import PreparedSet
-from smilevlm.store.manifest import differing_settings
+from smilevlm.store import PreparedSet, differing_settings
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.fold import check_store, read_split

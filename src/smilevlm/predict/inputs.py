@@ -21,8 +21,7 @@ from smilevlm.readers import (
     mesh_suffix,
     walk_scans,
 )
-from smilevlm.store import FrameFile
-from smilevlm.store.numbering import NUMBERED_AS, NumberedAs, read_numbering
+from smilevlm.store import NUMBERED_AS, FrameFile, NumberedAs, read_numbering
 
 Scan = str | os.PathLike[str] | Mesh | np.ndarray | tuple[object, object] | HasVertices
 """A path, or a scan in memory, see `smilevlm.predict.meshes.as_mesh`."""

@@ -33,7 +33,7 @@ from smilevlm.predict.meshes import is_mesh_like
 from smilevlm.predict.prediction import Prediction, Timings
 from smilevlm.predict.preprocessing import PreparedScan, prepare_scan
 from smilevlm.prompts import CachedTextTower, find_fault, load_text_tower
-from smilevlm.store.numbering import NumberedAs
+from smilevlm.store import NumberedAs
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,7 @@ from smilevlm.geometry import Mesh, NormalisedFace
 from smilevlm.predict.inputs import Scan, ScanFiles, scan_files
 from smilevlm.predict.meshes import as_mesh
 from smilevlm.readers import read_mesh, some
-from smilevlm.store import FrameFile, PrepareSettings
-from smilevlm.store.numbering import NumberedAs, counted_remarks
-from smilevlm.store.rendering import FaceFinder, sequence_views
+from smilevlm.store import FaceFinder, FrameFile, NumberedAs, PrepareSettings, counted_remarks, sequence_views
 from smilevlm.typing import ViewImages
 from smilevlm.views import render_normalised
 

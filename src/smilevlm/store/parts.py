@@ -15,7 +15,7 @@ import numpy as np
 
 from smilevlm.errors import StoreError
 from smilevlm.files import folder_in_one_piece
-from smilevlm.store.manifest import FORMAT_VERSION, BadFile, Remark
+from smilevlm.store.manifest import FORMAT_VERSION, BadFile, Remark, read_fields
 from smilevlm.store.records import Recording
 from smilevlm.typing import ViewImages
 
@@ -162,30 +162,20 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def read_part_info(folder: Path) -> PartInfo:
-    """Raises:
-    StoreError: The part is damaged, or was written by another version.
-    """
+    """What a part says of itself."""
     path = folder / _INFO_NAME
     try:
         values = json.loads(path.read_text())
-        name = values["name"]
-        if values.get("format_version") != FORMAT_VERSION:
-            raise StoreError(
-                f"{folder.parent.parent} was prepared by another version of smilevlm, whose stores cannot be gone on "
-                "with; choose another folder or delete it"
-            )
-        return PartInfo(
-            name=name,
-            settings_digest=values["settings_digest"],
-            sources=tuple((str(a), str(b)) for a, b in values["sources"]),
-            samples=tuple((str(a), str(b), str(c)) for a, b, c in values["samples"]),
-            skipped=tuple(BadFile(**entry) for entry in values["skipped"]),
-            bad_frames=tuple(BadFile(**entry) for entry in values["bad_frames"]),
-            remarks=tuple(Remark(**entry) for entry in values["remarks"]),
-            labels=tuple((str(a), str(b)) for a, b in values["labels"]),
-        )
+        is_current = bool(values["name"]) and values.get("format_version") == FORMAT_VERSION
+        info = read_fields(PartInfo, values) if is_current else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged ({error}); delete {folder} and prepare again") from None
+    if info is None:
+        raise StoreError(
+            f"{folder.parent.parent} was prepared by another version of smilevlm, whose stores cannot be gone on "
+            "with; choose another folder or delete it"
+        )
+    return info
 
 
 def rows_path(folder: Path) -> Path:

@@ -17,8 +17,7 @@ from smilevlm.files import write_atomically
 from smilevlm.models import ModelBundle, TrainingProvenance, fit_temperature, save_bundle, zero_shot_scores
 from smilevlm.prompts import NO_TEXT_TOWER
 from smilevlm.results import EpochChoice
-from smilevlm.store import PreparedSet
-from smilevlm.store.manifest import differing_settings
+from smilevlm.store import PreparedSet, differing_settings
 from smilevlm.threads import torch_threads
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.distributed import HardwareConfig, barrier, broadcast_from_rank0, process_rank
