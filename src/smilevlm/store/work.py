@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from smilevlm.dynamics.plan import DynamicPlan
 from smilevlm.errors import SmileVlmError, StoreError
@@ -14,7 +15,6 @@ from smilevlm.store.frames import read_frame
 from smilevlm.store.manifest import BadFile, PrepareSettings, Remark
 from smilevlm.store.numbering import counted_remarks
 from smilevlm.store.parts import (
-    PackedSample,
     PartInfo,
     Sample,
     content_digest,
@@ -27,6 +27,8 @@ from smilevlm.store.records import FrameFile, Recording
 from smilevlm.store.rendering import FaceFinder, scan_views, sequence_views
 from smilevlm.store.sources import listings
 from smilevlm.typing import ViewImages
+
+_PreparedSample = tuple[Sample, dict[str, Any], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ def part_jobs(recordings: Sequence[Recording]) -> list[PartJob]:
 
 def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
     """Prepare one part and leave it in its folder, unless another process has done so meanwhile."""
-    packed: list[PackedSample] = []
+    rows: list[dict[str, Any]] = []
     samples: list[tuple[str, str, str]] = []
     skipped: list[BadFile] = []
     bad_frames: list[BadFile] = []
@@ -74,10 +76,9 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
         except (SmileVlmError, OSError) as error:
             skipped.append(_bad_file(recording, recording.path, error))
             continue
-        for sample, textures in prepared:
-            packed.append(sample)
-            digest = content_digest(sample.sample, recording, textures)
-            samples.append((sample.sample.sample_id, sample.sample.subject, digest))
+        for sample, row, textures in prepared:
+            rows.append(row)
+            samples.append((sample.sample_id, sample.subject, content_digest(sample, recording, textures)))
         bad_frames += preparer.bad_frames
         remarks += preparer.remarks()
     info = PartInfo(
@@ -92,7 +93,7 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
     )
     folder = job.folder(parts)
     try:
-        write_part(folder, info, packed)
+        write_part(folder, info, rows)
     except OSError:
         # Two runs on one store may reach the same part; its bytes follow from the files and the settings alone.
         if not folder.is_dir():
@@ -111,8 +112,8 @@ class _RecordingPreparer:
         self._textures: dict[FrameFile, str] = {}
         self._remarks: dict[str, tuple[str, ...]] = {}
 
-    def prepare(self) -> Iterator[tuple[PackedSample, list[str]]]:
-        """The samples, each with the digests of its textures."""
+    def prepare(self) -> Iterator[_PreparedSample]:
+        """The samples, each with its row in the Arrow file and the digests of its textures."""
         return self._sequence() if self._recording.is_sequence else self._scan()
 
     def remarks(self) -> list[Remark]:
@@ -123,12 +124,13 @@ class _RecordingPreparer:
             texts = [text for texts in self._remarks.values() for text in texts]
         return [Remark(sample_id=self._recording.sample_id, text=text) for text in texts]
 
-    def _scan(self) -> Iterator[tuple[PackedSample, list[str]]]:
+    def _scan(self) -> Iterator[_PreparedSample]:
         (frame,) = self._recording.frames
         images = self._render(frame)
-        yield pack(sample_of(self._recording, digest=self._digests[frame]), images), [self._textures[frame]]
+        sample = sample_of(self._recording, digest=self._digests[frame])
+        yield sample, pack(sample, images), [self._textures[frame]]
 
-    def _sequence(self) -> Iterator[tuple[PackedSample, list[str]]]:
+    def _sequence(self) -> Iterator[_PreparedSample]:
         """The dynamic images; frames stream by, one in memory."""
         recording = self._recording
         for dynamic in sequence_views(
@@ -149,7 +151,7 @@ class _RecordingPreparer:
                 digest=hashlib.sha256(used.encode()).hexdigest(),
                 span=(plan.first_number, plan.last_number),
             )
-            yield pack(sample, dynamic.images), [self._textures.get(frame, "") for frame in frames]
+            yield sample, pack(sample, dynamic.images), [self._textures.get(frame, "") for frame in frames]
 
     def _render(self, frame: FrameFile) -> ViewImages:
         loaded = read_frame(frame, load_texture=_needs_textures(self._settings))
