@@ -137,7 +137,7 @@ def find_faults(prompts: Mapping[str, Sequence[object]]) -> Iterator[Fault]:
     """Everything that keeps the prompts from being a set."""
     if not prompts:
         yield Fault("no_class", "no class has prompts")
-    seen: dict[str, str] = {}
+    class_of: dict[str, str] = {}
     for class_name, texts in prompts.items():
         if not class_name.strip():
             yield Fault("class_name", "a class has an empty name", class_name)
@@ -152,11 +152,11 @@ def find_faults(prompts: Mapping[str, Sequence[object]]) -> Iterator[Fault]:
             elif CLASS_SLOT.lower() in key:
                 message = f"{text!r} has an unfilled {CLASS_SLOT}; put it under 'templates'"
                 yield Fault("unfilled", message, class_name, index)
-            elif key in seen:
-                message = f"{text!r} of class {class_name!r} stands in {seen[key]!r} already"
+            elif key in class_of:
+                message = f"{text!r} of class {class_name!r} stands in {class_of[key]!r} already"
                 yield Fault("duplicate", message, class_name, index)
             else:
-                seen[key] = class_name
+                class_of[key] = class_name
 
 
 def wording(text: str) -> str:
