@@ -1,4 +1,8 @@
-"""Predictions for scans and sequences: find the files, prepare the views, run the network."""
+"""Predictions for scans and sequences: find the files, prepare the views, run the network.
+
+A scan that cannot be read or holds no face is a `MeshError`, a model at fault a `CheckpointError`, an argument outside
+its range a `SettingsError`.
+"""
 
 from smilevlm.deprecation import renamed_attributes
 from smilevlm.predict.bundled import bundled_folder

@@ -60,10 +60,6 @@ def prepare_scan(
         start: Rotation of the scan's axes into a roughly frontal pose, in which alone the face is then looked for; None
             to look for it anywhere.
         numbered_as: How a folder of numbered files is read, see `find_scans`.
-
-    Raises:
-        MeshError: A file cannot be read, or holds no face.
-        StoreError: Too many frames of a sequence cannot be used.
     """
     preparer = _ScanPreparer(settings, start)
     if isinstance(scan, (str, os.PathLike)):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smilevlm.dynamics.plan import DynamicPlan
+from smilevlm.dynamics import DynamicPlan
 from smilevlm.errors import SmileVlmError, StoreError
 from smilevlm.store.frames import read_frame
 from smilevlm.store.manifest import BadFile, PrepareSettings, Remark
