@@ -28,7 +28,7 @@ from smilevlm.models import (
     short_digests,
     zero_shot_scores,
 )
-from smilevlm.predict.bundled import bundled_folder
+from smilevlm.predict import bundled_folder
 from smilevlm.recipes import find_recipe
 from smilevlm.results import FoldResult, Interval
 from smilevlm.store import PreparedSet, Sample, prepare

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smilevlm.errors import SmileVlmError
     from smilevlm.experiment import TrainedRun, evaluate, train
     from smilevlm.geometry import Mesh
-    from smilevlm.predict import Model, Prediction, find_scans, load
+    from smilevlm.predict import Model, Prediction, find_scans, load, to_frame
     from smilevlm.readers import read_mesh
     from smilevlm.views import render_views
 
@@ -35,6 +35,7 @@ _LAZY_IMPORTS = {
     "rank_pooling_coefficients": "smilevlm.dynamics",
     "read_mesh": "smilevlm.readers",
     "render_views": "smilevlm.views",
+    "to_frame": "smilevlm.predict",
     "train": "smilevlm.experiment",
 }
 
@@ -53,6 +54,7 @@ __all__ = [
     "rank_pooling_coefficients",
     "read_mesh",
     "render_views",
+    "to_frame",
     "train",
 ]
 

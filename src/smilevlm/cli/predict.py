@@ -13,7 +13,7 @@ from smilevlm.errors import MeshError, PromptError, SettingsError, SmileVlmError
 if TYPE_CHECKING:
     from smilevlm.cli.predictions import Row
     from smilevlm.predict import Model, ScanFiles
-    from smilevlm.store.numbering import NumberedAs
+    from smilevlm.store import NumberedAs
 
 HELP = "recognise the expression of scans and sequences"
 DESCRIPTION = (

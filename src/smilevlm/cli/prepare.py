@@ -144,7 +144,7 @@ def _settings(arguments: argparse.Namespace) -> PrepareSettings:
 
 def _print_summary(prepared: PreparedSet) -> None:
     from smilevlm.cli.tables import print_table
-    from smilevlm.store.numbering import remark_kind
+    from smilevlm.store import remark_kind
 
     manifest = prepared.manifest
     faces = "synthetic " if manifest.synthetic else ""

@@ -15,9 +15,7 @@ from smilevlm.datasets.index import Problem
 from smilevlm.errors import FileFormatError, MeshError, SmileVlmError
 from smilevlm.geometry import Mesh, NormaliseSettings
 from smilevlm.readers import BndLandmarks, VDirection, find_beside, find_v_direction, read_bnd, read_landmarks, read_lm2
-from smilevlm.store import PrepareSettings, Recording, read_frame
-from smilevlm.store.numbering import remark_kind
-from smilevlm.store.rendering import FaceFinder
+from smilevlm.store import FaceFinder, PrepareSettings, Recording, read_frame, remark_kind
 from smilevlm.views import ViewSettings
 
 _NEAR_MM = 0.5

@@ -28,8 +28,7 @@ from smilevlm.readers import (
     repeated_links,
     some,
 )
-from smilevlm.store import FrameFile, Recording
-from smilevlm.store.numbering import NumberedAs, read_numbering
+from smilevlm.store import FrameFile, NumberedAs, Recording, read_numbering
 from smilevlm.synthesis import MARKER_NAME
 
 _UNSAFE = re.compile(r"[^\w.+-]+")

@@ -13,7 +13,7 @@ from smilevlm.datasets.folder import index_folder
 from smilevlm.datasets.fourdme import index_fourdme
 from smilevlm.datasets.index import DataIndex
 from smilevlm.errors import SettingsError
-from smilevlm.store.numbering import NUMBERED_AS, NumberedAs
+from smilevlm.store import NUMBERED_AS, NumberedAs
 
 LAYOUTS: dict[str, Callable[[Path], DataIndex]] = {
     "bu3dfe": index_bu3dfe,

@@ -15,7 +15,7 @@ from smilevlm.evaluation.identity import roc_points, side_by_side
 from smilevlm.evaluation.verification import equal_error_rate, equal_error_threshold, roc_curve
 from smilevlm.geometry import Mesh, NormaliseSettings, normalise
 from smilevlm.results import AntiSpoofingResult, AttackResult
-from smilevlm.store.manifest import PrepareSettings
+from smilevlm.store import PrepareSettings
 from smilevlm.synthesis.spoofs import (
     ATTACKS,
     BONA_FIDE,

@@ -24,8 +24,7 @@ from smilevlm.results import (
     write_results,
     write_timing,
 )
-from smilevlm.store import PreparedSet
-from smilevlm.store.manifest import differing_settings
+from smilevlm.store import PreparedSet, differing_settings
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.fold_data import check_store

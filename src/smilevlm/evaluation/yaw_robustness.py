@@ -15,8 +15,7 @@ from smilevlm.evaluation.fold_analysis import AnalysedFold
 from smilevlm.evaluation.scoring import embed
 from smilevlm.models import ModelBundle
 from smilevlm.results import YawPoint
-from smilevlm.store import PreparedSet
-from smilevlm.store.manifest import differing_settings
+from smilevlm.store import PreparedSet, differing_settings
 from smilevlm.threads import one_thread
 
 

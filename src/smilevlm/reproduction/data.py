@@ -9,8 +9,7 @@ from pathlib import Path
 from smilevlm.datasets import find_protocol, index_data_set
 from smilevlm.errors import StoreError
 from smilevlm.geometry import NormaliseSettings
-from smilevlm.store import PreparedSet, PrepareSettings, prepare, read_manifest, sample_of
-from smilevlm.store.manifest import MANIFEST_NAME
+from smilevlm.store import MANIFEST_NAME, PreparedSet, PrepareSettings, prepare, read_manifest, sample_of
 from smilevlm.views import ViewSettings
 
 Progress = Callable[[int, int], None]

@@ -19,7 +19,7 @@ from smilevlm.readers import (
     parse_mesh,
     read_file,
 )
-from smilevlm.store.numbering import MIN_FRAMES
+from smilevlm.store import MIN_FRAMES
 from smilevlm.web.settings import MEGABYTE, WebSettings
 
 SUFFIXES = (*MESH_SUFFIXES, ARCHIVE_SUFFIX)

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from smilevlm.evaluation.relevance import overlay_scale, relevance, relevance_overlay
 from smilevlm.geometry import rotation_from_axes
-from smilevlm.predict import Model, Prediction, PreparedScan, see
+from smilevlm.predict import Model, Prediction, PreparedScan, prepare_scan
 from smilevlm.readers import read_mesh
 from smilevlm.web.checks import check_upload, check_vertices
 from smilevlm.web.pictures import MAX_SHOWN_VERTICES, thinned
@@ -67,14 +67,14 @@ class Recognise:
         prepare = model.bundle.prepare
         start = None if self.up is None or self.front is None else rotation_from_axes(self.up, self.front)
         if scan.is_sequence:
-            return see(scan, prepare, start)
+            return prepare_scan(scan, prepare, start)
         begun = time.perf_counter()
         (frame,) = scan.frames
         mesh = read_mesh(frame.path, load_texture=prepare.views.kind == "texture")
         # Not every format says in its header how many vertices follow.
         check_vertices(mesh.num_vertices, frame.path, settings)
         read_s = time.perf_counter() - begun
-        prepared = see(mesh, prepare, start)
+        prepared = prepare_scan(mesh, prepare, start)
         return replace(prepared, read_s=read_s, remarks=(*scan.remarks, *prepared.remarks))
 
 
@@ -92,7 +92,7 @@ class Compare:
 
     def __call__(self, model: Model, settings: WebSettings) -> Recognition:
         del settings
-        (prediction,) = model.answer([self.prepared], model.compare_with(self.prompts))
+        (prediction,) = model.predict_prepared([self.prepared], model.compare_with(self.prompts))
         return Recognition(prepared=self.prepared, prediction=prediction)
 
 
