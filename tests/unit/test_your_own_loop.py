@@ -11,8 +11,7 @@ import torch
 
 import smilevlm
 from smilevlm.data import PreparedDataset
-from smilevlm.errors import MissingExtraError, SettingsError
-from smilevlm.extras import explained_imports
+from smilevlm.errors import SettingsError
 from smilevlm.models import TOWERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_own_loop.md"
@@ -103,15 +102,6 @@ def test_prompts_are_drawn_anew_each_epoch_and_repeat(store_of_four):
     assert len({generic[index]["prompt"] for index in range(len(generic))}) == 1
     with pytest.raises(SettingsError, match="pairing is 'pseudo'"):
         PreparedDataset(store_of_four, pairing="pseudo")
-
-
-def test_a_missing_library_is_one_sentence_with_its_extra():
-    error = ModuleNotFoundError("No module named 'pytorch_lightning'", name="pytorch_lightning.callbacks")
-    message = r"this needs pytorch_lightning.*pip install 'smilevlm\[train\]'"
-    with pytest.raises(MissingExtraError, match=message), explained_imports():
-        raise error
-    with pytest.raises(ModuleNotFoundError, match="surely_nothing"), explained_imports():
-        import surely_nothing  # noqa: F401
 
 
 def test_names_of_earlier_versions_warn():

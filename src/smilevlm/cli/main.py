@@ -29,6 +29,7 @@ from smilevlm.cli.arguments import Command, add_commands
 from smilevlm.cli.streams import drop, flush_streams, prepare_streams
 from smilevlm.compiled import announce_compiling
 from smilevlm.errors import SmileVlmError
+from smilevlm.extras import explained_imports
 from smilevlm.training.distributed import process_rank
 
 _COMMANDS: Mapping[str, Command] = {
@@ -111,7 +112,8 @@ def _run(words: list[str]) -> int:
     announce_compiling()
     name_a_home()
     try:
-        _COMMANDS[parsed.command].run(parsed)
+        with explained_imports():
+            _COMMANDS[parsed.command].run(parsed)
         # Here, where what cannot be written is still an error of the command.
         sys.stdout.flush()
     except BrokenPipeError:

@@ -44,7 +44,7 @@ def to_frame(predictions: Prediction | Iterable[Prediction | Exception]) -> pd.D
     try:
         import pandas as pd
     except ImportError:
-        raise MissingExtraError("a table of predictions needs pandas: pip install pandas") from None
+        raise MissingExtraError("a table of predictions needs pandas: pip install 'smilevlm[reports]'") from None
     rows = [predictions] if isinstance(predictions, Prediction) else list(predictions)
     columns: dict[str, None] = dict.fromkeys(("label", "is_confident", "confidence"))
     for row in rows:
