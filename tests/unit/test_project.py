@@ -13,13 +13,14 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "smilevlm"
 MAX_LINES = 500
 ROOMS = {
-    "cli", "reproduction", "recipes", "training", "predict", "evaluation", "models", "losses", "prompts", "datasets",
-    "store", "synthesis", "views", "dynamics", "readers", "geometry", "labels", "results", "reporting", "web",
+    "augment", "cli", "reproduction", "recipes", "training", "predict", "evaluation", "models", "losses", "prompts",
+    "datasets", "store", "synthesis", "views", "dynamics", "readers", "geometry", "labels", "results", "reporting",
+    "web",
 }  # fmt: skip
-"""Those of the design, and `reproduction` (ADR 6)."""
+"""Those of the design, `reproduction` (ADR 6) and `augment` (ADR 8)."""
 MODULES = {
     "caches", "compiled", "errors", "typing", "distributed", "files", "pretrained", "threads", "version", "__init__",
-    "__main__", "parallel",
+    "__main__", "data", "deprecation", "experiment", "extras", "parallel",
 }  # fmt: skip
 # Written in two parts, so that this file does not match itself.
 REGISTRIES = [

@@ -11,8 +11,10 @@ import torch
 
 import smilevlm
 from smilevlm.data import PreparedDataset
+from smilevlm.datasets import LAYOUTS, PROTOCOLS
 from smilevlm.errors import SettingsError
 from smilevlm.models import TOWERS
+from smilevlm.readers import write_mesh
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_own_loop.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -64,6 +66,20 @@ def test_a_tower_of_one_s_own(folder, monkeypatch):
         assert names["model"](views).z_fused.shape == (2, 384)
     finally:
         TOWERS.pop("mine", None)
+
+
+def test_a_data_set_of_one_s_own(frontal_faces, tmp_path, monkeypatch):
+    (tmp_path / "scans").mkdir()
+    for subject in ("P01", "P02"):
+        for name in ("happy", "surprise"):
+            write_mesh(frontal_faces[name], tmp_path / "scans" / f"{subject}_{name}.obj")
+    try:
+        run(block("index_mylab"), tmp_path, monkeypatch)
+        data = PreparedDataset(tmp_path / "mystore", protocol="mylab")
+        assert data.subjects == ["P01", "P01", "P02", "P02"]
+        assert data.labels == ["happy", "surprise"] * 2
+    finally:
+        LAYOUTS.pop("mylab", None), PROTOCOLS.pop("mylab", None)
 
 
 def test_train_and_evaluate_from_python(folder, tiny_overrides):
