@@ -28,34 +28,31 @@ from smilevlm.models import (
     short_digests,
     zero_shot_scores,
 )
-from smilevlm.predict.bundled import bundled_folder
+from smilevlm.predict import bundled_folder
 from smilevlm.recipes import find_recipe
 from smilevlm.results import FoldResult, Interval
 from smilevlm.store import PreparedSet, Sample, prepare
-from smilevlm.synthesis.data_set import claim_folder, subject_names, write_parts
-from smilevlm.synthesis.record import recorded
-from smilevlm.synthesis.varied import LAYOUT, VariedSettings, write_person
+from smilevlm.synthesis.data_set import SubjectFolder, claim_folder, settings_record
+from smilevlm.synthesis.varied import LAYOUT, VariedSettings, plan_varied
 
 SETTINGS = VariedSettings(num_subjects=2000, seed=41, filmed_share=0.05)
 """Those of the training set: `smilevlm synthesize folder --subjects 2000 --seed 41 --filmed 0.05`."""
 NUM_RESAMPLES = 2000
 
 
-def test_people(bundle: ModelBundle) -> list[tuple[int, str]]:
-    """Number and name of everybody that the model does not know."""
+def test_people(bundle: ModelBundle) -> list[SubjectFolder]:
+    """Everybody that the model does not know."""
     assert bundle.trained_on is not None
     known = set(bundle.trained_on.subjects)
-    names = subject_names(SETTINGS.num_subjects, 0.5, num_digits=5)
-    return [(number, name) for number, name in enumerate(names) if name not in known]
+    return [person for person in plan_varied(SETTINGS) if person.path not in known]
 
 
-def prepared_faces(folder: Path, people: list[tuple[int, str]], jobs: int) -> PreparedSet:
+def prepared_faces(folder: Path, people: list[SubjectFolder], jobs: int) -> PreparedSet:
     """The people's scans and sequences, made and prepared as those of the training set."""
     faces, store = folder / "faces", folder / "store"
-    claim_folder(faces, LAYOUT, recorded(SETTINGS))
-    parts = [(faces / name, (faces, number, name, SETTINGS)) for number, name in people]
-    write_parts(write_person, parts, jobs=jobs, progress=None)
-    index = index_data_set(LAYOUT, faces)
+    claim_folder(faces, LAYOUT.name, settings_record(SETTINGS))
+    LAYOUT.write_parts(faces, SETTINGS, people, jobs=jobs)
+    index = index_data_set(LAYOUT.name, faces)
     prepare(
         index.recordings,
         store,

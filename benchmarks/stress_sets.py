@@ -28,10 +28,10 @@ from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
 from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
 from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.guises import Guise, draw_guise, draw_pose, placed, show
 from smilevlm.synthesis.population import SHIFTED, worse_scanner
+from smilevlm.synthesis.scan_appearance import ScanAppearance, apply_appearance, draw_appearance, draw_pose, place_mesh
 from smilevlm.synthesis.scan_setup import Pose, ScannerSettings
-from smilevlm.synthesis.sequences import Slot
+from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.variants import VARIANTS, draw_variant, draw_varied_actions
 from smilevlm.synthesis.varied import draw_varied_person
 
@@ -48,14 +48,14 @@ class Kind:
         what: For people.
         strength: How unlike the training set's face models.
         prototype: Whether everybody shows the posed prototype at full strength, without idle movement.
-        change: Of the drawn guise.
+        change: Of the drawn appearance.
         place: Turns, moves and scales the mesh; None as the training set does.
     """
 
     what: str
     strength: float = 1.0
     prototype: bool = False
-    change: Callable[[np.random.Generator, Guise], Guise] = lambda rng, guise: guise
+    change: Callable[[np.random.Generator, ScanAppearance], ScanAppearance] = lambda rng, appearance: appearance
     place: Callable[[np.random.Generator, Mesh], Mesh] | None = None
 
 
@@ -66,34 +66,34 @@ def _any_rotation(rng: np.random.Generator) -> np.ndarray:
 
 
 def _turned(rng: np.random.Generator, mesh: Mesh) -> Mesh:
-    return placed(mesh, Pose(rotation=_any_rotation(rng), offset_mm=rng.normal(0, 300, 3)), 1.0)
+    return place_mesh(mesh, Pose(rotation=_any_rotation(rng), offset_mm=rng.normal(0, 300, 3)), 1.0)
 
 
 def _any_unit(rng: np.random.Generator, mesh: Mesh) -> Mesh:
-    return placed(mesh, draw_pose(rng, offset_mm=500), float(np.exp(rng.uniform(np.log(1e-3), np.log(2e3)))))
+    return place_mesh(mesh, draw_pose(rng, offset_mm=500), float(np.exp(rng.uniform(np.log(1e-3), np.log(2e3)))))
 
 
-def _clean(rng: np.random.Generator, guise: Guise) -> Guise:
+def _clean(rng: np.random.Generator, appearance: ScanAppearance) -> ScanAppearance:
     return replace(
-        guise, form="mesh", faces=head_model().topology.fine_faces, reach_mm=np.inf, depth_mm=np.inf, noise_mm=0.0
+        appearance, form="mesh", faces=head_model().topology.fine_faces, reach_mm=np.inf, depth_mm=np.inf, noise_mm=0.0
     )
 
 
-def _noisy(rng: np.random.Generator, guise: Guise) -> Guise:
+def _noisy(rng: np.random.Generator, appearance: ScanAppearance) -> ScanAppearance:
     scanner = ScannerSettings(
         num_vertices=int(rng.integers(4000, 20_000)), noise_mm=float(rng.uniform(0.4, 0.7)), ripple_mm=0.8,
         max_holes=12,
         hole_size=2.0, crop_share=float(rng.uniform(0.75, 1.1)),
     )  # fmt: skip
-    return replace(guise, form="scan", scanner=scanner, cropped=True)
+    return replace(appearance, form="scan", scanner=scanner, cropped=True)
 
 
-def _coarse(rng: np.random.Generator, guise: Guise) -> Guise:
-    return replace(guise, form="clustered", cell_mm=float(rng.uniform(8, 11)))
+def _coarse(rng: np.random.Generator, appearance: ScanAppearance) -> ScanAppearance:
+    return replace(appearance, form="clustered", cell_mm=float(rng.uniform(8, 11)))
 
 
-def _points(rng: np.random.Generator, guise: Guise) -> Guise:
-    return replace(guise, form="points", num_points=15_000)
+def _points(rng: np.random.Generator, appearance: ScanAppearance) -> ScanAppearance:
+    return replace(appearance, form="points", num_points=15_000)
 
 
 KINDS = (
@@ -112,10 +112,10 @@ KINDS = (
 def people_of(kind: Kind, number: int, people: int) -> Iterator[Sample]:
     """Scans of one stress set."""
     for person in range(people):
-        slot = Slot(layout=f"stress/{number}", seed=SEED, person=person)
-        drawn = draw_varied_person(slot.stream("person"), sex="FM"[person % 2], strength=kind.strength)
+        key = SeedKey(layout=f"stress/{number}", seed=SEED, person=person)
+        drawn = draw_varied_person(key.generator("person"), sex="FM"[person % 2], strength=kind.strength)
         for place, expression in enumerate(CLASSES):
-            rng = slot.stream("scan", place)
+            rng = key.generator("scan", place)
             recipe = draw_variant(rng, expression)
             if kind.prototype and recipe is not None:
                 recipe = VARIANTS[expression][0]
@@ -128,11 +128,15 @@ def people_of(kind: Kind, number: int, people: int) -> Iterator[Sample]:
                 idle=0.0 if kind.prototype else float(rng.uniform(0, 1)),
             )
             (head,) = drawn.heads([actions])
-            guise = kind.change(rng, draw_guise(rng))
-            mesh = show(rng, guise, head)
+            appearance = kind.change(rng, draw_appearance(rng))
+            mesh = apply_appearance(rng, appearance, head)
             yield (
                 expression,
-                (placed(mesh, draw_pose(rng), guise.mm_per_unit) if kind.place is None else kind.place(rng, mesh)),
+                (
+                    place_mesh(mesh, draw_pose(rng), appearance.mm_per_unit)
+                    if kind.place is None
+                    else kind.place(rng, mesh)
+                ),
             )
 
 

@@ -7,8 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from smilevlm.predict import load
-from smilevlm.predict.bundled import bundled_folder
+from smilevlm.predict import bundled_folder, load
 from smilevlm.predict.hub import HUB_FILES, save_pretrained
 
 MOST_BYTES = 10_000_000

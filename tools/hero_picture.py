@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
@@ -15,15 +16,26 @@ import smilevlm
 from smilevlm.models import unit_rows
 
 THEMES = {
-    "light": {"paper": "#ffffff", "ink": "#1f2430", "quiet": "#c9ced8", "accent": "#0072B2", "skin": (0.93, 0.86, 0.80)},
-    "dark": {"paper": "#0d1117", "ink": "#e6edf3", "quiet": "#3d4654", "accent": "#58a6ff", "skin": (0.93, 0.86, 0.80)},
+    "light": {
+        "paper": "#ffffff",
+        "ink": "#1f2430",
+        "quiet": "#c9ced8",
+        "accent": "#0072B2",
+    },
+    "dark": {
+        "paper": "#0d1117",
+        "ink": "#e6edf3",
+        "quiet": "#3d4654",
+        "accent": "#58a6ff",
+    },
 }
+SKIN = (0.93, 0.86, 0.80)
 LIGHTS = (((-0.45, 0.55, 0.70), 0.85), ((0.75, 0.10, 0.65), 0.30), ((0.0, -0.6, 0.8), 0.12))
 """Direction (towards the light) and strength of a key, a fill and a rim light, in the frame of the camera."""
 AMBIENT = 0.18
 
 
-def lit(mesh: smilevlm.Mesh, angle: float, size: int, skin: tuple[float, float, float]) -> np.ndarray:
+def lit(mesh: smilevlm.Mesh, angle: float, size: int) -> np.ndarray:
     """An RGBA picture of a mesh under three lights, from its rendered normals; transparent beside the face."""
     normals = smilevlm.render_views(mesh, angles_deg=(angle,), size=2 * size, kind="normals")[0].astype(float)
     there = (normals > 0).any(axis=2)
@@ -34,7 +46,7 @@ def lit(mesh: smilevlm.Mesh, angle: float, size: int, skin: tuple[float, float, 
         for towards, strength in LIGHTS
     )
     shine = np.clip(directions @ np.array([-0.24, 0.29, 0.93]), 0, None) ** 40
-    color = np.clip(light[..., None] * np.array(skin) + 0.10 * shine[..., None], 0, 1) ** (1 / 1.15)
+    color = np.clip(light[..., None] * np.array(SKIN) + 0.10 * shine[..., None], 0, 1) ** (1 / 1.15)
     picture = np.concatenate([color * there[..., None], there[..., None]], axis=2)
     return picture.reshape(size, 2, size, 2, 4).mean(axis=(1, 3))
 
@@ -57,19 +69,17 @@ def draw(scan: Path, picture: Path, theme: dict) -> None:
     prediction = model.predict(scan)
     figure = Figure(figsize=(16, 5.6), facecolor=theme["paper"])
 
-    def axes(left: float, bottom: float, width: float, height: float):
+    def axes(left: float, bottom: float, width: float, height: float) -> Axes:
         added = figure.add_axes((left, bottom, width, height))
         added.axis("off")
         return added
 
-    axes(0.005, 0.08, 0.335, 0.91).imshow(lit(mesh, 22, 520, theme["skin"]))
+    axes(0.005, 0.08, 0.335, 0.91).imshow(lit(mesh, 22, 520))
     figure.text(0.17, 0.025, "3D scan (synthetic)", ha="center", color=theme["ink"], fontsize=20)
     for row, (angle, view) in enumerate(zip(prediction.view_weights, prediction.views, strict=True)):
         panel = axes(0.415, 0.67 - 0.325 * row, 0.11, 0.31)
         panel.imshow(view)
-        panel.text(
-            1.06, 0.5, f"{angle:+.0f}°", transform=panel.transAxes, color=theme["ink"], fontsize=22, va="center"
-        )
+        panel.text(1.06, 0.5, f"{angle:+.0f}°", transform=panel.transAxes, color=theme["ink"], fontsize=22, va="center")
     for start, end in ((0.335, 0.405), (0.585, 0.635)):
         figure.add_artist(
             FancyArrowPatch((start, 0.5), (end, 0.5), transform=figure.transFigure, color=theme["quiet"],

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 MAINS = ("origin/main", "main")
 _SRC = "src/smilevlm/"
 _TRAINING = ("training/", "models/", "losses/", "augment/", "distributed.py", "threads.py", "files.py")
-_SYNTHESIS = ("synthesis/", "geometry/", "files.py", "store/engine.py")
+_SYNTHESIS = ("synthesis/", "geometry/", "files.py", "parallel.py", "store/engine.py")
 
 COVERS: dict[str, tuple[str, ...]] = {
     "tests/integration/test_kill.py": ("store/", "files.py", "cli/prepare.py"),
@@ -32,7 +32,7 @@ COVERS: dict[str, tuple[str, ...]] = {
     ),
     "tests/integration/test_web.py": ("web/", "cli/serve.py"),
     "tests/unit/cli/test_export.py": ("predict/", "models/", "evaluation/", "cli/export.py"),
-    "tests/unit/datasets/test_check.py": ("datasets/", "readers/", "labels/"),
+    "tests/unit/datasets/test_check.py": ("datasets/", "readers/", "labels/", "parallel.py"),
     "tests/unit/losses/test_processes.py": ("losses/", "distributed.py"),
     "tests/unit/predict/test_export.py": ("predict/", "models/", "evaluation/"),
     "tests/unit/readers/test_archives.py": ("readers/",),

@@ -18,7 +18,7 @@ def main(views: str, model: str) -> None:
     outputs = session.run(["probabilities", "view_weights"], {"images": images})
     probabilities, weights = (np.asarray(output, float) for output in outputs)
     for face, shares in enumerate(probabilities):
-        doubt = " (not sure)" if shares.max() < known["unsure_below"] else ""
+        doubt = " (not sure)" if shares.max() < known["abstain_threshold"] else ""
         print(f"face {face}: {known['classes'][shares.argmax()]}{doubt}")
         print("  probabilities", dict(zip(known["classes"], shares.round(3).tolist(), strict=True)))
         print("  view weights ", weights[face].round(3).tolist())

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from smilevlm.deprecation import renamed_attributes
+from smilevlm.extras import explained_imports
 from smilevlm.version import __version__
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from smilevlm.errors import SmileVlmError
     from smilevlm.experiment import TrainedRun, evaluate, train
     from smilevlm.geometry import Mesh
-    from smilevlm.predict import Model, Prediction, find_scans, load
+    from smilevlm.predict import Model, Prediction, find_scans, load, to_frame
     from smilevlm.readers import read_mesh
     from smilevlm.views import render_views
 
@@ -34,6 +35,7 @@ _LAZY_IMPORTS = {
     "rank_pooling_coefficients": "smilevlm.dynamics",
     "read_mesh": "smilevlm.readers",
     "render_views": "smilevlm.views",
+    "to_frame": "smilevlm.predict",
     "train": "smilevlm.experiment",
 }
 
@@ -52,13 +54,15 @@ __all__ = [
     "rank_pooling_coefficients",
     "read_mesh",
     "render_views",
+    "to_frame",
     "train",
 ]
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY_IMPORTS:
-        return getattr(importlib.import_module(_LAZY_IMPORTS[name]), name)
+        with explained_imports():
+            return getattr(importlib.import_module(_LAZY_IMPORTS[name]), name)
     return renamed_attributes(__name__, {"Answer": "smilevlm.predict.Prediction"})(name)
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smilevlm.errors import SettingsError
+from smilevlm.extras import explained_imports
+
 if TYPE_CHECKING:
     from smilevlm.results import ExperimentResult
     from smilevlm.training.config import ExperimentConfig
@@ -55,9 +58,10 @@ def train(
     Raises:
         SmileVlmError: See `smilevlm.training.trainer.train_run`.
     """
-    from smilevlm.recipes import find_recipe
-    from smilevlm.training.resolve import with_overrides
-    from smilevlm.training.trainer import train_run
+    with explained_imports():
+        from smilevlm.recipes import find_recipe
+        from smilevlm.training.resolve import with_overrides
+        from smilevlm.training.trainer import train_run
 
     store, out = Path(store), Path(out)
     config = with_overrides(find_recipe(recipe) if isinstance(recipe, str) else recipe, settings)
@@ -84,8 +88,8 @@ def evaluate(
     Raises:
         SmileVlmError: See `smilevlm.evaluation.run.evaluate_run`.
     """
-    from smilevlm.errors import SettingsError
-    from smilevlm.evaluation.run import evaluate_run
+    with explained_imports():
+        from smilevlm.evaluation.run import evaluate_run
 
     if isinstance(run, TrainedRun):
         run, store = run.folder, run.store if store is None else store

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from smilevlm.errors import MissingExtraError
 
 EXTRAS = {
@@ -39,3 +42,19 @@ def missing_extra(error: ImportError) -> MissingExtraError | None:
     if extra is None or not isinstance(error, ModuleNotFoundError):
         return None
     return MissingExtraError(f"this needs {module}, which is not installed: pip install 'smilevlm[{extra}]'")
+
+
+@contextmanager
+def explained_imports() -> Iterator[None]:
+    """Say which extra is missing where the block imports a library that is not installed.
+
+    Raises:
+        MissingExtraError: It names the library and the extra to install.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        raise missing from error

@@ -9,9 +9,7 @@ import pytest
 
 from killing import run_counted
 from smilevlm.cli import main
-from smilevlm.results import read_results
-from smilevlm.results.records import read_record
-from smilevlm.results.study import Study
+from smilevlm.results import Study, read_record, read_results
 
 
 @pytest.fixture

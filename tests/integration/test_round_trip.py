@@ -112,7 +112,7 @@ def planned_bu4dfe() -> dict[str, Planned]:
             numbers=tuple(n for n in range(s.num_frames) if n not in s.left_out),
             is_sequence=True,
         )
-        for s in plan_bu4dfe(BU4DFE)[0]
+        for s in plan_bu4dfe(BU4DFE)
     }
 
 

@@ -19,7 +19,7 @@ ROOMS = {
 """Those of the design, and `reproduction` (ADR 6)."""
 MODULES = {
     "caches", "compiled", "errors", "typing", "distributed", "files", "pretrained", "threads", "version", "__init__",
-    "__main__",
+    "__main__", "parallel",
 }  # fmt: skip
 # Written in two parts, so that this file does not match itself.
 REGISTRIES = [

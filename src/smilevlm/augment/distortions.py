@@ -21,7 +21,7 @@ from smilevlm.augment.image_ops import (
     sampling_grid,
     stretch,
 )
-from smilevlm.dynamics.pooling import MID_GREY
+from smilevlm.dynamics import MID_GREY
 from smilevlm.errors import SettingsError
 
 _NOISE_ROWS = 64

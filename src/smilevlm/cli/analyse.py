@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from smilevlm.cli.arguments import add_run_folder, add_store
 
-    from smilevlm.results.analysis import AnalysisResult
+if TYPE_CHECKING:
+    from smilevlm.results import AnalysisResult
 
 HELP = "what a model's embeddings look like, and what decides"
 DESCRIPTION = (
@@ -21,23 +21,22 @@ EXAMPLE = "smilevlm analyse run --store store --yaw-store yaw-store"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder that `smilevlm train` wrote")
-    parser.add_argument("--store", type=Path, required=True, help="store that the run was trained on")
-    parser.add_argument(
-        "--yaw-store",
-        type=Path,
-        help="the same data set prepared alike with more --angles, for the accuracy of turned heads",
-    )
-    parser.add_argument("--fold", type=int, help="which fold (default: the first that is trained)")
-    parser.add_argument("--num-relevance", type=int, default=6, help="test samples to explain (default: 6)")
+    add = parser.add_argument
+    add_run_folder(parser)
+    add_store(parser, "store that the run was trained on")
+    yaw_help = "the same data set prepared alike with more --angles, for the accuracy of turned heads"
+    add("--yaw-store", type=Path, help=yaw_help)
+    add("--fold", type=int, help="which fold (default: the first that is trained)")
+    add("--num-relevance", type=int, default=6, help="test samples to explain (default: 6)")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.cli.progress import counting, table_console
+    from smilevlm.cli.progress import progress_bar
+    from smilevlm.cli.tables import print_note
     from smilevlm.evaluation.analysis import analyse_run
     from smilevlm.training.run_folder import ANALYSIS_NAME
 
-    with counting("analysing") as progress:
+    with progress_bar("analysing") as progress:
         analysis = analyse_run(
             arguments.run_folder,
             arguments.store,
@@ -46,33 +45,31 @@ def run(arguments: argparse.Namespace) -> None:
             num_relevance=arguments.num_relevance,
             progress=progress,
         )
-    console = table_console()
-    for table in _tables(analysis):
-        console.print(table)
+    _print_tables(analysis)
     for note in analysis.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        print_note(f"note: {note}")
     print(arguments.run_folder / ANALYSIS_NAME)
 
 
-def _tables(analysis: AnalysisResult) -> list[Table]:
-    from rich.table import Table
+def _print_tables(analysis: AnalysisResult) -> None:
+    from smilevlm.cli.tables import print_table
 
-    faces = "synthetic" if analysis.synthetic else "real"
-    ranks = Table(title=f"effective rank, {faces} faces, fold {analysis.fold}")
-    for name in ("of", "before training", "after", "at most"):
-        ranks.add_column(name, justify="left" if name == "of" else "right")
+    scope = f"{'synthetic' if analysis.synthetic else 'real'} faces, fold {analysis.fold}"
+    rows = []
     for what in ("tower", "views", "fused"):
-        found = {rank.stage: rank for rank in analysis.effective_ranks if rank.what == what}
-        most = min(found["after"].width, found["after"].num_samples)
-        values = [f"{found[stage].effective_rank:.1f}" for stage in ("before", "after")]
-        ranks.add_row(what, *values, str(most))
+        before, after = (
+            next(rank for rank in analysis.effective_ranks if (rank.what, rank.stage) == (what, stage))
+            for stage in ("before", "after")
+        )
+        most = min(after.width, after.num_samples)
+        rows.append((what, f"{before.effective_rank:.1f}", f"{after.effective_rank:.1f}", most))
+    print_table(["of"], ["before training", "after", "at most"], rows, title=f"effective rank, {scope}")
     if not analysis.yaw:
-        return [ranks]
-    turned = Table(title=f"accuracy of turned heads, {faces} faces, fold {analysis.fold}")
-    for name in ("yaw", "fused", "mean", *(f"view {angle:+g}" for angle in analysis.view_angles_deg)):
-        turned.add_column(name, justify="right")
+        return
+    rows = []
     for point in analysis.yaw:
         views = [point.single_view_accuracy[angle] for angle in analysis.view_angles_deg]
         shares = (point.accuracy, point.mean_fusion_accuracy, *views)
-        turned.add_row(f"{point.yaw_deg:+g}", *(f"{share:.1%}" for share in shares))
-    return [ranks, turned]
+        rows.append((f"{point.yaw_deg:+g}", *(f"{share:.1%}" for share in shares)))
+    columns = ["yaw", "fused", "mean", *(f"view {angle:+g}" for angle in analysis.view_angles_deg)]
+    print_table([], columns, rows, title=f"accuracy of turned heads, {scope}")

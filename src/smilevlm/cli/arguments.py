@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+_Number = TypeVar("_Number", int, float)
 
 LAYOUT_NAMES = ("bu3dfe", "bu4dfe", "bosphorus", "bp4d", "4dme", "folder")
 """Those of `smilevlm.datasets.LAYOUTS`, whose import would cost every `--help` a second."""
@@ -63,6 +66,23 @@ def word_list(text: str) -> tuple[str, ...]:
     return words
 
 
+def number_list(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas."""
+    return _parsed_list(text, float, "numbers like -30,0,30")
+
+
+def integer_list(text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas."""
+    return _parsed_list(text, int, "whole numbers like 3,4")
+
+
+def _parsed_list(text: str, parse: Callable[[str], _Number], expected: str) -> tuple[_Number, ...]:
+    try:
+        return tuple(parse(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {expected}") from None
+
+
 def positive_int(text: str) -> int:
     """An integer of at least one."""
     try:
@@ -75,37 +95,38 @@ def positive_int(text: str) -> int:
 
 
 def not_negative(text: str) -> float:
-    """A finite number from zero up.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
+    """A finite number from zero up."""
     number = float(text)
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is no number from 0 up")
     return number
 
 
-def number_list(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like -30,0,30") from None
+def add_data_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("layout", choices=LAYOUT_NAMES, help="how the data set is stored")
+    parser.add_argument("root", type=Path, help="the data set's folder")
 
 
-def integer_list(text: str) -> tuple[int, ...]:
-    """Whole numbers separated by commas."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers like 3,4") from None
+def add_run_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder that `smilevlm train` wrote")
+
+
+def add_store(parser: argparse.ArgumentParser, what: str = "folder that `smilevlm prepare` wrote") -> None:
+    parser.add_argument("--store", type=Path, required=True, help=what)
+
+
+def add_accelerator(parser: argparse.ArgumentParser) -> None:
+    devices = ("auto", "cpu", "gpu")
+    parser.add_argument("--accelerator", choices=devices, default="auto", help="auto takes a GPU where there is one")
+
+
+def add_overrides(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help=what)
 
 
 def add_jobs(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--jobs", type=positive_int, default=os.cpu_count() or 1, help=f"{what} worked on at the same time"
-    )
+    jobs = os.cpu_count() or 1
+    parser.add_argument("--jobs", type=positive_int, default=jobs, help=f"{what} worked on at the same time")
 
 
 def add_numbered_as(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
@@ -116,28 +137,15 @@ def add_numbered_as(parser: argparse.ArgumentParser, *, prefix: str = "") -> Non
         prefix: What they are for, such as `layout folder: `.
     """
     either = parser.add_mutually_exclusive_group()
-    either.add_argument(
-        "--scans",
-        dest="numbered_as",
-        action="store_const",
-        const="scans",
-        default="auto",
-        help=f"{prefix}numbered files are single scans, a row each",
-    )
-    either.add_argument(
-        "--sequence",
-        dest="numbered_as",
-        action="store_const",
-        const="sequence",
-        default="auto",
-        help=f"{prefix}the numbered files of a folder are the frames of one sequence, however few",
-    )
+    for value, what in (
+        ("scans", "numbered files are single scans, a row each"),
+        ("sequence", "the numbered files of a folder are the frames of one sequence, however few"),
+    ):
+        either.add_argument(
+            f"--{value}", dest="numbered_as", action="store_const", const=value, default="auto", help=prefix + what
+        )
 
 
 def add_text_tower(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--text-tower",
-        default="minilm",
-        metavar="minilm|FOLDER|HUB-ID",
-        help="counts the tokens and compares the prompts: minilm, or a CLIP",
-    )
+    what = "counts the tokens and compares the prompts: minilm, or a CLIP"
+    parser.add_argument("--text-tower", default="minilm", metavar="minilm|FOLDER|HUB-ID", help=what)

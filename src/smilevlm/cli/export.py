@@ -16,18 +16,13 @@ EXAMPLE = "smilevlm export run exported"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source", metavar="RUN", help="whatever `smilevlm predict --model` takes: a run folder, default, or a hub id"
-    )
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write; it must be missing or empty")
-    parser.add_argument("--format", choices=("onnx", "hub"), default="onnx", help="what to write")
-    parser.add_argument(
-        "--licence",
-        default="other",
-        metavar="SPDX",
-        help="of the weights, such as apache-2.0; other: not stated, it depends on the faces it was trained on",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export of the same format in OUT")
+    add = parser.add_argument
+    add("source", metavar="RUN", help="whatever `smilevlm predict --model` takes: a run folder, default, or a hub id")
+    add("out", metavar="OUT", type=Path, help="folder to write; it must be missing or empty")
+    add("--format", choices=("onnx", "hub"), default="onnx", help="what to write")
+    licence_help = "of the weights, such as apache-2.0; other: not stated, it depends on the faces it was trained on"
+    add("--licence", default="other", metavar="SPDX", help=licence_help)
+    add("--overwrite", action="store_true", help="replace an earlier export of the same format in OUT")
 
 
 def run(arguments: argparse.Namespace) -> None:

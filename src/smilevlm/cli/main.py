@@ -29,6 +29,7 @@ from smilevlm.cli.arguments import Command, add_commands
 from smilevlm.cli.streams import drop, flush_streams, prepare_streams
 from smilevlm.compiled import announce_compiling
 from smilevlm.errors import SmileVlmError
+from smilevlm.extras import explained_imports
 from smilevlm.training.distributed import process_rank
 
 _COMMANDS: Mapping[str, Command] = {
@@ -111,7 +112,8 @@ def _run(words: list[str]) -> int:
     announce_compiling()
     name_a_home()
     try:
-        _COMMANDS[parsed.command].run(parsed)
+        with explained_imports():
+            _COMMANDS[parsed.command].run(parsed)
         # Here, where what cannot be written is still an error of the command.
         sys.stdout.flush()
     except BrokenPipeError:
@@ -123,7 +125,7 @@ def _run(words: list[str]) -> int:
             # Most errors come to all processes alike; the first one tells of it, and the others are ended meanwhile.
             time.sleep(_SECONDS_FOR_THE_FIRST_PROCESS)
         where = f"process {rank}: " if rank else ""
-        print(f"smilevlm {parsed.called}: error: {where}{_said(error)}", file=sys.stderr)
+        print(f"smilevlm {parsed.called}: error: {where}{_error_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nsmilevlm {parsed.called}: stopped{_AFTER_A_STOP.get(parsed.called, '')}", file=sys.stderr)
@@ -142,7 +144,7 @@ def with_axes_joined(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _said(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     """One line for people; of what the system says, the file first."""
     if isinstance(error, MemoryError):
         return "out of memory; fewer --jobs need less"

@@ -11,9 +11,9 @@ from smilevlm.cli.arguments import add_numbered_as, positive_int, word_list
 from smilevlm.errors import MeshError, PromptError, SettingsError, SmileVlmError
 
 if TYPE_CHECKING:
-    from smilevlm.cli.answers import Row
+    from smilevlm.cli.predictions import Row
     from smilevlm.predict import Model, ScanFiles
-    from smilevlm.store.numbering import NumberedAs
+    from smilevlm.store import NumberedAs
 
 HELP = "recognise the expression of scans and sequences"
 DESCRIPTION = (
@@ -30,28 +30,19 @@ _NO_BAR = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "scans",
-        metavar="SCAN",
-        nargs="+",
-        type=Path,
-        help="mesh file; folder or zip archive of numbered frames; or folder of any of these",
-    )
+    add = parser.add_argument
+    scans_help = "mesh file; folder or zip archive of numbered frames; or folder of any of these"
+    add("scans", metavar="SCAN", nargs="+", type=Path, help=scans_help)
     add_numbered_as(parser)
-    parser.add_argument(
+    add(
         "--model",
         default="default",
         help="run folder, the folder of one of its folds, a saved model, or a hub id; default: the bundled weights, "
         "trained on synthetic faces",
     )
     words = parser.add_argument_group("classes of your own, without training")
-    words.add_argument(
-        "--prompt",
-        action="append",
-        default=[],
-        metavar='CLASS="TEXT"',
-        help="a class and a description; may be given several times",
-    )
+    prompt_help = "a class and a description; may be given several times"
+    words.add_argument("--prompt", action="append", default=[], metavar='CLASS="TEXT"', help=prompt_help)
     words.add_argument("--classes", type=word_list, metavar="WORD,WORD", help="classes by name alone")
     pose = parser.add_argument_group("how the face lies in the scan, where it is not found by itself")
     pose.add_argument("--up", metavar="AXIS", help="axis from chin to forehead: +x, -x, +y, -y, +z or -z")
@@ -59,29 +50,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="JSON lines for programs, one per scan, as they come")
     output.add_argument("--csv", action="store_true", help="a table with a header line, one row per scan, as they come")
-    output.add_argument(
-        "--verbose",
-        action="store_true",
-        help="say how the face was found and where the time went (as JSON always does)",
-    )
-    parser.add_argument("--jobs", type=positive_int, default=1, help="threads that read and render")
+    verbose_help = "say how the face was found and where the time went (as JSON always does)"
+    output.add_argument("--verbose", action="store_true", help=verbose_help)
+    add("--jobs", type=positive_int, default=1, help="threads that read and render")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.cli.answers import write_csv, write_json, write_table
+    from smilevlm.cli.predictions import write_csv, write_json, write_table
     from smilevlm.predict import load
 
     prompts = _prompts(arguments.prompt, arguments.classes)
     model = load(arguments.model)
     found = _find(arguments.scans, arguments.numbered_as)
     errors: list[str] = []
-    answers = _answers(model, found, arguments, prompts, errors)
+    rows = _predict_rows(model, found, arguments, prompts, errors)
     if arguments.json:
-        write_json(answers, model.bundle)
+        write_json(rows, model.bundle)
     elif arguments.csv:
-        write_csv(answers, model.bundle)
+        write_csv(rows, model.bundle)
     else:
-        write_table(answers, model.bundle, verbose=arguments.verbose)
+        write_table(rows, model.bundle, verbose=arguments.verbose)
     if errors:
         shown = "; ".join(errors[:_FEW_ERRORS])
         more = f"; and {len(errors) - _FEW_ERRORS} more" if len(errors) > _FEW_ERRORS else ""
@@ -101,16 +89,16 @@ def _find(paths: Sequence[Path], numbered_as: NumberedAs) -> list[ScanFiles | Me
     return found
 
 
-def _answers(
+def _predict_rows(
     model: Model,
     found: Sequence[ScanFiles | MeshError],
     arguments: argparse.Namespace,
     prompts: Mapping[str, Sequence[str]] | None,
     errors: list[str],
 ) -> Iterator[Row]:
-    """Answers or what went wrong, as they come; what went wrong is added to `errors`."""
-    from smilevlm.cli.answers import Row
-    from smilevlm.cli.progress import counting
+    """Predictions or what went wrong, as they come; what went wrong is added to `errors`."""
+    from smilevlm.cli.predictions import Row
+    from smilevlm.cli.progress import progress_bar
     from smilevlm.predict import Prediction, ScanFiles
 
     results = model.predict_each(
@@ -120,7 +108,7 @@ def _answers(
         front=arguments.front,
         jobs=arguments.jobs,
     )
-    with counting("scans and sequences") as progress:
+    with progress_bar("scans and sequences") as progress:
         for done, scan in enumerate(found, 1):
             result = next(results) if isinstance(scan, ScanFiles) else scan
             path = scan.path if isinstance(scan, ScanFiles) else Path(scan.path or "")

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilevlm.cli.arguments import LAYOUT_NAMES, add_jobs, add_numbered_as, number_list, positive_int
+from smilevlm.cli.arguments import add_data_set, add_jobs, add_numbered_as, number_list, positive_int
 from smilevlm.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,61 +31,42 @@ _VIEW_OPTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("layout", choices=LAYOUT_NAMES, help="how the data set is stored")
-    parser.add_argument("root", type=Path, help="the data set's folder")
-    parser.add_argument("store", type=Path, help="folder to write")
-    parser.add_argument("--protocol", help="prepare only what this protocol uses, such as bu3dfe_subset1")
+    add = parser.add_argument
+    add_data_set(parser)
+    add("store", type=Path, help="folder to write")
+    add("--protocol", help="prepare only what this protocol uses, such as bu3dfe_subset1")
     add_numbered_as(parser, prefix="layout folder: ")
-    parser.add_argument("--retry-skipped", action="store_true", help="try again what an earlier run skipped")
-    parser.add_argument(
-        "--recipe",
-        help="make the views as this recipe needs them, such as bundled; excludes the options below",
-    )
+    add("--retry-skipped", action="store_true", help="try again what an earlier run skipped")
+    recipe_help = "make the views as this recipe needs them, such as bundled; excludes the options below"
+    add("--recipe", help=recipe_help)
+
     views = parser.add_argument_group("views")
-    views.add_argument(
-        "--size", type=positive_int, default=_VIEW_OPTIONS["size"], help="image side in pixels; the tiny recipes use 64"
-    )
-    views.add_argument("--angles", type=number_list, default=_VIEW_OPTIONS["angles"], help="view angles in degrees")
-    views.add_argument(
-        "--kind",
-        choices=["geometry", "depth", "normals", "texture"],
-        default=_VIEW_OPTIONS["kind"],
-        help="what the views show",
-    )
+    views.add_argument("--size", type=positive_int, help="image side in pixels; the tiny recipes use 64")
+    views.add_argument("--angles", type=number_list, help="view angles in degrees")
+    kinds = ["geometry", "depth", "normals", "texture"]
+    views.add_argument("--kind", choices=kinds, help="what the views show")
     dynamics = parser.add_argument_group("dynamic images of sequences")
-    dynamics.add_argument(
-        "--pooling", choices=["approximate", "exact"], default=_VIEW_OPTIONS["pooling"], help="rank pooling"
-    )
-    dynamics.add_argument(
-        "--span",
-        choices=["sequence", "windows", "onset_apex", "apex_offset", "toward_apex"],
-        default=_VIEW_OPTIONS["span"],
-        help="what one dynamic image covers; the last three need onset, apex and offset (4DME)",
-    )
-    dynamics.add_argument(
-        "--frames",
-        type=int,
-        default=_VIEW_OPTIONS["frames"],
-        help="frames taken per dynamic image, uniformly in time; 0 for all",
-    )
-    dynamics.add_argument(
-        "--window", type=positive_int, default=_VIEW_OPTIONS["window"], help="window length in frames (--span windows)"
-    )
-    dynamics.add_argument(
-        "--stride", type=positive_int, default=_VIEW_OPTIONS["stride"], help="step between windows in frames"
-    )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers are used: tcp://host:8786")
+    dynamics.add_argument("--pooling", choices=["approximate", "exact"], help="rank pooling")
+    spans = ["sequence", "windows", "onset_apex", "apex_offset", "toward_apex"]
+    span_help = "what one dynamic image covers; the last three need onset, apex and offset (4DME)"
+    dynamics.add_argument("--span", choices=spans, help=span_help)
+    frames_help = "frames taken per dynamic image, uniformly in time; 0 for all"
+    dynamics.add_argument("--frames", type=int, help=frames_help)
+    dynamics.add_argument("--window", type=positive_int, help="window length in frames (--span windows)")
+    dynamics.add_argument("--stride", type=positive_int, help="step between windows in frames")
+    parser.set_defaults(**_VIEW_OPTIONS)
+    add("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers are used: tcp://host:8786")
     add_jobs(parser, "parts (people, or sequences)")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.cli.progress import counting
+    from smilevlm.cli.progress import progress_bar
     from smilevlm.datasets import index_data_set
     from smilevlm.store import PreparedSet, prepare
     from smilevlm.store.overview import write_overview
 
-    settings = _settings(arguments) if arguments.recipe is None else _settings_of(arguments)
-    _refuse_store_in_data_set(arguments.root, arguments.store)
+    settings = _settings(arguments) if arguments.recipe is None else _settings_of_recipe(arguments)
+    _check_store_outside(arguments.root, arguments.store)
     index = index_data_set(arguments.layout, arguments.root, numbered_as=arguments.numbered_as)
     recordings = _chosen(index, arguments.protocol)
     for remark in index.remarks:
@@ -96,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"{index.problems[0].reason}; see `smilevlm check {arguments.layout} {arguments.root}`",
             file=sys.stderr,
         )
-    with counting("scans and sequences prepared") as progress:
+    with progress_bar("scans and sequences prepared") as progress:
         prepare(
             recordings,
             arguments.store,
@@ -113,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(write_overview(prepared))
 
 
-def _refuse_store_in_data_set(root: Path, store: Path) -> None:
+def _check_store_outside(root: Path, store: Path) -> None:
     """A licensed copy stays as it was bought, and no later run may take the store for a person of it."""
     if store.resolve().is_relative_to(root.resolve()):
         raise SettingsError(f"the store {store} lies in the data set {root}; choose a folder outside of it")
@@ -132,7 +113,7 @@ def _chosen(index: DataIndex, protocol: str | None) -> tuple[Recording, ...]:
     return tuple(index.recordings[i] for i in chosen)
 
 
-def _settings_of(arguments: argparse.Namespace) -> PrepareSettings:
+def _settings_of_recipe(arguments: argparse.Namespace) -> PrepareSettings:
     """The settings that a recipe's store must have."""
     from smilevlm.recipes import find_recipe
 
@@ -162,22 +143,17 @@ def _settings(arguments: argparse.Namespace) -> PrepareSettings:
 
 
 def _print_summary(prepared: PreparedSet) -> None:
-    from rich.table import Table
-
-    from smilevlm.cli.progress import table_console
-    from smilevlm.store.numbering import remark_kind
+    from smilevlm.cli.tables import print_table
+    from smilevlm.store import remark_kind
 
     manifest = prepared.manifest
     faces = "synthetic " if manifest.synthetic else ""
-    table = Table(title=f"{faces}{manifest.layout}: {len(manifest.subjects)} subjects", title_justify="left")
-    table.add_column("class")
-    table.add_column("samples", justify="right")
-    table.add_column("subjects", justify="right")
-    counts = Counter(sample.expression for sample in prepared.samples)
-    for name in sorted(counts):
-        subjects = {sample.subject for sample in prepared.samples if sample.expression == name}
-        table.add_row(name, str(counts[name]), str(len(subjects)))
-    table_console().print(table)
+    subjects: dict[str, list[str]] = {}
+    for sample in prepared.samples:
+        subjects.setdefault(sample.expression, []).append(sample.subject)
+    rows = [(name, len(of_class), len(set(of_class))) for name, of_class in sorted(subjects.items())]
+    title = f"{faces}{manifest.layout}: {len(manifest.subjects)} subjects"
+    print_table(["class"], ["samples", "subjects"], rows, title=title, title_justify="left")
     for what, listed in (("skipped", manifest.skipped), ("bad frame", manifest.bad_frames)):
         for bad in listed[:_LISTED]:
             # A reason with a line or byte begins with the file.

@@ -17,15 +17,12 @@ from rich.progress import (
 )
 
 
-def table_console() -> Console:
-    """Where tables go: stdout, and wide enough for them when that is a file or a pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
-
-
 @contextmanager
-def _bar() -> Iterator[Callable[[], Progress]]:
-    """Bars that show themselves when first asked for: an error before that leaves its one line alone on stderr."""
+def _bars() -> Iterator[Callable[[str, int, int, str], None]]:
+    """A bar per name, updated with (name, done, total, note).
+
+    They show themselves with the first update: an error before that leaves its one line alone on stderr.
+    """
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,49 +32,31 @@ def _bar() -> Iterator[Callable[[], Progress]]:
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
+    tasks: dict[str, TaskID] = {}
 
-    def shown() -> Progress:
-        if not progress.live.is_started:
+    def update(name: str, done: int, total: int, note: str) -> None:
+        if not tasks:
             progress.start()
-        return progress
+        if name not in tasks:
+            tasks[name] = progress.add_task(name, note="")
+        progress.update(tasks[name], completed=done, total=total, note=note)
 
     try:
-        yield shown
+        yield update
     finally:
-        if progress.live.is_started:
+        if tasks:
             progress.stop()
 
 
 @contextmanager
-def counting(description: str) -> Iterator[Callable[[int, int], None]]:
-    """One bar; what comes out is called with (done, total)."""
-    with noted_counting(description) as update:
-        yield lambda done, total: update(done, total, "")
+def progress_bar(description: str) -> Iterator[Callable[..., None]]:
+    """One bar, updated with (done, total) and maybe a note behind it."""
+    with _bars() as update:
+        yield lambda done, total, note="": update(description, done, total, note)
 
 
 @contextmanager
-def noted_counting(description: str) -> Iterator[Callable[[int, int, str], None]]:
-    """One bar with a note behind it; what comes out is called with (done, total, note)."""
-    with _bar() as shown:
-        tasks: list[TaskID] = []
-
-        def update(done: int, total: int, note: str) -> None:
-            if not tasks:
-                tasks.append(shown().add_task(description, note=""))
-            shown().update(tasks[0], completed=done, total=total, note=note)
-
-        yield update
-
-
-@contextmanager
-def training() -> Iterator[Callable[[str, int, int, float], None]]:
-    """A bar per fold; what comes out is called with (name, epochs done, epochs in all, loss)."""
-    with _bar() as shown:
-        tasks: dict[str, TaskID] = {}
-
-        def update(name: str, done: int, total: int, loss: float) -> None:
-            if name not in tasks:
-                tasks[name] = shown().add_task(name, total=total, note="")
-            shown().update(tasks[name], completed=done, total=total, note=f"loss {loss:.3f}")
-
-        yield update
+def training_bars() -> Iterator[Callable[[str, int, int, float], None]]:
+    """A bar per fold, updated with (name, epochs done, epochs in all, loss)."""
+    with _bars() as update:
+        yield lambda name, done, total, loss: update(name, done, total, f"loss {loss:.3f}")

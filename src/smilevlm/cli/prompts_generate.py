@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilevlm.cli.arguments import add_text_tower, positive_int, word_list
-from smilevlm.cli.prompts_check import counted, print_report
+from smilevlm.cli.prompts_check import print_report
 from smilevlm.errors import PromptError, SettingsError
 
 if TYPE_CHECKING:
@@ -25,30 +25,27 @@ _LISTED_MODELS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--classes", type=word_list, metavar="A,B", required=True, help="classes of the new set")
-    parser.add_argument("--out", type=Path, metavar="FILE.yaml", required=True, help="file to write")
-    parser.add_argument(
-        "--endpoint", metavar="URL", help="server, up to /v1; without it OPENAI_BASE_URL, or else OpenAI's own"
-    )
-    parser.add_argument(
-        "--key-variable", metavar="NAME", default="OPENAI_API_KEY", help="environment variable that holds the key"
-    )
-    parser.add_argument("--model", metavar="NAME", help="may be left out where the server offers one alone")
-    parser.add_argument("--per-class", type=positive_int, default=8, metavar="N", help="descriptions of each class")
-    parser.add_argument("--temperature", type=float, metavar="T", help="0 to 2; without it the server's own")
-    parser.add_argument("--seed", type=int, metavar="S", help="passed on to servers that take one")
-    parser.add_argument("--about", metavar="TEXT", help="what the classes are about, in your words")
-    parser.add_argument(
-        "--language", default="en", metavar="CODE", help="of the prompts' language; minilm reads English"
-    )
-    parser.add_argument("--retries", type=int, default=4, metavar="N", help="how often a failing request is sent again")
-    parser.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="longest wait for one answer")
-    parser.add_argument("--resume", action="store_true", help="go on with the answers that an earlier call left")
+    add = parser.add_argument
+    add("--classes", type=word_list, metavar="A,B", required=True, help="classes of the new set")
+    add("--out", type=Path, metavar="FILE.yaml", required=True, help="file to write")
+    add("--endpoint", metavar="URL", help="server, up to /v1; without it OPENAI_BASE_URL, or else OpenAI's own")
+    key_help = "environment variable that holds the key"
+    add("--key-variable", metavar="NAME", default="OPENAI_API_KEY", help=key_help)
+    add("--model", metavar="NAME", help="may be left out where the server offers one alone")
+    add("--per-class", type=positive_int, default=8, metavar="N", help="descriptions of each class")
+    add("--temperature", type=float, metavar="T", help="0 to 2; without it the server's own")
+    add("--seed", type=int, metavar="S", help="passed on to servers that take one")
+    add("--about", metavar="TEXT", help="what the classes are about, in your words")
+    add("--language", default="en", metavar="CODE", help="of the prompts' language; minilm reads English")
+    add("--retries", type=int, default=4, metavar="N", help="how often a failing request is sent again")
+    add("--timeout", type=float, default=300.0, metavar="SECONDS", help="longest wait for one answer")
+    add("--resume", action="store_true", help="go on with the answers that an earlier call left")
     add_text_tower(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.cli.progress import counting, table_console
+    from smilevlm.cli.progress import progress_bar
+    from smilevlm.cli.tables import counted
     from smilevlm.prompts import load_text_tower
     from smilevlm.prompts.generating import GenerateSettings, generate_prompts
 
@@ -63,11 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
             language=arguments.language,
         )
         tower = load_text_tower(arguments.text_tower)
-        with counting("classes described") as progress:
+        with progress_bar("classes described") as progress:
             generated = generate_prompts(
                 settings, arguments.out, endpoint=endpoint, tower=tower, resume=arguments.resume, progress=progress
             )
-    print_report(table_console(), generated.report)
+    print_report(generated.report)
     print(_summary(generated))
     if faults := generated.report.faults:
         raise PromptError(
@@ -99,6 +96,8 @@ def _only_model(endpoint: ChatEndpoint) -> str:
 
 
 def _summary(generated: GeneratedSet) -> str:
+    from smilevlm.cli.tables import counted
+
     generation = generated.prompt_set.provenance.generation
     assert generation is not None, "a generated set says how it was made"
     kept = ", ".join(f"{name} {number}" for name, number in generation.kept.items())

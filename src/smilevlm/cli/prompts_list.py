@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from smilevlm.cli.arguments import add_text_tower
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from smilevlm.prompts import PromptSet
 
 HELP = "show what prompt sets there are, or the prompts of one"
@@ -29,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.cli.progress import table_console
+    from smilevlm.cli.tables import print_table
     from smilevlm.prompts import available_prompt_sets, load_prompt_set
 
     if arguments.prompt_set is not None:
@@ -37,42 +35,38 @@ def run(arguments: argparse.Namespace) -> None:
         return
     prompt_sets = [load_prompt_set(name) for name in available_prompt_sets()]
     if arguments.json:
-        print(json.dumps([_plain(prompt_set) for prompt_set in prompt_sets], indent=1))
-    else:
-        _print_overview(table_console(), prompt_sets)
+        print(json.dumps([_as_json(prompt_set) for prompt_set in prompt_sets], indent=1))
+        return
+    rows = [
+        (each.name, f"{len(each.classes)}: {', '.join(each.classes)}", len(each.texts), _origin(each))
+        for each in prompt_sets
+    ]
+    print_table(["name", "classes"], ["prompts"], rows, last_columns=["where they are from"])
 
 
 def _show_one(prompt_set: PromptSet, tower_name: str, *, as_json: bool) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from smilevlm.cli.progress import table_console
+    from smilevlm.cli.tables import print_table
     from smilevlm.prompts import load_text_tower
 
     tower = load_text_tower(tower_name)
     tokens = {text: tower.count_tokens(text) for text in prompt_set.texts}
     if as_json:
-        listed = {
+        prompts = {
             name: [{"text": text, "tokens": tokens[text]} for text in texts]
             for name, texts in prompt_set.prompts.items()
         }
-        whole = _plain(prompt_set) | {"text_tower": tower_name, "token_limit": tower.token_limit, "prompts": listed}
-        print(json.dumps(whole, indent=1))
+        extra = {"text_tower": tower_name, "token_limit": tower.token_limit, "prompts": prompts}
+        print(json.dumps(_as_json(prompt_set) | extra, indent=1))
         return
-    console = table_console()
-    console.print(escape(f"{prompt_set.name}: {_origin(prompt_set)}"), soft_wrap=True, highlight=False)
-    table = Table()
-    table.add_column("class")
-    table.add_column("prompt", overflow="fold")
-    table.add_column(f"tokens, of {tower.token_limit}", justify="right")
+    rows: list[tuple[object, ...] | None] = []
     for name, texts in prompt_set.prompts.items():
-        for position, text in enumerate(texts):
-            table.add_row(escape(name) if position == 0 else "", escape(text), str(tokens[text]))
-        table.add_section()
-    console.print(table)
+        rows += [(name if position == 0 else "", text, tokens[text]) for position, text in enumerate(texts)]
+        rows.append(None)
+    print(f"{prompt_set.name}: {_origin(prompt_set)}")
+    print_table(["class", "prompt"], [f"tokens, of {tower.token_limit}"], rows)
 
 
-def _plain(prompt_set: PromptSet) -> dict[str, object]:
+def _as_json(prompt_set: PromptSet) -> dict[str, object]:
     return {
         "name": prompt_set.name,
         "classes": list(prompt_set.classes),
@@ -84,19 +78,3 @@ def _plain(prompt_set: PromptSet) -> dict[str, object]:
 def _origin(prompt_set: PromptSet) -> str:
     provenance = prompt_set.provenance
     return f"{provenance.source}; {provenance.date}; made by {provenance.generated_by}"
-
-
-def _print_overview(console: Console, prompt_sets: list[PromptSet]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table()
-    for title in ("name", "classes"):
-        table.add_column(title, overflow="fold")
-    table.add_column("prompts", justify="right")
-    table.add_column("where they are from", overflow="fold")
-    for prompt_set in prompt_sets:
-        classes = f"{len(prompt_set.classes)}: {', '.join(prompt_set.classes)}"
-        row = (prompt_set.name, classes, str(len(prompt_set.texts)), _origin(prompt_set))
-        table.add_row(*map(escape, row))
-    console.print(table)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from smilevlm.cli.arguments import add_jobs, integer_list
+from smilevlm.cli.arguments import add_accelerator, add_jobs, add_overrides, integer_list
 
 HELP = "every table and figure of the paper, run or resumed, then reported"
 DESCRIPTION = (
@@ -21,35 +19,31 @@ _LISTED = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", choices=_TARGETS, help="which table or figure")
-    parser.add_argument("--profile", choices=("tiny", "paper"), default="tiny", help="how much is run")
-    parser.add_argument("--out", type=Path, default=Path("study"), help="folder to write; an earlier study goes on")
-    parser.add_argument(
+    add = parser.add_argument
+    add("target", choices=_TARGETS, help="which table or figure")
+    add("--profile", choices=("tiny", "paper"), default="tiny", help="how much is run")
+    add("--out", type=Path, default=Path("study"), help="folder to write; an earlier study goes on")
+    add(
         "--store",
         action="append",
         default=[],
         metavar="NAME=STORE",
         help="a prepared set: bu3dfe, bu4dfe, bosphorus, bp4d or 4dme; may be given several times",
     )
-    parser.add_argument(
-        "--only-given", action="store_true", help="make no synthetic faces; what their sets are needed for is left out"
-    )
-    parser.add_argument("--clip", metavar="FOLDER|HUB-ID", help="CLIP for the raw zero-shot baseline")
-    parser.add_argument("--seeds", type=integer_list, help="such as 0,1,2 (default: tiny 0,1,2; paper 0)")
-    parser.add_argument(
-        "--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="auto takes a GPU where there is one"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SETTING=VALUE", help="change a setting of every recipe"
-    )
+    given_help = "make no synthetic faces; what their sets are needed for is left out"
+    add("--only-given", action="store_true", help=given_help)
+    add("--clip", metavar="FOLDER|HUB-ID", help="CLIP for the raw zero-shot baseline")
+    add("--seeds", type=integer_list, help="such as 0,1,2 (default: tiny 0,1,2; paper 0)")
+    add_accelerator(parser)
+    add_overrides(parser, "change a setting of every recipe")
     add_jobs(parser, "trainings, faces or scans")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.recipes.studies import targets_of
+    from smilevlm.cli.progress import progress_bar
+    from smilevlm.recipes import targets_of
     from smilevlm.reporting import write_study_report
-    from smilevlm.reproduction.plan import StudyRequest
-    from smilevlm.reproduction.study import run_study
+    from smilevlm.reproduction import StudyRequest, run_study
     from smilevlm.training.distributed import HardwareConfig
 
     request = StudyRequest(
@@ -63,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         overrides=tuple(arguments.set),
     )
     hardware = HardwareConfig(accelerator=arguments.accelerator)
-    study, missing = run_study(request, jobs=arguments.jobs, hardware=hardware, display=_Display())
+    study, missing = run_study(request, jobs=arguments.jobs, hardware=hardware, progress_bar=progress_bar)
     page = write_study_report(study, arguments.out / "report")
     for line in missing[:_LISTED]:
         print(f"missing: {line}")
@@ -82,23 +76,3 @@ def _stores(options: list[str]) -> dict[str, Path]:
             raise SettingsError(f"--store {option!r}: expected NAME=STORE, such as bu3dfe=stores/bu3dfe")
         stores[name] = Path(folder)
     return stores
-
-
-class _Display:
-    """Bars on stderr."""
-
-    def counting(self, description: str) -> AbstractContextManager[Callable[[int, int], None]]:
-        from smilevlm.cli.progress import counting
-
-        return counting(description)
-
-    @contextmanager
-    def runs(self) -> Iterator[Callable[[str, int, int, float | None], None]]:
-        from smilevlm.cli.progress import noted_counting
-
-        with noted_counting("trainings") as update:
-
-            def told(name: str, done: int, total: int, accuracy: float | None) -> None:
-                update(done, total, f"{name}: {'no result' if accuracy is None else f'{accuracy:.1%}'}")
-
-            yield told

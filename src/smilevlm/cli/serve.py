@@ -14,41 +14,37 @@ DESCRIPTION = (
     "Needs the extra web."
 )
 EXAMPLE = "smilevlm serve --port 7860"
+_BOUNDS = {
+    "max_upload_mb": (50, "of one file"),
+    "max_vertices": (1_000_000, "of one mesh"),
+    "max_frames": (300, "of one sequence"),
+    "timeout_s": (60, "seconds for one request, its wait apart"),
+    "queue": (30, "requests that wait; further ones are refused"),
+    "jobs": (1, "requests at the same time, a process each"),
+}
+"""Defaults and help by name, as in `smilevlm.web.WebSettings`, whose import would cost every `--help` a second."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="default", help="what `smilevlm predict --model` takes")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 lets others in")
-    parser.add_argument("--port", type=positive_int, default=7860)
-    parser.add_argument(
-        "--root-path", default="", metavar="PATH", help="where a proxy puts the page, such as /faces; see docs/web.md"
-    )
-    parser.add_argument(
-        "--examples", type=Path, metavar="DIR", help="scans and archives to pick from, instead of the package's own"
-    )
+    add = parser.add_argument
+    add("--model", default="default", help="what `smilevlm predict --model` takes")
+    add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 lets others in")
+    add("--port", type=positive_int, default=7860)
+    root_help = "where a proxy puts the page, such as /faces; see docs/web.md"
+    add("--root-path", default="", metavar="PATH", help=root_help)
+    examples_help = "scans and archives to pick from, instead of the package's own"
+    add("--examples", type=Path, metavar="DIR", help=examples_help)
     bounds = parser.add_argument_group("bounds; what passes one is refused in words")
-    bounds.add_argument("--max-upload-mb", type=positive_int, default=50, help="of one file")
-    bounds.add_argument("--max-vertices", type=positive_int, default=1_000_000, help="of one mesh")
-    bounds.add_argument("--max-frames", type=positive_int, default=300, help="of one sequence")
-    bounds.add_argument("--timeout-s", type=positive_int, default=60, help="seconds for one request, its wait apart")
-    bounds.add_argument("--queue", type=positive_int, default=30, help="requests that wait; further ones are refused")
-    bounds.add_argument("--jobs", type=positive_int, default=1, help="requests at the same time, a process each")
+    for name, (default, what) in _BOUNDS.items():
+        bounds.add_argument(f"--{name.replace('_', '-')}", type=positive_int, default=default, help=what)
 
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.web import WebSettings, serve
 
-    settings = WebSettings(
-        max_upload_mb=arguments.max_upload_mb,
-        max_vertices=arguments.max_vertices,
-        max_frames=arguments.max_frames,
-        timeout_s=arguments.timeout_s,
-        queue=arguments.queue,
-        jobs=arguments.jobs,
-    )
     serve(
         arguments.model,
-        settings,
+        WebSettings(**{name: getattr(arguments, name) for name in _BOUNDS}),
         host=arguments.host,
         port=arguments.port,
         root_path=arguments.root_path,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from smilevlm.cli.arguments import positive_int
+from smilevlm.cli.arguments import add_run_folder, add_store, positive_int
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from smilevlm.results.tasks import TasksResult
+    from smilevlm.results import TasksResult
 
 HELP = "use a run's model to verify, identify and tell faces from pictures"
 DESCRIPTION = (
@@ -22,21 +20,21 @@ EXAMPLE = "smilevlm tasks run --store store --faces faces"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder that `smilevlm train` wrote")
-    parser.add_argument("--store", type=Path, required=True, help="folder that `smilevlm prepare` wrote")
-    parser.add_argument("--faces", type=Path, help="scans that the store was prepared from; needed for anti-spoofing")
-    parser.add_argument("--fold", type=int, help="a trained fold, from 0; the first one if not given")
-    parser.add_argument(
-        "--spoof-subjects", type=positive_int, default=20, help="training subjects whose scans are attacked"
-    )
+    add = parser.add_argument
+    add_run_folder(parser)
+    add_store(parser)
+    add("--faces", type=Path, help="scans that the store was prepared from; needed for anti-spoofing")
+    add("--fold", type=int, help="a trained fold, from 0; the first one if not given")
+    add("--spoof-subjects", type=positive_int, default=20, help="training subjects whose scans are attacked")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.cli.progress import counting, table_console
+    from smilevlm.cli.progress import progress_bar
+    from smilevlm.cli.tables import print_note
     from smilevlm.evaluation.tasks import run_tasks
     from smilevlm.training.run_folder import TASKS_NAME
 
-    with counting("tasks") as progress:
+    with progress_bar("tasks") as progress:
         result = run_tasks(
             arguments.run_folder,
             arguments.store,
@@ -45,72 +43,71 @@ def run(arguments: argparse.Namespace) -> None:
             num_spoof_subjects=arguments.spoof_subjects,
             progress=progress,
         )
-    console = table_console()
-    for table in (_verification(result), _identification(result), _attacks(result)):
-        if table.row_count:
-            console.print(table)
+    _print_tables(result)
     for note in result.notes:
-        console.print(f"Note: {note}", highlight=False)
+        print_note(f"Note: {note}")
     print(arguments.run_folder / TASKS_NAME)
 
 
-def _table(result: TasksResult, title: str, texts: int, *columns: str) -> Table:
-    from rich.table import Table
+def _print_tables(result: TasksResult) -> None:
+    """A table per task that has results."""
+    from smilevlm.cli.tables import print_table
 
     faces = "synthetic faces" if result.synthetic else result.layout
-    table = Table(title=f"{title}: fold {result.fold} of {result.recipe}, {faces}")
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < texts else "right")
-    return table
+    tables: dict[str, tuple[list[str], list[str], list[tuple[Any, ...]]]] = {
+        "verification": (
+            ["pairs", "features"],
+            ["genuine", "impostor", "EER", "95 %", "TAR at 1 % FAR"],
+            _verification_rows(result),
+        ),
+        "identification": (
+            ["probes", "features"],
+            ["gallery", "probes", "rank 1", "95 %", "chance"],
+            _identification_rows(result),
+        ),
+        "anti-spoofing": (
+            ["attack", "views", "classifier"],
+            ["refused before", "APCER", "BPCER", "ACER", "EER"],
+            _attack_rows(result),
+        ),
+    }
+    for name, (text_columns, number_columns, rows) in tables.items():
+        if rows:
+            title = f"{name}: fold {result.fold} of {result.recipe}, {faces}"
+            print_table(text_columns, number_columns, rows, title=title)
 
 
-def _verification(result: TasksResult) -> Table:
-    table = _table(
-        result, "verification", 2, "pairs", "features", "genuine", "impostor", "EER", "95 %", "TAR at 1 % FAR"
-    )
+def _verification_rows(result: TasksResult) -> list[tuple[Any, ...]]:
+    rows = []
     for row in result.verification:
-        interval = row.equal_error_rate_interval
         accepted = [r.true_accept_rate for r in row.true_accept_rates if r.false_accept_rate == 0.01]
-        table.add_row(
-            row.name,
-            row.features,
-            str(row.num_genuine),
-            str(row.num_impostor),
-            f"{row.equal_error_rate:.1%}",
-            "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}",
-            "too few" if not accepted or accepted[0] is None else f"{accepted[0]:.1%}",
-        )
-    return table
+        rate = "too few" if not accepted or accepted[0] is None else f"{accepted[0]:.1%}"
+        error = f"{row.equal_error_rate:.1%}"
+        interval = _interval(row.equal_error_rate_interval)
+        rows.append((row.name, row.features, row.num_genuine, row.num_impostor, error, interval, rate))
+    return rows
 
 
-def _identification(result: TasksResult) -> Table:
-    table = _table(result, "identification", 2, "probes", "features", "gallery", "probes", "rank 1", "95 %", "chance")
+def _identification_rows(result: TasksResult) -> list[tuple[Any, ...]]:
+    rows = []
     for row in result.identification:
-        interval = row.rank1_interval
-        table.add_row(
-            row.name,
-            row.features,
-            str(row.num_gallery),
-            str(row.num_probes),
-            f"{row.rank_rates[0]:.1%}",
-            "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}",
-            f"{1 / row.num_gallery:.1%}",
-        )
-    return table
+        first, chance = f"{row.rank_rates[0]:.1%}", f"{1 / row.num_gallery:.1%}"
+        interval = _interval(row.rank1_interval)
+        rows.append((row.name, row.features, row.num_gallery, row.num_probes, first, interval, chance))
+    return rows
 
 
-def _attacks(result: TasksResult) -> Table:
-    table = _table(
-        result, "anti-spoofing", 3, "attack", "views", "classifier", "refused before", "APCER", "BPCER", "ACER", "EER"
-    )
+def _attack_rows(result: TasksResult) -> list[tuple[Any, ...]]:
+    rows = []
     for part in result.anti_spoofing:
         for attack in part.attacks:
             refused, shown = part.refused.get(attack.name, (0, 0))
-            table.add_row(
-                attack.name.replace("_", " "),
-                part.views,
-                "knows the kind" if attack.known else "never saw the kind",
-                f"{refused} of {shown}",
-                *(f"{rate:.1%}" for rate in (attack.apcer, attack.bpcer, attack.acer, attack.equal_error_rate)),
-            )
-    return table
+            rates = (attack.apcer, attack.bpcer, attack.acer, attack.equal_error_rate)
+            classifier = "knows the kind" if attack.known else "never saw the kind"
+            name = attack.name.replace("_", " ")
+            rows.append((name, part.views, classifier, f"{refused} of {shown}", *(f"{rate:.1%}" for rate in rates)))
+    return rows
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilevlm.cli.arguments import not_negative, positive_int
+from smilevlm.cli.arguments import add_accelerator, add_overrides, add_store, not_negative, positive_int
 
 if TYPE_CHECKING:
     from smilevlm.training.config import ExperimentConfig
@@ -21,60 +21,52 @@ EXAMPLE = "smilevlm train demo --store store --out run --fold 0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="name of the experiment, such as demo; folder for scans of your own")
-    parser.add_argument(
+    add = parser.add_argument
+    add("recipe", help="name of the experiment, such as demo; folder for scans of your own")
+    add(
         "--method",
         default="full",
         help="the whole recipe, an ablation (without_multi_view, without_alignment, without_redundancy), a baseline "
         "(multi_view_alone, alignment_alone, supervised, untrained, raw_clip) or the control shuffled_prompts",
     )
-    parser.add_argument("--store", type=Path, required=True, help="folder that `smilevlm prepare` wrote")
-    parser.add_argument("--out", type=Path, required=True, help="run folder to write")
-    parser.add_argument("--fold", type=int, action="append", help="only this fold; may be given several times")
-    parser.add_argument("--jobs", type=positive_int, default=1, help="folds trained at the same time, on GPUs in turn")
-    parser.add_argument(
+    add_store(parser)
+    add("--out", type=Path, required=True, help="run folder to write")
+    add("--fold", type=int, action="append", help="only this fold; may be given several times")
+    add("--jobs", type=positive_int, default=1, help="folds trained at the same time, on GPUs in turn")
+    add(
         "--devices",
         type=positive_int,
         default=1,
         help="processes that train each fold together, one per GPU; for several machines start the command by torchrun",
     )
-    parser.add_argument(
-        "--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="auto takes a GPU where there is one"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with a run folder that is there")
-    parser.add_argument(
+    add_accelerator(parser)
+    add("--resume", action="store_true", help="go on with a run folder that is there")
+    add(
         "--checkpoint-every",
         type=positive_int,
         default=1,
         metavar="EPOCHS",
         help="epochs between two states that a killed run goes on from, at least",
     )
-    parser.add_argument(
+    add(
         "--checkpoint-minutes",
         type=not_negative,
         default=5.0,
         metavar="MINUTES",
         help="minutes between two such states, at least (default: 5); 0 for one at the end of every epoch",
     )
-    parser.add_argument(
+    add(
         "--tracker",
         choices=("none", "wandb", "mlflow", "comet"),
         default="none",
         help="send the log there too, beside CSV and TensorBoard in the run folder; its package must be installed",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SETTING=VALUE",
-        help="change a setting of the recipe, such as optimiser.epochs=5; may be given several times",
-    )
+    add_overrides(parser, "change a setting of the recipe, such as optimiser.epochs=5; may be given several times")
 
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.errors import SettingsError
-    from smilevlm.recipes import recipe_for_store
-    from smilevlm.recipes.methods import with_method
+    from smilevlm.recipes import recipe_for_store, with_method
     from smilevlm.store import read_manifest
     from smilevlm.training.distributed import HardwareConfig, launch, under_launcher
     from smilevlm.training.resolve import with_overrides
@@ -103,11 +95,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace, config: ExperimentConfig, hardware: HardwareConfig) -> None:
-    from smilevlm.cli.progress import training
+    from smilevlm.cli.progress import training_bars
     from smilevlm.training.distributed import process_rank
     from smilevlm.training.trainer import train_run
 
-    with training() as progress:
+    with training_bars() as progress:
         trained = train_run(
             config,
             arguments.store,

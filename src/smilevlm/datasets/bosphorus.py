@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings, subject_folders
+from smilevlm.datasets.index_report import IndexReport, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, canonical_expression
 from smilevlm.readers import is_folder, some
@@ -35,73 +35,73 @@ def index_bosphorus(root: Path) -> DataIndex:
     Raises:
         LayoutError: The folder is missing or holds no scan.
     """
-    findings = Findings(root, name="Bosphorus", example="bs000/bs000_N_N_0.bnt")
+    report = IndexReport(root, name="Bosphorus", example="bs000/bs000_N_N_0.bnt")
     files: dict[str, dict[str, Path]] = defaultdict(dict)
-    for place in _places(findings):
-        subjects = subject_folders(findings, place, _SUBJECT, ignore=_PART)
+    for place in _places(report):
+        subjects = subject_folders(report, place, _SUBJECT, ignore=_PART)
         for subject, folder in subjects.items():
-            _collect(findings, findings.entries(folder), files, subject)
-        _collect(findings, findings.entries(place), files, None)
-    recordings = [r for stem, parts in sorted(files.items()) if (r := _recording(findings, stem, parts))]
-    _remark_on_expressions(findings, recordings)
-    return findings.data_index("bosphorus", recordings, COMPLETE)
+            _collect(report, report.entries(folder), files, subject)
+        _collect(report, report.entries(place), files, None)
+    recordings = [r for stem, parts in sorted(files.items()) if (r := _recording(report, stem, parts))]
+    _warn_about_expressions(report, recordings)
+    return report.data_index("bosphorus", recordings, COMPLETE)
 
 
-def _places(findings: Findings) -> list[Path]:
+def _places(report: IndexReport) -> list[Path]:
     """The root and the parts in which the data set is distributed."""
-    places = [findings.root]
+    places = [report.root]
     for place in places:
-        parts = [e for e in findings.entries(place) if _PART.fullmatch(e.name) and is_folder(e) and findings.is_new(e)]
+        parts = [e for e in report.entries(place) if _PART.fullmatch(e.name) and is_folder(e) and report.is_new(e)]
         for part in parts:
-            findings.remark(f"part {findings.relative(part)} was read")
+            report.warning(f"part {report.relative(part)} was read")
         places += parts
     return places
 
 
 def _collect(
-    findings: Findings, entries: Sequence[Path], files: dict[str, dict[str, Path]], subject: str | None
+    report: IndexReport, entries: Sequence[Path], files: dict[str, dict[str, Path]], subject: str | None
 ) -> None:
     """Sort a folder's files by scan, whose name gets its usual case: `bs000_E_HAPPY_0`."""
     for path in entries:
         suffix = path.suffix.lower()
         match = _SCAN.fullmatch(path.stem)
-        where = findings.relative(path)
+        where = report.relative(path)
         if suffix not in _SUFFIXES:
             continue
         if match is None:
-            findings.remark(f"{where} does not follow the data set's naming and was left out")
+            report.warning(f"{where} does not follow the data set's naming and was left out")
         elif subject is not None and match[1].upper() != subject:
-            findings.remark(f"{where} names subject {match[1].lower()}; it was left out")
+            report.warning(f"{where} names subject {match[1].lower()}; it was left out")
         else:
             scan = files[f"{match[1].lower()}_{match[2].upper()}_{match[3].upper()}_{match[4]}"]
             if suffix in scan:
-                findings.remark(f"{where} is there twice, as {findings.relative(scan[suffix])}; it was left out")
+                report.warning(f"{where} is there twice, as {report.relative(scan[suffix])}; it was left out")
             else:
                 scan[suffix] = path
 
 
-def _recording(findings: Findings, name: str, parts: Mapping[str, Path]) -> Recording | None:
+def _recording(report: IndexReport, name: str, parts: Mapping[str, Path]) -> Recording | None:
     missing = [suffix for suffix in _SUFFIXES if suffix not in parts]
     if missing:
         folder = next(iter(parts.values())).parent
-        findings.problem(folder / name, f"{' '.join(missing)} is missing")
+        report.problem(folder / name, f"{' '.join(missing)} is missing")
     if ".bnt" not in parts:
         return None
     match = _SCAN.fullmatch(name)
     assert match is not None, name
     subject, kind, code, _ = match.groups()
     if not _KNOWN_CODE.fullmatch(code):
-        findings.remark(f"{name} has an unusual code, {code}; it was kept")
+        report.warning(f"{name} has an unusual code, {code}; it was kept")
     return Recording(
         sample_id=re.sub(r"[^\w.+-]", "-", name),
         subject=subject,
-        expression=_expression(findings, name, kind, code),
+        expression=_expression(report, name, kind, code),
         condition=f"{kind}_{code}",
         frames=(FrameFile(path=parts[".bnt"], landmark_path=parts.get(".lm3")),),
     )
 
 
-def _expression(findings: Findings, name: str, kind: str, code: str) -> str:
+def _expression(report: IndexReport, name: str, kind: str, code: str) -> str:
     if kind == "N":
         return NEUTRAL
     if kind != "E":
@@ -109,11 +109,11 @@ def _expression(findings: Findings, name: str, kind: str, code: str) -> str:
     try:
         return canonical_expression(code)
     except LayoutError:
-        findings.remark(f"{name} shows {code}, which is no known expression; it has no label")
+        report.warning(f"{name} shows {code}, which is no known expression; it has no label")
         return UNLABELLED
 
 
-def _remark_on_expressions(findings: Findings, recordings: Sequence[Recording]) -> None:
+def _warn_about_expressions(report: IndexReport, recordings: Sequence[Recording]) -> None:
     shown: dict[str, set[str]] = defaultdict(set)
     repeated: set[str] = set()
     for recording in recordings:
@@ -122,6 +122,6 @@ def _remark_on_expressions(findings: Findings, recordings: Sequence[Recording]) 
                 repeated.add(f"{recording.subject} {recording.expression}")
             shown[recording.subject].add(recording.expression)
     complete = sum(len(expressions) == len(BASIC_EXPRESSIONS) for expressions in shown.values())
-    findings.remark(f"{complete} subjects have all six expressions; the literature uses {_SUBJECTS_WITH_ALL_SIX}")
+    report.warning(f"{complete} subjects have all six expressions; the literature uses {_SUBJECTS_WITH_ALL_SIX}")
     if repeated:
-        findings.remark(f"an expression was scanned more than once for {some(sorted(repeated))}")
+        report.warning(f"an expression was scanned more than once for {some(sorted(repeated))}")

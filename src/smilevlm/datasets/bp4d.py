@@ -9,7 +9,7 @@ from pathlib import Path
 
 from smilevlm.datasets.frames import textured_frames
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings, subject_folders
+from smilevlm.datasets.index_report import IndexReport, subject_folders
 from smilevlm.errors import FileFormatError
 from smilevlm.labels import SPONTANEOUS_EXPRESSIONS, UNLABELLED
 from smilevlm.readers import is_folder, read_au_table, some
@@ -20,16 +20,18 @@ _TASK = re.compile(r"T0*([1-9]\d?)", re.IGNORECASE)
 _AU_TABLE = re.compile(r"([FM]\d{3})_T0*([1-9]\d?)\.csv", re.IGNORECASE)
 _LANDMARK_FOLDER = re.compile(r"3DFeatures|FacialLandmarks|BND", re.IGNORECASE)
 _LANDMARK_FILE = re.compile(r"([FM]\d{3})_T0*([1-9]\d?)_(\d+)\.bndplus", re.IGNORECASE)
-_BESIDE = re.compile(r"2DFeatures|3DFeatures|AUCoding|IRFeatures|Thermal|Physiology|FacialLandmarks|BND", re.IGNORECASE)
+_OTHER_FOLDERS = re.compile(
+    r"2DFeatures|3DFeatures|AUCoding|IRFeatures|Thermal|Physiology|FacialLandmarks|BND", re.IGNORECASE
+)
 _LAST_SPONTANEOUS = {"F": 23, "M": 18}
-_TOGETHER = "2D+3D"
+_SCANS_FOLDER = "2D+3D"
 _SUFFIXES = (".obj", ".wrl", ".ply")
 SPONTANEOUS_TASKS: Mapping[int, str] = {
     1: "happy", 2: "sad", 3: "surprise", 4: "embarrassment", 5: "fear", 6: "pain", 7: "angry", 8: "disgust",
 }  # fmt: skip
-"""What BP4D's tasks call forth. Source: Zhang et al., Image and Vision Computing 2014, Table 1."""
+"""The emotion that each of BP4D's tasks elicits. Source: Zhang et al., Image and Vision Computing 2014, Table 1."""
 PLUS_TASKS: Mapping[int, str] = {8: "pain"}
-"""BP4D+ numbers its tasks in another way; of the others no source at hand says what they call forth."""
+"""BP4D+ numbers its tasks in another way; for the others no source at hand names the emotion."""
 SPONTANEOUS = Expected(
     num_subjects=41,
     num_recordings=328,
@@ -47,85 +49,85 @@ PLUS = Expected(
 def index_bp4d(root: Path) -> DataIndex:
     """Find the sequences of a copy of BP4D-Spontaneous or BP4D+, unpacked or in its archives.
 
-    Which of the two it is decides what the tasks mean, and a remark says what told them apart.
+    The two number their tasks differently; a remark names the evidence for the one that was recognised.
 
     Raises:
         LayoutError: The folder is missing or holds no sequence.
     """
-    findings = Findings(root, name="BP4D", example="F001/T1/0000.obj or 2D+3D/F001.zip")
-    place = _place(findings)
-    subjects = subject_folders(findings, place, _SUBJECT, ignore=_BESIDE)
-    tasks = {subject: _tasks(findings, folder) for subject, folder in subjects.items()}
-    plus = _is_plus(findings, place, subjects, tasks)
+    report = IndexReport(root, name="BP4D", example="F001/T1/0000.obj or 2D+3D/F001.zip")
+    place = _subjects_place(report)
+    subjects = subject_folders(report, place, _SUBJECT, ignore=_OTHER_FOLDERS)
+    tasks = {subject: _tasks(report, folder) for subject, folder in subjects.items()}
+    plus = _is_plus(report, place, subjects, tasks)
     recordings = [
         recording
         for subject, found in tasks.items()
-        for recording in _sequences(findings, subject, subjects[subject], found, plus=plus)
+        for recording in _sequences(report, subject, subjects[subject], found, plus=plus)
     ]
-    recordings = _with_landmarks(findings, recordings, _landmarks(findings))
-    _check_au_tables(findings, recordings)
-    return findings.data_index("bp4d", recordings, PLUS if plus else SPONTANEOUS)
+    recordings = _with_landmarks(report, recordings, _landmarks(report))
+    _check_au_tables(report, recordings)
+    return report.data_index("bp4d", recordings, PLUS if plus else SPONTANEOUS)
 
 
-def _place(findings: Findings) -> Path:
+def _subjects_place(report: IndexReport) -> Path:
     """Where the subjects lie: in `2D+3D`, in the root, or one folder further down."""
-    together = findings.folder(_TOGETHER)
-    places = [findings.root, *findings.folders(findings.root)] if together is None else [together]
+    scans = report.folder(_SCANS_FOLDER)
+    places = [report.root, *report.folders(report.root)] if scans is None else [scans]
     for place in places:
-        names = (entry for entry in findings.entries(place) if _SUBJECT.fullmatch(entry.name.split(".")[0]))
+        names = (entry for entry in report.entries(place) if _SUBJECT.fullmatch(entry.name.split(".")[0]))
         if any(is_folder(entry) for entry in names):
-            if place != findings.root:
-                findings.remark(f"the scans lie in {findings.relative(place)}")
+            if place != report.root:
+                report.warning(f"the scans lie in {report.relative(place)}")
             return place
-    return findings.root if together is None else together
+    return report.root if scans is None else scans
 
 
-def _tasks(findings: Findings, folder: Path) -> dict[int, Path]:
+def _tasks(report: IndexReport, folder: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
-    for entry in findings.folders(folder):
+    for entry in report.folders(folder):
         match = _TASK.fullmatch(entry.name)
-        where = findings.relative(entry)
+        where = report.relative(entry)
         if match is None:
-            findings.remark(f"folder {where} is no task and was left out")
+            report.warning(f"folder {where} is no task and was left out")
         elif int(match[1]) in found:
-            findings.remark(f"folder {where} is task {match[1]} again; it was left out")
+            report.warning(f"folder {where} is task {match[1]} again; it was left out")
         else:
             found[int(match[1])] = entry
     return found
 
 
 def _is_plus(
-    findings: Findings, place: Path, subjects: Mapping[str, Path], tasks: Mapping[str, Mapping[int, Path]]
+    report: IndexReport, place: Path, subjects: Mapping[str, Path], tasks: Mapping[str, Mapping[int, Path]]
 ) -> bool:
-    if findings.synthetic:
-        findings.remark("synthetic sets follow BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks")
+    if report.synthetic:
+        report.warning("synthetic sets follow BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks")
         return False
     late = sorted(f"{subject}/T{number}" for subject, found in tasks.items() for number in found if number > 8)
     further = sorted(subject for subject in subjects if int(subject[1:]) > _LAST_SPONTANEOUS[subject[0]])
     signs = {
-        f"a folder {_TOGETHER}": place.name.upper() == _TOGETHER,
-        "an archive per subject": any(".zip" in findings.relative(folder).lower() for folder in subjects.values()),
+        f"a folder {_SCANS_FOLDER}": place.name.upper() == _SCANS_FOLDER,
+        "an archive per subject": any(".zip" in report.relative(folder).lower() for folder in subjects.values()),
         f"a task beyond T8 ({some(late)})": bool(late),
         f"a subject beyond F023 and M018 ({some(further)})": bool(further),
     }
-    seen = [sign for sign, there in signs.items() if there]
-    if seen:
-        findings.remark(
-            f"taken for BP4D+, for there is {' and '.join(seen)}; of its tasks only T8 (pain) has a class. "
+    found = [sign for sign, there in signs.items() if there]
+    if found:
+        report.warning(
+            f"taken for BP4D+, for there is {' and '.join(found)}; of its tasks only T8 (pain) has a class. "
             "If it is BP4D-Spontaneous, put its folders F001, F002, ... unpacked into the root"
         )
     else:
-        findings.remark("taken for BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks")
-    return bool(seen)
+        report.warning("taken for BP4D-Spontaneous; T1 to T8 got the classes of its table of tasks")
+    return bool(found)
 
 
-def _landmarks(findings: Findings) -> dict[str, dict[int, Path]]:
+def _landmarks(report: IndexReport) -> dict[str, dict[int, Path]]:
     """BP4D+'s `.bndplus` files by sequence and frame, wherever below `3DFeatures` they lie."""
     found: dict[str, dict[int, Path]] = {}
-    places = [folder for folder in findings.folders(findings.root) if _LANDMARK_FOLDER.fullmatch(folder.name)]
+    places = [folder for folder in report.folders(report.root) if _LANDMARK_FOLDER.fullmatch(folder.name)]
     for place in places:
-        places += findings.folders(place)
-        for entry in findings.entries(place):
+        places += report.folders(place)
+        for entry in report.entries(place):
             match = _LANDMARK_FILE.fullmatch(entry.name)
             if match:
                 sequence = found.setdefault(f"{match[1].upper()}_T{match[2]}", {})
@@ -134,16 +136,14 @@ def _landmarks(findings: Findings) -> dict[str, dict[int, Path]]:
 
 
 def _sequences(
-    findings: Findings, subject: str, folder: Path, tasks: Mapping[int, Path], *, plus: bool
+    report: IndexReport, subject: str, folder: Path, tasks: Mapping[int, Path], *, plus: bool
 ) -> list[Recording]:
     meaning, num_tasks = (PLUS_TASKS, 10) if plus else (SPONTANEOUS_TASKS, 8)
     recordings = []
     for number in sorted({*range(1, num_tasks + 1), *tasks}):
         if number not in tasks:
-            findings.problem(folder / f"T{number}", "the sequence is missing")
-            continue
-        frames = textured_frames(findings, tasks[number], suffixes=_SUFFIXES)
-        if frames:
+            report.problem(folder / f"T{number}", "the sequence is missing")
+        elif frames := textured_frames(report, tasks[number], suffixes=_SUFFIXES):
             recordings.append(
                 Recording(
                     sample_id=f"{subject}_T{number}",
@@ -158,7 +158,7 @@ def _sequences(
 
 
 def _with_landmarks(
-    findings: Findings, recordings: Sequence[Recording], landmarks: Mapping[str, Mapping[int, Path]]
+    report: IndexReport, recordings: Sequence[Recording], landmarks: Mapping[str, Mapping[int, Path]]
 ) -> list[Recording]:
     """Give each frame its landmark file.
 
@@ -171,7 +171,7 @@ def _with_landmarks(
     ]
     shifted = {r.sample_id for r in from_zero} if fits[1] >= fits[0] else set()
     if shifted:
-        findings.remark(f"landmarks count from 1 and meshes from 0, and were matched so: {some(sorted(shifted))}")
+        report.warning(f"landmarks count from 1 and meshes from 0, and were matched so: {some(sorted(shifted))}")
     result = []
     for recording in recordings:
         own = landmarks.get(recording.sample_id)
@@ -183,11 +183,11 @@ def _with_landmarks(
     return result
 
 
-def _check_au_tables(findings: Findings, recordings: Sequence[Recording]) -> None:
+def _check_au_tables(report: IndexReport, recordings: Sequence[Recording]) -> None:
     """Read every table of action units, so that a broken one is known before it is needed."""
     tables: dict[str, Path] = {}
-    for place in (findings.folder("AUCoding", "AU_OCC"), findings.folder("AUCoding")):
-        for entry in findings.entries(place) if place is not None else []:
+    for place in (report.folder("AUCoding", "AU_OCC"), report.folder("AUCoding")):
+        for entry in report.entries(place) if place is not None else []:
             match = _AU_TABLE.fullmatch(entry.name)
             if match:
                 tables.setdefault(f"{match[1].upper()}_T{match[2]}", entry)
@@ -196,6 +196,6 @@ def _check_au_tables(findings: Findings, recordings: Sequence[Recording]) -> Non
             read_au_table(path)
         except FileFormatError as error:
             line = "" if error.line is None else f"line {error.line}: "
-            findings.problem(path, f"{line}{error.message}")
+            report.problem(path, f"{line}{error.message}")
     coded = sum(recording.sample_id in tables for recording in recordings)
-    findings.remark(f"action units are coded for {coded} of {len(recordings)} sequences")
+    report.warning(f"action units are coded for {coded} of {len(recordings)} sequences")

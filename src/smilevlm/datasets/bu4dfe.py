@@ -7,7 +7,7 @@ from pathlib import Path
 
 from smilevlm.datasets.frames import LANDMARK_SUFFIXES, by_number, textured_frames
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings, subject_folders
+from smilevlm.datasets.index_report import IndexReport, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import BASIC_EXPRESSIONS, canonical_expression
 from smilevlm.readers import is_folder
@@ -31,18 +31,15 @@ def index_bu4dfe(root: Path) -> DataIndex:
     Raises:
         LayoutError: The folder is missing or holds no sequence.
     """
-    findings = Findings(root, name="BU-4DFE", example="F001/Angry/000.wrl")
-    landmark_tree = _find_landmark_tree(findings)
+    report = IndexReport(root, name="BU-4DFE", example="F001/Angry/000.wrl")
+    landmark_tree = _find_landmark_tree(report)
     recordings: list[Recording] = []
-    for subject, folder in subject_folders(findings, root, _SUBJECT, ignore=_LANDMARK_TREE).items():
-        sequences = _expression_folders(findings, folder)
+    for subject, folder in subject_folders(report, root, _SUBJECT, ignore=_LANDMARK_TREE).items():
+        sequences = _expression_folders(report, folder)
         for expression, word in _WORDS.items():
             if expression not in sequences:
-                findings.problem(folder / word, "the sequence is missing")
-                continue
-            place = sequences[expression]
-            frames = _frames(findings, place, subject, word, landmark_tree)
-            if frames:
+                report.problem(folder / word, "the sequence is missing")
+            elif frames := _frames(report, sequences[expression], subject, word, landmark_tree):
                 recordings.append(
                     Recording(
                         sample_id=f"{subject}_{word}",
@@ -52,49 +49,49 @@ def index_bu4dfe(root: Path) -> DataIndex:
                         is_sequence=True,
                     )
                 )
-    _remark_on_landmarks(findings, recordings, landmark_tree)
-    return findings.data_index("bu4dfe", recordings, COMPLETE)
+    _warn_about_landmarks(report, recordings, landmark_tree)
+    return report.data_index("bu4dfe", recordings, COMPLETE)
 
 
-def _find_landmark_tree(findings: Findings) -> Path | None:
+def _find_landmark_tree(report: IndexReport) -> Path | None:
     """`BU4DFE_BND_V1.1` is distributed by itself; people put it inside the data set's folder or beside it."""
-    for where, place in (("inside", findings.root), ("beside", findings.root.resolve().parent)):
-        for entry in findings.entries(place):
+    for where, place in (("inside", report.root), ("beside", report.root.resolve().parent)):
+        for entry in report.entries(place):
             if _LANDMARK_TREE.fullmatch(entry.name) and is_folder(entry):
-                findings.remark(f"landmarks were looked for in {entry.name} {where} the data set's folder")
+                report.warning(f"landmarks were looked for in {entry.name} {where} the data set's folder")
                 return entry
     return None
 
 
-def _expression_folders(findings: Findings, folder: Path) -> dict[str, Path]:
+def _expression_folders(report: IndexReport, folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for entry in findings.folders(folder):
-        where = findings.relative(entry)
+    for entry in report.folders(folder):
+        where = report.relative(entry)
         try:
             expression = canonical_expression(entry.name)
         except LayoutError:
             expression = None
         if expression not in _WORDS:
-            findings.remark(f"folder {where} is no expression and was left out")
+            report.warning(f"folder {where} is no expression and was left out")
         elif expression in found:
-            findings.remark(f"folder {where} is {expression} again, as {found[expression].name}; it was left out")
+            report.warning(f"folder {where} is {expression} again, as {found[expression].name}; it was left out")
         else:
             found[expression] = entry
     return found
 
 
 def _frames(
-    findings: Findings, folder: Path, subject: str, word: str, landmark_tree: Path | None
+    report: IndexReport, folder: Path, subject: str, word: str, landmark_tree: Path | None
 ) -> tuple[FrameFile, ...]:
-    place = None if landmark_tree is None else findings.folder(subject, word, start=landmark_tree)
-    landmarks = {} if place is None else by_number(findings.entries(place), LANDMARK_SUFFIXES)
-    return textured_frames(findings, folder, suffixes=(".wrl",), landmarks=landmarks or None)
+    place = None if landmark_tree is None else report.folder(subject, word, start=landmark_tree)
+    landmarks = {} if place is None else by_number(report.entries(place), LANDMARK_SUFFIXES)
+    return textured_frames(report, folder, suffixes=(".wrl",), landmarks=landmarks or None)
 
 
-def _remark_on_landmarks(findings: Findings, recordings: list[Recording], landmark_tree: Path | None) -> None:
+def _warn_about_landmarks(report: IndexReport, recordings: list[Recording], landmark_tree: Path | None) -> None:
     frames = [frame for recording in recordings for frame in recording.frames]
     with_landmarks = sum(frame.landmark_path is not None for frame in frames)
     if with_landmarks == 0:
-        findings.remark("no landmarks found; they are distributed separately, as BU4DFE_BND_V1.1")
+        report.warning("no landmarks found; they are distributed separately, as BU4DFE_BND_V1.1")
     elif with_landmarks < len(frames):
-        findings.remark(f"landmarks found for {with_landmarks} of {len(frames)} frames")
+        report.warning(f"landmarks found for {with_landmarks} of {len(frames)} frames")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import cast
 
 from smilevlm.compiled import choose_cache
 from smilevlm.datasets.check_frames import FrameReport, check_recording
 from smilevlm.datasets.index import DataIndex, Problem
+from smilevlm.parallel import ProgressCallback, parallel_map
 from smilevlm.store import Recording
-
-Progress = Callable[[int, int], None]
-"""Called with (recordings done, recordings in all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ def check_data_set(
     read_files: bool = True,
     find_faces: bool = True,
     jobs: int = 1,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CheckReport:
     """Count what an index found, read every file of it and look for the face in every scan.
 
@@ -83,7 +81,6 @@ def check_data_set(
     """
     frames = _read_all(index, jobs, progress, find_faces=find_faces) if read_files else ()
     expected = index.expected
-    per_subject = _per_subject(index.recordings)
     return CheckReport(
         layout=index.layout,
         root=index.root,
@@ -91,7 +88,7 @@ def check_data_set(
         subjects=Count(found=len(index.subjects), expected=None if expected is None else expected.num_subjects),
         recordings=Count(found=len(index.recordings), expected=None if expected is None else expected.num_recordings),
         classes=_classes(index),
-        per_subject=per_subject,
+        per_subject=_per_subject(index.recordings),
         num_frames=sum(report.num_frames for report in frames),
         bad_files=tuple(problem for report in frames for problem in report.bad_files),
         problems=index.problems,
@@ -100,21 +97,15 @@ def check_data_set(
     )
 
 
-def _read_all(index: DataIndex, jobs: int, progress: Progress | None, *, find_faces: bool) -> Sequence[FrameReport]:
-    from joblib import Parallel, delayed
-
-    total = len(index.recordings)
+def _read_all(
+    index: DataIndex, jobs: int, progress: ProgressCallback | None, *, find_faces: bool
+) -> Sequence[FrameReport]:
     if progress:
-        progress(0, total)
+        progress(0, len(index.recordings))
     choose_cache()
-    check = delayed(check_recording)
-    calls = (check(index.layout, index.root, each, find_faces=find_faces) for each in index.recordings)
-    reports: list[FrameReport] = []
-    for report in cast("Iterable[FrameReport]", Parallel(n_jobs=jobs, return_as="generator")(calls)):
-        reports.append(report)
-        if progress:
-            progress(len(reports), total)
-    return reports
+    check = partial(check_recording, find_faces=find_faces)
+    calls = [(index.layout, index.root, recording) for recording in index.recordings]
+    return list(parallel_map(check, calls, jobs=jobs, progress=progress))
 
 
 def _per_subject(recordings: Sequence[Recording]) -> dict[str, dict[str, int]]:
@@ -138,8 +129,8 @@ def _classes(index: DataIndex) -> dict[str, Count]:
 
 def _remarks(reports: Sequence[FrameReport]) -> list[str]:
     """One line per kind of observation, with how many frames of those looked at show it."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for report in reports:
-        seen.update(report.observations)
-        seen.update(report.mesh_remarks)
-    return [f"{text}: {count} {'frame' if count == 1 else 'frames'}" for text, count in sorted(seen.items())]
+        counts.update(report.observations)
+        counts.update(report.mesh_remarks)
+    return [f"{text}: {count} {'frame' if count == 1 else 'frames'}" for text, count in sorted(counts.items())]

@@ -15,9 +15,7 @@ from smilevlm.datasets.index import Problem
 from smilevlm.errors import FileFormatError, MeshError, SmileVlmError
 from smilevlm.geometry import Mesh, NormaliseSettings
 from smilevlm.readers import BndLandmarks, VDirection, find_beside, find_v_direction, read_bnd, read_landmarks, read_lm2
-from smilevlm.store import PrepareSettings, Recording, read_frame
-from smilevlm.store.numbering import remark_kind
-from smilevlm.store.rendering import FaceFinder
+from smilevlm.store import FaceFinder, PrepareSettings, Recording, read_frame, remark_kind
 from smilevlm.views import ViewSettings
 
 _NEAR_MM = 0.5
@@ -52,7 +50,7 @@ class FrameReport:
 def check_recording(layout: str, root: Path, recording: Recording, *, find_faces: bool = True) -> FrameReport:
     """Read all frames of a recording, one after the other; with `find_faces`, look for the face as `prepare` does."""
     bad_files: list[Problem] = []
-    seen: Counter[str] = Counter()
+    observed: Counter[str] = Counter()
     mesh_remarks: Counter[str] = Counter()
     settings = PrepareSettings(views=ViewSettings(), normalise=NormaliseSettings())
     find = FaceFinder(settings) if find_faces else None
@@ -67,7 +65,7 @@ def check_recording(layout: str, root: Path, recording: Recording, *, find_faces
     for frame in recording.frames:
         loaded = attempt(partial(read_frame, frame, load_texture=True), frame.path)
         if loaded is not None:
-            seen.update(_texture_state(loaded.mesh))
+            observed.update(_texture_state(loaded.mesh))
             mesh_remarks.update({remark_kind(remark) for remark in _remarks(loaded.mesh, find)})
         landmarks = frame.landmark_path
         points = None if landmarks is None else attempt(partial(read_landmarks, landmarks), landmarks)
@@ -75,13 +73,13 @@ def check_recording(layout: str, root: Path, recording: Recording, *, find_faces
             pixels_path = find_beside(frame.path, [f"{frame.path.stem}.lm2"])
             pixels = None if pixels_path is None else attempt(partial(read_lm2, pixels_path), pixels_path)
             if loaded is not None and points is not None and pixels is not None:
-                seen.update([_V_DIRECTION[find_v_direction(loaded.mesh, pixels, points)]])
+                observed.update([_V_DIRECTION[find_v_direction(loaded.mesh, pixels, points)]])
         elif layout == "bu4dfe" and landmarks is not None and loaded is not None and points is not None:
-            seen.update([_landmark_base(loaded.mesh, read_bnd(landmarks))])
+            observed.update([_landmark_base(loaded.mesh, read_bnd(landmarks))])
     return FrameReport(
         num_frames=len(recording.frames),
         bad_files=tuple(bad_files),
-        observations=dict(seen),
+        observations=dict(observed),
         mesh_remarks=dict(mesh_remarks),
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from smilevlm.datasets.frames import numbered_frames
 from smilevlm.datasets.index import DataIndex
-from smilevlm.datasets.tree import Findings
+from smilevlm.datasets.index_report import IndexReport
 from smilevlm.errors import LayoutError
 from smilevlm.labels import canonical_expression
 from smilevlm.readers import (
@@ -28,8 +28,7 @@ from smilevlm.readers import (
     repeated_links,
     some,
 )
-from smilevlm.store import FrameFile, Recording
-from smilevlm.store.numbering import NumberedAs, read_numbering
+from smilevlm.store import FrameFile, NumberedAs, Recording, read_numbering
 from smilevlm.synthesis import MARKER_NAME
 
 _UNSAFE = re.compile(r"[^\w.+-]+")
@@ -48,40 +47,35 @@ def index_folder(root: Path, *, numbered_as: NumberedAs = "auto") -> DataIndex:
     Raises:
         LayoutError: The folder is missing or holds no mesh in that place.
     """
-    findings = Findings(root, name="folder layout", example="anna/happy/scan.obj")
-    search = _Search(findings, numbered_as)
+    report = IndexReport(root, name="folder layout", example="anna/happy/scan.obj")
+    search = _Search(report, numbered_as)
     recordings: list[Recording] = []
-    for subject in findings.folders(root):
-        search.pass_over_loose(subject)
-        for expression in findings.folders(subject):
+    for subject in report.folders(root):
+        search.skip_loose_files(subject)
+        for expression in report.folders(subject):
             found = search.recordings(expression, subject.name, expression)
-            for further in findings.folders(expression):
-                for deeper in findings.folders(further):
-                    findings.remark(f"folder {findings.relative(deeper)} lies too deep and was left out")
+            for further in report.folders(expression):
+                for deeper in report.folders(further):
+                    report.warning(f"folder {report.relative(deeper)} lies too deep and was left out")
                 found += search.recordings(further, subject.name, expression)
             if not found:
-                findings.problem(expression, search.why_nothing(expression))
+                report.problem(expression, search.why_empty(expression))
             recordings += found
-    search.pass_over_loose(root)
+    search.skip_loose_files(root)
     recordings = search.without_links(recordings)
     num_sequences = sum(recording.is_sequence for recording in recordings)
-    findings.remark(f"taken for {num_sequences} sequences and {len(recordings) - num_sequences} single scans")
-    for remark in search.passed_over.remarks:
-        findings.remark(remark)
-    return findings.data_index("folder", _with_unique_names(findings, recordings), None)
+    report.warning(f"taken for {num_sequences} sequences and {len(recordings) - num_sequences} single scans")
+    for remark in search.skipped.remarks:
+        report.warning(remark)
+    return report.data_index("folder", _with_unique_names(report, recordings), None)
 
 
 class _Search:
-    """Looks for recordings folder by folder, and counts the files that are none.
+    """Looks for recordings folder by folder, and counts the files that are none; see `index_folder`."""
 
-    Args:
-        findings: Gets what is unusual.
-        numbered_as: See `index_folder`.
-    """
-
-    def __init__(self, findings: Findings, numbered_as: NumberedAs) -> None:
-        self.passed_over = PassedOver(findings.root)
-        self._findings = findings
+    def __init__(self, report: IndexReport, numbered_as: NumberedAs) -> None:
+        self.skipped = PassedOver(report.root)
+        self._report = report
         self._numbered_as: NumberedAs = numbered_as
 
     def recordings(self, folder: Path, subject: str, expression: Path) -> list[Recording]:
@@ -90,10 +84,10 @@ class _Search:
         base = "_".join((subject, *folder.relative_to(expression.parent).parts))
         numbering = read_numbering(meshes, self._numbered_as)
         if numbering.remark:
-            self._findings.remark(f"{self._findings.relative(folder)}: {numbering.remark}")
+            self._report.warning(f"{self._report.relative(folder)}: {numbering.remark}")
         if numbering.frames:
             suffixes = (mesh_suffix(meshes[0]),)
-            frames = numbered_frames(self._findings, meshes, suffixes=suffixes, only_digits=False)
+            frames = numbered_frames(self._report, meshes, suffixes=suffixes, only_digits=False)
             return [_recording(base, subject, expression.name, frames, is_sequence=True)]
         names = [base] if len(meshes) == 1 else [f"{base}_{mesh_stem(mesh)}" for mesh in meshes]
         return [
@@ -103,36 +97,36 @@ class _Search:
 
     def _meshes(self, folder: Path) -> list[Path]:
         """The mesh files of one format, the first of several; texts and tables only if they hold coordinates."""
-        found, tables = choose_meshes(self._files(folder), self.passed_over)
-        note_tables(tables, self.passed_over)
-        there = [suffix for suffix in MESH_SUFFIXES if any(mesh_suffix(mesh) == suffix for mesh in found)]
-        if len(there) > 1:
-            place = self._findings.relative(folder)
-            self._findings.remark(f"{place} holds meshes as {', '.join(there)}; {there[0]} was read")
-        return [mesh for mesh in found if mesh_suffix(mesh) == there[0]]
+        found, tables = choose_meshes(self._files(folder), self.skipped)
+        note_tables(tables, self.skipped)
+        present = [suffix for suffix in MESH_SUFFIXES if any(mesh_suffix(mesh) == suffix for mesh in found)]
+        if len(present) > 1:
+            place = self._report.relative(folder)
+            self._report.warning(f"{place} holds meshes as {', '.join(present)}; {present[0]} was read")
+        return [mesh for mesh in found if mesh_suffix(mesh) == present[0]]
 
     def _files(self, folder: Path) -> list[Path]:
-        entries = self._findings.entries(folder)
+        entries = self._report.entries(folder)
         return [entry for entry in entries if entry.name.lower().endswith(".zip") or not is_folder(entry)]
 
-    def why_nothing(self, expression: Path) -> str:
+    def why_empty(self, expression: Path) -> str:
         """What a folder without a recording holds."""
         here = PassedOver(expression)
         note_tables(choose_meshes(self._files(expression), here)[1], here)
         return f"no mesh in this folder; found {here.summary}" if here else "no mesh in this folder"
 
-    def pass_over_loose(self, folder: Path) -> None:
+    def skip_loose_files(self, folder: Path) -> None:
         """Meshes that lie beside the folders of expressions, and all other files there."""
         files = [file for file in self._files(folder) if file.name != MARKER_NAME]
-        loose, tables = choose_meshes(files, self.passed_over)
-        note_tables(tables, self.passed_over)
+        loose, tables = choose_meshes(files, self.skipped)
+        note_tables(tables, self.skipped)
         names = [file.name for file in loose if mesh_suffix(file) not in POINT_SUFFIXES]
         for file in loose:
             if mesh_suffix(file) in POINT_SUFFIXES:
-                self.passed_over.count(file, f"{mesh_suffix(file)} beside folders")
+                self.skipped.count(file, f"{mesh_suffix(file)} beside folders")
         if names:
-            place = "the root" if folder == self._findings.root else self._findings.relative(folder)
-            self._findings.remark(f"{some(names)} in {place} lie beside the folders of expressions and were left out")
+            place = "the root" if folder == self._report.root else self._report.relative(folder)
+            self._report.warning(f"{some(names)} in {place} lie beside the folders of expressions and were left out")
 
     def without_links(self, recordings: Sequence[Recording]) -> list[Recording]:
         """Single scans that are links to a file of another recording are left out."""
@@ -140,7 +134,7 @@ class _Search:
         kept = [recording for recording in recordings if recording.is_sequence or recording.path not in links]
         for recording in recordings:
             if recording.path in links and not recording.is_sequence:
-                self.passed_over.count(recording.path, "link to a scan that is read anyway")
+                self.skipped.count(recording.path, "link to a scan that is read anyway")
         return kept
 
 
@@ -161,7 +155,7 @@ def _expression(word: str) -> str:
         return word.lower()
 
 
-def _with_unique_names(findings: Findings, recordings: Sequence[Recording]) -> list[Recording]:
+def _with_unique_names(report: IndexReport, recordings: Sequence[Recording]) -> list[Recording]:
     """Names that became equal, because some signs cannot stand in a file name, get a number."""
 
     taken: set[str] = set()
@@ -172,7 +166,7 @@ def _with_unique_names(findings: Findings, recordings: Sequence[Recording]) -> l
             count += 1
             name = f"{recording.sample_id}-{count}"
         if count > 1:
-            findings.remark(f"{findings.relative(recording.path)} is called {name}; its name was taken")
+            report.warning(f"{report.relative(recording.path)} is called {name}; its name was taken")
         taken.add(name)
         result.append(replace(recording, sample_id=name))
     return result

@@ -17,7 +17,7 @@ def subject_folds(
     """Split samples into folds by subject.
 
     Args:
-        subjects: Whose sample each is.
+        subjects: The subject of each sample.
         num_folds: How many folds; every sample is tested in exactly one.
         seed: Decides which subjects share a fold. Their order in `subjects` does not.
 

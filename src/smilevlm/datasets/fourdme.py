@@ -15,7 +15,7 @@ from pathlib import Path
 
 from smilevlm.datasets.frames import numbered_frames
 from smilevlm.datasets.index import DataIndex, Expected
-from smilevlm.datasets.tree import Findings
+from smilevlm.datasets.index_report import IndexReport
 from smilevlm.errors import FileFormatError
 from smilevlm.labels import MICRO_EXPRESSIONS, UNLABELLED
 from smilevlm.readers import MicroClip, read_4dme_labels, some
@@ -59,9 +59,9 @@ def index_fourdme(root: Path) -> DataIndex:
     Raises:
         LayoutError: The folder is missing or holds no clip.
     """
-    findings = Findings(root, name="4DME", example="4D_micro/<sub_ID>/<fold_name>/0000.obj")
-    rows = _rows(findings)
-    clip_folders = _clip_folders(findings)
+    report = IndexReport(root, name="4DME", example="4D_micro/<sub_ID>/<fold_name>/0000.obj")
+    rows = _rows(report)
+    clip_folders = _clip_folders(report)
     by_key = {_key(folder.subject, folder.name): folder for folder in reversed(clip_folders)}
     people: dict[str, str] = {}
     recordings: list[Recording] = []
@@ -69,64 +69,64 @@ def index_fourdme(root: Path) -> DataIndex:
     for row in rows:
         clip_folder = next((by_key[key] for key in _keys_of(row) if key in by_key), None)
         if clip_folder is None:
-            findings.problem(root / row.subject / row.clip_name, "the workbook's clip has no frames")
+            report.problem(root / row.subject / row.clip_name, "the workbook's clip has no frames")
         elif clip_folder.path in used:
-            findings.problem(clip_folder.path, "the workbook lists this clip twice; its first row was read")
+            report.problem(clip_folder.path, "the workbook lists this clip twice; its first row was read")
         else:
             used.add(clip_folder.path)
-            recordings += _recording(findings, clip_folder, row, people)
+            recordings += _recording(report, clip_folder, row, people)
     for clip_folder in clip_folders:
         if clip_folder.path not in used:
-            recordings += _without_row(findings, clip_folder, people, recordings)
+            recordings += _without_row(report, clip_folder, people, recordings)
     for where, count in sorted(Counter(folder.where for folder in clip_folders).items()):
-        findings.remark(f"{count} clips lie as {where}")
-    return findings.data_index("4dme", recordings, COMPLETE)
+        report.warning(f"{count} clips lie as {where}")
+    return report.data_index("4dme", recordings, COMPLETE)
 
 
-def _rows(findings: Findings) -> Sequence[MicroClip]:
-    places = [findings.root, *findings.folders(findings.root)]
+def _rows(report: IndexReport) -> Sequence[MicroClip]:
+    places = [report.root, *report.folders(report.root)]
     # Excel leaves `~$...xlsx` beside a workbook that is open.
-    books = [e for place in places for e in findings.entries(place) if _WORKBOOK.fullmatch(e.name)]
+    books = [e for place in places for e in report.entries(place) if _WORKBOOK.fullmatch(e.name)]
     if not books:
-        findings.problem(findings.root, "no workbook 4DME_Labelling_Micro_release*.xlsx; the clips have no labels")
+        report.problem(report.root, "no workbook 4DME_Labelling_Micro_release*.xlsx; the clips have no labels")
         return ()
     if len(books) > 1:
-        left_out = some([findings.relative(book) for book in books[:-1]])
-        findings.remark(f"of several workbooks {findings.relative(books[-1])} was read, not {left_out}")
+        left_out = some([report.relative(book) for book in books[:-1]])
+        report.warning(f"of several workbooks {report.relative(books[-1])} was read, not {left_out}")
     try:
         labels = read_4dme_labels(books[-1])
     except FileFormatError as error:
         line = "" if error.line is None else f"row {error.line}: "
-        findings.problem(books[-1], f"{line}{error.message}; the clips have no labels")
+        report.problem(books[-1], f"{line}{error.message}; the clips have no labels")
         return ()
     for remark in labels.remarks:
-        findings.remark(remark.replace(f"{books[-1].parent}{os.sep}", ""))
+        report.warning(remark.replace(f"{books[-1].parent}{os.sep}", ""))
     return labels.clips
 
 
-def _clip_folders(findings: Findings) -> list[_ClipFolder]:
-    bases = [folder for folder in findings.folders(findings.root) if _BASE.fullmatch(folder.name)]
+def _clip_folders(report: IndexReport) -> list[_ClipFolder]:
+    bases = [folder for folder in report.folders(report.root) if _BASE.fullmatch(folder.name)]
     found: list[_ClipFolder] = []
-    for base in (*bases, findings.root):
-        prefix = "" if base == findings.root else f"{base.name}/"
-        for outer in findings.folders(base):
+    for base in (*bases, report.root):
+        prefix = "" if base == report.root else f"{base.name}/"
+        for outer in report.folders(base):
             if outer in bases:
                 continue
-            files = _meshes(findings, outer)
+            files = _meshes(report, outer)
             if files:
                 where = f"{prefix}<sub_ID>_<fold_name>"
                 found.append(_ClipFolder(subject="", name=outer.name, where=where, files=files))
                 continue
-            for inner in findings.folders(outer):
-                files = _meshes(findings, inner)
+            for inner in report.folders(outer):
+                files = _meshes(report, inner)
                 if files:
                     where = f"{prefix}<sub_ID>/<fold_name>"
                     found.append(_ClipFolder(subject=outer.name, name=inner.name, where=where, files=files))
     return found
 
 
-def _meshes(findings: Findings, folder: Path) -> tuple[Path, ...]:
-    return tuple(file for file in findings.entries(folder) if file.suffix.lower() in _SUFFIXES)
+def _meshes(report: IndexReport, folder: Path) -> tuple[Path, ...]:
+    return tuple(file for file in report.entries(folder) if file.suffix.lower() in _SUFFIXES)
 
 
 def _key(subject: str, clip: str) -> tuple[str, str]:
@@ -144,18 +144,20 @@ def _keys_of(row: MicroClip) -> list[tuple[str, str]]:
     return [*nested, *flat, *whole]
 
 
-def _recording(findings: Findings, clip: _ClipFolder, row: MicroClip | None, people: dict[str, str]) -> list[Recording]:
+def _recording(
+    report: IndexReport, clip: _ClipFolder, row: MicroClip | None, people: dict[str, str]
+) -> list[Recording]:
     """The clip's recording, under the first spelling of its subject, which `people` keeps; none without frames."""
-    frames = numbered_frames(findings, clip.files, suffixes=_SUFFIXES, only_digits=False)
+    frames = numbered_frames(report, clip.files, suffixes=_SUFFIXES, only_digits=False)
     if not frames:
-        findings.problem(clip.path, "no file name holds a frame number")
+        report.problem(clip.path, "no file name holds a frame number")
         return []
     written = (clip.subject or clip.name.split("_")[0]) if row is None else row.subject
     subject = people.setdefault(_person(written), written)
     name = clip.name if row is None else row.clip_name
     labels = () if row is None else tuple(label for label in MICRO_EXPRESSIONS if label in row.labels)
     if row is not None and not labels:
-        findings.problem(clip.path, f"the workbook gives no class (Emotion {row.emotion_text!r})")
+        report.problem(clip.path, f"the workbook gives no class (Emotion {row.emotion_text!r})")
     full_name = name if name.lower().startswith(f"{subject.lower()}_") else f"{subject}_{name}"
     return [
         Recording(
@@ -165,22 +167,22 @@ def _recording(findings: Findings, clip: _ClipFolder, row: MicroClip | None, peo
             labels=labels,
             frames=frames,
             is_sequence=True,
-            phases=None if row is None else _phases(findings, clip.path, row, frames),
+            phases=None if row is None else _phases(report, clip.path, row, frames),
         )
     ]
 
 
 def _without_row(
-    findings: Findings, clip: _ClipFolder, people: dict[str, str], others: Sequence[Recording]
+    report: IndexReport, clip: _ClipFolder, people: dict[str, str], others: Sequence[Recording]
 ) -> list[Recording]:
     """A clip that no row names, unless it is another copy of one that is known already."""
-    found = _recording(findings, clip, None, people)
+    found = _recording(report, clip, None, people)
     known = {recording.sample_id: recording for recording in others}
     if found and found[0].sample_id in known:
-        first = findings.relative(known[found[0].sample_id].path.parent)
-        findings.remark(f"{findings.relative(clip.path)} is there twice, as {first}; it was left out")
+        first = report.relative(known[found[0].sample_id].path.parent)
+        report.warning(f"{report.relative(clip.path)} is there twice, as {first}; it was left out")
         return []
-    findings.problem(clip.path, "the workbook has no row for this clip; it has no label")
+    report.problem(clip.path, "the workbook has no row for this clip; it has no label")
     return found
 
 
@@ -190,14 +192,14 @@ def _person(subject: str) -> str:
     return str(int(bare)) if bare.isdecimal() else bare
 
 
-def _phases(findings: Findings, folder: Path, row: MicroClip, frames: Sequence[FrameFile]) -> Phases | None:
+def _phases(report: IndexReport, folder: Path, row: MicroClip, frames: Sequence[FrameFile]) -> Phases | None:
     """Onset, apex and offset in the count of the file names."""
-    where = findings.relative(folder)
+    where = report.relative(folder)
     if row.apex is None:
-        findings.remark(f"{where}: the workbook gives no apex")
+        report.warning(f"{where}: the workbook gives no apex")
         return None
     if not row.onset <= row.apex <= row.offset:
-        findings.problem(
+        report.problem(
             folder, f"onset {row.onset}, apex {row.apex} and offset {row.offset} are not in this order; left out"
         )
         return None
@@ -207,9 +209,9 @@ def _phases(findings: Findings, folder: Path, row: MicroClip, frames: Sequence[F
     # Files that count from 0 or 1 while the workbook counts in the whole recording: the clip begins at its onset.
     shift = first - row.onset
     if first in (0, 1) and row.offset + shift <= last:
-        findings.remark(f"{where}: files count from {first}, so the workbook's frames were shifted by {shift}")
+        report.warning(f"{where}: files count from {first}, so the workbook's frames were shifted by {shift}")
         return Phases(onset=first, apex=row.apex + shift, offset=row.offset + shift)
-    findings.problem(
+    report.problem(
         folder, f"onset {row.onset} and offset {row.offset} lie outside the frames {first} to {last}; left out"
     )
     return None

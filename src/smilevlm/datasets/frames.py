@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smilevlm.datasets.tree import Findings
+from smilevlm.datasets.index_report import IndexReport
 from smilevlm.readers import mesh_stem, mesh_suffix, some
 from smilevlm.store import FrameFile
 
@@ -17,65 +17,61 @@ _NUMBERS = re.compile(r"\d+", re.ASCII)
 
 
 def textured_frames(
-    findings: Findings,
+    report: IndexReport,
     folder: Path,
     *,
     suffixes: Sequence[str],
     landmarks: Mapping[int, Path] | None = None,
 ) -> tuple[FrameFile, ...]:
-    """The frames of a sequence whose meshes have an image of the same number each.
+    """The frames of a sequence whose meshes have an image of the same number each; see `numbered_frames`.
 
-    Args:
-        findings: Gets a problem when there is no frame, or no image for some of them.
-        folder: Where the frames lie.
-        suffixes: Of meshes, best first.
-        landmarks: See `numbered_frames`.
+    No frame, or no image for some of them, is a problem.
     """
-    files = findings.entries(folder)
-    frames = numbered_frames(findings, files, suffixes=suffixes, landmarks=landmarks)
+    files = report.entries(folder)
+    frames = numbered_frames(report, files, suffixes=suffixes, landmarks=landmarks)
     if not frames:
-        findings.problem(folder, f"the sequence has no frame; expected files like 000{suffixes[0]}")
+        report.problem(folder, f"the sequence has no frame; expected files like 000{suffixes[0]}")
         return ()
     textures = by_number(files, _TEXTURE_SUFFIXES)
     bare = [frame.path.name for frame in frames if frame.number not in textures]
     if bare:
-        findings.problem(folder, f"no image beside {len(bare)} of {len(frames)} meshes: {some(bare)}")
+        report.problem(folder, f"no image beside {len(bare)} of {len(frames)} meshes: {some(bare)}")
     return frames
 
 
 def numbered_frames(
-    findings: Findings,
+    report: IndexReport,
     files: Sequence[Path],
     *,
     suffixes: Sequence[str],
     only_digits: bool = True,
     landmarks: Mapping[int, Path] | None = None,
 ) -> tuple[FrameFile, ...]:
-    """Meshes in the order of their numbers.
+    """Meshes in the order of their numbers; gaps, double numbers and names without one are warned about.
 
     Args:
-        findings: Gets remarks on gaps, double numbers and names without one.
+        report: Gets the warnings.
         files: What lies in the sequence's folder.
         suffixes: Of meshes, best first: when several occur, the first one's files are the frames.
         only_digits: Whether the whole stem must be the number; else the stem's last number counts.
         landmarks: Landmark files by frame number; None takes those beside the meshes.
     """
-    there = [suffix for suffix in suffixes if any(mesh_suffix(file) == suffix for file in files)]
-    if not there:
+    present = [suffix for suffix in suffixes if any(mesh_suffix(file) == suffix for file in files)]
+    if not present:
         return ()
-    place = findings.relative(files[0].parent)
-    if len(there) > 1:
-        findings.remark(f"{place} holds meshes as {', '.join(there)}; {there[0]} was read")
-    meshes = [file for file in files if mesh_suffix(file) == there[0]]
-    by_frame = by_number(meshes, there, only_digits=only_digits)
+    place = report.relative(files[0].parent)
+    if len(present) > 1:
+        report.warning(f"{place} holds meshes as {', '.join(present)}; {present[0]} was read")
+    meshes = [file for file in files if mesh_suffix(file) == present[0]]
+    by_frame = by_number(meshes, present, only_digits=only_digits)
     numbers = sorted(by_frame)
     kept = set(by_frame.values())
     left_out = [mesh.name for mesh in meshes if mesh not in kept]
     if left_out:
-        findings.remark(f"{place}: {some(left_out)} have no frame number of their own and were left out")
+        report.warning(f"{place}: {some(left_out)} have no frame number of their own and were left out")
     gaps = sum(after - before > 1 for before, after in itertools.pairwise(numbers))
     if gaps:
-        findings.remark(f"{place}: {gaps} {'gap' if gaps == 1 else 'gaps'} in {len(numbers)} frames")
+        report.warning(f"{place}: {gaps} {'gap' if gaps == 1 else 'gaps'} in {len(numbers)} frames")
     beside = by_number(files, LANDMARK_SUFFIXES, only_digits=only_digits) if landmarks is None else landmarks
     return tuple(FrameFile(path=by_frame[n], number=n, landmark_path=beside.get(n)) for n in numbers)
 

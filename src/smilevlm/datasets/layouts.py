@@ -13,7 +13,7 @@ from smilevlm.datasets.folder import index_folder
 from smilevlm.datasets.fourdme import index_fourdme
 from smilevlm.datasets.index import DataIndex
 from smilevlm.errors import SettingsError
-from smilevlm.store.numbering import NUMBERED_AS, NumberedAs
+from smilevlm.store import NUMBERED_AS, NumberedAs
 
 LAYOUTS: dict[str, Callable[[Path], DataIndex]] = {
     "bu3dfe": index_bu3dfe,
@@ -26,12 +26,7 @@ LAYOUTS: dict[str, Callable[[Path], DataIndex]] = {
 
 
 def index_data_set(layout: str, root: Path, *, numbered_as: NumberedAs = "auto") -> DataIndex:
-    """Find the recordings of a data set on disk.
-
-    Args:
-        layout: One of `LAYOUTS`.
-        root: Where it lies.
-        numbered_as: Of the layout `folder` alone, see `index_folder`.
+    """Find the recordings of a data set on disk; `numbered_as` is for the layout `folder` alone, see `index_folder`.
 
     Raises:
         SettingsError: No layout has this name, or `numbered_as` is given for one that says itself what is a sequence.

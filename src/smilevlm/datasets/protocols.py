@@ -85,8 +85,8 @@ class EvaluationProtocol:
             LayoutError: A class has no sample at all, or no subject has all of them where that is asked for.
         """
         chosen = [index for index, sample in enumerate(samples) if self._takes(sample)]
-        there = {label for index in chosen for label in samples[index].classes}
-        absent = [name for name in self.classes if name not in there]
+        present = {label for index in chosen for label in samples[index].classes}
+        absent = [name for name in self.classes if name not in present]
         if absent or not chosen:
             raise LayoutError(f"protocol {self.name}: the store has no sample of {', '.join(absent) or 'any class'}")
         if self.one_per_class:
@@ -190,17 +190,9 @@ def _draw_subjects(protocol: EvaluationProtocol, samples: Sequence[Sample], seed
 def train_elsewhere_split(
     protocol: EvaluationProtocol, train_samples: Sequence[Sample], test_samples: Sequence[Sample]
 ) -> tuple[Indices, Indices]:
-    """The one split of a protocol that trains on another data set.
+    """The one split of a protocol with `train_on`: indices into the samples of each store.
 
     Data sets give their subjects the same names (`F001`); these are different people. Equal files are refused.
-
-    Args:
-        protocol: One with `train_on`.
-        train_samples: Of the store of `train_layout`.
-        test_samples: Of the store of `layout`.
-
-    Returns:
-        Indices into `train_samples` and into `test_samples`.
 
     Raises:
         LayoutError: A class has no sample.
@@ -230,15 +222,11 @@ _SUBSET1 = EvaluationProtocol(
     source="SMILE-VLM: 10 folds by subject; Li et al., IEEE TMM 2017, has the name; the number of subjects is not said",
     status=STATED,
 )
-_SUBSET2 = EvaluationProtocol(
+_SUBSET2 = replace(
+    _SUBSET1,
     name="bu3dfe_subset2",
     title="BU-3DFE Subset II: all four intensities, six expressions, no neutral",
-    layout="bu3dfe",
-    classes=BASIC_EXPRESSIONS,
     levels=(1, 2, 3, 4),
-    level="scan",
-    source="SMILE-VLM: 10 folds by subject; Li et al., IEEE TMM 2017, has the name; the number of subjects is not said",
-    status=STATED,
 )
 _BOSPHORUS = EvaluationProtocol(
     name="bosphorus",

@@ -2,11 +2,12 @@
 
 from smilevlm.dynamics.exact import exact_rank_pooling
 from smilevlm.dynamics.plan import DynamicPlan, plan_dynamic_images
-from smilevlm.dynamics.pooling import DynamicPools, to_display
+from smilevlm.dynamics.pooling import MID_GREY, DynamicPools, to_display
 from smilevlm.dynamics.rank_pooling import approximate_rank_pooling, pool_stream, rank_pooling_coefficients
 from smilevlm.dynamics.settings import DynamicSettings
 
 __all__ = [
+    "MID_GREY",
     "DynamicPlan",
     "DynamicPools",
     "DynamicSettings",

@@ -8,11 +8,10 @@ from smilevlm.evaluation.fold_score import predict, score_fold
 from smilevlm.evaluation.metrics import (
     Metrics,
     classification_metrics,
-    spread,
     subject_bootstrap_interval,
-    summarise_folds,
 )
 from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes
+from smilevlm.results import spread, summarise_folds
 
 __all__ = [
     "Metrics",

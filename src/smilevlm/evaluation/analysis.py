@@ -24,7 +24,7 @@ from smilevlm.evaluation.scoring import embed
 from smilevlm.evaluation.trained_fold import Progress, Steps
 from smilevlm.evaluation.yaw_robustness import open_yaw_set, score_turned_heads
 from smilevlm.models import Embedded, ModelBundle
-from smilevlm.results.analysis import (
+from smilevlm.results import (
     AnalysisResult,
     CorrelationMatrix,
     EffectiveRank,
@@ -33,8 +33,8 @@ from smilevlm.results.analysis import (
     Relevance,
     Stage,
     YawPoint,
+    write_record,
 )
-from smilevlm.results.records import write_record
 from smilevlm.threads import one_thread
 from smilevlm.training.run_folder import ANALYSIS_NAME, PICTURES_NAME
 

@@ -14,14 +14,14 @@ from smilevlm.errors import MeshError, SettingsError
 from smilevlm.evaluation.identity import roc_points, side_by_side
 from smilevlm.evaluation.verification import equal_error_rate, equal_error_threshold, roc_curve
 from smilevlm.geometry import Mesh, NormaliseSettings, normalise
-from smilevlm.results.tasks import AntiSpoofingResult, AttackResult
-from smilevlm.store.manifest import PrepareSettings
+from smilevlm.results import AntiSpoofingResult, AttackResult
+from smilevlm.store import PrepareSettings
 from smilevlm.synthesis.spoofs import (
     ATTACKS,
     BONA_FIDE,
     SpoofSettings,
-    attack_stream,
-    framed_by_nose,
+    attack_generator,
+    crop_at_nose,
     locate_face,
     make_attack,
 )
@@ -102,14 +102,14 @@ def presentations(
     yield Presentation(
         kind=BONA_FIDE,
         refused=is_refused(scan, prepare.normalise),
-        images=_views(framed_by_nose(face.scan, face.mm_per_unit, prepare.normalise), prepare.views, view_kinds),
+        images=_views(crop_at_nose(face.scan, face.mm_per_unit, prepare.normalise), prepare.views, view_kinds),
     )
     for kind in ATTACKS:
-        attack = make_attack(kind, face, attack_stream(settings.seed, subject, name, kind), settings)
+        attack = make_attack(kind, face, attack_generator(settings.seed, subject, name, kind), settings)
         yield Presentation(
             kind=kind,
             refused=is_refused(attack, prepare.normalise),
-            images=_views(framed_by_nose(attack, 1.0, prepare.normalise), prepare.views, view_kinds),
+            images=_views(crop_at_nose(attack, 1.0, prepare.normalise), prepare.views, view_kinds),
         )
 
 

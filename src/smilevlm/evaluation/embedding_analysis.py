@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.evaluation.fold_score import predict
 from smilevlm.models import Prototypes, unit_rows
-from smilevlm.results.analysis import CorrelationMatrix, Stage, YawPoint
+from smilevlm.results import CorrelationMatrix, Stage, YawPoint
 
 MAX_BLOCKS = 64
 MIN_MAP_SAMPLES = 4

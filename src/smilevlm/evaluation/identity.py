@@ -24,7 +24,7 @@ from smilevlm.evaluation.verification import (
 )
 from smilevlm.labels import NEUTRAL
 from smilevlm.models import Embedded, unit_rows
-from smilevlm.results.tasks import Features, IdentificationResult, RocPoint, TrueAcceptRate, VerificationResult
+from smilevlm.results import Features, IdentificationResult, RocPoint, TrueAcceptRate, VerificationResult
 from smilevlm.store import Sample
 
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)

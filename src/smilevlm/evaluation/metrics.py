@@ -9,9 +9,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from smilevlm.errors import SettingsError
-from smilevlm.results import ConfusionMatrix, FoldResult, FoldsSummary, Interval, Spread, class_f1, class_recall
-
-LEVEL = 0.95
+from smilevlm.results import (
+    ConfusionMatrix,
+    Interval,
+    bootstrap_interval,
+    class_f1,
+    class_recall,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,68 +97,6 @@ def subject_bootstrap_interval(
     """
     if len(correct) != len(subjects):
         raise SettingsError(f"{len(correct)} samples, but {len(subjects)} subjects of samples")
-    names, index = np.unique(np.asarray(subjects), return_inverse=True)
-    if len(names) < 2:
-        return None
+    _, index = np.unique(np.asarray(subjects), return_inverse=True)
     hits = np.bincount(index, weights=correct.astype(np.float64))
-    sizes = np.bincount(index).astype(np.float64)
-    drawn = np.random.default_rng(seed).integers(len(names), size=(num_resamples, len(names)))
-    accuracies = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    tail = (1.0 - LEVEL) / 2.0
-    low, high = np.quantile(accuracies, [tail, 1.0 - tail])
-    return float(low), float(high)
-
-
-def spread(values: Sequence[float], low: float = 0.0) -> Spread:
-    """Mean, sample standard deviation and 95 % Student t interval over folds.
-
-    Args:
-        values: One per fold.
-        low: The least that a value can be; the interval is cut to [low, 1].
-
-    Raises:
-        SettingsError: There are no values.
-    """
-    if not values:
-        raise SettingsError("there are no folds to summarise")
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return Spread(mean=mean, std=None, interval=None)
-    std = float(np.std(values, ddof=1))
-    # Students' t; all of scipy.stats would cost every command a quarter of a second.
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(len(values) - 1, (1.0 + LEVEL) / 2.0)) * std / float(np.sqrt(len(values)))
-    return Spread(mean=mean, std=std, interval=(max(low, mean - half), min(1.0, mean + half)))
-
-
-def summarise_folds(folds: Sequence[FoldResult]) -> FoldsSummary:
-    """What the folds say together. Training sets of folds overlap, so the interval over folds is somewhat too narrow.
-
-    Raises:
-        SettingsError: There are no folds.
-    """
-    if not folds:
-        raise SettingsError("there are no folds to summarise")
-    angles = list(folds[0].single_view_accuracy)
-    fused = [fold.accuracy for fold in folds]
-    mean_fusion = [fold.mean_fusion_accuracy for fold in folds]
-    views = {angle: [fold.single_view_accuracy[angle] for fold in folds] for angle in angles}
-    pooled = np.sum([fold.confusion_matrix for fold in folds], axis=0)
-    return FoldsSummary(
-        num_folds_run=len(folds),
-        accuracy=spread(fused),
-        macro_f1=spread([fold.macro_f1 for fold in folds]),
-        unweighted_average_recall=spread([fold.unweighted_average_recall for fold in folds]),
-        per_class_f1={name: spread([fold.per_class_f1[name] for fold in folds]) for name in folds[0].per_class_f1},
-        mean_fusion_accuracy=spread(mean_fusion),
-        gain_over_mean_fusion=_gain(fused, mean_fusion),
-        single_view_accuracy={angle: spread(values) for angle, values in views.items()},
-        gain_over_single_view={angle: _gain(fused, values) for angle, values in views.items()},
-        view_weights={angle: float(np.mean([fold.view_weights[angle] for fold in folds])) for angle in angles},
-        confusion_matrix=tuple(tuple(int(count) for count in row) for row in pooled),
-    )
-
-
-def _gain(fused: Sequence[float], other: Sequence[float]) -> Spread:
-    return spread([a - b for a, b in zip(fused, other, strict=True)], low=-1.0)
+    return bootstrap_interval(hits, np.bincount(index).astype(np.float64), seed=seed, num_resamples=num_resamples)

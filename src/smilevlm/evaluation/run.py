@@ -17,14 +17,14 @@ from smilevlm.results import (
     Example,
     ExperimentResult,
     FoldResult,
+    Level,
     OtherTrainingData,
+    ReportedPairing,
     honest_pairing_name,
     write_results,
     write_timing,
 )
-from smilevlm.results.schema import Level, ReportedPairing
-from smilevlm.store import PreparedSet
-from smilevlm.store.manifest import differing_settings
+from smilevlm.store import PreparedSet, differing_settings
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.fold_data import check_store

@@ -11,7 +11,7 @@ from smilevlm.evaluation import draw_examples, predict
 from smilevlm.evaluation.fold_analysis import AnalysedFold
 from smilevlm.evaluation.relevance import METHOD, PixelRelevance, overlay_scale, relevance, relevance_overlay
 from smilevlm.files import write_atomically
-from smilevlm.results.analysis import Relevance
+from smilevlm.results import Relevance
 from smilevlm.store import Sample
 from smilevlm.typing import ViewImages
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from smilevlm.datasets import check_shared_subjects, find_protocol
-from smilevlm.datasets.protocols import train_elsewhere_split
+from smilevlm.datasets import check_shared_subjects, find_protocol, train_elsewhere_split
 from smilevlm.errors import CheckpointError
 from smilevlm.evaluation import ProbeTrainingSet, multi_label_score, score_fold
 from smilevlm.models import Embedded, ModelBundle, Prototypes, class_prototypes, load_bundle, zero_shot_scores

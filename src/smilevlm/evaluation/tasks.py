@@ -16,8 +16,7 @@ from smilevlm.evaluation.scoring import embed
 from smilevlm.evaluation.trained_fold import OpenedFold, Progress, Steps, open_trained_fold
 from smilevlm.labels import NEUTRAL
 from smilevlm.models import ModelBundle
-from smilevlm.results.records import write_record
-from smilevlm.results.tasks import AntiSpoofingResult, TasksResult
+from smilevlm.results import AntiSpoofingResult, TasksResult, write_record
 from smilevlm.store import Recording, Sample, read_frame
 from smilevlm.synthesis.spoofs import BONA_FIDE, SpoofSettings
 from smilevlm.training.leak_checks import check_known_test_people

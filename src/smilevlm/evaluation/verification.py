@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from smilevlm.errors import SettingsError
-from smilevlm.evaluation.metrics import LEVEL
-from smilevlm.results import Interval
+from smilevlm.results import LEVEL, Interval
 
 MAX_POINTS = 200
 _SCORE_BINS = 1000

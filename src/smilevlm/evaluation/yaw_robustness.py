@@ -14,9 +14,8 @@ from smilevlm.evaluation.embedding_analysis import yaw_columns, yaw_point
 from smilevlm.evaluation.fold_analysis import AnalysedFold
 from smilevlm.evaluation.scoring import embed
 from smilevlm.models import ModelBundle
-from smilevlm.results.analysis import YawPoint
-from smilevlm.store import PreparedSet
-from smilevlm.store.manifest import differing_settings
+from smilevlm.results import YawPoint
+from smilevlm.store import PreparedSet, differing_settings
 from smilevlm.threads import one_thread
 
 

@@ -46,7 +46,7 @@ class FaceTemplate:
 
 @functools.cache
 def face_template() -> FaceTemplate:
-    """The template in the package, made by `python -m smilevlm.synthesis.template`."""
+    """The template in the package, made by `tools/face_template.py`."""
     with (
         resources.files("smilevlm.geometry").joinpath("data/face_template.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as data,

@@ -20,7 +20,7 @@ from smilevlm.models.fusion import Fusion, FusionSettings, ViewAwareFusion, buil
 from smilevlm.models.projector import Projector, ProjectorSettings
 from smilevlm.models.smile_vlm import ModelOutput, ModelSettings, SmileVlm, build_model
 from smilevlm.models.timm_tower import TimmTower, TimmTowerSettings
-from smilevlm.models.towers import TOWERS, ImageTower, TowerKind, TowerSettings
+from smilevlm.models.towers import TOWERS, CustomTowerSettings, ImageTower, TowerKind, TowerSettings
 from smilevlm.models.zero_shot import (
     Prototypes,
     class_prototypes,
@@ -38,6 +38,7 @@ __all__ = [
     "ClipTowerSettings",
     "ConvTower",
     "ConvTowerSettings",
+    "CustomTowerSettings",
     "Embedded",
     "Fusion",
     "FusionSettings",

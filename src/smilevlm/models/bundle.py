@@ -17,7 +17,7 @@ from smilevlm.files import write_atomically
 from smilevlm.models.zero_shot import Prototypes, class_prototypes
 from smilevlm.prompts import PromptEmbeddings
 from smilevlm.results import OtherTrainingData
-from smilevlm.store.manifest import PrepareSettings, prepare_settings_from
+from smilevlm.store import PrepareSettings, prepare_settings_from
 from smilevlm.threads import torch_threads
 
 if TYPE_CHECKING:

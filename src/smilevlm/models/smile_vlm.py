@@ -16,7 +16,7 @@ from smilevlm.models.conv_tower import ConvTowerSettings
 from smilevlm.models.fusion import Fusion, FusionSettings, build_fusion
 from smilevlm.models.projector import Projector, ProjectorSettings
 from smilevlm.models.timm_tower import TimmTowerSettings
-from smilevlm.models.towers import TOWERS, ImageTower
+from smilevlm.models.towers import TOWERS, CustomTowerSettings, ImageTower
 from smilevlm.models.tuning import keep_frozen_in_eval
 
 
@@ -39,7 +39,9 @@ class ModelSettings:
 
     embedding_dim: int = 384
     tower: str = "conv"
-    tower_settings: ConvTowerSettings | ClipTowerSettings | TimmTowerSettings = field(default_factory=ConvTowerSettings)
+    tower_settings: ConvTowerSettings | ClipTowerSettings | TimmTowerSettings | CustomTowerSettings = field(
+        default_factory=ConvTowerSettings
+    )
     projector: ProjectorSettings = field(default_factory=ProjectorSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)

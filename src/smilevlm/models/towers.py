@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -12,7 +13,13 @@ from smilevlm.models.clip_tower import ClipTowerSettings, build_clip_tower
 from smilevlm.models.conv_tower import ConvTowerSettings, build_conv_tower
 from smilevlm.models.timm_tower import TimmTowerSettings, build_timm_tower
 
-TowerSettings = ConvTowerSettings | ClipTowerSettings | TimmTowerSettings
+
+@dataclass(frozen=True, kw_only=True)
+class CustomTowerSettings:
+    """Base class for the settings of a tower of one's own, see `TOWERS`."""
+
+
+TowerSettings = ConvTowerSettings | ClipTowerSettings | TimmTowerSettings | CustomTowerSettings
 
 
 @runtime_checkable
@@ -46,4 +53,4 @@ TOWERS: dict[str, TowerKind] = {
     "clip": TowerKind(ClipTowerSettings, build_clip_tower),
     "timm": TowerKind(TimmTowerSettings, build_timm_tower),
 }
-"""Every image tower by the name that settings and checkpoints use."""
+"""Every image tower by the name that settings and checkpoints use. A tower of one's own is added here."""

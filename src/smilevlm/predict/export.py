@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import io
+import itertools
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from smilevlm.predict.hub import (
     describe,
     export_folder,
     faces_in_words,
+    first_line,
     licence_note,
     probabilities_in_words,
 )
@@ -150,6 +152,25 @@ def build_graph(bundle: ModelBundle, metadata: Mapping[str, Any] | None = None) 
     """
     _require_packages()
     import onnx
+
+    program = _trace(bundle)
+    inside = program.model.graph
+    nodes = list(inside.all_nodes())
+    for value in [*inside.initializers.values(), *(value for node in nodes for value in node.outputs)]:
+        # The exporter does not see to it that the layers' own names differ from those of the outputs.
+        if value.name in OUTPUTS and not value.is_graph_output():
+            value.name = f"inner_{value.name}"
+    for node in nodes:
+        # Among them is where in this machine's files each line of the model's source lies.
+        node.metadata_props.clear()
+    if metadata is not None:
+        program.model.metadata_props[METADATA_KEY] = json.dumps(metadata, ensure_ascii=False)
+    graph = program.model_proto
+    onnx.checker.check_model(graph, full_check=True)
+    return graph.SerializeToString(deterministic=True)
+
+
+def _trace(bundle: ModelBundle) -> torch.onnx.ONNXProgram:
     import torch
 
     num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in bundle.model.state_dict().values())
@@ -175,20 +196,7 @@ def build_graph(bundle: ModelBundle, metadata: Mapping[str, Any] | None = None) 
                 f"a model with the tower {tower!r} cannot be written as an ONNX graph: {_root_reason(error)}"
             ) from error
     assert program is not None
-    inside = program.model.graph
-    nodes = list(inside.all_nodes())
-    for value in [*inside.initializers.values(), *(value for node in nodes for value in node.outputs)]:
-        # The exporter does not see to it that the layers' own names differ from those of the outputs.
-        if value.name in OUTPUTS and not value.is_graph_output():
-            value.name = f"inner_{value.name}"
-    for node in nodes:
-        # Among them is where in this machine's files each line of the model's source lies.
-        node.metadata_props.clear()
-    if metadata is not None:
-        program.model.metadata_props[METADATA_KEY] = json.dumps(metadata, ensure_ascii=False)
-    graph = program.model_proto
-    onnx.checker.check_model(graph, full_check=True)
-    return graph.SerializeToString(deterministic=True)
+    return program
 
 
 def compare(graph: bytes, bundle: ModelBundle) -> OnnxExport:
@@ -205,23 +213,21 @@ def compare(graph: bytes, bundle: ModelBundle) -> OnnxExport:
 
     rng = np.random.default_rng(0)
     differences: dict[str, float] = dict.fromkeys(OUTPUTS, 0.0)
-    num_compared = 0
     try:
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     except (Fail, InvalidGraph, InvalidProtobuf, NotImplemented) as error:
-        raise CheckpointError(f"onnxruntime refuses the graph: {_first_line(error)}") from error
-    for num_views in _CHECKED_VIEWS:
-        for batch in _CHECKED_BATCHES:
-            images = _random_images(rng, batch, num_views, bundle.prepare.views.size)
-            outputs = session.run(list(OUTPUTS), {"images": images})
-            num_compared += len(images)
-            for name, output, expected in zip(OUTPUTS, outputs, _expected(bundle, images), strict=True):
-                given = np.asarray(output)
-                if given.shape != expected.shape:
-                    raise CheckpointError(f"the graph's {name} are {given.shape}, those of torch {expected.shape}")
-                # NaN would be lost in every comparison.
-                difference = float(np.nan_to_num(np.abs(given - expected), nan=np.inf).max())
-                differences[name] = max(differences[name], difference)
+        raise CheckpointError(f"onnxruntime refuses the graph: {first_line(error)}") from error
+    for num_views, batch in itertools.product(_CHECKED_VIEWS, _CHECKED_BATCHES):
+        images = _random_images(rng, batch, num_views, bundle.prepare.views.size)
+        outputs = session.run(list(OUTPUTS), {"images": images})
+        for name, output, expected in zip(OUTPUTS, outputs, _expected(bundle, images), strict=True):
+            given = np.asarray(output)
+            if given.shape != expected.shape:
+                raise CheckpointError(f"the graph's {name} are {given.shape}, those of torch {expected.shape}")
+            # NaN would be lost in every comparison.
+            difference = float(np.nan_to_num(np.abs(given - expected), nan=np.inf).max())
+            differences[name] = max(differences[name], difference)
+    num_compared = len(_CHECKED_VIEWS) * sum(_CHECKED_BATCHES)
     export = OnnxExport(num_bytes=len(graph), differences=differences, num_compared=num_compared)
     tolerances = dict.fromkeys(OUTPUTS, TOLERANCE) | {"probabilities": probability_tolerance(bundle.temperature)}
     if any(differences[name] > tolerances[name] for name in OUTPUTS):
@@ -342,11 +348,7 @@ def _root_reason(error: BaseException) -> str:
     """What went wrong first; the exporter wraps it in pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return _first_line(error)
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return first_line(error)
 
 
 @contextmanager

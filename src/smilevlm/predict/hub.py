@@ -94,7 +94,7 @@ def push_to_hub(
                 repo_id=repository, folder_path=folder, commit_message=message, allow_patterns=list(HUB_FILES)
             )
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{repository}: the model cannot be uploaded: {_first_line(error)}") from error
+            raise CheckpointError(f"{repository}: the model cannot be uploaded: {first_line(error)}") from error
     return commit.commit_url
 
 
@@ -233,19 +233,19 @@ def export_folder(target: Path, names: Collection[str], *, overwrite: bool) -> I
         SettingsError: Something is there that may not be replaced.
     """
     target = target.resolve()
-    _refuse_to_replace(target, names, overwrite=overwrite)
+    _check_replaceable(target, names, overwrite=overwrite)
     replaced = target.with_name(f".{target.name}.replaced")
     with folder_in_one_piece(target) as scratch:
         yield scratch
         # Looked at again: another process may have written there meanwhile.
-        _refuse_to_replace(target, names, overwrite=overwrite)
+        _check_replaceable(target, names, overwrite=overwrite)
         if target.exists():
             shutil.rmtree(replaced, ignore_errors=True)
             target.replace(replaced)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _refuse_to_replace(target: Path, names: Collection[str], *, overwrite: bool) -> None:
+def _check_replaceable(target: Path, names: Collection[str], *, overwrite: bool) -> None:
     if not target.exists():
         return
     if not target.is_dir():
@@ -280,11 +280,12 @@ def _fetch(repository: str, revision: str | None) -> Path:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         reason = "it is not in the hub's cache on this machine, and the hub cannot be reached or HF_HUB_OFFLINE is set"
     except (OSError, ValueError, HTTPError) as error:
-        reason = f"the hub does not give it: {_first_line(error)}"
+        reason = f"the hub does not give it: {first_line(error)}"
     raise CheckpointError(f"{where}: no such folder, and as a hub id: {reason}")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """Of an error's message; its type where it has none."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

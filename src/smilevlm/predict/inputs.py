@@ -1,4 +1,4 @@
-"""What a user points at: a mesh file, a folder of frames, a folder or archive of either."""
+"""From paths to scans and sequences: a mesh file, a folder of frames, a folder or archive of either."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from smilevlm.readers import (
     mesh_suffix,
     walk_scans,
 )
-from smilevlm.store import FrameFile
-from smilevlm.store.numbering import NUMBERED_AS, NumberedAs, read_numbering
+from smilevlm.store import NUMBERED_AS, FrameFile, NumberedAs, read_numbering
 
 Scan = str | os.PathLike[str] | Mesh | np.ndarray | tuple[object, object] | HasVertices
 """A path, or a scan in memory, see `smilevlm.predict.meshes.as_mesh`."""
@@ -105,8 +104,8 @@ def find_scans(path: str | os.PathLike[str], *, numbered_as: NumberedAs = "auto"
 
 
 def _nothing_below(passed_over: PassedOver) -> str:
-    said = f"no mesh below this folder; expected files ending in {' '.join(MESH_SUFFIXES)}"
-    return f"{said}; found {passed_over.summary}" if passed_over else said
+    message = f"no mesh below this folder; expected files ending in {' '.join(MESH_SUFFIXES)}"
+    return f"{message}; found {passed_over.summary}" if passed_over else message
 
 
 def _scans_in(folder: ScanFolder, numbered_as: NumberedAs, remarks: tuple[str, ...]) -> list[ScanFiles]:

@@ -36,9 +36,6 @@ def as_mesh(scan: object) -> Mesh:
     Args:
         scan: A `Mesh`; an (n, 3) array, which is a point cloud; a pair (vertices, faces); or an object with `vertices`
             (or `points`) and, for a surface, `faces` (or `triangles`), as those of trimesh, Open3D and PyVista have.
-
-    Raises:
-        MeshError: It is none of these, or its arrays are no vertices and faces.
     """
     if isinstance(scan, Mesh):
         return scan

@@ -1,4 +1,4 @@
-"""Scan in, answer out: the way of the data for one scan, many, or sequences."""
+"""A trained model: from scans and sequences to predictions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeGuard, cast, overload
+from typing import TYPE_CHECKING, TypedDict, TypeGuard, Unpack, cast, overload
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from smilevlm.deprecation import warn_renamed
 from smilevlm.errors import CheckpointError, PromptError, SettingsError, SmileVlmError
@@ -31,15 +31,28 @@ from smilevlm.predict.hub import resolve_source
 from smilevlm.predict.inputs import Scan, ScanFiles
 from smilevlm.predict.meshes import is_mesh_like
 from smilevlm.predict.prediction import Prediction, Timings
-from smilevlm.predict.preprocessing import PreparedScan, see
-from smilevlm.prompts import CachedTextTower, load_text_tower
-from smilevlm.prompts.prompt_set import find_fault
-from smilevlm.store.numbering import NumberedAs
+from smilevlm.predict.preprocessing import PreparedScan, prepare_scan
+from smilevlm.prompts import CachedTextTower, find_fault, load_text_tower
+from smilevlm.store import NumberedAs
+
+if TYPE_CHECKING:
+    import torch
 
 Prompts = Mapping[str, Sequence[str]]
-_BATCH = 32
+DEFAULT_BATCH_SIZE = 32
 """Scans that go through the network together, and at most wait for it."""
 _EXPECTED_MANY = "one scan where many are expected: give a list of them, or smilevlm.find_scans(folder)"
+
+
+class PredictOptions(TypedDict, total=False):
+    """The keyword arguments of `Model.predict`, which explains them."""
+
+    prompts: Prompts | None
+    up: str | None
+    front: str | None
+    numbered_as: NumberedAs
+    device: str | torch.device | None
+    batch_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,26 +85,10 @@ class Model:
         return self.bundle
 
     @overload
-    def predict(
-        self,
-        scan: Scan | ScanFiles,
-        *,
-        prompts: Prompts | None = None,
-        up: str | None = None,
-        front: str | None = None,
-        numbered_as: NumberedAs = "auto",
-    ) -> Prediction: ...
+    def predict(self, scan: Scan | ScanFiles, **options: Unpack[PredictOptions]) -> Prediction: ...
 
     @overload
-    def predict(
-        self,
-        scan: Sequence[Scan | ScanFiles],
-        *,
-        prompts: Prompts | None = None,
-        up: str | None = None,
-        front: str | None = None,
-        numbered_as: NumberedAs = "auto",
-    ) -> list[Prediction]: ...
+    def predict(self, scan: Sequence[Scan | ScanFiles], **options: Unpack[PredictOptions]) -> list[Prediction]: ...
 
     def predict(
         self,
@@ -101,6 +98,8 @@ class Model:
         up: str | None = None,
         front: str | None = None,
         numbered_as: NumberedAs = "auto",
+        device: str | torch.device | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> Prediction | list[Prediction]:
         """Recognise the expression of a 3D scan or a 4D sequence, or of several at once.
 
@@ -114,21 +113,30 @@ class Model:
                 for in this pose alone, give or take 30 degrees.
             front: The scan's axis that points out of the face.
             numbered_as: How a folder of numbered files is read, see `find_scans`; `sequence` makes one of however few.
+            device: Where the network runs, such as `cuda`, `cuda:1` or `cpu`. The model is moved there and stays there;
+                None leaves it where it is.
+            batch_size: Scans that go through the network together.
 
         Raises:
             MeshError: A file cannot be read, a scan has no vertices and faces, or there is no face in it.
             PromptError: A class has no description.
-            SettingsError: The axes are none, or parallel.
+            SettingsError: The axes are none, or parallel; the device is unknown or missing; `batch_size` is below 1.
         """
-        if _is_one(scan):
-            return self.predict([scan], prompts=prompts, up=up, front=front, numbered_as=numbered_as)[0]
-        answers = []
-        scans = cast("Sequence[Scan | ScanFiles]", scan)
-        for answer in self.predict_each(scans, prompts=prompts, up=up, front=front, numbered_as=numbered_as):
-            if not isinstance(answer, Prediction):
-                raise answer
-            answers.append(answer)
-        return answers
+        is_single = _is_one(scan)
+        predictions = []
+        for prediction in self.predict_each(
+            [scan] if is_single else cast("Sequence[Scan | ScanFiles]", scan),
+            prompts=prompts,
+            up=up,
+            front=front,
+            numbered_as=numbered_as,
+            device=device,
+            batch_size=batch_size,
+        ):
+            if not isinstance(prediction, Prediction):
+                raise prediction
+            predictions.append(prediction)
+        return predictions[0] if is_single else predictions
 
     def predict_each(
         self,
@@ -139,8 +147,10 @@ class Model:
         front: str | None = None,
         jobs: int = 1,
         numbered_as: NumberedAs = "auto",
+        device: str | torch.device | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> Iterator[Prediction | SmileVlmError | OSError]:
-        """Answers as they come, in the order of the scans; one that fails gives its error and does not end the rest.
+        """Predictions as they come, in the order of the scans; a scan that fails gives its error, the others go on.
 
         Args:
             scans: Many of what `predict` takes; drawn from as needed, so that memory does not grow with their number.
@@ -150,95 +160,134 @@ class Model:
             jobs: Threads that read, find faces and render; with more than one the next scans are read while the network
                 works.
             numbered_as: See `predict`.
+            device: See `predict`.
+            batch_size: See `predict`; so many scans are read before the first of them is answered.
 
         Raises:
             PromptError: A class has no description.
-            SettingsError: The axes are none, or parallel; `scans` is one scan; `jobs` is less than one.
+            SettingsError: The axes are none, or parallel; `scans` is one scan; `jobs` or `batch_size` is less than one;
+                the device is unknown or missing.
         """
         if _is_one(scans):
             raise SettingsError(_EXPECTED_MANY)
-        if jobs < 1:
-            raise SettingsError(f"jobs is {jobs}; expected at least 1")
-        compared = self.compare_with(prompts)
-        see_each = functools.partial(
-            see, settings=self.bundle.prepare, start=_start(up, front), numbered_as=numbered_as
-        )
-        return self._answers(scans, compared, see_each, jobs)
+        for name, value in (("jobs", jobs), ("batch_size", batch_size)):
+            if value < 1:
+                raise SettingsError(f"{name} is {value}; expected at least 1")
+        comparison = self.compare_with(prompts)
+        start = _start(up, front)
+        prepare = functools.partial(prepare_scan, settings=self.bundle.prepare, start=start, numbered_as=numbered_as)
+        if device is not None:
+            self.to(device)
+        return self._predict_in_batches(scans, comparison, prepare, jobs, batch_size)
 
-    def _answers(
+    def _predict_in_batches(
         self,
         scans: Iterable[Scan | ScanFiles],
-        compared: Comparison,
-        see_each: Callable[[Scan | ScanFiles], PreparedScan],
+        comparison: Comparison,
+        prepare: Callable[[Scan | ScanFiles], PreparedScan],
         jobs: int,
+        batch_size: int,
     ) -> Iterator[Prediction | SmileVlmError | OSError]:
-        waiting = iter(scans)
+        remaining = iter(scans)
         with ThreadPoolExecutor(jobs) as pool:
 
-            def begin() -> list[Future[PreparedScan | SmileVlmError | OSError]]:
-                return [pool.submit(_try, see_each, scan) for scan in itertools.islice(waiting, _BATCH)]
+            def submit_batch() -> list[Future[PreparedScan | SmileVlmError | OSError]]:
+                return [pool.submit(_try, prepare, scan) for scan in itertools.islice(remaining, batch_size)]
 
-            batch = begin()
+            batch = submit_batch()
             while batch:
-                seen = [each.result() for each in batch]
+                results = [future.result() for future in batch]
                 # With threads to spare the next scans are read while the network works on these.
-                batch = begin() if jobs > 1 else []
-                answers = iter(self.answer([each for each in seen if isinstance(each, PreparedScan)], compared))
-                for each in seen:
-                    yield next(answers) if isinstance(each, PreparedScan) else each
-                batch = batch or begin()
+                batch = submit_batch() if jobs > 1 else []
+                prepared = [result for result in results if isinstance(result, PreparedScan)]
+                # A sequence may have several dynamic images: at most twice as many go through the network at a time.
+                predictions = iter(self.predict_prepared(prepared, comparison, batch_size=2 * batch_size))
+                for result in results:
+                    yield next(predictions) if isinstance(result, PreparedScan) else result
+                batch = batch or submit_batch()
 
-    def answer(self, seen: Sequence[PreparedScan], compared: Comparison) -> list[Prediction]:
-        """The network's part: views in, answers out.
+    def to(self, device: str | torch.device) -> Model:
+        """Move the network to a device, where it stays.
 
         Args:
-            seen: From `smilevlm.predict.preprocessing.see`.
-            compared: From `compare_with`.
+            device: As torch names it, such as `cuda`, `cuda:1`, `mps` or `cpu`.
+
+        Returns:
+            This model.
+
+        Raises:
+            SettingsError: There is no such device, or this machine does not have it.
         """
-        if not seen:
+        import torch
+
+        try:
+            target = torch.device(device)
+        except (RuntimeError, ValueError, TypeError):
+            raise SettingsError(f"device {str(device)!r} is unknown; expected cpu, cuda, cuda:1 or the like") from None
+        try:
+            torch.zeros(1, device=target).cpu()
+        # Torch without CUDA asserts; the device `meta` holds no values to copy back.
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).split("\n")[0].split(". ")[0]
+            raise SettingsError(f"device {str(device)!r} is not available on this machine: {reason}") from None
+        self.bundle.model.to(target)
+        return self
+
+    def predict_prepared(
+        self, scans: Sequence[PreparedScan], comparison: Comparison, *, batch_size: int = 2 * DEFAULT_BATCH_SIZE
+    ) -> list[Prediction]:
+        """The network's part: views in, predictions out.
+
+        Args:
+            scans: From `smilevlm.predict.prepare_scan`.
+            comparison: From `compare_with`.
+            batch_size: Sets of views that go through the network together.
+        """
+        if not scans:
             return []
         begun = time.perf_counter()
-        owners = np.repeat(np.arange(len(seen)), [len(each.images) for each in seen])
-        images = np.stack([views for each in seen for views in each.images])
-        embedded = self.bundle.embed(images, candidates=compared.candidates)
-        scores = zero_shot_scores(embedded.z_fused, compared.prototypes)
-        # Several dynamic images of one sequence count alike.
-        counts = np.bincount(owners)[:, None]
-        scores = np.stack([np.bincount(owners, weights=column) for column in scores.T], axis=1) / counts
-        weights = np.stack([np.bincount(owners, weights=column) for column in embedded.view_weights.T], axis=1) / counts
-        shares = probabilities(scores, self.bundle.temperature)
-        network_s = (time.perf_counter() - begun) / len(seen)
+        owners = np.repeat(np.arange(len(scans)), [len(scan.images) for scan in scans])
+        images = np.stack([views for scan in scans for views in scan.images])
+        embedded = self.bundle.embed(images, candidates=comparison.candidates, batch_size=batch_size)
+        scores = _mean_by_owner(zero_shot_scores(embedded.z_fused, comparison.prototypes), owners)
+        weights = _mean_by_owner(embedded.view_weights, owners)
+        distributions = probabilities(scores, self.bundle.temperature)
+        network_s = (time.perf_counter() - begun) / len(scans)
+        labels = predicted_classes(scores).tolist()
         return [
-            self._answer(each, compared, label, share, weight, network_s)
-            for each, label, share, weight in zip(
-                seen, predicted_classes(scores).tolist(), shares, weights, strict=True
-            )
+            self._prediction(scan, comparison, label, distribution, weight, network_s)
+            for scan, label, distribution, weight in zip(scans, labels, distributions, weights, strict=True)
         ]
 
-    def _answer(
+    def answer(self, seen: Sequence[PreparedScan], compared: Comparison) -> list[Prediction]:
+        """Deprecated name of `predict_prepared`."""
+        warn_renamed("Model.answer", "predict_prepared")
+        return self.predict_prepared(seen, compared)
+
+    def _prediction(
         self,
-        seen: PreparedScan,
-        compared: Comparison,
+        scan: PreparedScan,
+        comparison: Comparison,
         label: int,
-        shares: np.ndarray,
+        distribution: np.ndarray,
         weights: np.ndarray,
         network_s: float,
     ) -> Prediction:
-        classes, angles = compared.prototypes.classes, self.bundle.prepare.views.angles_deg
+        classes, angles = comparison.prototypes.classes, self.bundle.prepare.views.angles_deg
+        # The threshold belongs to the classes that the probabilities were fitted for.
+        reaches_threshold = comparison.is_own or bool(distribution[label] >= self.bundle.abstain_threshold)
         return Prediction(
             label=classes[label],
-            probabilities=dict(zip(classes, shares.tolist(), strict=True)),
-            # The level belongs to the classes that the probabilities were fitted for.
-            is_confident=not seen.is_barely_found
-            and (compared.is_own or bool(shares[label] >= self.bundle.abstain_threshold)),
-            calibrated=compared.calibrated,
+            probabilities=dict(zip(classes, distribution.tolist(), strict=True)),
+            is_confident=reaches_threshold and not scan.is_barely_found,
+            calibrated=comparison.calibrated,
             view_weights=dict(zip(angles, weights.tolist(), strict=True)),
-            views=seen.images[len(seen.images) // 2],
-            face=seen.face,
-            num_frames=seen.num_frames,
-            bad_frames=seen.bad_frames,
-            remarks=seen.remarks,
-            seconds=Timings(read=seen.read_s, face=seen.face_s, views=seen.views_s, network=network_s),
+            views=scan.images[len(scan.images) // 2],
+            face=scan.face,
+            num_frames=scan.num_frames,
+            bad_frames=scan.bad_frames,
+            remarks=scan.remarks,
+            seconds=Timings(read=scan.read_s, face=scan.face_s, views=scan.views_s, network=network_s),
         )
 
     def embed(
@@ -260,7 +309,9 @@ class Model:
             return np.zeros((0, self.bundle.model.settings.embedding_dim), np.float32)
         rows = []
         for scan in scans:
-            fused = self.bundle.embed(np.stack(see(scan, self.bundle.prepare, numbered_as=numbered_as).images)).z_fused
+            fused = self.bundle.embed(
+                np.stack(prepare_scan(scan, self.bundle.prepare, numbered_as=numbered_as).images)
+            ).z_fused
             mean = (fused / np.linalg.norm(fused, axis=1, keepdims=True)).mean(axis=0)
             rows.append(mean / np.linalg.norm(mean))
         return np.stack(rows).astype(np.float32)
@@ -306,11 +357,19 @@ def _is_one(scan: object) -> TypeGuard[Scan | ScanFiles]:
     return isinstance(scan, (str, os.PathLike, ScanFiles)) or is_mesh_like(scan) or not isinstance(scan, Iterable)
 
 
+def _mean_by_owner(
+    values: Float[np.ndarray, "image column"], owners: Int[np.ndarray, " image"]
+) -> Float[np.ndarray, "scan column"]:
+    """The mean over each scan's images: several dynamic images of one sequence count alike."""
+    sums = np.stack([np.bincount(owners, weights=column) for column in values.T], axis=1)
+    return sums / np.bincount(owners)[:, None]
+
+
 def _try(
-    see_each: Callable[[Scan | ScanFiles], PreparedScan], scan: Scan | ScanFiles
+    prepare: Callable[[Scan | ScanFiles], PreparedScan], scan: Scan | ScanFiles
 ) -> PreparedScan | SmileVlmError | OSError:
     try:
-        return see_each(scan)
+        return prepare(scan)
     except (SmileVlmError, OSError) as error:
         return error
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smilevlm.deprecation import warn_renamed
 from smilevlm.geometry import NormalisedFace
 from smilevlm.typing import ViewImages
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Where the time of one answer went.
+    """Where the time of one prediction went, in seconds.
 
     Args:
         read: From file bytes to meshes.
@@ -110,6 +113,22 @@ class Prediction:
             "seconds": asdict(self.seconds),
             "remarks": list(self.remarks),
         }
+
+    def plot(self) -> Figure:
+        """A figure: the mesh from the front, the views that the network took with their weights, the probabilities.
+
+        Returns:
+            A figure of its own, which pyplot does not know: a notebook shows it, `figure.savefig` writes it.
+        """
+        from smilevlm.predict.presentation import plot
+
+        return plot(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of a prediction."""
+        from smilevlm.predict.presentation import to_html
+
+        return to_html(self)
 
     @property
     def verdict(self) -> str:

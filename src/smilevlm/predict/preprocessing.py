@@ -1,4 +1,4 @@
-"""Scans and sequences to what the model looks at."""
+"""Scans and sequences to the views that the network takes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from smilevlm.geometry import Mesh, NormalisedFace
 from smilevlm.predict.inputs import Scan, ScanFiles, scan_files
 from smilevlm.predict.meshes import as_mesh
 from smilevlm.readers import read_mesh, some
-from smilevlm.store import FrameFile, PrepareSettings
-from smilevlm.store.numbering import NumberedAs, counted_remarks
-from smilevlm.store.rendering import FaceFinder, sequence_views
+from smilevlm.store import FaceFinder, FrameFile, NumberedAs, PrepareSettings, counted_remarks, sequence_views
 from smilevlm.typing import ViewImages
 from smilevlm.views import render_normalised
 
@@ -30,7 +28,7 @@ class PreparedScan:
         face: Of the scan, or of the sequence's middle frame.
         num_frames: Meshes used.
         bad_frames: (file name, what is wrong) of frames whose place a neighbour took.
-        remarks: See `Answer.remarks`.
+        remarks: See `Prediction.remarks`.
         is_barely_found: Whether the face was barely found, see `NormalisedFace.is_barely_found`; of a sequence, in at
             least half of its frames.
         read_s, face_s, views_s: Seconds for reading, finding the face, and rendering with pooling.
@@ -47,7 +45,7 @@ class PreparedScan:
     is_barely_found: bool = False
 
 
-def see(
+def prepare_scan(
     scan: Scan | ScanFiles,
     settings: PrepareSettings,
     start: Float[np.ndarray, "3 3"] | None = None,
@@ -62,24 +60,19 @@ def see(
         start: Rotation of the scan's axes into a roughly frontal pose, in which alone the face is then looked for; None
             to look for it anywhere.
         numbered_as: How a folder of numbered files is read, see `find_scans`.
-
-    Raises:
-        MeshError: A file cannot be read, or holds no face.
-        StoreError: Too many frames of a sequence cannot be used.
     """
-    eye = _Eye(settings, start)
+    preparer = _ScanPreparer(settings, start)
     if isinstance(scan, (str, os.PathLike)):
         scan = scan_files(scan, numbered_as=numbered_as)
     if not isinstance(scan, ScanFiles):
-        return eye.seen((eye.look(as_mesh(scan)),))
-    files = scan
-    if not files.is_sequence:
-        return eye.seen((eye.read_and_look(files.frames[0]),), files.remarks)
-    return eye.seen(eye.watch(files), files.remarks)
+        return preparer.result((preparer.prepare_mesh(as_mesh(scan)),))
+    if scan.is_sequence:
+        return preparer.result(preparer.prepare_sequence(scan), scan.remarks)
+    return preparer.result((preparer.prepare_frame(scan.frames[0]),), scan.remarks)
 
 
-class _Eye:
-    """Looks at the frames of one scan or sequence and keeps the time."""
+class _ScanPreparer:
+    """Prepares the frames of one scan or sequence and measures the time."""
 
     def __init__(self, settings: PrepareSettings, start: Float[np.ndarray, "3 3"] | None) -> None:
         self._settings = settings
@@ -90,18 +83,20 @@ class _Eye:
         self._remarks: dict[str, tuple[str, ...]] = {}
         self._read_s = self._face_s = self._views_s = 0.0
 
-    def read_and_look(self, frame: FrameFile) -> ViewImages:
+    def prepare_frame(self, frame: FrameFile) -> ViewImages:
+        """Read a file and render it."""
         begun = time.perf_counter()
         mesh = read_mesh(frame.path, load_texture=self._settings.views.kind == "texture")
         self._read_s += time.perf_counter() - begun
         try:
-            return self.look(mesh, frame.path.name)
+            return self.prepare_mesh(mesh, frame.path.name)
         except MeshError as error:
             if error.path is not None:
                 raise
             raise MeshError(error.message, path=frame.path) from None
 
-    def look(self, mesh: Mesh, name: str = "") -> ViewImages:
+    def prepare_mesh(self, mesh: Mesh, name: str = "") -> ViewImages:
+        """Find the face and render it."""
         begun = time.perf_counter()
         face = self._find(mesh)
         found = time.perf_counter()
@@ -115,7 +110,7 @@ class _Eye:
         self._remarks[name] = face.remarks
         return images
 
-    def watch(self, files: ScanFiles) -> tuple[ViewImages, ...]:
+    def prepare_sequence(self, files: ScanFiles) -> tuple[ViewImages, ...]:
         """The dynamic images of a sequence."""
         numbers = [frame.number for frame in files.frames]
         self._middle = min(len(numbers), self._settings.dynamics.num_frames or len(numbers)) // 2
@@ -125,7 +120,7 @@ class _Eye:
                 files.frames,
                 numbers,
                 self._settings,
-                self.read_and_look,
+                self.prepare_frame,
                 on_bad=lambda frame, error: self._bad_frames.append((frame.path.name, str(error))),
                 on_lost=lambda plan: None,
             )
@@ -141,8 +136,8 @@ class _Eye:
     def _measured(self) -> float:
         return self._read_s + self._face_s + self._views_s
 
-    def seen(self, images: tuple[ViewImages, ...], of_files: tuple[str, ...] = ()) -> PreparedScan:
-        """Everything that was seen, with the remarks of the files' folder before those of the meshes."""
+    def result(self, images: tuple[ViewImages, ...], folder_remarks: tuple[str, ...] = ()) -> PreparedScan:
+        """The prepared scan, with the remarks of the files' folder before those of the meshes."""
         assert self._face is not None, "without a face there are no images"
         return PreparedScan(
             images=images,
@@ -152,16 +147,16 @@ class _Eye:
             read_s=self._read_s,
             face_s=self._face_s,
             views_s=self._views_s,
-            remarks=(*of_files, *self._of_meshes(), *self._of_bad_frames()),
+            remarks=(*folder_remarks, *self._mesh_remarks(), *self._bad_frame_remarks()),
             is_barely_found=2 * self._num_barely_found >= self._num_frames,
         )
 
-    def _of_meshes(self) -> tuple[str, ...]:
+    def _mesh_remarks(self) -> tuple[str, ...]:
         if self._num_frames > 1:
             return counted_remarks(self._remarks)
         return tuple(remark for remarks in self._remarks.values() for remark in remarks)
 
-    def _of_bad_frames(self) -> tuple[str, ...]:
+    def _bad_frame_remarks(self) -> tuple[str, ...]:
         if not self._bad_frames:
             return ()
         number, total = len(self._bad_frames), len(self._bad_frames) + self._num_frames

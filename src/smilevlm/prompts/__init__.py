@@ -1,8 +1,10 @@
-"""Words for expressions: prompt sets, the text tower that embeds them, and which prompt a sample is paired with."""
+"""Prompt sets, the text tower that embeds them, and which prompt a sample is paired with.
+
+What is wrong with a prompt set or its file is a `PromptError`, which names file and line where they are known.
+"""
 
 from smilevlm.prompts.cache import CachedTextTower
 from smilevlm.prompts.checking import Finding, PromptReport, check_prompts
-from smilevlm.prompts.choosing import prompt_set_for
 from smilevlm.prompts.clip_text_tower import ClipTextTower
 from smilevlm.prompts.embeddings import PromptEmbeddings, centre_and_normalise, embed_prompts
 from smilevlm.prompts.pairing import (
@@ -14,7 +16,7 @@ from smilevlm.prompts.pairing import (
     sample_prompts,
     shuffle_classes,
 )
-from smilevlm.prompts.prompt_set import Generation, PromptSet, Provenance
+from smilevlm.prompts.prompt_set import Generation, PromptSet, Provenance, find_fault
 from smilevlm.prompts.text_tower import NO_TEXT_TOWER, MiniLmTextTower, TextTower, load_text_tower
 from smilevlm.prompts.yaml_file import (
     PromptSource,
@@ -22,6 +24,7 @@ from smilevlm.prompts.yaml_file import (
     find_prompt_file,
     load_prompt_set,
     parse_prompt_source,
+    prompt_set_for,
     read_prompt_source,
     write_prompt_file,
 )
@@ -47,6 +50,7 @@ __all__ = [
     "centre_and_normalise",
     "check_prompts",
     "embed_prompts",
+    "find_fault",
     "find_prompt_file",
     "load_prompt_set",
     "load_text_tower",

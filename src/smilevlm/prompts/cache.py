@@ -75,10 +75,9 @@ class CachedTextTower:
                 embedding, metadata = file.get_tensor("embedding"), file.metadata() or {}
         except (SafetensorError, OSError) as error:
             return _damaged(path, str(error))
-        if embedding.shape != (self.dim,) or embedding.dtype != np.float32:
-            return _damaged(path, f"{embedding.dtype} of {embedding.shape}, expected float32 of ({self.dim},)")
-        if metadata.get("sha256") != _checksum(text, embedding):
-            return _damaged(path, "the checksum does not fit")
+        is_whole = metadata.get("sha256") == _checksum(text, embedding)
+        if not is_whole or embedding.shape != (self.dim,) or embedding.dtype != np.float32:
+            return _damaged(path, "shape, type or checksum do not fit")
         return embedding
 
     def _write(self, text: str, embedding: Float32[np.ndarray, " dim"]) -> None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import PromptError
 from smilevlm.pretrained import load_clip_text, load_clip_tokenizer
-from smilevlm.threads import one_thread
+from smilevlm.prompts.text_tower import FrozenTextTower
 
 _SETTINGS_IN_DIGEST = ("num_attention_heads", "hidden_act", "layer_norm_eps", "eos_token_id")
 
 
-class ClipTextTower:
+class ClipTextTower(FrozenTextTower):
     """A CLIP's text transformer and projection.
 
-    Weights and tokenizer are loaded when the tower is made. Texts are encoded one by one on one thread, so that an
-    embedding depends neither on its neighbours nor on the number of cores.
+    Weights and tokenizer are loaded when the tower is made. A text with more tokens than it reads is a PromptError.
 
     Args:
         name: Hub id or local folder of a CLIP in the format of transformers.
@@ -30,6 +28,7 @@ class ClipTextTower:
     """
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
         self._model = load_clip_text(name).requires_grad_(False)
         config = self._model.config
@@ -37,42 +36,20 @@ class ClipTextTower:
         self.dim = self._model.text_projection.out_features
         self.token_limit = config.max_position_embeddings
         self.digest = self._digest()
-        self._known: dict[str, Float32[np.ndarray, " dim"]] = {}
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text, the marks of its start and end included."""
-        return len(self._tokens(text))
-
-    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
-        """Embed texts.
-
-        Args:
-            texts: English sentences.
-
-        Returns:
-            One row of unit length per text.
-
-        Raises:
-            PromptError: A text has more tokens than `token_limit`; its end would not be read.
-        """
-        for text in texts:
-            if text not in self._known:
-                self._known[text] = self._encode_one(text)
-        return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
 
     def _tokens(self, text: str) -> list[int]:
         return self._tokenizer(text, truncation=False, verbose=False)["input_ids"]
 
-    def _encode_one(self, text: str) -> Float32[np.ndarray, " dim"]:
+    def _embed_tokens(self, text: str) -> Float32[np.ndarray, " dim"]:
+        """Raises:
+        PromptError: The text has more tokens than `token_limit`; its end would not be read.
+        """
         import torch
 
         tokens = self._tokens(text)
         if len(tokens) > self.token_limit:
             raise PromptError(f"{text!r} has {len(tokens)} tokens, {self.name} reads {self.token_limit}: shorten it")
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False), one_thread():
-            projected = self._model(input_ids=torch.tensor([tokens])).text_embeds[0]
-        embedding = projected.numpy().astype(np.float64)
-        return (embedding / np.linalg.norm(embedding)).astype(np.float32)
+        return self._model(input_ids=torch.tensor([tokens])).text_embeds[0].numpy()
 
     def _digest(self) -> str:
         """Of weights and words, not of files: the same model in another file format is the same tower."""

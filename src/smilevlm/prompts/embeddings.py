@@ -24,9 +24,6 @@ def centre_and_normalise(
     Args:
         embeddings: Raw embeddings of a text tower, unit length.
         mean: The mean over all prompts of the set that training used, for prompts typed later too.
-
-    Raises:
-        PromptError: A row equals the mean, so that it has no direction; sets of one prompt do.
     """
     centred = embeddings.astype(np.float64) - mean
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
@@ -45,9 +42,6 @@ class PromptEmbeddings:
         classes: The class of each prompt.
         raw: The text tower's embeddings, unit length.
         mean: Mean of `raw` over all prompts; kept with the model, so that other prompts are centred alike.
-
-    Raises:
-        PromptError: The lengths do not fit each other.
     """
 
     texts: tuple[str, ...]
@@ -72,11 +66,7 @@ class PromptEmbeddings:
         return tuple(dict.fromkeys(self.classes))
 
     def embed(self, texts: Sequence[str], tower: TextTower) -> Float32[np.ndarray, "text dim"]:
-        """Other texts, centred on this set's mean, unit length; for prompts typed later and for the generic prompt.
-
-        Raises:
-            PromptError: The tower is of another width, or a text equals the mean.
-        """
+        """Other texts, centred on this set's mean, unit length; for prompts typed later and for the generic prompt."""
         if tower.dim != self.raw.shape[1]:
             raise PromptError(f"the text tower is {tower.dim} wide, the prompts' embeddings {self.raw.shape[1]}")
         return centre_and_normalise(tower.encode(list(texts)), self.mean)

@@ -144,21 +144,21 @@ class ChatEndpoint:
     def _plain_errors(self, asked_for: str) -> Iterator[None]:
         import openai
 
+        reasons = {
+            openai.AuthenticationError: "the key was refused"
+            if self._key
+            else f"a key is wanted and none was given; set {KEY_VARIABLE}",
+            openai.PermissionDeniedError: f"this key may not use {asked_for}",
+            openai.NotFoundError: f"{asked_for} or this address is not known there",
+            openai.RateLimitError: "too many requests or no credit left, tried again in vain",
+            openai.InternalServerError: "the server fails, tried again in vain",
+            openai.APIStatusError: "the request was refused",
+        }
         try:
             yield
-        except openai.AuthenticationError as error:
-            given = "the key was refused" if self._key else f"a key is wanted and none was given; set {KEY_VARIABLE}"
-            raise self._error(f"{given}: {_said(error)}") from None
-        except openai.PermissionDeniedError as error:
-            raise self._error(f"this key may not use {asked_for}: {_said(error)}") from None
-        except openai.NotFoundError as error:
-            raise self._error(f"{asked_for} or this address is not known there: {_said(error)}") from None
-        except openai.RateLimitError as error:
-            raise self._error(f"too many requests or no credit left, tried again in vain: {_said(error)}") from None
-        except openai.InternalServerError as error:
-            raise self._error(f"the server fails, tried again in vain: {_said(error)}") from None
         except openai.APIStatusError as error:
-            raise self._error(f"the request was refused: {_said(error)}") from None
+            reason = next(reason for kind, reason in reasons.items() if isinstance(error, kind))
+            raise self._error(f"{reason}: {_status_line(error)}") from None
         except openai.APITimeoutError:
             raise self._error("no answer in time") from None
         except openai.APIConnectionError as error:
@@ -207,7 +207,7 @@ def _json_object(body: str) -> Mapping[str, Any]:
     return value
 
 
-def _said(error: APIStatusError) -> str:
+def _status_line(error: APIStatusError) -> str:
     """The status and the server's own words, on one line."""
     body = error.body
     words = body.get("message") if isinstance(body, Mapping) else body

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from smilevlm.errors import EndpointError, PromptError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.prompts.checking import PromptReport, check_prompts
@@ -103,6 +105,14 @@ class GeneratedSet:
 class _Answer:
     prompts: tuple[str, ...]
     model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What `PATH.part.json` holds: what was asked for, and the answers that came."""
+
+    asked: dict[str, Any]
+    answers: dict[str, _Answer]
 
 
 def generate_prompts(
@@ -211,18 +221,18 @@ def read_prompts(text: str, class_name: str) -> tuple[str, ...]:
 
 
 def _assembled(name: str, settings: GenerateSettings, url: str, answers: Mapping[str, _Answer]) -> PromptSet:
-    seen: set[str] = set()
+    kept_wordings: set[str] = set()
     prompts: dict[str, tuple[str, ...]] = {}
     num_duplicates = num_surplus = 0
     for class_name in settings.classes:
         kept: list[str] = []
         for text in answers[class_name].prompts:
-            if wording(text) in seen:
+            if wording(text) in kept_wordings:
                 num_duplicates += 1
             elif len(kept) == settings.per_class:
                 num_surplus += 1
             else:
-                seen.add(wording(text))
+                kept_wordings.add(wording(text))
                 kept.append(text)
         if not kept:
             raise EndpointError(f"every prompt of class {class_name!r} stands in an earlier class already")
@@ -262,9 +272,8 @@ def _asked(settings: GenerateSettings, url: str) -> dict[str, Any]:
     return plain | {"classes": list(settings.classes), "endpoint": url, "system": SYSTEM}
 
 
-def _part_text(settings: GenerateSettings, url: str, answers: Mapping[str, _Answer]) -> str:
-    plain = {"asked": _asked(settings, url), "answers": {name: asdict(answer) for name, answer in answers.items()}}
-    return json.dumps(plain, indent=1, ensure_ascii=False)
+def _part_text(settings: GenerateSettings, url: str, answers: dict[str, _Answer]) -> str:
+    return json.dumps(asdict(_Part(asked=_asked(settings, url), answers=answers)), indent=1, ensure_ascii=False)
 
 
 def _read_part(part: Path, settings: GenerateSettings, url: str, *, resume: bool) -> dict[str, _Answer]:
@@ -272,21 +281,15 @@ def _read_part(part: Path, settings: GenerateSettings, url: str, *, resume: bool
         return {}
     if not resume:
         raise PromptError("an earlier call left answers here; go on with --resume, or remove the file", path=part)
-    damaged = PromptError("damaged; remove it to ask anew", path=part)
     try:
-        content = json.loads(part.read_text(encoding="utf-8"))
-        asked, stored = content["asked"], content["answers"]
-        answers = {
-            name: _Answer(prompts=tuple(map(str, answer["prompts"])), model=str(answer["model"]))
-            for name, answer in stored.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise damaged from None
-    if not isinstance(asked, dict) or not set(answers) <= set(settings.classes):
-        raise damaged
+        kept = TypeAdapter(_Part).validate_json(part.read_bytes())
+    except ValidationError:
+        kept = None
+    if kept is None or not set(kept.answers) <= set(settings.classes):
+        raise PromptError("damaged; remove it to ask anew", path=part)
     wanted = _asked(settings, url)
-    differing = [key for key in wanted if asked.get(key) != wanted[key]]
+    differing = [key for key in wanted if kept.asked.get(key) != wanted[key]]
     if differing:
-        said = "; ".join(f"{key} was {asked.get(key)!r} and is {wanted[key]!r}" for key in differing)
-        raise PromptError(f"these answers were asked for otherwise: {said}", path=part)
-    return answers
+        changes = "; ".join(f"{key} was {kept.asked.get(key)!r} and is {wanted[key]!r}" for key in differing)
+        raise PromptError(f"these answers were asked for otherwise: {changes}", path=part)
+    return kept.answers

@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BeforeValidator, StrictFloat, StrictInt, StringConstraints
+from pydantic.dataclasses import dataclass as validated_dataclass
 
 from smilevlm.errors import PromptError
 
 CLASS_SLOT = "[CLS]"
 """What a template has in the place of the class."""
+Text = Annotated[
+    str,
+    BeforeValidator(lambda value: "" if value is None else value),
+    StringConstraints(strict=True, strip_whitespace=True),
+]
+"""Without the spaces around it; nothing at all in a file is the empty text."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@validated_dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class Generation:
     """How a language model was asked for the prompts of a set.
 
@@ -31,20 +40,20 @@ class Generation:
         seed: None where it was left to the server.
     """
 
-    model: str
-    answered_by: tuple[str, ...]
-    endpoint: str
-    system: str
-    instruction: str
-    asked_per_class: int
-    kept: Mapping[str, int]
-    num_duplicates: int
-    num_surplus: int
-    temperature: float | None = None
-    seed: int | None = None
+    model: Text
+    answered_by: tuple[Text, ...]
+    endpoint: Text
+    system: Text
+    instruction: Text
+    asked_per_class: StrictInt
+    kept: dict[str, StrictInt]
+    num_duplicates: StrictInt
+    num_surplus: StrictInt
+    temperature: StrictFloat | None = None
+    seed: StrictInt | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@validated_dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class Provenance:
     """Where the prompts of a set come from.
 
@@ -57,11 +66,11 @@ class Provenance:
             may be tested with the set.
     """
 
-    source: str
-    date: str
-    generated_by: str
+    source: Text
+    date: Text
+    generated_by: Text
     generation: Generation | None = None
-    chosen_on: tuple[str, ...] = ()
+    chosen_on: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +81,6 @@ class PromptSet:
         name: What results call the set.
         provenance: Where the prompts come from.
         prompts: Descriptions per class; the order of classes and prompts is kept.
-
-    Raises:
-        PromptError: No class, a class without a prompt, an empty prompt, a slot that no class fills, or a prompt
-            that stands twice (case and spaces aside).
     """
 
     name: str
@@ -102,11 +107,7 @@ class PromptSet:
         return tuple(name for name, texts in self.prompts.items() for _ in texts)
 
     def subset(self, classes: Sequence[str]) -> PromptSet:
-        """The set with these classes alone, in this order.
-
-        Raises:
-            PromptError: The set lacks one of them.
-        """
+        """The set with these classes alone, in this order."""
         missing = [name for name in classes if name not in self.prompts]
         if missing:
             raise PromptError(f"prompt set {self.name!r} lacks {', '.join(missing)}; it has {', '.join(self.classes)}")
@@ -136,7 +137,7 @@ def find_faults(prompts: Mapping[str, Sequence[object]]) -> Iterator[Fault]:
     """Everything that keeps the prompts from being a set."""
     if not prompts:
         yield Fault("no_class", "no class has prompts")
-    seen: dict[str, str] = {}
+    class_of: dict[str, str] = {}
     for class_name, texts in prompts.items():
         if not class_name.strip():
             yield Fault("class_name", "a class has an empty name", class_name)
@@ -151,11 +152,11 @@ def find_faults(prompts: Mapping[str, Sequence[object]]) -> Iterator[Fault]:
             elif CLASS_SLOT.lower() in key:
                 message = f"{text!r} has an unfilled {CLASS_SLOT}; put it under 'templates'"
                 yield Fault("unfilled", message, class_name, index)
-            elif key in seen:
-                message = f"{text!r} of class {class_name!r} stands in {seen[key]!r} already"
+            elif key in class_of:
+                message = f"{text!r} of class {class_name!r} stands in {class_of[key]!r} already"
                 yield Fault("duplicate", message, class_name, index)
             else:
-                seen[key] = class_name
+                class_of[key] = class_name
 
 
 def wording(text: str) -> str:

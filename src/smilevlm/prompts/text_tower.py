@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -55,12 +56,51 @@ class TextTower(Protocol):
         ...
 
 
-class MiniLmTextTower:
+class FrozenTextTower(ABC):
+    """A tower that encodes texts one by one on one thread and remembers them.
+
+    So an embedding depends neither on its neighbours' length nor on the number of cores.
+    """
+
+    dim: int
+    digest: str
+    token_limit: int
+
+    def __init__(self) -> None:
+        self._known: dict[str, Float32[np.ndarray, " dim"]] = {}
+
+    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """One row of unit length per text."""
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self._encode_one(text)
+        return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, the marks of its start and end included."""
+        return len(self._tokens(text))
+
+    @abstractmethod
+    def _tokens(self, text: str) -> list[int]: ...
+
+    @abstractmethod
+    def _embed_tokens(self, text: str) -> Float32[np.ndarray, " dim"]:
+        """Not yet of unit length; without gradients and autocast."""
+        ...
+
+    def _encode_one(self, text: str) -> Float32[np.ndarray, " dim"]:
+        import torch
+
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False), one_thread():
+            embedding = self._embed_tokens(text).astype(np.float64)
+        return (embedding / np.linalg.norm(embedding)).astype(np.float32)
+
+
+class MiniLmTextTower(FrozenTextTower):
     """all-MiniLM-L6-v2, mean over the tokens: 384 wide, frozen, offline.
 
-    The weights are checked when the tower is made and loaded when a text is first encoded. Texts are encoded one by one
-    on one thread, so that an embedding depends neither on its neighbours' length nor on the number of cores.
-    Not CLIP's joint space: nothing is claimed from it without training.
+    The weights are checked when the tower is made and loaded when a text is first encoded; words beyond 256 tokens are
+    not read. Not CLIP's joint space: nothing is claimed from it without training.
 
     Args:
         folder: The model's files; None for those of the installed package.
@@ -73,6 +113,7 @@ class MiniLmTextTower:
     token_limit = 256
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        super().__init__()
         self.folder = _package_folder() if folder is None else Path(folder)
         weights_digest = hashlib.sha256(self._read("model.safetensors")).hexdigest()
         if weights_digest != MINILM_SHA256:
@@ -87,36 +128,15 @@ class MiniLmTextTower:
         self.digest = whole.hexdigest()
         self._tokenizer: BertTokenizer | None = None
         self._model: BertModel | None = None
-        self._known: dict[str, Float32[np.ndarray, " dim"]] = {}
 
-    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
-        """Embed texts.
+    def _tokens(self, text: str) -> list[int]:
+        return self._load_tokenizer()(text, truncation=False, verbose=False)["input_ids"]
 
-        Args:
-            texts: English sentences; words beyond 256 tokens are not read.
-
-        Returns:
-            One row of unit length per text.
-        """
-        for text in texts:
-            if text not in self._known:
-                self._known[text] = self._encode_one(text)
-        return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text, the marks of its start and end included."""
-        return len(self._load_tokenizer()(text, truncation=False, verbose=False)["input_ids"])
-
-    def _encode_one(self, text: str) -> Float32[np.ndarray, " dim"]:
-        import torch
-
+    def _embed_tokens(self, text: str) -> Float32[np.ndarray, " dim"]:
         tokenizer, model = self._load_tokenizer(), self._load_model()
         tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=self.token_limit)
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False), one_thread():
-            hidden = model(**tokens).last_hidden_state[0]
         # A single text has no padding, so the mean over the tokens needs no mask.
-        mean = hidden.mean(dim=0).numpy().astype(np.float64)
-        return (mean / np.linalg.norm(mean)).astype(np.float32)
+        return model(**tokens).last_hidden_state[0].mean(dim=0).numpy()
 
     def _load_tokenizer(self) -> BertTokenizer:
         if self._tokenizer is None:

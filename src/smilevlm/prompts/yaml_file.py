@@ -1,4 +1,4 @@
-"""The YAML form of a prompt set, read node by node so that every complaint names its line.
+"""The YAML form of a prompt set; every error names its line.
 
 name: my_set
 provenance: {source: ..., date: ..., generated_by: ...}     # and `generation` where a language model was asked,
@@ -13,67 +13,84 @@ any_class: true             # beside `templates`: any further class that is aske
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import StrictBool
+from pydantic.dataclasses import dataclass as validated_dataclass
 
 from smilevlm.errors import PromptError
 from smilevlm.files import write_atomically
-from smilevlm.prompts import yaml_nodes as nodes
-from smilevlm.prompts.prompt_set import CLASS_SLOT, Generation, PromptSet, Provenance, find_fault
-from smilevlm.prompts.yaml_nodes import Entry, Text
+from smilevlm.prompts.prompt_set import CLASS_SLOT, Generation, PromptSet, Provenance, Text, find_fault
+from smilevlm.prompts.yaml_document import YamlDocument
 
-_KEYS = ("name", "provenance", "prompts", "templates", "classes", "any_class")
-_PROVENANCE_KEYS = ("source", "date", "generated_by")
-_GENERATION_KEYS = tuple(field.name for field in fields(Generation))
 _DATA_FOLDER = Path(__file__).parent / "data"
+_PREFERRED = ("basic_expressions", "basic_expressions_neutral", "spontaneous_expressions", "micro_expressions")
+_ANY_CLASSES = "class_names"
+"""Makes prompts of the names of classes, whatever they are."""
+
+
+@validated_dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
+class _PromptFile:
+    """The keys of a file."""
+
+    name: Text
+    provenance: Provenance
+    prompts: dict[str, tuple[Text, ...]] = field(default_factory=dict)
+    templates: tuple[Text, ...] = ()
+    classes: tuple[Text, ...] = ()
+    any_class: StrictBool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSource:
-    """A prompt file as it stands: its parts with their lines, its prompts not yet held against each other.
+    """A prompt file as it stands: its prompts are not yet checked against each other.
 
     Args:
-        path: The file.
+        document: The file's text, which knows the lines.
         name: What the file calls the set.
         provenance: Where the prompts come from.
         prompts: Per class, templates filled.
-        prompt_lines: 1-based line of each of `prompts`; a template's line stands for each class that fills it.
-        class_lines: Line of each class.
-        line: Line of the key `prompts` or `templates`.
         declared: The classes that the file says must be there; None where it does not say.
-        declared_line: Line of the key `classes`.
         templates: What classes that the file does not name fill; empty where it allows no such class.
     """
 
-    path: Path
+    document: YamlDocument
     name: str
     provenance: Provenance
     prompts: Mapping[str, tuple[str, ...]]
-    prompt_lines: Mapping[str, tuple[int, ...]]
-    class_lines: Mapping[str, int]
-    line: int
     declared: tuple[str, ...] | None = None
-    declared_line: int | None = None
     templates: tuple[str, ...] = ()
 
-    def line_of(self, class_name: str | None, position: int | None = None) -> int:
-        """The line of a class, or of one of its prompts; that of all prompts where no class is given."""
+    @property
+    def path(self) -> Path:
+        return self.document.path
+
+    @property
+    def declared_line(self) -> int | None:
+        """Line of the key `classes`."""
+        return None if self.declared is None else self.document.line("classes", of_key=True)
+
+    def line_of(self, class_name: str | None = None, position: int | None = None) -> int:
+        """The line of a class, of one of its prompts (or its template), or of the key of all prompts."""
+        given = "templates" if "templates" in self.document.values else "prompts"
         if class_name is None:
-            return self.line
-        return self.class_lines[class_name] if position is None else self.prompt_lines[class_name][position]
+            return self.document.line(given, of_key=True)
+        if given == "prompts":
+            location = (given, class_name) if position is None else (given, class_name, position)
+            return self.document.line(*location, of_key=position is None)
+        if position is None:
+            return self.document.line("classes", (self.declared or ()).index(class_name))
+        return self.document.line(given, position)
 
     def prompt_set(self, further: Sequence[str] = ()) -> PromptSet:
         """The set.
 
         Args:
             further: Classes that fill the templates where the file does not name them, if it allows that.
-
-        Raises:
-            PromptError: The prompts do not make a set, or are not of the declared classes.
         """
         if self.declared is not None and set(self.declared) != set(self.prompts):
             missing = [name for name in self.declared if name not in self.prompts]
@@ -86,7 +103,7 @@ class PromptSource:
             line = None if fault.class_name is None else self.line_of(fault.class_name, fault.position)
             raise PromptError(fault.message, path=self.path, line=line)
         missing = [name for name in further if self.templates and name not in self.prompts]
-        filled = {name: tuple(text.replace(CLASS_SLOT, name) for text in self.templates) for name in missing}
+        filled = {name: _filled(self.templates, name) for name in missing}
         return PromptSet(name=self.name, provenance=self.provenance, prompts={**self.prompts, **filled})
 
 
@@ -100,9 +117,6 @@ def find_prompt_file(name_or_path: str | os.PathLike[str]) -> Path:
 
     Args:
         name_or_path: One of `available_prompt_sets`, or the path of a YAML file.
-
-    Raises:
-        PromptError: There is no such set or file.
     """
     name = os.fspath(name_or_path)
     path = _DATA_FOLDER / f"{name}.yaml" if name in available_prompt_sets() else Path(name_or_path)
@@ -117,9 +131,6 @@ def load_prompt_set(name_or_path: str | os.PathLike[str], *, classes: Sequence[s
     Args:
         name_or_path: One of `available_prompt_sets`, or the path of a YAML file.
         classes: Classes that are needed; the set comes back with these alone, in this order. None for all.
-
-    Raises:
-        PromptError: There is no such set or file, the file is malformed, or classes are missing.
     """
     path = find_prompt_file(name_or_path)
     source = read_prompt_source(path)
@@ -132,22 +143,27 @@ def load_prompt_set(name_or_path: str | os.PathLike[str], *, classes: Sequence[s
         raise PromptError(error.message, path=path) from None
 
 
-def read_prompt_source(path: Path) -> PromptSource:
-    """Read one file for `check`, which finds more than the first fault.
+def prompt_set_for(classes: Collection[str]) -> str:
+    """The first prompt set of the package that describes all these classes; `class_names` where none does."""
+    for name in _PREFERRED:
+        if set(classes) <= set(load_prompt_set(name).classes):
+            return name
+    return _ANY_CLASSES
 
-    Raises:
-        PromptError: Not UTF-8 or not YAML, or a key is missing, unknown or twice.
-    """
-    return _source(nodes.read_root(path), path)
+
+def read_prompt_source(path: Path) -> PromptSource:
+    """Read one file for `check_prompts`, which finds more than the first fault."""
+    try:
+        return parse_prompt_source(path.read_text(encoding="utf-8"), path)
+    except OSError as error:
+        raise PromptError(f"cannot be read: {error.strerror}", path=path) from error
+    except UnicodeDecodeError as error:
+        raise PromptError("not UTF-8 text", path=path) from error
 
 
 def parse_prompt_source(text: str, path: Path) -> PromptSource:
-    """The same of text that is at hand, such as a set that is checked before it is written; `path` names it.
-
-    Raises:
-        PromptError: Not YAML, or a key is missing, unknown or twice.
-    """
-    return _source(nodes.parse_root(text, path), path)
+    """The same of text in memory, such as a set that is checked before it is written; `path` names it."""
+    return _source(YamlDocument(text, path))
 
 
 def render_prompt_set(prompt_set: PromptSet, path: Path) -> str:
@@ -156,9 +172,6 @@ def render_prompt_set(prompt_set: PromptSet, path: Path) -> str:
     Args:
         prompt_set: The set.
         path: Where the text is to go, for the messages.
-
-    Raises:
-        PromptError: A text has spaces around it or odd line ends in it, which reading would take away.
     """
     text = yaml.safe_dump(_plain(prompt_set), sort_keys=False, allow_unicode=True, width=120)
     try:
@@ -172,121 +185,54 @@ def render_prompt_set(prompt_set: PromptSet, path: Path) -> str:
 
 
 def write_prompt_file(prompt_set: PromptSet, path: Path) -> None:
-    """Write a set; the file is there whole or not at all.
-
-    Raises:
-        PromptError: The set would not read back as it is.
-    """
+    """Write a set; the file is there whole or not at all."""
     write_atomically(path, render_prompt_set(prompt_set, path))
 
 
 def _plain(prompt_set: PromptSet) -> dict[str, Any]:
-    origin = prompt_set.provenance
-    provenance: dict[str, Any] = {key: getattr(origin, key) for key in _PROVENANCE_KEYS}
-    if origin.generation is not None:
-        generation = {key: getattr(origin.generation, key) for key in _GENERATION_KEYS}
-        provenance["generation"] = generation | {
-            "answered_by": list(origin.generation.answered_by),
-            "kept": dict(origin.generation.kept),
-        }
-    if origin.chosen_on:
-        provenance["chosen_on"] = list(origin.chosen_on)
+    provenance = asdict(prompt_set.provenance)
+    generation, chosen_on = provenance.pop("generation"), provenance.pop("chosen_on")
+    if generation is not None:
+        provenance["generation"] = generation | {"answered_by": list(generation["answered_by"])}
+    if chosen_on:
+        provenance["chosen_on"] = list(chosen_on)
     prompts = {name: list(texts) for name, texts in prompt_set.prompts.items()}
     return {"name": prompt_set.name, "provenance": provenance, "prompts": prompts}
 
 
-def _source(entries: dict[str, Entry], path: Path) -> PromptSource:
-    for key, entry in entries.items():
-        if key not in _KEYS:
-            raise PromptError(f"unknown key {key!r}; known are {', '.join(_KEYS)}", path=path, line=entry.line)
-    for key in ("name", "provenance"):
-        if key not in entries:
-            raise PromptError(f"{key!r} is missing", path=path)
-    if ("prompts" in entries) == ("templates" in entries):
-        raise PromptError("exactly one of 'prompts' and 'templates' is needed", path=path)
-    name = nodes.text(entries["name"].node, path).value
-    provenance = _provenance(entries["provenance"], path)
-    given = entries["prompts" if "prompts" in entries else "templates"]
-    classes = nodes.texts(entries["classes"].node, path) if "classes" in entries else None
-    any_class = "any_class" in entries and nodes.boolean(entries["any_class"].node, path)
-    if any_class and "templates" not in entries:
-        raise PromptError("'any_class' needs 'templates'", path=path, line=entries["any_class"].line)
-    if "templates" in entries:
-        if classes is None:
-            raise PromptError("'templates' needs 'classes'", path=path, line=given.line)
-        by_class = _filled(nodes.texts(given.node, path), classes, path)
-        class_lines = {item.value: item.line for item in classes}
-    else:
-        by_class = {key: nodes.texts(entry.node, path) for key, entry in nodes.mapping(given.node, path).items()}
-        class_lines = {key: entry.line for key, entry in nodes.mapping(given.node, path).items()}
+def _source(document: YamlDocument) -> PromptSource:
+    content = document.validate(_PromptFile, {"provenance": Provenance, "generation": Generation})
+    has_templates, has_classes = "templates" in document.values, "classes" in document.values
+    if ("prompts" in document.values) == has_templates:
+        raise PromptError("exactly one of 'prompts' and 'templates' is needed", path=document.path)
+    if content.any_class and not has_templates:
+        raise document.error("'any_class' needs 'templates'", "any_class", of_key=True)
+    if has_templates and not has_classes:
+        raise document.error("'templates' needs 'classes'", "templates", of_key=True)
+    for index, name in enumerate(content.provenance.chosen_on):
+        layout, _, subject = name.partition("/")
+        if not (layout and subject):
+            message = f"'chosen_on' has {name!r}; expected layout/subject, such as bu3dfe/F0001"
+            raise document.error(message, "provenance", "chosen_on", index)
     return PromptSource(
-        path=path,
-        name=name,
-        provenance=provenance,
-        prompts={key: tuple(item.value for item in items) for key, items in by_class.items()},
-        prompt_lines={key: tuple(item.line for item in items) for key, items in by_class.items()},
-        class_lines=class_lines,
-        line=given.line,
-        declared=None if classes is None else tuple(item.value for item in classes),
-        declared_line=entries["classes"].line if "classes" in entries else None,
-        templates=tuple(item.value for item in nodes.texts(given.node, path)) if any_class else (),
+        document=document,
+        name=content.name,
+        provenance=content.provenance,
+        prompts=_filled_templates(content, document) if has_templates else content.prompts,
+        declared=content.classes if has_classes else None,
+        templates=content.templates if content.any_class else (),
     )
 
 
-def _provenance(entry: Entry, path: Path) -> Provenance:
-    entries = nodes.mapping(entry.node, path)
-    generation = entries.pop("generation", None)
-    chosen_on = entries.pop("chosen_on", None)
-    values = {key: nodes.text(item.node, path).value for key, item in entries.items()}
-    if set(values) != set(_PROVENANCE_KEYS):
-        wanted = ", ".join(_PROVENANCE_KEYS)
-        raise PromptError(f"'provenance' must have {wanted}, got {', '.join(values)}", path=path, line=entry.line)
-    return Provenance(
-        **values,
-        generation=None if generation is None else _generation(generation, path),
-        chosen_on=() if chosen_on is None else _subjects(chosen_on, path),
-    )
+def _filled_templates(content: _PromptFile, document: YamlDocument) -> dict[str, tuple[str, ...]]:
+    for index, template in enumerate(content.templates):
+        if CLASS_SLOT not in template:
+            raise document.error(f"template {template!r} has no {CLASS_SLOT}", "templates", index)
+    for index, name in enumerate(content.classes):
+        if name in content.classes[:index]:
+            raise document.error(f"class {name!r} stands twice", "classes", index)
+    return {name: _filled(content.templates, name) for name in content.classes}
 
 
-def _subjects(entry: Entry, path: Path) -> tuple[str, ...]:
-    names = nodes.texts(entry.node, path)
-    for name in names:
-        layout, separator, subject = name.value.partition("/")
-        if not (layout and separator and subject):
-            message = f"'chosen_on' has {name.value!r}; expected layout/subject, such as bu3dfe/F0001"
-            raise PromptError(message, path=path, line=name.line)
-    return tuple(name.value for name in names)
-
-
-def _generation(entry: Entry, path: Path) -> Generation:
-    entries = nodes.mapping(entry.node, path)
-    if set(entries) != set(_GENERATION_KEYS):
-        wanted, got = ", ".join(_GENERATION_KEYS), ", ".join(entries)
-        raise PromptError(f"'generation' must have {wanted}, got {got}", path=path, line=entry.line)
-    values = {key: item.node for key, item in entries.items()}
-    kept = nodes.mapping(values["kept"], path)
-    return Generation(
-        model=nodes.text(values["model"], path).value,
-        answered_by=tuple(item.value for item in nodes.texts(values["answered_by"], path)),
-        endpoint=nodes.text(values["endpoint"], path).value,
-        system=nodes.text(values["system"], path).value,
-        instruction=nodes.text(values["instruction"], path).value,
-        asked_per_class=nodes.integer(values["asked_per_class"], path),
-        kept={name: nodes.integer(item.node, path) for name, item in kept.items()},
-        num_duplicates=nodes.integer(values["num_duplicates"], path),
-        num_surplus=nodes.integer(values["num_surplus"], path),
-        temperature=None if nodes.is_null(values["temperature"]) else nodes.number(values["temperature"], path),
-        seed=None if nodes.is_null(values["seed"]) else nodes.integer(values["seed"], path),
-    )
-
-
-def _filled(templates: list[Text], classes: list[Text], path: Path) -> dict[str, list[Text]]:
-    for template in templates:
-        if CLASS_SLOT not in template.value:
-            raise PromptError(f"template {template.value!r} has no {CLASS_SLOT}", path=path, line=template.line)
-    filled: dict[str, list[Text]] = {}
-    for name in classes:
-        if name.value in filled:
-            raise PromptError(f"class {name.value!r} stands twice", path=path, line=name.line)
-        filled[name.value] = [Text(t.value.replace(CLASS_SLOT, name.value), t.line) for t in templates]
-    return filled
+def _filled(templates: Sequence[str], class_name: str) -> tuple[str, ...]:
+    return tuple(template.replace(CLASS_SLOT, class_name) for template in templates)

@@ -8,23 +8,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilevlm.errors import SettingsError
+from smilevlm.recipes.methods import METHODS, Method, with_method
+from smilevlm.recipes.studies import (
+    ANALYSED,
+    NEEDED,
+    OTHER_TASKS,
+    PROFILES,
+    SETTINGS,
+    Profile,
+    ProfileName,
+    Setting,
+    targets_of,
+)
 
 if TYPE_CHECKING:
     from smilevlm.training.config import ExperimentConfig
 
-_SETTINGS = (
-    "bu3dfe_subset1", "bu3dfe_subset2", "bosphorus", "bu4dfe", "bp4d", "bp4d_cross", "4dme", "4dme_multi_label",
-    "4dme_loso",
-)  # fmt: skip
+__all__ = [
+    "ANALYSED",
+    "FITTED",
+    "METHODS",
+    "NEEDED",
+    "OTHER_TASKS",
+    "PROFILES",
+    "RECIPES",
+    "SETTINGS",
+    "Method",
+    "Profile",
+    "ProfileName",
+    "Setting",
+    "find_recipe",
+    "recipe_for_store",
+    "targets_of",
+    "with_method",
+]
 RECIPES: dict[str, str] = {
     "bundled": "bundled",
     "demo": "tiny",
     "folder": "own_data",
-    **{f"tiny_{setting}": "tiny" for setting in _SETTINGS},
-    **{f"paper_{setting}": "paper" for setting in _SETTINGS},
+    **{f"tiny_{setting}": "tiny" for setting in SETTINGS},
+    **{f"paper_{setting}": "paper" for setting in SETTINGS},
 }
 """The module of this room that has each recipe as a function; it brings in torch, so it is imported when asked for."""
-
 
 FITTED = ("folder",)
 """Recipes whose settings follow from the store."""

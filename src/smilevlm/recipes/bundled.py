@@ -14,8 +14,8 @@ from smilevlm.views import ViewSettings
 def bundled() -> ExperimentConfig:
     """Six expressions and neutral, single scans and dynamic images, on very varied synthetic people.
 
-    Without multi-view Barlow Twins: its two distortions make a step three times as long, and on synthetic twins of all
-    data sets it could not be told from nothing (docs/log.md); `--set loss.alpha=1` puts it back.
+    Without multi-view Barlow Twins: its two distortions make a step three times as long, and on synthetic replicas of
+    all data sets it made no measurable difference (docs/log.md); `--set loss.alpha=1` puts it back.
 
     Commands: docs/model_card.md
     Hardware: 2 CPU cores that know bfloat16 (AMX or AVX-512), 12 GB of memory

@@ -30,8 +30,13 @@ class Method:
     needs_clip: bool = False
 
 
-def _weights(**values: float) -> Callable[[ExperimentConfig], ExperimentConfig]:
-    return lambda config: replace(config, loss=replace(config.loss, **values))
+def _weighted(title: str, supervision: str, **weights: float) -> Method:
+    """A method whose loss has these weights."""
+    return Method(
+        title=title,
+        supervision=supervision,
+        change=lambda config: replace(config, loss=replace(config.loss, **weights)),
+    )
 
 
 def _epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
@@ -69,21 +74,11 @@ def _raw_clip(config: ExperimentConfig) -> ExperimentConfig:
 _WEAK = "prompts of the sample's own class"
 METHODS: dict[str, Method] = {
     "full": Method(title="SMILE-VLM", supervision=_WEAK, change=lambda config: config),
-    "without_multi_view": Method(
-        title="without multi-view Barlow Twins", supervision=_WEAK, change=_weights(alpha=0.0)
-    ),
-    "without_alignment": Method(
-        title="without vision-language alignment", supervision=_WEAK, change=_weights(beta=0.0)
-    ),
-    "without_redundancy": Method(
-        title="without redundancy minimisation", supervision=_WEAK, change=_weights(gamma=0.0)
-    ),
-    "multi_view_alone": Method(
-        title="multi-view Barlow Twins alone", supervision="none", change=_weights(beta=0.0, gamma=0.0)
-    ),
-    "alignment_alone": Method(
-        title="vision-language alignment alone", supervision=_WEAK, change=_weights(alpha=0.0, gamma=0.0)
-    ),
+    "without_multi_view": _weighted("without multi-view Barlow Twins", _WEAK, alpha=0.0),
+    "without_alignment": _weighted("without vision-language alignment", _WEAK, beta=0.0),
+    "without_redundancy": _weighted("without redundancy minimisation", _WEAK, gamma=0.0),
+    "multi_view_alone": _weighted("multi-view Barlow Twins alone", "none", beta=0.0, gamma=0.0),
+    "alignment_alone": _weighted("vision-language alignment alone", _WEAK, alpha=0.0, gamma=0.0),
     "supervised": Method(
         title="supervised cross-entropy, same tower",
         supervision="class labels in the loss",

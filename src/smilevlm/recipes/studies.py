@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from smilevlm.errors import SettingsError
-from smilevlm.results.study import TARGETS, Target
+from smilevlm.results import TARGETS, Target
 
 ProfileName = Literal["tiny", "paper"]
 
@@ -18,7 +18,6 @@ class Setting:
 
     Args:
         title: For people.
-        recipe: Name of the recipe after the profile's prefix.
         data: The prepared set that is trained on.
         test_data: The one that is tested on, where that is another.
         start_from: Setting whose model, of the same method and seed, training begins with.
@@ -26,7 +25,6 @@ class Setting:
     """
 
     title: str
-    recipe: str
     data: str
     test_data: str | None = None
     start_from: str | None = None
@@ -64,20 +62,17 @@ PROFILES: dict[ProfileName, Profile] = {
 }
 
 SETTINGS: dict[str, Setting] = {
-    "bu3dfe_subset1": Setting(title="BU-3DFE Subset I", recipe="bu3dfe_subset1", data="bu3dfe"),
-    "bu3dfe_subset2": Setting(title="BU-3DFE Subset II", recipe="bu3dfe_subset2", data="bu3dfe"),
-    "bosphorus": Setting(title="Bosphorus", recipe="bosphorus", data="bosphorus"),
-    "bu4dfe": Setting(title="BU-4DFE", recipe="bu4dfe", data="bu4dfe"),
-    "bp4d": Setting(title="BP4D recognition", recipe="bp4d", data="bp4d"),
-    "bp4d_cross": Setting(title="BU-4DFE to BP4D", recipe="bp4d_cross", data="bu4dfe", test_data="bp4d"),
-    "4dme": Setting(title="4DME, one class per clip", recipe="4dme", data="4dme", start_from="bu4dfe"),
-    "4dme_multi_label": Setting(
-        title="4DME, several classes per clip", recipe="4dme_multi_label", data="4dme", start_from="bu4dfe"
-    ),
-    "4dme_loso": Setting(
-        title="4DME, one subject left out", recipe="4dme_loso", data="4dme", start_from="bu4dfe", all_folds=True
-    ),
+    "bu3dfe_subset1": Setting(title="BU-3DFE Subset I", data="bu3dfe"),
+    "bu3dfe_subset2": Setting(title="BU-3DFE Subset II", data="bu3dfe"),
+    "bosphorus": Setting(title="Bosphorus", data="bosphorus"),
+    "bu4dfe": Setting(title="BU-4DFE", data="bu4dfe"),
+    "bp4d": Setting(title="BP4D recognition", data="bp4d"),
+    "bp4d_cross": Setting(title="BU-4DFE to BP4D", data="bu4dfe", test_data="bp4d"),
+    "4dme": Setting(title="4DME, one class per clip", data="4dme", start_from="bu4dfe"),
+    "4dme_multi_label": Setting(title="4DME, several classes per clip", data="4dme", start_from="bu4dfe"),
+    "4dme_loso": Setting(title="4DME, one subject left out", data="4dme", start_from="bu4dfe", all_folds=True),
 }
+"""By the name of the recipe after the profile's prefix."""
 SIX_SETTINGS = ("bu3dfe_subset1", "bu3dfe_subset2", "bosphorus", "bu4dfe", "bp4d", "bp4d_cross")
 """Those of Fig. 2 and Fig. 3."""
 _ABLATIONS = ("full", "without_multi_view", "without_alignment", "without_redundancy")
@@ -112,7 +107,6 @@ def targets_of(name: str) -> tuple[Target, ...]:
     """
     if name == "all":
         return TARGETS
-    for target in TARGETS:
-        if name == target:
-            return (target,)
-    raise SettingsError(f"no table or figure {name!r}; there are {', '.join(TARGETS)} and all")
+    if name not in TARGETS:
+        raise SettingsError(f"no table or figure {name!r}; there are {', '.join(TARGETS)} and all")
+    return (name,)

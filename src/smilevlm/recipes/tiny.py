@@ -1,6 +1,6 @@
 """Recipes of the tiny profile: a small tower trained from scratch, MiniLM as the frozen text tower, two CPU cores.
 
-Twins of the paper's recipes on synthetic faces. `smilevlm reproduce` makes their faces, trains and reports them all;
+Small versions of the paper's recipes on synthetic faces. `smilevlm reproduce` makes the faces, trains and reports all;
 one alone, with the prepared set of a study:
     Command: smilevlm train NAME --store study/data/DATA/store --out run --fold 0 --set num_control_folds=0
         smilevlm evaluate run --store study/data/DATA/store
@@ -32,13 +32,14 @@ def _tiny(
     epochs: int,
     width: int = 16,
     num_folds: int = 5,
+    num_control_folds: int = 1,
     prompt_set: str = "basic_expressions",
 ) -> ExperimentConfig:
     return ExperimentConfig(
         name=name,
         protocol=protocol,
         num_folds=num_folds,
-        num_control_folds=1,
+        num_control_folds=num_control_folds,
         prompt_set=prompt_set,
         prepare=TINY_VIEWS,
         model=ModelSettings(tower_settings=ConvTowerSettings(width=width)),
@@ -49,7 +50,7 @@ def _tiny(
 
 
 def demo() -> ExperimentConfig:
-    """BU-3DFE Subset I, weakly supervised, on two cores: a larger tower and more epochs than the twin below.
+    """BU-3DFE Subset I, weakly supervised, on two cores: a larger tower and more epochs than the tiny ones below.
 
     Command: make demo (synthetic people; folds 0 and 1 of 5 and one control)
     Hardware: 2 CPU cores, 4 GB of memory
@@ -60,45 +61,45 @@ def demo() -> ExperimentConfig:
 
 
 def tiny_bu3dfe_subset1() -> ExperimentConfig:
-    """Twin of paper_bu3dfe_subset1: 960 training scans of 80 people."""
+    """Tiny version of paper_bu3dfe_subset1: 960 training scans of 80 people."""
     return _tiny("tiny_bu3dfe_subset1", "bu3dfe_subset1", epochs=8)
 
 
 def tiny_bu3dfe_subset2() -> ExperimentConfig:
-    """Twin of paper_bu3dfe_subset2: 1,920 training scans of 80 people, the weakest expressions among them."""
+    """Tiny version of paper_bu3dfe_subset2: 1,920 training scans of 80 people, the weakest expressions among them."""
     return _tiny("tiny_bu3dfe_subset2", "bu3dfe_subset2", epochs=4)
 
 
 def tiny_bosphorus() -> ExperimentConfig:
-    """Twin of paper_bosphorus: one scan per person and class, so it needs all 105 people to have 56 in training."""
+    """Tiny version of paper_bosphorus: one scan per person and class, and so all 105 people, for 56 in training."""
     return _tiny("tiny_bosphorus", "bosphorus", epochs=22)
 
 
 def tiny_bu4dfe() -> ExperimentConfig:
-    """Twin of paper_bu4dfe: 32 people in training."""
+    """Tiny version of paper_bu4dfe: 32 people in training."""
     return _tiny("tiny_bu4dfe", "bu4dfe", epochs=38)
 
 
 def tiny_bp4d() -> ExperimentConfig:
-    """Twin of paper_bp4d: 19 people in training, five in the test, eight classes."""
+    """Tiny version of paper_bp4d: 19 people in training, five in the test, eight classes."""
     return _tiny("tiny_bp4d", "bp4d", epochs=46, prompt_set="spontaneous_expressions")
 
 
 def tiny_bp4d_cross() -> ExperimentConfig:
-    """Twin of paper_bp4d_cross: trained on everybody of tiny_bu4dfe's set, tested on tiny_bp4d's; chance is 50 %."""
-    return replace(_tiny("tiny_bp4d_cross", "bp4d_cross", epochs=30, num_folds=1), num_control_folds=0)
+    """Tiny version of paper_bp4d_cross: trained on all of tiny_bu4dfe's set, tested on tiny_bp4d's; chance is 50 %."""
+    return _tiny("tiny_bp4d_cross", "bp4d_cross", epochs=30, num_folds=1, num_control_folds=0)
 
 
 def tiny_4dme() -> ExperimentConfig:
-    """Twin of paper_4dme. In a study it begins with tiny_bu4dfe's weights (`start_from`), and so is short."""
+    """Tiny version of paper_4dme. In a study it begins with tiny_bu4dfe's weights (`start_from`), and so is short."""
     return _tiny("tiny_4dme", "fourdme", epochs=20, prompt_set="micro_expressions")
 
 
 def tiny_4dme_multi_label() -> ExperimentConfig:
-    """Twin of paper_4dme_multi_label, with the faces of tiny_4dme."""
+    """Tiny version of paper_4dme_multi_label, with the faces of tiny_4dme."""
     return replace(tiny_4dme(), name="tiny_4dme_multi_label", protocol="fourdme_multi_label")
 
 
 def tiny_4dme_loso() -> ExperimentConfig:
-    """Twin of paper_4dme_loso, with the faces of tiny_4dme: 24 people, 24 trainings."""
+    """Tiny version of paper_4dme_loso, with the faces of tiny_4dme: 24 people, 24 trainings."""
     return replace(tiny_4dme(), name="tiny_4dme_loso", protocol="fourdme_loso", num_folds=24, num_control_folds=0)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from PIL import Image, UnidentifiedImageError
 
-from smilevlm.errors import ResultError
-from smilevlm.reporting.drawing import FigureImage, NoFigure, render_figure
-from smilevlm.reporting.tables import angle_text
-from smilevlm.reporting.theme import Theme, bare
-from smilevlm.results.analysis import AnalysisResult, CorrelationMatrix, EmbeddingMap, Relevance
-from smilevlm.results.records import relative_file
-
-STAGES = {"before": "Before training", "after": "After training"}
-MATRICES = {"multi_view": "Between two distortions", "cross_modal": "Fused and text"}
-RANKED = {"tower": "Tower features", "views": "View embeddings", "fused": "Fused embeddings"}
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-_DASHED = (0, (4, 3))
+from smilevlm.reporting.analysis_tables import MATRICES, RANKED, STAGES
+from smilevlm.reporting.figure_theme import (
+    DASHED,
+    MARKERS,
+    FigureImage,
+    NoFigure,
+    Style,
+    Theme,
+    bare,
+    finish,
+    new_axes,
+    new_grid,
+    note_beside,
+    reference_line,
+    render_figure,
+)
+from smilevlm.reporting.source import read_image
+from smilevlm.reporting.table import angle_text, data_text
+from smilevlm.results import AnalysisResult, CorrelationMatrix, EmbeddingMap, Relevance, relative_file
 
 
 def analysis_figures(analysis: AnalysisResult, folder: Path, slug: str) -> list[FigureImage | NoFigure]:
@@ -45,16 +51,12 @@ def analysis_figures(analysis: AnalysisResult, folder: Path, slug: str) -> list[
     ]
 
 
-def data_words(analysis: AnalysisResult) -> str:
-    """Whose faces they are: people must not take synthetic ones for real."""
-    return "synthetic faces" if analysis.synthetic else analysis.layout
+def _data(analysis: AnalysisResult) -> str:
+    return data_text(analysis.synthetic, analysis.layout)
 
 
 def _whose(analysis: AnalysisResult) -> str:
-    return f"{data_words(analysis)}, test subjects of fold {analysis.fold + 1}"
-
-
-# Maps.
+    return f"{_data(analysis)}, test subjects of fold {analysis.fold + 1}"
 
 
 def _maps(analysis: AnalysisResult, slug: str) -> FigureImage | NoFigure:
@@ -67,17 +69,16 @@ def _maps(analysis: AnalysisResult, slug: str) -> FigureImage | NoFigure:
         f"t-SNE on cosine distances, {_whose(analysis)}; one mark per sample, coloured by its true class. Hollow: "
         "recognised wrongly. Only neighbourhoods mean something: distances between groups, their sizes and the axes "
         "do not.",
-        f"Two-dimensional maps of the fused embeddings of {data_words(analysis)} by true class, "
+        f"Two-dimensional maps of the fused embeddings of {_data(analysis)} by true class, "
         f"{' and '.join(each.stage for each in analysis.maps)} training.",
         lambda theme: _draw_maps(analysis, theme),
     )
 
 
 def _draw_maps(analysis: AnalysisResult, theme: Theme) -> Figure:
-    figure = Figure(figsize=(7.2, 4.1), layout="constrained")
-    panels = figure.subplots(1, len(analysis.maps), squeeze=False)[0]
+    figure, panels = new_grid(7.2, 4.1, len(analysis.maps), len(analysis.maps))
     styles = {
-        name: (theme.lines[number % len(theme.lines)], _MARKERS[number % len(_MARKERS)])
+        name: (theme.lines[number % len(theme.lines)], MARKERS[number % len(MARKERS)])
         for number, name in enumerate(analysis.classes)
     }
     for axes, each in zip(panels, analysis.maps, strict=True):
@@ -93,8 +94,6 @@ def _draw_maps(analysis: AnalysisResult, theme: Theme) -> Figure:
         handles=[*handles, hollow],
         loc="outside lower center",
         ncols=min(7, len(handles) + 1),
-        frameon=False,
-        labelcolor=theme.text,
         handletextpad=0.1,
         columnspacing=1.2,
     )
@@ -117,14 +116,10 @@ def _draw_map(axes: Axes, each: EmbeddingMap, styles: dict[str, tuple[str, str]]
             )
     share = np.mean([point.truth == point.predicted for point in each.points])
     axes.set_title(f"{STAGES[each.stage]}, {100 * share:.0f} % right", loc="left", color=theme.text)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    _no_ticks(axes)
     axes.set_aspect("equal", adjustable="datalim")
     for spine in axes.spines.values():
         spine.set_color(theme.grid)
-
-
-# Correlations.
 
 
 def _correlations(analysis: AnalysisResult, slug: str) -> FigureImage | NoFigure:
@@ -138,36 +133,22 @@ def _correlations(analysis: AnalysisResult, slug: str) -> FigureImage | NoFigure
         f"prompts of the true class. {_whose(analysis).capitalize()}. Colour: root mean square of blocks, one scale "
         "per row. The losses pull the diagonal to 1 and the rest to 0; C_vt cannot get there with few classes, whose "
         "prompts span few dimensions.",
-        f"Correlation matrices before and after training on {data_words(analysis)}; the numbers are in the table.",
+        f"Correlation matrices before and after training on {_data(analysis)}; the numbers are in the table.",
         lambda theme: _draw_correlations(analysis.correlations, theme),
     )
 
 
 def _draw_correlations(matrices: Sequence[CorrelationMatrix], theme: Theme) -> Figure:
     names = [name for name in MATRICES if any(matrix.name == name for matrix in matrices)]
-    # Placed by hand, as the faces of the relevance are.
     height = 3.55 * len(names)
-    figure = Figure(figsize=(7.2, height))
-    grid = figure.subplots(
-        len(names),
-        len(STAGES),
-        squeeze=False,
-        gridspec_kw={
-            "left": 0.01,
-            "right": 0.89,
-            "top": 1 - 0.42 / height,
-            "bottom": 0.25 / height,
-            "wspace": 0.04,
-            "hspace": 0.22,
-        },
-    )
+    edges = {"left": 0.01, "right": 0.89, "top": 1 - 0.42 / height, "bottom": 0.25 / height}
+    figure, grid = _fixed_grid(7.2, height, len(names), len(STAGES), **edges, wspace=0.04, hspace=0.22)
     for row, name in zip(grid, names, strict=True):
         top = max(max(max(line) for line in matrix.block) for matrix in matrices if matrix.name == name)
         image = None
         for axes, (stage, title) in zip(row, STAGES.items(), strict=True):
             axes.tick_params(length=0)
-            axes.set_xticks([])
-            axes.set_yticks([])
+            _no_ticks(axes)
             found = [matrix for matrix in matrices if matrix.name == name and matrix.stage == stage]
             if not found:
                 axes.text(0.5, 0.5, "not computed", ha="center", va="center", transform=axes.transAxes)
@@ -190,9 +171,6 @@ def _draw_correlations(matrices: Sequence[CorrelationMatrix], theme: Theme) -> F
     return figure
 
 
-# Effective ranks.
-
-
 def _ranks(analysis: AnalysisResult, slug: str) -> FigureImage | NoFigure:
     title = "How many dimensions are used"
     if not analysis.effective_ranks:
@@ -202,41 +180,31 @@ def _ranks(analysis: AnalysisResult, slug: str) -> FigureImage | NoFigure:
         title,
         f"Effective rank (RankMe), {_whose(analysis)}: 1 is complete collapse; the number after the stroke is the most "
         "that the width and the number of embeddings allow.",
-        f"Effective ranks before and after training on {data_words(analysis)}; the numbers are in the table.",
+        f"Effective ranks before and after training on {_data(analysis)}; the numbers are in the table.",
         lambda theme: _draw_ranks(analysis, theme),
     )
 
 
 def _draw_ranks(analysis: AnalysisResult, theme: Theme) -> Figure:
-    figure = Figure(figsize=(6.4, 3.1), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(6.4, 3.1)
     colours = {"before": theme.sky, "after": theme.blue}
     names = list(RANKED)
     for rank in analysis.effective_ranks:
         height = names.index(rank.what) + (-0.19 if rank.stage == "before" else 0.19)
         axes.barh(height, rank.effective_rank, height=0.34, color=colours[rank.stage])
-        axes.annotate(
-            f"{rank.effective_rank:.1f} / {min(rank.width, rank.num_samples)}",
-            (rank.effective_rank, height),
-            (5, 0),
-            textcoords="offset points",
-            va="center",
-        )
+        text = f"{rank.effective_rank:.1f} / {min(rank.width, rank.num_samples)}"
+        note_beside(axes, text, rank.effective_rank, height, 5)
     axes.set_yticks(range(len(names)), list(RANKED.values()))
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.set_xlim(0, 1.2 * max(rank.effective_rank for rank in analysis.effective_ranks))
     axes.set_xlabel("Effective rank" + (", synthetic faces" if analysis.synthetic else ""))
-    axes.grid(axis="x", color=theme.grid)
-    bare(axes, "left")
+    finish(axes, "left", "x")
     handles = [
         Line2D([], [], linestyle="", marker="s", markersize=8, color=colours[stage], label=title)
         for stage, title in STAGES.items()
     ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, labelcolor=theme.text)
+    figure.legend(handles=handles, loc="outside upper right", ncols=2)
     return figure
-
-
-# Turned heads.
 
 
 def _turned_heads(analysis: AnalysisResult, slug: str) -> list[FigureImage | NoFigure]:
@@ -249,14 +217,14 @@ def _turned_heads(analysis: AnalysisResult, slug: str) -> list[FigureImage | NoF
             "Accuracy of turned heads",
             f"{_whose(analysis).capitalize()}, turned by one angle before the views are taken. {note} Grey dashed: "
             "chance.",
-            f"Accuracy against the yaw of the head on {data_words(analysis)}; the numbers are in the table.",
+            f"Accuracy against the yaw of the head on {_data(analysis)}; the numbers are in the table.",
             lambda theme: _draw_yaw(analysis, theme, _draw_accuracies),
         ),
         render_figure(
             f"{slug}_yaw_weights",
             "What the fusion looks at when the head is turned",
             f"Mean fusion weight of each view, {_whose(analysis)}. {note} Grey dashed: equal weights.",
-            f"Mean fusion weights against the yaw of the head on {data_words(analysis)}; the numbers are in the table.",
+            f"Mean fusion weights against the yaw of the head on {_data(analysis)}; the numbers are in the table.",
             lambda theme: _draw_yaw(analysis, theme, _draw_weights),
         ),
     ]
@@ -265,47 +233,48 @@ def _turned_heads(analysis: AnalysisResult, slug: str) -> list[FigureImage | NoF
 def _draw_yaw(
     analysis: AnalysisResult, theme: Theme, draw: Callable[[Axes, AnalysisResult, list[str], Theme], None]
 ) -> Figure:
-    figure = Figure(figsize=(7.2, 3.5), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(7.2, 3.5)
     colours = [colour for colour in theme.lines if colour not in (theme.blue, theme.green, theme.muted)]
     draw(axes, analysis, colours, theme)
     turns = [point.yaw_deg for point in analysis.yaw]
     axes.set_xticks(turns, [angle_text(turn) for turn in turns])
     axes.set_xlabel("Yaw of the head" + (", synthetic faces" if analysis.synthetic else ""))
-    axes.grid(axis="y", color=theme.grid)
-    bare(axes, "bottom")
-    figure.legend(loc="outside right upper", frameon=False, labelcolor=theme.text)
+    finish(axes, "bottom", "y")
+    figure.legend(loc="outside right upper")
     return figure
 
 
 def _draw_accuracies(axes: Axes, analysis: AnalysisResult, colours: list[str], theme: Theme) -> None:
     turns = [point.yaw_deg for point in analysis.yaw]
-    for number, angle in enumerate(analysis.view_angles_deg):
-        values = [100 * point.single_view_accuracy[angle] for point in analysis.yaw]
-        style = {"marker": _MARKERS[(number + 2) % len(_MARKERS)], "markersize": 4, "linewidth": 1.0}
-        axes.plot(turns, values, color=colours[number % len(colours)], label=f"View {angle_text(angle)}", **style)
+    views = {
+        angle: [100 * point.single_view_accuracy[angle] for point in analysis.yaw] for angle in analysis.view_angles_deg
+    }
+    _plot_views(axes, turns, views, colours, markersize=4, linewidth=1.0)
     mean = [100 * point.mean_fusion_accuracy for point in analysis.yaw]
-    axes.plot(turns, mean, color=theme.green, marker="s", markersize=5, linestyle=_DASHED, label="Plain mean")
+    axes.plot(turns, mean, color=theme.green, marker="s", markersize=5, linestyle=DASHED, label="Plain mean")
     fused = [100 * point.accuracy for point in analysis.yaw]
     axes.plot(turns, fused, color=theme.blue, marker="o", markersize=5.5, linewidth=2.2, label="Learned fusion")
-    axes.axhline(100 / len(analysis.classes), color=theme.muted, linestyle=_DASHED, linewidth=1)
+    reference_line(axes, theme, y=100 / len(analysis.classes))
     axes.set_ylim(0, 102)
     axes.set_ylabel("Accuracy (%)")
 
 
 def _draw_weights(axes: Axes, analysis: AnalysisResult, colours: list[str], theme: Theme) -> None:
     turns = [point.yaw_deg for point in analysis.yaw]
-    for number, angle in enumerate(analysis.view_angles_deg):
-        values = [point.view_weights[angle] for point in analysis.yaw]
-        style = {"marker": _MARKERS[(number + 2) % len(_MARKERS)], "markersize": 5, "linewidth": 1.6}
-        axes.plot(turns, values, color=colours[number % len(colours)], label=f"View {angle_text(angle)}", **style)
+    views = {angle: [point.view_weights[angle] for point in analysis.yaw] for angle in analysis.view_angles_deg}
+    _plot_views(axes, turns, views, colours, markersize=5, linewidth=1.6)
     equal = 1 / len(analysis.view_angles_deg)
-    axes.axhline(equal, color=theme.muted, linestyle=_DASHED, linewidth=1)
+    reference_line(axes, theme, y=equal)
     axes.set_ylim(0, 1.2 * max(equal, *(max(point.view_weights.values()) for point in analysis.yaw)))
     axes.set_ylabel("Mean weight")
 
 
-# Relevance.
+def _plot_views(
+    axes: Axes, turns: Sequence[float], views: Mapping[float, Sequence[float]], colours: Sequence[str], **style: Style
+) -> None:
+    for number, (angle, values) in enumerate(views.items()):
+        marker, colour = MARKERS[(number + 2) % len(MARKERS)], colours[number % len(colours)]
+        axes.plot(turns, values, color=colour, label=f"View {angle_text(angle)}", marker=marker, **style)
 
 
 def _relevance(analysis: AnalysisResult, folder: Path, slug: str) -> FigureImage | NoFigure:
@@ -313,7 +282,7 @@ def _relevance(analysis: AnalysisResult, folder: Path, slug: str) -> FigureImage
     if not analysis.relevance:
         return NoFigure(title=title, reason="No sample was explained.")
     pictures = {
-        name: _picture(relative_file(folder / "analysis.json", name))
+        name: np.asarray(read_image(relative_file(folder / "analysis.json", name), "the picture of the relevance"))
         for each in analysis.relevance
         for name in each.images.values()
     }
@@ -325,7 +294,7 @@ def _relevance(analysis: AnalysisResult, folder: Path, slug: str) -> FigureImage
         "the class that is explained, blue against it; one colour scale per row. Under each view: its share of the "
         "absolute relevance. Score: the class's cosine minus the mean of the others, and the same for the baseline. "
         "A sample that is recognised wrongly is explained for both classes.",
-        f"Faces ({data_words(analysis)}) with relevant pixels coloured: {targets} for the true class, "
+        f"Faces ({_data(analysis)}) with relevant pixels coloured: {targets} for the true class, "
         f"{len(analysis.relevance) - targets} for a wrong one.",
         lambda theme: _draw_relevance(analysis, pictures, theme),
     )
@@ -333,42 +302,28 @@ def _relevance(analysis: AnalysisResult, folder: Path, slug: str) -> FigureImage
 
 def _draw_relevance(analysis: AnalysisResult, pictures: dict[str, np.ndarray], theme: Theme) -> Figure:
     angles, rows = analysis.view_angles_deg, analysis.relevance
-    # Placed by hand: the solver of the constrained layout rounds large grids anew each time, and bytes would differ.
     side, between, head = 1.5, 0.26, 0.3
     width, height = (side + 0.08) * (len(angles) + 1), head + (side + between) * len(rows)
-    figure = Figure(figsize=(width, height))
-    grid = figure.subplots(
-        len(rows),
-        1 + len(angles),
-        squeeze=False,
-        gridspec_kw={
-            "left": 0.02,
-            "right": 1.0,
-            "top": 1 - head / height,
-            "bottom": between / height,
-            "wspace": 0.05,
-            "hspace": between / side,
-        },
-    )
+    edges = {"left": 0.02, "right": 1.0, "top": 1 - head / height, "bottom": between / height}
+    spaces = {"wspace": 0.05, "hspace": between / side}
+    figure, grid = _fixed_grid(width, height, len(rows), 1 + len(angles), **edges, **spaces)
     for number, (line, each) in enumerate(zip(grid, rows, strict=True)):
         line[0].set_axis_off()
         line[0].text(0.0, 0.5, _label(each), va="center", ha="left", fontsize=8, transform=line[0].transAxes)
         for axes, angle in zip(line[1:], angles, strict=True):
             axes.imshow(pictures[each.images[angle]])
-            axes.set_xticks([])
-            axes.set_yticks([])
+            _no_ticks(axes)
             axes.set_xlabel(f"{100 * each.view_share[angle]:.0f} %", fontsize=8, labelpad=2)
-            for spine in axes.spines.values():
-                spine.set_visible(False)
+            bare(axes)
             if number == 0:
                 axes.set_title(angle_text(angle), color=theme.text)
     return figure
 
 
 def _label(each: Relevance) -> str:
-    said = "right" if each.predicted == each.truth else f"taken for {each.predicted}"
+    outcome = "right" if each.predicted == each.truth else f"taken for {each.predicted}"
     return (
-        f"{each.subject}\n{each.truth},\n{said}\n\nfor: {each.target}\nscore {_signed(each.score)}\n"
+        f"{each.subject}\n{each.truth},\n{outcome}\n\nfor: {each.target}\nscore {_signed(each.score)}\n"
         f"baseline {_signed(each.baseline_score)}"
     )
 
@@ -378,9 +333,14 @@ def _signed(score: float) -> str:
     return f"{round(score, 2) + 0.0:+.2f}".replace("-", "−")
 
 
-def _picture(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise ResultError(f"the picture of the relevance cannot be read: {error}", path=path) from None
+def _fixed_grid(
+    width: float, height: float, num_rows: int, num_columns: int, **places: float
+) -> tuple[Figure, np.ndarray]:
+    """Panels placed by hand: the solver of the constrained layout rounds large grids anew each time."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(num_rows, num_columns, squeeze=False, gridspec_kw=places)
+
+
+def _no_ticks(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])

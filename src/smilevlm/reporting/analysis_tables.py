@@ -2,104 +2,71 @@
 
 from __future__ import annotations
 
-from smilevlm.reporting.analysis_figures import MATRICES, RANKED, STAGES, data_words
-from smilevlm.reporting.tables import Column, Table, angle_text
-from smilevlm.results.analysis import AnalysisResult
+from smilevlm.reporting.table import Column, Table, angle_columns, angle_text, constant_column, data_text, table_of
+from smilevlm.results import AnalysisResult
+
+STAGES = {"before": "Before training", "after": "After training"}
+MATRICES = {"multi_view": "Between two distortions", "cross_modal": "Fused and text"}
+RANKED = {"tower": "Tower features", "views": "View embeddings", "fused": "Fused embeddings"}
+_STAGE = Column("stage", "When", "text", lambda each: STAGES[each.stage])
 
 
 def analysis_tables(analysis: AnalysisResult, slug: str) -> list[Table]:
     """Effective ranks, correlations and, where there are any, turned heads.
 
     Args:
-        analysis: What is told.
+        analysis: What they hold.
         slug: Beginning of the tables' file names.
     """
-    tables = [_ranks(analysis, slug), _correlations(analysis, slug)]
-    return [*tables, _yaw(analysis, slug)] if analysis.yaw else tables
-
-
-def _ranks(analysis: AnalysisResult, slug: str) -> Table:
-    return Table(
-        name=f"{slug}_effective_rank",
-        title="Effective ranks",
-        note="Exp of the entropy of the normalised singular values (RankMe); at most the smaller one of width and "
-        f"number of embeddings. Test subjects of fold {analysis.fold + 1}.",
-        columns=(
-            Column(key="what", title="What"),
-            Column(key="data", title="Data"),
-            Column(key="stage", title="When"),
-            Column(key="effective_rank", title="Effective rank"),
-            Column(key="width", title="Width", kind="count"),
-            Column(key="num_embeddings", title="Embeddings", kind="count"),
-        ),
-        rows=tuple(
-            (
-                RANKED[rank.what],
-                data_words(analysis),
-                STAGES[rank.stage],
-                f"{rank.effective_rank:.1f}",
-                rank.width,
-                rank.num_samples,
-            )
-            for rank in analysis.effective_ranks
-        ),
-    )
-
-
-def _correlations(analysis: AnalysisResult, slug: str) -> Table:
-    return Table(
-        name=f"{slug}_correlations",
-        title="Correlations",
-        note="C of Eq. 2 between two distortions, mean over views; C_vt of Eq. 8 between the fused embedding and the "
-        f"prompts of the true class. Test subjects of fold {analysis.fold + 1}.",
-        columns=(
-            Column(key="matrix", title="Matrix"),
-            Column(key="data", title="Data"),
-            Column(key="stage", title="When"),
-            Column(key="width", title="Width", kind="count"),
-            Column(key="diagonal_mean", title="Diagonal mean"),
-            Column(key="off_diagonal_rms", title="Off-diagonal rms"),
-        ),
-        rows=tuple(
-            (
-                MATRICES[matrix.name],
-                data_words(analysis),
-                STAGES[matrix.stage],
-                matrix.width,
-                f"{matrix.diagonal_mean:.3f}",
-                f"{matrix.off_diagonal_rms:.3f}",
-            )
-            for matrix in analysis.correlations
-        ),
-    )
-
-
-def _yaw(analysis: AnalysisResult, slug: str) -> Table:
+    data = constant_column("data", "Data", data_text(analysis.synthetic, analysis.layout))
+    subjects = f"Test subjects of fold {analysis.fold + 1}."
     angles = analysis.view_angles_deg
-    return Table(
-        name=f"{slug}_yaw",
-        title="Turned heads",
-        note="Accuracy in per cent and mean fusion weights of heads that are turned before the views are taken; a view "
-        f"keeps its nominal angle as a name. Test subjects of fold {analysis.fold + 1}.",
-        columns=(
-            Column(key="yaw", title="Yaw"),
-            Column(key="data", title="Data"),
-            Column(key="test_samples", title="Test samples", kind="count"),
-            Column(key="accuracy", title="Fused", kind="percent"),
-            Column(key="mean_fusion", title="Mean fusion", kind="percent"),
-            *(Column(key=f"view_{angle:g}", title=f"View {angle_text(angle)}", kind="percent") for angle in angles),
-            *(Column(key=f"weight_{angle:g}", title=f"Weight {angle_text(angle)}") for angle in angles),
+    ranks = table_of(
+        f"{slug}_effective_rank",
+        "Effective ranks",
+        "Exp of the entropy of the normalised singular values (RankMe); at most the smaller one of width and "
+        f"number of embeddings. {subjects}",
+        (
+            Column("what", "What", "text", lambda rank: RANKED[rank.what]),
+            data,
+            _STAGE,
+            Column("effective_rank", "Effective rank", "text", lambda rank: f"{rank.effective_rank:.1f}"),
+            Column("width", "Width", "count"),
+            Column("num_embeddings", "Embeddings", "count", "num_samples"),
         ),
-        rows=tuple(
-            (
-                angle_text(point.yaw_deg),
-                data_words(analysis),
-                point.num_samples,
-                point.accuracy,
-                point.mean_fusion_accuracy,
-                *(point.single_view_accuracy[angle] for angle in angles),
-                *(f"{point.view_weights[angle]:.2f}" for angle in angles),
-            )
-            for point in analysis.yaw
-        ),
+        analysis.effective_ranks,
     )
+    correlations = table_of(
+        f"{slug}_correlations",
+        "Correlations",
+        "C of Eq. 2 between two distortions, mean over views; C_vt of Eq. 8 between the fused embedding and the "
+        f"prompts of the true class. {subjects}",
+        (
+            Column("matrix", "Matrix", "text", lambda matrix: MATRICES[matrix.name]),
+            data,
+            _STAGE,
+            Column("width", "Width", "count"),
+            Column("diagonal_mean", "Diagonal mean", "text", lambda matrix: f"{matrix.diagonal_mean:.3f}"),
+            Column("off_diagonal_rms", "Off-diagonal rms", "text", lambda matrix: f"{matrix.off_diagonal_rms:.3f}"),
+        ),
+        analysis.correlations,
+    )
+    yaw = table_of(
+        f"{slug}_yaw",
+        "Turned heads",
+        "Accuracy in per cent and mean fusion weights of heads that are turned before the views are taken; a view "
+        f"keeps its nominal angle as a name. {subjects}",
+        (
+            Column("yaw", "Yaw", "text", lambda point: angle_text(point.yaw_deg)),
+            data,
+            Column("test_samples", "Test samples", "count", "num_samples"),
+            Column("accuracy", "Fused", "percent"),
+            Column("mean_fusion", "Mean fusion", "percent", "mean_fusion_accuracy"),
+            *angle_columns(angles, lambda point, angle: point.single_view_accuracy[angle]),
+            *angle_columns(
+                angles, lambda point, a: f"{point.view_weights[a]:.2f}", key="weight", title="Weight", kind="text"
+            ),
+        ),
+        analysis.yaw,
+    )
+    return [ranks, correlations, *([yaw] if analysis.yaw else [])]

@@ -1,14 +1,17 @@
-"""What a report leaves on disk."""
+"""What a report leaves on disk, and what the templates of its pages share."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from smilevlm.files import write_atomically
-from smilevlm.reporting.drawing import FigureImage, NoFigure
-from smilevlm.reporting.table_files import to_csv, to_latex, to_markdown
-from smilevlm.reporting.tables import Table
+from smilevlm.reporting.figure_theme import FigureImage, NoFigure
+from smilevlm.reporting.published import PUBLISHED_DATA
+from smilevlm.reporting.table import Missing, Table, angle_text, cell_text, to_csv, to_latex, to_markdown
 
 
 def report_files(tables: Sequence[Table], figures: Sequence[FigureImage | NoFigure], page: str) -> dict[str, bytes]:
@@ -35,3 +38,26 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> None:
     """Write each file in one step, in the order given; other files of the folder are left alone."""
     for name, data in files.items():
         write_atomically(out / name, data)
+
+
+def page_environment() -> Environment:
+    """Templates with everything escaped, and a name that is not given an error."""
+    environment = Environment(
+        loader=PackageLoader("smilevlm.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "cell_text": cell_text,
+        "angle": angle_text,
+        "percent": lambda share: f"{100.0 * share:.1f}",
+        "data_uri": lambda data, kind: f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}",
+    }
+    environment.tests |= {
+        "missing": lambda cell: isinstance(cell, Missing),
+        "drawn": lambda figure: isinstance(figure, FigureImage),
+        "published": lambda row: PUBLISHED_DATA in row,
+    }
+    return environment

@@ -11,7 +11,7 @@ import yaml
 
 from smilevlm.errors import ResultError
 from smilevlm.labels import MICRO_EXPRESSIONS
-from smilevlm.results.record import Record
+from smilevlm.results import Record, validate_json
 
 PUBLISHED_PATH = Path(__file__).parent / "data" / "published.yaml"
 PUBLISHED_DATA = "published, real faces"
@@ -126,19 +126,12 @@ def load_published(path: Path = PUBLISHED_PATH) -> Published:
     Raises:
         ResultError: The file is missing, is no YAML, breaks the schema, or a row lacks a number; names the file.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         text = json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
         raise ResultError(f"the published tables cannot be read: {error}", path=path) from None
-    try:
-        # By way of JSON, where a list is what a tuple is read from.
-        published = TypeAdapter(Published).validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ResultError(f"{place}: {first['msg'].lower()}", path=path) from None
+    # By way of JSON, where a list is what a tuple is read from.
+    published = validate_json(text, Published, path)
     for comparison in published.comparisons:
         for row in comparison.rows:
             _check(row.accuracy, comparison.settings, f"table {comparison.table}, {row.cited}", 100.0, path)

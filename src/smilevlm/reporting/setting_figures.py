@@ -9,15 +9,24 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import Figure
 
-from smilevlm.reporting.drawing import FigureImage, NoFigure, heat_map, render_figure
-from smilevlm.reporting.figures import confusion_drawing
+from smilevlm.reporting.figure_theme import (
+    MARKERS,
+    FigureImage,
+    NoFigure,
+    Theme,
+    confusion_figure,
+    finish,
+    new_axes,
+    new_grid,
+    render_figure,
+    weights_by_class,
+    weights_heat_map,
+)
 from smilevlm.reporting.study_source import LoadedStudy, RunGroup
-from smilevlm.reporting.tables import angle_text
-from smilevlm.reporting.theme import Theme, bare
+from smilevlm.reporting.study_statistics import sum_counts
 from smilevlm.results import CalibrationBin, FoldResult
 
 _COLUMNS = 3
-_LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def setting_figures(study: LoadedStudy) -> list[FigureImage | NoFigure]:
@@ -66,19 +75,13 @@ def pooled_bins(folds: Sequence[FoldResult]) -> list[CalibrationBin]:
 
 def pooled_levels(folds: Sequence[FoldResult]) -> dict[int, tuple[int, int]]:
     """Intensity to (correct, tested) over units, by intensity."""
-    counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    for fold in folds:
-        for level, (correct, tested) in fold.by_level.items():
-            counts[level][0] += correct
-            counts[level][1] += tested
-    return {level: (counts[level][0], counts[level][1]) for level in sorted(counts)}
+    return sum_counts(fold.by_level for fold in folds)
 
 
 def _draw_reliability(study: LoadedStudy, groups: Sequence[RunGroup], faces: str, theme: Theme) -> Figure:
     num_rows = -(-len(groups) // _COLUMNS)
-    figure = Figure(figsize=(9.0, 0.3 + 2.75 * num_rows), layout="constrained")
-    grid = figure.subplots(num_rows, _COLUMNS, squeeze=False)
-    for axes, group in zip(grid.flat, groups, strict=False):
+    figure, grid = new_grid(9.0, 0.3 + 2.75 * num_rows, len(groups), _COLUMNS)
+    for axes, group in zip(grid, groups, strict=True):
         bins = pooled_bins(group.folds)
         counts = np.array([each.count for each in bins], dtype=np.float64)
         x, y = ([100 * getattr(each, name) for each in bins] for name in ("confidence", "accuracy"))
@@ -90,10 +93,7 @@ def _draw_reliability(study: LoadedStudy, groups: Sequence[RunGroup], faces: str
         axes.set_ylim(-3, 105)
         axes.set_xticks(range(0, 101, 25))
         axes.set_yticks(range(0, 101, 25))
-        axes.grid(color=theme.grid)
-        bare(axes, "bottom")
-    for axes in list(grid.flat)[len(groups) :]:
-        axes.set_axis_off()
+        finish(axes, "bottom", "both")
     figure.supxlabel("Highest probability (%)" + faces, color=theme.text, fontsize=9)
     figure.supylabel("Accuracy (%)", color=theme.text, fontsize=9)
     return figure
@@ -121,11 +121,10 @@ def _levels_figure(study: LoadedStudy, groups: Sequence[RunGroup], faces: str) -
 
 
 def _draw_levels(study: LoadedStudy, levels: dict[str, dict[int, tuple[int, int]]], theme: Theme) -> Figure:
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(6.4, 3.6)
     for number, (setting, counts) in enumerate(levels.items()):
         shares = [100 * hit / tested for hit, tested in counts.values()]
-        marker, colour = _LINE_MARKERS[number % len(_LINE_MARKERS)], theme.lines[number % len(theme.lines)]
+        marker, colour = MARKERS[number % 6], theme.lines[number % len(theme.lines)]
         label = f"{study.title(setting)} (n = {', '.join(str(tested) for _, tested in counts.values())})"
         axes.plot(list(counts), shares, marker=marker, color=colour, label=label)
     axes.set_xticks(sorted({level for counts in levels.values() for level in counts}))
@@ -134,54 +133,36 @@ def _draw_levels(study: LoadedStudy, levels: dict[str, dict[int, tuple[int, int]
     axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel("Intensity")
     axes.set_ylabel("Accuracy (%)" + (", synthetic faces" if study.study.synthetic else ""))
-    axes.grid(axis="y", color=theme.grid)
-    bare(axes, "bottom")
-    axes.legend(frameon=False, labelcolor=theme.text, loc="lower right")
+    finish(axes, "bottom", "y")
+    axes.legend(loc="lower right")
     return figure
 
 
 def _draw_weights(study: LoadedStudy, groups: Sequence[RunGroup], faces: str, theme: Theme) -> Figure:
     num_rows = -(-len(groups) // _COLUMNS)
     most = max(len(group.results[0].classes) for group in groups)
-    figure = Figure(figsize=(10.2, (0.9 + 0.3 * most) * num_rows), layout="constrained")
-    grid = figure.subplots(num_rows, _COLUMNS, squeeze=False)
-    tables = [_weights(group) for group in groups]
+    figure, grid = new_grid(10.2, (0.9 + 0.3 * most) * num_rows, len(groups), _COLUMNS)
+    results = [group.results[0] for group in groups]
+    tables = [
+        weights_by_class(group.folds, result.classes, result.view_angles_deg)
+        for group, result in zip(groups, results, strict=True)
+    ]
     highest = float(np.nanmax([np.nanmax(weights) for weights in tables]))
-    for axes, group, weights in zip(grid.flat, groups, tables, strict=False):
-        cells = [[("not tested" if np.isnan(w) else f"{w:.2f}", "") for w in row] for row in weights]
-        heat_map(axes, figure, weights, cells, "Mean weight", highest, theme)
-        result = group.results[0]
+    for axes, group, result, weights in zip(grid, groups, results, tables, strict=True):
+        weights_heat_map(axes, weights, result.classes, result.view_angles_deg, theme, highest)
         axes.set_title(fill(study.title(group.setting), 30), loc="left", color=theme.text)
-        axes.set_xticks(range(weights.shape[1]), [angle_text(angle) for angle in result.view_angles_deg])
-        axes.set_yticks(range(weights.shape[0]), result.classes)
-    for axes in list(grid.flat)[len(groups) :]:
-        axes.set_axis_off()
     figure.supxlabel("View" + faces, color=theme.text, fontsize=9)
     return figure
 
 
-def _weights(group: RunGroup) -> np.ndarray:
-    """(class, view); NaN where a class was never tested."""
-    classes, angles = group.results[0].classes, group.results[0].view_angles_deg
-    weights = np.full((len(classes), len(angles)), np.nan)
-    for row, name in enumerate(classes):
-        found = [fold.view_weights_by_class[name] for fold in group.folds if name in fold.view_weights_by_class]
-        if found:
-            weights[row] = [np.mean([by_angle[angle] for by_angle in found]) for angle in angles]
-    return weights
-
-
 def _confusion_figure(study: LoadedStudy, group: RunGroup) -> FigureImage:
-    faces = ", synthetic faces" if study.synthetic(group.setting) else ""
+    synthetic, classes = study.synthetic(group.setting), group.results[0].classes
+    faces = ", synthetic faces" if synthetic else ""
+    counts = np.sum([fold.confusion_matrix for fold in group.folds], axis=0)
     return render_figure(
         f"confusion_{group.setting}",
         f"Confusion matrix: {study.title(group.setting)}{faces}",
         "Full method, zero-shot, all units together. Colour and upper number: per cent of the row; lower: samples.",
-        f"Confusion matrix of {len(group.results[0].classes)} classes{faces}.",
-        lambda theme: _draw_confusion(group, bool(faces), theme),
+        f"Confusion matrix of {len(classes)} classes{faces}.",
+        lambda theme: confusion_figure(classes, counts, synthetic=synthetic, theme=theme),
     )
-
-
-def _draw_confusion(group: RunGroup, synthetic: bool, theme: Theme) -> Figure:
-    counts = np.sum([fold.confusion_matrix for fold in group.folds], axis=0)
-    return confusion_drawing(group.results[0].classes, counts, synthetic=synthetic, theme=theme)

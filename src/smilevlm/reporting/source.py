@@ -15,7 +15,7 @@ from jaxtyping import Float
 from PIL import Image, UnidentifiedImageError
 
 from smilevlm.errors import ResultError
-from smilevlm.results import ExperimentResult, read_results, read_timing
+from smilevlm.results import ExperimentResult, FoldsSummary, Interval, read_results, read_timing
 
 LOSSES: Mapping[str, str] = {
     "loss_total": "Total",
@@ -64,6 +64,17 @@ class Run:
     def data(self) -> str:
         """The data's name; says synthetic where it is."""
         return f"{self.result.layout} (synthetic)" if self.result.synthetic else self.result.layout
+
+    @property
+    def summary(self) -> FoldsSummary:
+        """What the folds say together."""
+        return self.result.summary
+
+    @property
+    def fused_interval(self) -> Interval | None:
+        """Over folds, or over the subjects of the only fold; None when that fold has a single subject."""
+        folds = self.result.folds
+        return self.summary.accuracy.interval or (folds[0].accuracy_interval if len(folds) == 1 else None)
 
 
 def load_runs(paths: Sequence[Path]) -> list[Run]:
@@ -126,15 +137,28 @@ def small_png(path: Path) -> bytes:
     Raises:
         ResultError: The image is missing or damaged.
     """
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise ResultError(f"the example image cannot be read: {error}", path=path) from None
+    image = read_image(path, "the example image")
     image.thumbnail((_MAX_IMAGE_SIZE_PX, _MAX_IMAGE_SIZE_PX), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def read_image(path: Path, what: str) -> Image.Image:
+    """An image in RGB.
+
+    Args:
+        path: The file.
+        what: What it shows, for the error.
+
+    Raises:
+        ResultError: The image is missing or damaged.
+    """
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        raise ResultError(f"{what} cannot be read: {error}", path=path) from None
 
 
 def _cell(text: str | None, name: str, path: Path, line: int) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from smilevlm.reporting.drawing import FigureImage, NoFigure
-from smilevlm.reporting.output import report_files, write_files
+from smilevlm.reporting.figure_theme import FigureImage, NoFigure
+from smilevlm.reporting.output import page_environment, report_files, write_files
 from smilevlm.reporting.published import Published, load_published
 from smilevlm.reporting.setting_figures import setting_figures
 from smilevlm.reporting.study_comparisons import (
@@ -16,22 +17,38 @@ from smilevlm.reporting.study_comparisons import (
     views_table,
 )
 from smilevlm.reporting.study_figures import study_figures
-from smilevlm.reporting.study_findings import findings
+from smilevlm.reporting.study_findings import findings, people_by_setting, what_was_measured
 from smilevlm.reporting.study_micro import micro_expression_tables
-from smilevlm.reporting.study_page import StudySection, render_study_page
 from smilevlm.reporting.study_provenance import missing_table, provenance_table, settings_tables
-from smilevlm.reporting.study_scores import FUSED
 from smilevlm.reporting.study_source import LoadedStudy, load_study
+from smilevlm.reporting.study_statistics import FUSED
 from smilevlm.reporting.study_tables import baselines_table, calibration_table, paper_tables
-from smilevlm.reporting.tables import Table
-from smilevlm.results.analysis import AnalysisResult
-from smilevlm.results.records import read_record, relative_file
-from smilevlm.results.study import TARGETS, StudyFile
-from smilevlm.results.tasks import TasksResult
+from smilevlm.reporting.table import Table
+from smilevlm.results import TARGETS, AnalysisResult, StudyFile, TasksResult, read_record, relative_file
 
 PROBE = "linear_probe"
 Shown = tuple[Sequence[Table], Sequence[FigureImage | NoFigure], Sequence[str]]
 """Tables, figures and notes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySection:
+    """One section of the page.
+
+    Attributes:
+        anchor: Its name in links; unique.
+        notes: Sentences under the title.
+        small_figures: Shown side by side.
+        folded_tables: Shown on request; they are long.
+    """
+
+    anchor: str
+    title: str
+    notes: Sequence[str] = ()
+    figures: Sequence[FigureImage | NoFigure] = ()
+    small_figures: Sequence[FigureImage | NoFigure] = ()
+    tables: Sequence[Table] = ()
+    folded_tables: Sequence[Table] = ()
 
 
 def write_study_report(study_path: Path, out: Path) -> Path:
@@ -91,7 +108,7 @@ def write_study_report(study_path: Path, out: Path) -> Path:
             folded_tables=settings_tables(study),
         ),
     ]
-    page = render_study_page(study, findings(study, views, ablations, probes), sections)
+    page = _render_page(study, findings(study, views, ablations, probes), sections)
     tables = [table for each in sections for table in (*each.tables, *each.folded_tables)]
     figures = [figure for each in sections for figure in (*each.figures, *each.small_figures)]
     write_files(out, report_files(tables, figures, page))
@@ -104,12 +121,13 @@ def _not_asked_for(study: LoadedStudy) -> list[str]:
 
 
 def _statements(published: Published) -> list[str]:
-    said = " ".join(
+    statements = " ".join(
         each.says if each.gain is None else f"{each.says.removesuffix('.')}: {each.gain:.2f} points."
         for each in published.statements
     )
     return [
-        f"The paper draws Figs. 2 and 3 without printing their numbers. What it says of them, on real faces: {said}"
+        "The paper draws Figs. 2 and 3 without printing their numbers. What it says of them, on real faces: "
+        f"{statements}"
     ]
 
 
@@ -161,3 +179,33 @@ def _analysis(path: Path, file: StudyFile) -> Shown:
 
     analysis, slug = read_record(path, AnalysisResult), f"analysis_{file.setting}"
     return analysis_tables(analysis, slug), analysis_figures(analysis, path.parent, slug), analysis.notes
+
+
+def _render_page(study: LoadedStudy, findings: Sequence[str], sections: Sequence[StudySection]) -> str:
+    """The whole page.
+
+    Args:
+        study: The study.
+        findings: Plain sentences.
+        sections: In the order of the page.
+    """
+    return (
+        page_environment()
+        .get_template("study.html.j2")
+        .render(
+            study=study.study,
+            synthetic=study.study.synthetic,
+            measured=what_was_measured(study),
+            people=people_by_setting(study),
+            findings=findings,
+            sections=sections,
+            command=_command(study),
+        )
+    )
+
+
+def _command(study: LoadedStudy) -> str:
+    """The commands that make the study, or what is missing of it."""
+    targets = ["all"] if set(study.study.targets) == set(TARGETS) else study.study.targets
+    rest = f"--profile {study.study.profile} --out {study.path.resolve().parent.name}"
+    return "\n".join(f"smilevlm reproduce {target} {rest}" for target in targets)

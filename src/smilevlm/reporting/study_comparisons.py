@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from smilevlm.reporting.significance import PairedDifference, holm, paired_subject_interval
-from smilevlm.reporting.study_rows import pooled_cells
-from smilevlm.reporting.study_scores import (
+from smilevlm.reporting.study_source import ABLATIONS, LoadedStudy
+from smilevlm.reporting.study_statistics import (
     FUSED,
     MEAN_FUSION,
-    NO_DIFFERENCE,
     ONE_PERSON,
-    ONE_UNIT,
-    SAME_PEOPLE,
+    PairedDifference,
     Reading,
     difference,
+    holm,
+    paired_subject_interval,
     pooled_or_missing,
     reading_title,
     unit_scores,
 )
-from smilevlm.reporting.study_source import ABLATIONS, LoadedStudy
-from smilevlm.reporting.tables import Cell, Column, Missing, Table
+from smilevlm.reporting.study_tables import pooled_cells
+from smilevlm.reporting.table import Cell, Column, Missing, Table
 
 SIGNIFICANCE_LEVEL = 0.05
 _ITSELF = Missing(reason="itself")
@@ -50,7 +49,7 @@ class Comparison:
     holm_p: float | None = None
 
     @property
-    def told_from_zero(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the corrected test tells the difference from zero."""
         return self.holm_p is not None and self.holm_p < SIGNIFICANCE_LEVEL
 
@@ -88,18 +87,13 @@ def compare(
     for setting, first, second in pairs:
         groups = study.group(setting, first[0]), study.group(setting, second[0])
         gain = difference(groups[0], first[1], groups[1], second[1])
+        ours, theirs = unit_scores(groups[0], first[1]), unit_scores(groups[1], second[1])
         interval = None
-        if not isinstance(gain, Missing):
-            ours, theirs = unit_scores(groups[0], first[1]), unit_scores(groups[1], second[1])
-            assert not isinstance(ours, Missing)
-            assert not isinstance(theirs, Missing)
+        if not isinstance(gain, Missing) and isinstance(ours, list) and isinstance(theirs, list):
             interval = paired_subject_interval(ours, theirs)
-        found.append((setting, first, second, gain, interval))
-    corrected = holm([None if isinstance(each[3], Missing) else each[3].p_value for each in found])
-    return [
-        Comparison(setting=s, first=a, second=b, gain=gain, subject_interval=interval, holm_p=p)
-        for (s, a, b, gain, interval), p in zip(found, corrected, strict=True)
-    ]
+        found.append(Comparison(setting=setting, first=first, second=second, gain=gain, subject_interval=interval))
+    corrected = holm([None if isinstance(each.gain, Missing) else each.gain.p_value for each in found])
+    return [replace(each, holm_p=p) for each, p in zip(found, corrected, strict=True)]
 
 
 def ablation_table(study: LoadedStudy, comparisons: Sequence[Comparison], reading: Reading, name: str) -> Table:
@@ -122,13 +116,13 @@ def ablation_table(study: LoadedStudy, comparisons: Sequence[Comparison], readin
         title=f"Ablation, {reading_title(reading)}",
         note=f"Accuracy in per cent, mean over units; full minus the row in percentage points. {_TEST_NOTE}",
         columns=(
-            Column(key="setting", title="Setting"),
-            Column(key="method", title="Method"),
-            Column(key="data", title="Data"),
-            Column(key="accuracy", title="Accuracy", kind="percent"),
-            Column(key="std", title="Std over units", kind="percent"),
-            Column(key="interval", title="95 % interval, units", kind="percent_interval"),
-            Column(key="subject_interval", title="95 % interval, people", kind="percent_interval"),
+            Column("setting", "Setting"),
+            Column("method", "Method"),
+            Column("data", "Data"),
+            Column("accuracy", "Accuracy", "percent"),
+            Column("std", "Std over units", "percent"),
+            Column("interval", "95 % interval, units", "percent_interval"),
+            Column("subject_interval", "95 % interval, people", "percent_interval"),
             *_difference_columns("Full minus this"),
         ),
         rows=tuple(rows),
@@ -162,11 +156,11 @@ def views_table(study: LoadedStudy, comparisons: Sequence[Comparison]) -> Table:
         title="All views together against each one alone",
         note=f"Accuracy in per cent, mean over units; differences in percentage points. {_TEST_NOTE}",
         columns=(
-            Column(key="setting", title="Setting"),
-            Column(key="reading", title="Against"),
-            Column(key="data", title="Data"),
-            Column(key="fused", title="All views fused", kind="percent"),
-            Column(key="accuracy", title="This", kind="percent"),
+            Column("setting", "Setting"),
+            Column("reading", "Against"),
+            Column("data", "Data"),
+            Column("fused", "All views fused", "percent"),
+            Column("accuracy", "This", "percent"),
             *_difference_columns("Fused minus this"),
         ),
         rows=tuple(rows),
@@ -175,12 +169,12 @@ def views_table(study: LoadedStudy, comparisons: Sequence[Comparison]) -> Table:
 
 def _difference_columns(title: str) -> tuple[Column, ...]:
     return (
-        Column(key="difference", title=title, kind="points"),
-        Column(key="difference_interval", title="95 % interval, units", kind="points_interval"),
-        Column(key="difference_subject_interval", title="95 % interval, people", kind="points_interval"),
-        Column(key="p_value", title="p", kind="p_value"),
-        Column(key="holm_p_value", title="p, Holm", kind="p_value"),
-        Column(key="units", title="Units", kind="count"),
+        Column("difference", title, "points"),
+        Column("difference_interval", "95 % interval, units", "points_interval"),
+        Column("difference_subject_interval", "95 % interval, people", "points_interval"),
+        Column("p_value", "p", "p_value"),
+        Column("holm_p_value", "p, Holm", "p_value"),
+        Column("units", "Units", "count"),
     )
 
 
@@ -189,12 +183,11 @@ def difference_cells(comparison: Comparison) -> tuple[Cell, ...]:
     gain = comparison.gain
     if isinstance(gain, Missing):
         return (gain,) * 6
-    none = ONE_UNIT if gain.num_units == 1 else SAME_PEOPLE if gain.same_people else NO_DIFFERENCE
     return (
         gain.mean,
-        gain.interval or none,
+        gain.interval or gain.no_interval,
         comparison.subject_interval or ONE_PERSON,
-        none if gain.p_value is None else gain.p_value,
-        none if comparison.holm_p is None else comparison.holm_p,
+        gain.no_interval if gain.p_value is None else gain.p_value,
+        gain.no_interval if comparison.holm_p is None else comparison.holm_p,
         gain.num_units,
     )

@@ -9,13 +9,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from smilevlm.reporting.drawing import FigureImage, NoFigure, heat_map, render_figure
+from smilevlm.reporting.figure_theme import (
+    FigureImage,
+    NoFigure,
+    Theme,
+    finish,
+    heat_map,
+    new_axes,
+    render_figure,
+    rows_from_top,
+)
 from smilevlm.reporting.study_comparisons import Comparison, compare
-from smilevlm.reporting.study_scores import FUSED, MEAN_FUSION, Pooled, Reading, chance, pooled, unit_scores
 from smilevlm.reporting.study_source import LoadedStudy
-from smilevlm.reporting.table_files import cell_text
-from smilevlm.reporting.tables import Missing, angle_text
-from smilevlm.reporting.theme import Theme, bare
+from smilevlm.reporting.study_statistics import FUSED, MEAN_FUSION, Pooled, Reading, chance, pooled, unit_scores
+from smilevlm.reporting.table import Missing, angle_text, cell_text
 
 _BARS = ("full", "without_multi_view", "without_alignment", "without_redundancy", "alignment_alone")
 _HATCHES = ("", "///", "...", "xxx", "---")
@@ -40,21 +47,20 @@ def ablation_bars(study: LoadedStudy) -> FigureImage | NoFigure:
     full = {
         name: pooled(u) for name in settings if isinstance(u := unit_scores(study.group(name, "full"), FUSED), list)
     }
-    said = ", ".join(f"{study.title(name)} {100 * score.mean:.1f}" for name, score in full.items())
+    accuracies = ", ".join(f"{study.title(name)} {100 * score.mean:.1f}" for name, score in full.items())
     return render_figure(
         "fig2_ablation",
         title,
         f"Zero-shot accuracy, mean over units; dots: the units. {_CAPTION} Dashed: chance.",
-        f"Bars of accuracy by setting and method{_on(study)}. Full method in per cent: {said or 'no run'}. "
+        f"Bars of accuracy by setting and method{_on(study)}. Full method in per cent: {accuracies or 'no run'}. "
         "The numbers are in the table of the ablation.",
         lambda theme: _draw_ablation(study, settings, theme),
     )
 
 
 def _draw_ablation(study: LoadedStudy, settings: Sequence[str], theme: Theme) -> Figure:
-    figure = Figure(figsize=(10.2, 4.4), layout="constrained")
-    axes = figure.add_subplot()
-    colours = (theme.blue, theme.orange, theme.green, theme.sky, "#CC79A7")
+    figure, axes = new_axes(10.2, 4.4)
+    colours = (theme.blue, theme.orange, theme.green, theme.sky, theme.pink)
     width = 0.84 / len(_BARS)
     for number, (method, hatch, colour) in enumerate(zip(_BARS, _HATCHES, colours, strict=True)):
         style = {"color": colour, "hatch": hatch, "edgecolor": theme.background, "linewidth": 0.0}
@@ -71,17 +77,16 @@ def _draw_ablation(study: LoadedStudy, settings: Sequence[str], theme: Theme) ->
             axes.bar([x], [100 * score.mean], width=0.92 * width, **style)
             _mark_units(axes, x, score, [unit.accuracy for unit in units], theme)
     for place, setting in enumerate(settings):
-        guess = chance(study.results(setting))
-        if isinstance(guess, float):
-            axes.plot([place - 0.45, place + 0.45], [100 * guess] * 2, "--", color=theme.text, linewidth=1.0)
+        level = chance(study.results(setting))
+        if isinstance(level, float):
+            axes.plot([place - 0.45, place + 0.45], [100 * level] * 2, "--", color=theme.text, linewidth=1.0)
     axes.set_xticks(range(len(settings)), [fill(study.title(name), 18) for name in settings])
     axes.set_xlim(-0.5, len(settings) - 0.5)
     axes.set_ylim(0, 105)
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("Zero-shot accuracy (%)" + _faces(study))
-    axes.grid(axis="y", color=theme.grid)
-    bare(axes, "bottom")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=theme.text, handlelength=2.6)
+    finish(axes, "bottom", "y")
+    figure.legend(loc="outside upper center", ncols=3, handlelength=2.6)
     return figure
 
 
@@ -136,15 +141,14 @@ def _draw_gains(
                 cells[-1].append((fill(shorten(each.gain.reason, 44, placeholder=" …"), 16), ""))
                 continue
             values[row, column] = 100 * each.gain.mean
-            star = " *" if each.told_from_zero else ""
+            star = " *" if each.is_significant else ""
             spread = "one unit" if each.gain.std is None else f"± {100 * each.gain.std:.1f}"
             cells[-1].append((cell_text(each.gain.mean, "points") + star, spread))
-    figure = Figure(figsize=(10.2, 4.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(10.2, 4.6)
     # At least one point wide, so that rounding does not fill the scale.
     highest = max(1.0, float(np.nanmax(np.abs(values))))
     label = "Percentage points" + _faces(study)
-    heat_map(axes, figure, values, cells, label, highest, theme, around_zero=True)
+    heat_map(axes, values, cells, label, highest, theme, around_zero=True)
     axes.set_xticks(range(len(settings)), [fill(study.title(name), 12) for name in settings])
     names = [f"{study.method(first).title}\nminus {study.method(second).title}" for first, second in _PAIRS]
     axes.set_yticks(range(len(_PAIRS)), names)
@@ -172,8 +176,7 @@ def _draw_views(study: LoadedStudy, settings: Sequence[str], theme: Theme) -> Fi
     marks.append((MEAN_FUSION, "All views, plain mean", "d", theme.green))
     for number, angle in enumerate(angles):
         marks.append((angle, f"View {angle_text(angle)}", _VIEW_MARKERS[number % len(_VIEW_MARKERS)], theme.orange))
-    figure = Figure(figsize=(8.4, 1.4 + 0.52 * len(settings)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(8.4, 1.4 + 0.52 * len(settings))
     for reading, label, marker, colour in marks:
         drawn_label: str | None = label
         for height, setting in enumerate(settings):
@@ -189,13 +192,11 @@ def _draw_views(study: LoadedStudy, settings: Sequence[str], theme: Theme) -> Fi
                 markersize=8.5 if fused else 7.0, markerfacecolor=colour if fused else "none", markeredgewidth=1.3,
             )  # fmt: skip
             drawn_label = None
-    axes.set_yticks(range(len(settings)), [study.title(name) for name in settings])
-    axes.set_ylim(len(settings) - 0.4, -0.6)
+    rows_from_top(axes, [study.title(name) for name in settings])
     axes.set_xlim(0, 102)
     axes.set_xlabel("Zero-shot accuracy (%)" + _faces(study))
-    axes.grid(color=theme.grid)
-    bare(axes, "left")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=theme.text)
+    finish(axes, "left", "both")
+    figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smilevlm.reporting.study_comparisons import Comparison
-from smilevlm.reporting.study_scores import FUSED, Pooled, chance, difference, pooled_or_missing
 from smilevlm.reporting.study_source import LoadedStudy
-from smilevlm.reporting.table_files import cell_text
-from smilevlm.reporting.tables import Missing
+from smilevlm.reporting.study_statistics import FUSED, Pooled, chance, difference, pooled_or_missing
+from smilevlm.reporting.table import Missing, cell_text
 
 
 def what_was_measured(study: LoadedStudy) -> list[str]:
@@ -89,10 +88,10 @@ def _against_chance(study: LoadedStudy) -> str:
         scores = pooled_or_missing(study.group(setting.name, "full"), FUSED)
         if isinstance(scores, Missing):
             continue
-        guess = chance(study.results(setting.name))
+        level = chance(study.results(setting.name))
         majority = pooled_or_missing(study.group(setting.name, "full"), "majority")
         shuffled = pooled_or_missing(study.group(setting.name, "shuffled_prompts"), FUSED)
-        others = [f"chance {_percent(guess)}"] if isinstance(guess, float) else []
+        others = [f"chance {_percent(level)}"] if isinstance(level, float) else []
         others += [f"most frequent class {_percent(majority.mean)}"] if isinstance(majority, Pooled) else []
         others += [f"shuffled prompts {_percent(shuffled.mean)}"] if isinstance(shuffled, Pooled) else []
         texts.append(f"{setting.title} {_percent(scores.mean)} % ({', '.join(others)})")
@@ -103,7 +102,7 @@ def _against_chance(study: LoadedStudy) -> str:
 
 def _against_views(study: LoadedStudy, comparisons: Sequence[Comparison]) -> str:
     """All views against every single one; a setting counts where all its single views could be compared."""
-    better, told, compared = [], [], []
+    better, significant, compared = [], [], []
     for setting in study.study.settings:
         single = [c for c in comparisons if c.setting == setting.name and isinstance(c.second[1], float)]
         gains = [each.gain for each in single if not isinstance(each.gain, Missing)]
@@ -112,15 +111,15 @@ def _against_views(study: LoadedStudy, comparisons: Sequence[Comparison]) -> str
         compared.append(setting.title)
         if all(gain.mean > 0 for gain in gains):
             better.append(setting.title)
-            if all(each.told_from_zero for each in single):
-                told.append(setting.title)
+            if all(each.is_significant for each in single):
+                significant.append(setting.title)
     if not compared:
         return ""
-    told_text = _list(told) if told else "none of them"
+    significant_in = _list(significant) if significant else "none of them"
     return (
         f"All views fused are better than every single view in {len(better)} of {_count(len(compared), 'setting')}"
         f"{f' ({_list(better)})' if better else ''}; all of these differences are told from zero (Holm, 5 %) in "
-        f"{told_text}."
+        f"{significant_in}."
     )
 
 
@@ -134,14 +133,14 @@ def _ablation_sentences(study: LoadedStudy, comparisons: Sequence[Comparison], w
             continue
         lower = [each for each, gain in found if gain.mean > 0]
         higher = [each for each, gain in found if gain.mean < 0]
-        told = [each for each in (*lower, *higher) if each.told_from_zero]
+        significant = [each for each in (*lower, *higher) if each.is_significant]
         largest, gain = max(found, key=lambda pair: abs(pair[1].mean))
-        told_text = _list([study.title(each.setting) for each in told]) if told else "no setting"
+        significant_in = _list([study.title(each.setting) for each in significant]) if significant else "no setting"
         sentences.append(
             f"“{study.method(method).title}” against the full method, {what}: lower in {len(lower)} and higher in "
             f"{len(higher)} of {_count(len(found), 'setting')}, largest difference "
             f"{cell_text(-gain.mean, 'points')} points ({study.title(largest.setting)}); told from zero (Holm, 5 %) in "
-            f"{told_text}."
+            f"{significant_in}."
         )
     return sentences
 

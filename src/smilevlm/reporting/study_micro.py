@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,28 +11,34 @@ from smilevlm.labels import MICRO_EXPRESSIONS
 from smilevlm.reporting.published import PUBLISHED_DATA, Published, PublishedProfile
 from smilevlm.reporting.study_source import MICRO_SETTINGS, LoadedStudy
 from smilevlm.reporting.study_tables import fold_scheme
-from smilevlm.reporting.tables import Cell, Column, Missing, Table, angle_text
-from smilevlm.results import BinaryCounts, FoldResult, MultiLabelScore
-from smilevlm.results.binary import add_counts, binary_accuracy, binary_f1, counts_from_confusion
+from smilevlm.reporting.table import Cell, Column, Missing, Table, angle_text
+from smilevlm.results import (
+    BinaryCounts,
+    FoldResult,
+    add_counts,
+    binary_accuracy,
+    binary_f1,
+    counts_from_confusion,
+)
 
 PROFILES: Mapping[str, float] = {"Left": -30.0, "Right": 30.0, "Front": 0.0}
 """The paper lists `0°, -30° and +30°` as frontal, left and right."""
 _SINGLE = "single label"
 _MULTI = "multi-label"
+_VIEWS = {f"{name}, {angle_text(angle)}": angle for name, angle in PROFILES.items()}
+_ALL_VIEWS = "SMILE-VLM, multi-views"
+_BASELINES = {
+    _SINGLE: "Baseline: always the most frequent training class",
+    _MULTI: "Baseline: nothing is ever said",
+}
 ClassCounts = Mapping[str, BinaryCounts]
-_Reader = Callable[[FoldResult], ClassCounts | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One row of both tables; `counts` are pooled over units, or say why there are none."""
+    """One row of both tables: the cells that they share, and counts pooled over units or why there are none."""
 
-    profile: str
-    setting: str
-    scoring: str
-    data: str
-    scheme: Cell
-    num_subjects: Cell
+    head: tuple[Cell, ...]
     counts: ClassCounts | Missing
 
 
@@ -56,13 +62,13 @@ def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Ta
             note=f"F1 as a fraction of one. {note}",
             columns=(
                 *_HEAD,
-                *(Column(key=name, title=name.capitalize(), kind="fraction") for name in MICRO_EXPRESSIONS),
-                Column(key="average", title="Average (UF1)", kind="fraction"),
-                Column(key="unweighted_average_recall", title="UAR", kind="fraction"),
+                *(Column(name, name.capitalize(), "fraction") for name in MICRO_EXPRESSIONS),
+                Column("average", "Average (UF1)", "fraction"),
+                Column("unweighted_average_recall", "UAR", "fraction"),
             ),
             rows=(
                 *(_published(p, p.f1, p.average_f1, 1.0, Missing(reason="not printed")) for p in profiles),
-                *((*_head(row), *_scores(row, binary_f1), _recall(row)) for row in rows),
+                *((*row.head, *_scores(row, binary_f1), _scores(row, _recall)[-1]) for row in rows),
             ),
         ),
         Table(
@@ -71,24 +77,24 @@ def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Ta
             note=f"In per cent. Never to say a rare class is mostly right: compare with the baselines. {note}",
             columns=(
                 *_HEAD,
-                *(Column(key=name, title=name.capitalize(), kind="percent_fine") for name in MICRO_EXPRESSIONS),
-                Column(key="average", title="Average", kind="percent_fine"),
+                *(Column(name, name.capitalize(), "percent_fine") for name in MICRO_EXPRESSIONS),
+                Column("average", "Average", "percent_fine"),
             ),
             rows=(
                 *(_published(p, p.accuracy, p.average_accuracy, 100.0) for p in profiles),
-                *((*_head(row), *_scores(row, binary_accuracy)) for row in rows),
+                *((*row.head, *_scores(row, binary_accuracy)) for row in rows),
             ),
         ),
     ]
 
 
 _HEAD = (
-    Column(key="profile", title="Model and profile"),
-    Column(key="data", title="Data"),
-    Column(key="setting", title="Setting"),
-    Column(key="scoring", title="Scoring"),
-    Column(key="folds", title="Folds"),
-    Column(key="subjects", title="People", kind="count"),
+    Column("profile", "Model and profile"),
+    Column("data", "Data"),
+    Column("setting", "Setting"),
+    Column("scoring", "Scoring"),
+    Column("folds", "Folds"),
+    Column("subjects", "People", "count"),
 )
 
 
@@ -100,48 +106,35 @@ def _published(
     return (row.cited, PUBLISHED_DATA, "4DME", not_printed, not_printed, not_printed, *numbers, *more)
 
 
-def _head(row: _Row) -> tuple[Cell, ...]:
-    return (row.profile, row.data, row.setting, row.scoring, row.scheme, row.num_subjects)
-
-
 def _scores(row: _Row, score: Callable[[BinaryCounts], float]) -> tuple[Cell, ...]:
+    """Of each class, and their mean."""
     if isinstance(row.counts, Missing):
         return (row.counts,) * (len(MICRO_EXPRESSIONS) + 1)
     values = [score(row.counts[name]) for name in MICRO_EXPRESSIONS]
     return (*values, float(np.mean(values)))
 
 
-def _recall(row: _Row) -> Cell:
-    if isinstance(row.counts, Missing):
-        return row.counts
-    recalls = []
-    for name in MICRO_EXPRESSIONS:
-        counts = row.counts[name]
-        there = counts.true_positive + counts.false_negative
-        recalls.append(counts.true_positive / there if there else 0.0)
-    return float(np.mean(recalls))
+def _recall(counts: BinaryCounts) -> float:
+    present = counts.true_positive + counts.false_negative
+    return counts.true_positive / present if present else 0.0
 
 
-def _setting_rows(study: LoadedStudy, setting: str) -> list[_Row]:
+def _setting_rows(study: LoadedStudy, setting: str) -> Iterator[_Row]:
     group = study.group(setting, "full")
-    folds = group.folds
-    reason = Missing(reason=group.reason)
-    classes = group.results[0].classes if folds else MICRO_EXPRESSIONS
-    readers = [(name, _SINGLE, read) for name, read in _single_label(classes).items()]
-    if setting == "4dme_multi_label" or any(fold.multi_label for fold in folds):
-        readers += [(name, _MULTI, read) for name, read in _multi_label().items()]
-    return [
-        _Row(
-            profile=profile,
-            setting=study.title(setting),
-            scoring=scoring,
-            data=study.data(setting),
-            scheme=fold_scheme(study, setting, "full") or reason,
-            num_subjects=len(_tested(folds, scoring)) if folds else reason,
-            counts=_pool(folds, read, profile) if folds else reason,
+    folds, reason = group.folds, Missing(reason=group.reason)
+    has_multi_label = setting == "4dme_multi_label" or any(fold.multi_label for fold in folds)
+    for scoring in (_SINGLE, _MULTI) if has_multi_label else (_SINGLE,):
+        read = _single_label if scoring == _SINGLE else _multi_label
+        found = [read(fold, group.results[0].classes) for fold in folds]
+        head = (
+            study.title(setting),
+            scoring,
+            fold_scheme(study, setting, "full") or reason,
+            len(_tested(folds, scoring)) if folds else reason,
         )
-        for profile, scoring, read in readers
-    ]
+        for profile in (*_VIEWS, _ALL_VIEWS, _BASELINES[scoring]):
+            counts = _pool([each.get(profile) for each in found], profile) if folds else reason
+            yield _Row(head=(profile, study.data(setting), *head), counts=counts)
 
 
 def _tested(folds: Sequence[FoldResult], scoring: str) -> set[str]:
@@ -151,39 +144,31 @@ def _tested(folds: Sequence[FoldResult], scoring: str) -> set[str]:
     return {name for fold in folds for name in fold.test_subjects}
 
 
-def _pool(folds: Sequence[FoldResult], read: _Reader, profile: str) -> ClassCounts | Missing:
-    found = [counts for fold in folds if (counts := read(fold)) is not None]
-    if len(found) < len(folds):
+def _pool(found: Sequence[ClassCounts | None], profile: str) -> ClassCounts | Missing:
+    by_fold = [counts for counts in found if counts is not None]
+    if len(by_fold) < len(found):
         return Missing(reason=f"the result does not score: {profile.split(',')[0].lower()}")
-    if set(found[0]) != set(MICRO_EXPRESSIONS):
+    if set(by_fold[0]) != set(MICRO_EXPRESSIONS):
         return Missing(reason="other classes than the paper's")
-    return {name: add_counts(counts[name] for counts in found) for name in MICRO_EXPRESSIONS}
+    return {name: add_counts(counts[name] for counts in by_fold) for name in MICRO_EXPRESSIONS}
 
 
-def _single_label(classes: Sequence[str]) -> dict[str, _Reader]:
-    def counts(matrix: tuple[tuple[int, ...], ...]) -> ClassCounts:
-        return {name: counts_from_confusion(matrix, index) for index, name in enumerate(classes)}
-
-    def view(angle: float) -> _Reader:
-        return lambda fold: counts(fold.single_view_confusion[angle]) if angle in fold.single_view_confusion else None
-
-    def majority(fold: FoldResult) -> ClassCounts | None:
-        return counts(fold.readouts["majority"].confusion_matrix) if "majority" in fold.readouts else None
-
-    readers: dict[str, _Reader] = {f"{name}, {angle_text(a)}": view(a) for name, a in PROFILES.items()}
-    readers["SMILE-VLM, multi-views"] = lambda fold: counts(fold.confusion_matrix)
-    readers["Baseline: always the most frequent training class"] = majority
-    return readers
+def _single_label(fold: FoldResult, classes: Sequence[str]) -> dict[str, ClassCounts]:
+    """Row of the table to its counts, from confusion matrices."""
+    views = fold.single_view_confusion
+    matrices = {title: views[angle] for title, angle in _VIEWS.items() if angle in views}
+    matrices[_ALL_VIEWS] = fold.confusion_matrix
+    if "majority" in fold.readouts:
+        matrices[_BASELINES[_SINGLE]] = fold.readouts["majority"].confusion_matrix
+    return {
+        title: {name: counts_from_confusion(matrix, index) for index, name in enumerate(classes)}
+        for title, matrix in matrices.items()
+    }
 
 
-def _multi_label() -> dict[str, _Reader]:
-    def of(read: Callable[[MultiLabelScore], ClassCounts | None]) -> _Reader:
-        return lambda fold: None if fold.multi_label is None else read(fold.multi_label)
-
-    def view(angle: float) -> _Reader:
-        return of(lambda score: score.by_view.get(angle))
-
-    readers: dict[str, _Reader] = {f"{name}, {angle_text(a)}": view(a) for name, a in PROFILES.items()}
-    readers["SMILE-VLM, multi-views"] = of(lambda score: score.fused)
-    readers["Baseline: nothing is ever said"] = of(lambda score: score.always_no)
-    return readers
+def _multi_label(fold: FoldResult, _: Sequence[str]) -> dict[str, ClassCounts]:
+    """The same from the counts of yes-or-no questions."""
+    if (score := fold.multi_label) is None:
+        return {}
+    views = {title: score.by_view[angle] for title, angle in _VIEWS.items() if angle in score.by_view}
+    return {**views, _ALL_VIEWS: score.fused, _BASELINES[_MULTI]: score.always_no}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from smilevlm.reporting.run_tables import setting_leaves
 from smilevlm.reporting.study_source import LoadedStudy, RunGroup
-from smilevlm.reporting.tables import Cell, Column, Missing, Table, setting_leaves
+from smilevlm.reporting.table import Cell, Column, Missing, Table
 
 _NOT_A_CHECKOUT = "not run from a git checkout"
 
@@ -15,18 +16,18 @@ def provenance_table(study: LoadedStudy) -> Table:
         title="Where the numbers come from",
         note="One row per setting and method. A pairing name says how much training was told of classes.",
         columns=(
-            Column(key="setting", title="Setting"),
-            Column(key="method", title="Method"),
-            Column(key="data", title="Data"),
-            Column(key="recipe", title="Recipe"),
-            Column(key="protocol", title="Protocol"),
-            Column(key="pairing", title="Pairing"),
-            Column(key="seeds", title="Seeds"),
-            Column(key="folds", title="Folds run"),
+            Column("setting", "Setting"),
+            Column("method", "Method"),
+            Column("data", "Data"),
+            Column("recipe", "Recipe"),
+            Column("protocol", "Protocol"),
+            Column("pairing", "Pairing"),
+            Column("seeds", "Seeds"),
+            Column("folds", "Folds run"),
             Column(key="train_subjects", title="People in training, mean", kind="count"),
-            Column(key="test_subjects", title="Distinct test people", kind="count"),
-            Column(key="manifest_hash", title="Data hash"),
-            Column(key="commit", title="Commit"),
+            Column("test_subjects", "Distinct test people", "count"),
+            Column("manifest_hash", "Data hash"),
+            Column("commit", "Commit"),
         ),
         rows=tuple(_provenance_row(study, group) for group in study.groups.values() if group.runs or group.missing),
     )
@@ -77,9 +78,9 @@ def missing_table(study: LoadedStudy) -> Table:
         title="What is missing, and why",
         note="In the tables these cells hold the reason.",
         columns=(
-            Column(key="setting", title="Setting"),
-            Column(key="what", title="What"),
-            Column(key="reason", title="Reason"),
+            Column("setting", "Setting"),
+            Column("what", "What"),
+            Column("reason", "Reason"),
         ),
         rows=tuple(rows),
     )
@@ -94,9 +95,9 @@ def settings_tables(study: LoadedStudy) -> list[Table]:
         if not there:
             continue
         base = next((group for group in there if group.method == "full"), there[0])
-        usual = dict(setting_leaves(base.runs[0].result.settings))
+        defaults = dict(setting_leaves(base.runs[0].result.settings))
         title = study.method(base.method).title
-        rows: list[tuple[Cell, ...]] = [(title, name, value) for name, value in usual.items()]
+        rows: list[tuple[Cell, ...]] = [(title, name, value) for name, value in defaults.items()]
         for group in there:
             if group is not base:
                 rows += _changes(study, group, base)
@@ -107,9 +108,9 @@ def settings_tables(study: LoadedStudy) -> list[Table]:
                 note=f"The resolved configuration of {title}, seed {base.runs[0].seed}, then what other methods "
                 "change; data: " + study.data(setting.name) + ".",
                 columns=(
-                    Column(key="method", title="Method"),
-                    Column(key="setting", title="Setting"),
-                    Column(key="value", title="Value"),
+                    Column("method", "Method"),
+                    Column("setting", "Setting"),
+                    Column("value", "Value"),
                 ),
                 rows=tuple(rows),
             )
@@ -121,9 +122,9 @@ def _changes(study: LoadedStudy, group: RunGroup, base: RunGroup) -> list[tuple[
     """Compared at the same seed where both have it, so that seeds are no change."""
     seeds = {run.seed: run for run in base.runs}
     run = next((each for each in group.runs if each.seed in seeds), group.runs[0])
-    usual = dict(setting_leaves(seeds.get(run.seed, base.runs[0]).result.settings))
+    defaults = dict(setting_leaves(seeds.get(run.seed, base.runs[0]).result.settings))
     own = dict(setting_leaves(run.result.settings))
     title = study.method(group.method).title
-    rows: list[tuple[Cell, ...]] = [(title, name, value) for name, value in own.items() if usual.get(name) != value]
-    rows += [(title, name, Missing(reason="not set")) for name in usual if name not in own]
+    rows: list[tuple[Cell, ...]] = [(title, name, value) for name, value in own.items() if defaults.get(name) != value]
+    rows += [(title, name, Missing(reason="not set")) for name in defaults if name not in own]
     return rows

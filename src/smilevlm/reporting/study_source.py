@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.errors import ResultError
-from smilevlm.results import ExperimentResult, FoldResult, read_results
-from smilevlm.results.records import read_record, relative_file
-from smilevlm.results.study import Study, StudyMethod, StudyRun, StudySetting
+from smilevlm.results import (
+    ExperimentResult,
+    FoldResult,
+    Study,
+    StudyMethod,
+    StudyRun,
+    StudySetting,
+    read_record,
+    read_results,
+    relative_file,
+)
 
 BENCHMARKS = ("bu3dfe_subset1", "bu3dfe_subset2", "bosphorus", "bu4dfe", "bp4d", "bp4d_cross")
 """The six settings of Figs. 2 and 3, in the paper's order."""
@@ -147,7 +155,7 @@ def load_study(path: Path) -> LoadedStudy:
     _check_study(study, path)
     groups: dict[tuple[str, str], RunGroup] = {}
     for setting in study.settings:
-        seen: list[ExperimentResult] = []
+        accepted: list[ExperimentResult] = []
         for method in study.methods:
             planned = sorted(
                 (run for run in study.runs if (run.setting, run.method) == (setting.name, method.name)),
@@ -158,8 +166,8 @@ def load_study(path: Path) -> LoadedStudy:
                 if run.results is not None:
                     file = relative_file(path, run.results)
                     result = read_results(file)
-                    _check_run(result, run, setting, seen, file)
-                    seen.append(result)
+                    _check_run(result, run, setting, accepted, file)
+                    accepted.append(result)
                     runs.append(SeedRun(seed=run.seed, result=result))
             groups[setting.name, method.name] = RunGroup(
                 setting=setting.name,
@@ -175,16 +183,16 @@ def _check_study(study: Study, path: Path) -> None:
     for kind, names in (("setting", settings), ("method", methods)):
         if twice := [name for index, name in enumerate(names) if name in names[:index]]:
             raise ResultError(f"{kind} {twice[0]!r} is there twice", path=path)
-    seen = set()
+    accepted = set()
     for index, run in enumerate(study.runs):
         place = f"runs[{index}]"
         if run.setting not in settings or run.method not in methods:
             raise ResultError(f"{place}: {run.setting}, {run.method} is none of the study's", path=path)
         if (run.results is None) == (run.reason is None):
             raise ResultError(f"{place}: expected either results or a reason why they are missing", path=path)
-        if (key := (run.setting, run.method, run.seed)) in seen:
+        if (key := (run.setting, run.method, run.seed)) in accepted:
             raise ResultError(f"{place}: {run.setting}, {run.method}, seed {run.seed} is there twice", path=path)
-        seen.add(key)
+        accepted.add(key)
     for index, file in enumerate(study.files):
         # Its setting may be none of the study's: a study of one table says of the other tasks that it lacks them.
         if (file.path is None) == (file.reason is None):
@@ -192,7 +200,7 @@ def _check_study(study: Study, path: Path) -> None:
 
 
 def _check_run(
-    result: ExperimentResult, run: StudyRun, setting: StudySetting, seen: Sequence[ExperimentResult], file: Path
+    result: ExperimentResult, run: StudyRun, setting: StudySetting, accepted: Sequence[ExperimentResult], file: Path
 ) -> None:
     def expect(name: str, found: object, expected: object) -> None:
         if found != expected:
@@ -203,6 +211,6 @@ def _check_run(
         expect("protocol", result.protocol, setting.protocol)
     expect("method", result.method, run.method)
     expect("seeds", set(result.seeds.values()), {run.seed})
-    if seen:
+    if accepted:
         for name in ("protocol", "classes", "view_angles_deg", "layout", "manifest_hash", "trained_on", "synthetic"):
-            expect(name, getattr(result, name), getattr(seen[0], name))
+            expect(name, getattr(result, name), getattr(accepted[0], name))

@@ -1,17 +1,27 @@
-"""Tables II to IV with the paper's rows above the project's own, and the baselines over all settings."""
+"""Tables II to IV with the paper's rows above the project's own, the baselines over all settings, and calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from smilevlm.reporting.published import PUBLISHED_DATA, Published, PublishedComparison
-from smilevlm.reporting.study_rows import OwnRow, own_rows, score_cells, score_columns, supervision
-from smilevlm.reporting.study_scores import FUSED, chance, pooled_or_missing
-from smilevlm.reporting.study_source import LoadedStudy
-from smilevlm.reporting.tables import Cell, Column, Missing, Table
-from smilevlm.results.study import Target
+from smilevlm.reporting.study_source import LoadedStudy, RunGroup
+from smilevlm.reporting.study_statistics import (
+    FUSED,
+    MEAN_FUSION,
+    ONE_PERSON,
+    Pooled,
+    Reading,
+    chance,
+    pooled_or_missing,
+    reading_title,
+)
+from smilevlm.reporting.table import Cell, Column, Missing, Table, constant_column, table_of
+from smilevlm.results import Target
 
 _PARTS: dict[Target, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "table2": (("table2_subset1", ("bu3dfe_subset1",)), ("table2_subset2_bosphorus", ("bu3dfe_subset2", "bosphorus"))),
@@ -23,6 +33,111 @@ UNITS_NOTE = (
     "A unit is one seed and fold. Interval over units: Student t, which takes units for independent although their "
     "training people overlap, and so is somewhat too narrow; over people: bootstrap of the distinct test people."
 )
+
+
+Part = Literal["the method", "views and fusion", "baseline", "control"]
+_PROBES = ("linear_probe", "knn")
+_NOT_TOLD_BY_PAIRING = ("untrained", "raw_clip", "shuffled_prompts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRow:
+    """One row.
+
+    Attributes:
+        method: Name of the method; None for chance, which nothing is trained for.
+        reading: How classes are read.
+        title: For people.
+    """
+
+    part: Part
+    method: str | None
+    reading: Reading
+    title: str
+
+
+def own_rows(study: LoadedStudy, settings: Sequence[str]) -> list[OwnRow]:
+    """The rows of every table of comparisons, in order: SMILE-VLM, then what it must beat, then the controls."""
+    angles = sorted({angle for name in settings for result in study.results(name) for angle in result.view_angles_deg})
+    readings: list[tuple[Part, str, Reading]] = [
+        ("the method", "full", FUSED),
+        *(("views and fusion", "full", reading) for reading in (*angles, MEAN_FUSION, "late_fusion")),
+        *(("baseline", method, reading) for method in ("full", "multi_view_alone") for reading in _PROBES),
+        *(("baseline", method, FUSED) for method in ("alignment_alone", "supervised", "raw_clip", "untrained")),
+        ("baseline", "untrained", "linear_probe"),
+    ]
+    rows = [
+        OwnRow(
+            part=part,
+            method=method,
+            reading=reading,
+            title=f"{study.method(method).title}: {_how(method, reading)}",
+        )
+        for part, method, reading in readings
+    ]
+    rows += [
+        OwnRow(part="control", method="shuffled_prompts", reading=FUSED, title=study.method("shuffled_prompts").title),
+        OwnRow(part="control", method="full", reading="majority", title="always the most frequent training class"),
+        OwnRow(part="control", method=None, reading="chance", title="chance"),
+    ]
+    return rows
+
+
+def _how(method: str, reading: Reading) -> str:
+    """A supervised model has no prompts: it is read by the classes it learned."""
+    return "all views fused" if (method, reading) == ("supervised", FUSED) else reading_title(reading)
+
+
+def supervision(study: LoadedStudy, row: OwnRow, settings: Sequence[str]) -> str:
+    """The results' own pairing names, and whether the readout was fitted.
+
+    Where no prompt had a say, or none of the sample's own, the pairing's name would be wrong; the study's words stand.
+    """
+    if row.method is None:
+        return "none"
+    if row.reading == "majority":
+        return "labels of the training subjects"
+    results = [result for name in settings for result in study.group(name, row.method).results]
+    text = study.method(row.method).supervision
+    if results and row.method not in _NOT_TOLD_BY_PAIRING and all(result.aligned_with_text for result in results):
+        text = ", ".join(dict.fromkeys(result.pairing_name for result in results))
+    return f"{text}; readout fitted on labels" if row.reading in _PROBES else text
+
+
+def score_columns(prefix: str = "", title: str = "") -> tuple[Column, ...]:
+    """The columns that `score_cells` fills.
+
+    Args:
+        prefix: Of the keys, where a table has several settings.
+        title: Put before the columns' titles then.
+    """
+    before = f"{title}: " if title else ""
+    return (
+        Column(f"{prefix}accuracy", f"{before}Accuracy", "percent_fine"),
+        Column(f"{prefix}std", f"{before}Std over units", "percent"),
+        Column(f"{prefix}interval", f"{before}95 % interval, units", "percent_interval"),
+        Column(f"{prefix}subject_interval", f"{before}95 % interval, people", "percent_interval"),
+        Column(f"{prefix}subjects", f"{before}People", "count"),
+        Column(f"{prefix}seeds", f"{before}Seeds"),
+    )
+
+
+def score_cells(study: LoadedStudy, row: OwnRow, setting: str) -> tuple[Cell, ...]:
+    """A row's cells for one setting; each that is empty says why."""
+    if row.method is None:
+        exact = Missing(reason="exact")
+        return (chance(study.results(setting)), *[exact] * 5)
+    group = study.group(setting, row.method)
+    scores = pooled_or_missing(group, row.reading)
+    if isinstance(scores, Missing):
+        return (scores,) * 6
+    return (*pooled_cells(scores), scores.num_subjects, group.seeds_text)
+
+
+def pooled_cells(scores: Pooled) -> tuple[Cell, Cell, Cell, Cell]:
+    """Mean, spread and both intervals."""
+    std = scores.no_interval if scores.std is None else scores.std
+    return scores.mean, std, scores.interval or scores.no_interval, scores.subject_interval or ONE_PERSON
 
 
 def paper_tables(study: LoadedStudy, published: Published) -> list[Table]:
@@ -40,10 +155,10 @@ def comparison_table(study: LoadedStudy, published: Published, name: str, settin
     comparison = published.comparison(*settings)
     several = len(settings) > 1
     columns = [
-        Column(key="method", title="Method"),
-        Column(key="supervision", title="Supervision"),
-        Column(key="data", title="Data"),
-        Column(key="setting", title="Experimental setting"),
+        Column("method", "Method"),
+        Column("supervision", "Supervision"),
+        Column("data", "Data"),
+        Column("setting", "Experimental setting"),
     ]
     for setting in settings:
         columns += score_columns(f"{setting}_" if several else "", study.title(setting) if several else "")
@@ -118,65 +233,58 @@ def fold_scheme(study: LoadedStudy, setting: str, method: str) -> str:
 def baselines_table(study: LoadedStudy) -> Table:
     """Every method and reading over every setting."""
     settings = [setting.name for setting in study.study.settings]
-    rows = []
-    for row in own_rows(study, settings):
-        cells: list[Cell] = []
-        for setting in settings:
-            if row.method is None:
-                cells.append(chance(study.results(setting)))
-                continue
-            scores = pooled_or_missing(study.group(setting, row.method), row.reading)
-            cells.append(scores if isinstance(scores, Missing) else scores.mean)
-        told = supervision(study, row, settings)
-        rows.append((row.title, row.part, told, "synthetic" if study.study.synthetic else "measured here", *cells))
-    return Table(
-        name="baselines",
-        title="All methods and baselines in all settings",
-        note="Accuracy in per cent, mean over units (seeds and folds). Readouts that are fitted learn from the labels "
+
+    def accuracy(setting: str) -> Column:
+        return Column(setting, study.title(setting), "percent", lambda row: score_cells(study, row, setting)[0])
+
+    return table_of(
+        "baselines",
+        "All methods and baselines in all settings",
+        "Accuracy in per cent, mean over units (seeds and folds). Readouts that are fitted learn from the labels "
         "of the training people only.",
-        columns=(
-            Column(key="method", title="Method"),
-            Column(key="part", title="Part"),
-            Column(key="supervision", title="Supervision"),
-            Column(key="data", title="Data"),
-            *(Column(key=name, title=study.title(name), kind="percent") for name in settings),
+        (
+            Column("method", "Method", "text", "title"),
+            Column("part", "Part"),
+            Column("supervision", "Supervision", "text", lambda row: supervision(study, row, settings)),
+            constant_column("data", "Data", "synthetic" if study.study.synthetic else "measured here"),
+            *(accuracy(setting) for setting in settings),
         ),
-        rows=tuple(rows),
+        own_rows(study, settings),
     )
 
 
 def calibration_table(study: LoadedStudy) -> Table:
     """How far the full model's probabilities are to be believed."""
-    rows: list[tuple[Cell, ...]] = []
-    for setting in study.study.settings:
-        group = study.group(setting.name, "full")
-        scores = pooled_or_missing(group, FUSED)
-        head = (setting.title, study.data(setting.name))
-        if isinstance(scores, Missing):
-            rows.append((*head, *[scores] * 4))
-            continue
-        found = [fold.calibration for fold in group.folds]
-        bins = [each for calibration in found for each in calibration.bins]
-        total = sum(each.count for each in bins)
-        confidence: Cell = Missing(reason="no samples in the bins")
-        if total:
-            confidence = sum(each.count * each.confidence for each in bins) / total
-        temperatures = sorted(each.temperature for each in found)
-        ends = " to ".join(f"{t:.3g}" for t in dict.fromkeys((temperatures[0], temperatures[-1])))
-        error = float(np.mean([each.expected_calibration_error for each in found]))
-        rows.append((*head, error, confidence, scores.mean, ends))
     return Table(
         name="calibration",
         title="Calibration of the full model",
         note="In per cent. Expected calibration error: mean over units; confidence: mean highest probability over all "
         "test samples. A confidence above the accuracy is too sure.",
         columns=(
-            Column(key="setting", title="Setting"),
-            Column(key="data", title="Data"),
-            Column(key="expected_calibration_error", title="Expected calibration error", kind="percent"),
-            Column(key="confidence", title="Mean confidence", kind="percent"),
-            Column(key="accuracy", title="Accuracy", kind="percent"),
-            Column(key="temperature", title="Temperature"),
+            Column("setting", "Setting"),
+            Column("data", "Data"),
+            Column("expected_calibration_error", "Expected calibration error", "percent"),
+            Column("confidence", "Mean confidence", "percent"),
+            Column("accuracy", "Accuracy", "percent"),
+            Column("temperature", "Temperature"),
         ),
-        rows=tuple(rows),
+        rows=tuple(
+            (setting.title, study.data(setting.name), *_calibration_cells(study.group(setting.name, "full")))
+            for setting in study.study.settings
+        ),
     )
+
+
+def _calibration_cells(group: RunGroup) -> tuple[Cell, ...]:
+    scores = pooled_or_missing(group, FUSED)
+    if isinstance(scores, Missing):
+        return (scores,) * 4
+    found = [fold.calibration for fold in group.folds]
+    bins = [each for calibration in found for each in calibration.bins]
+    total = sum(each.count for each in bins)
+    confidence: Cell = Missing(reason="no samples in the bins")
+    if total:
+        confidence = sum(each.count * each.confidence for each in bins) / total
+    temperatures = sorted(each.temperature for each in found)
+    ends = " to ".join(f"{t:.3g}" for t in dict.fromkeys((temperatures[0], temperatures[-1])))
+    return float(np.mean([each.expected_calibration_error for each in found])), confidence, scores.mean, ends

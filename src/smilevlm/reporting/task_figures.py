@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from smilevlm.reporting.drawing import FigureImage, NoFigure, heat_map, render_figure
-from smilevlm.reporting.tables import angle_text
-from smilevlm.reporting.theme import Theme, bare
-from smilevlm.results.tasks import (
+from smilevlm.reporting.figure_theme import (
+    DASHED,
+    FigureImage,
+    NoFigure,
+    Theme,
+    finish,
+    heat_map,
+    new_grid,
+    note_beside,
+    reference_line,
+    render_figure,
+    slanted_names,
+)
+from smilevlm.reporting.table import angle_text, data_text
+from smilevlm.reporting.task_tables import FEATURES_TEXT
+from smilevlm.results import (
     AntiSpoofingResult,
     AttackResult,
     IdentificationResult,
@@ -20,7 +34,6 @@ from smilevlm.results.tasks import (
     VerificationResult,
 )
 
-FEATURES_TEXT = {"tower": "Tower", "tower_lda": "Tower + discriminant", "fused": "Fused"}
 _VIEW_PAIR = re.compile(r"view ([-+.\de]+) with view ([-+.\de]+)")
 
 
@@ -41,28 +54,26 @@ def task_figures(tasks: TasksResult, slug: str) -> list[FigureImage | NoFigure]:
     ]
 
 
-def data_text(tasks: TasksResult) -> str:
-    """Whose faces these are, for titles and captions."""
-    return "synthetic faces" if tasks.synthetic else tasks.layout
-
-
 def view_pair(result: VerificationResult) -> tuple[float, float] | None:
     """The angles of the two views that a result compares; None where it compares whole samples."""
     match = _VIEW_PAIR.fullmatch(result.name)
     return None if match is None else (float(match[1]), float(match[2]))
 
 
+def _data(tasks: TasksResult) -> str:
+    return data_text(tasks.synthetic, tasks.layout)
+
+
 def _none(title: str, tasks: TasksResult, reason: str) -> NoFigure:
     notes = f" {' '.join(tasks.notes)}" if tasks.notes else ""
-    return NoFigure(title=f"{title}, {data_text(tasks)}", reason=f"Nothing to draw: {reason}.{notes}")
+    return NoFigure(title=f"{title}, {_data(tasks)}", reason=f"Nothing to draw: {reason}.{notes}")
 
 
 def _roc(tasks: TasksResult, slug: str, results: Sequence[VerificationResult]) -> FigureImage:
     names = list(dict.fromkeys(result.name for result in results))
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure(figsize=(3.9 * len(names), 3.5), layout="constrained")
-        panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+        figure, panels = new_grid(3.9 * len(names), 3.5, len(names), len(names), sharey=True)
         for axes, name in zip(panels, names, strict=True):
             here = [result for result in results if result.name == name]
             lowest = min(1 / result.num_impostor for result in here)
@@ -75,26 +86,32 @@ def _roc(tasks: TasksResult, slug: str, results: Sequence[VerificationResult]) -
                 label = f"{FEATURES_TEXT[result.features]}, EER {100 * result.equal_error_rate:.1f} %"
                 axes.plot(np.maximum(false, lowest), 100 * true, color=colour, label=label, drawstyle="steps-post")
             chance = np.geomspace(lowest, 1, 100)
-            axes.plot(chance, 100 * chance, color=theme.muted, linestyle=(0, (4, 3)), linewidth=1, label="Chance")
+            axes.plot(chance, 100 * chance, color=theme.muted, linestyle=DASHED, linewidth=1, label="Chance")
             axes.set_xscale("log")
             axes.set_xlim(lowest, 1)
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
             axes.set_ylim(0, 101)
             axes.set_title(f"{name[:1].upper()}{name[1:]}")
-            axes.set_xlabel(f"False accept rate (%), {data_text(tasks)}")
-            axes.grid(color=theme.grid)
-            axes.legend(fontsize=7.5, loc="upper left", framealpha=0.85, edgecolor="none", facecolor=theme.background)
-            bare(axes, "bottom")
+            axes.set_xlabel(f"False accept rate (%), {_data(tasks)}")
+            axes.legend(
+                fontsize=7.5,
+                loc="upper left",
+                frameon=True,
+                framealpha=0.85,
+                edgecolor="none",
+                facecolor=theme.background,
+            )
+            finish(axes, "bottom", "both")
         panels[0].set_ylabel("True accept rate (%)")
         return figure
 
     best = min(results, key=lambda result: result.equal_error_rate)
     return render_figure(
         f"{slug}_verification",
-        f"Verification, {data_text(tasks)}",
+        f"Verification, {_data(tasks)}",
         "ROC curves on pairs of scans of the fold's test subjects; the false accept rate is logarithmic, from one "
         f"impostor pair up. {_people(tasks)}",
-        f"ROC curves on {data_text(tasks)}; the lowest equal error rate is {100 * best.equal_error_rate:.1f} per cent, "
+        f"ROC curves on {_data(tasks)}; the lowest equal error rate is {100 * best.equal_error_rate:.1f} per cent, "
         f"{best.name}, {FEATURES_TEXT[best.features]}.",
         draw,
     )
@@ -104,39 +121,35 @@ def _cmc(tasks: TasksResult, slug: str) -> FigureImage:
     results = tasks.identification
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure(figsize=(7.6, 3.4), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.15))
+        figure, (left, right) = new_grid(7.6, 3.4, 2, 2, width_ratios=(1.0, 1.15))
         longest = max(len(result.rank_rates) for result in results)
         for result, colour in zip(results, theme.lines, strict=False):
             ranks = np.arange(1, len(result.rank_rates) + 1)
             label = FEATURES_TEXT[result.features]
             left.plot(ranks, 100 * np.array(result.rank_rates), "o-", markersize=3.5, color=colour, label=label)
         chance = 100 * np.arange(1, longest + 1) / results[0].num_gallery
-        left.plot(
-            np.arange(1, longest + 1), chance, color=theme.muted, linestyle=(0, (4, 3)), linewidth=1, label="Chance"
-        )
+        left.plot(np.arange(1, longest + 1), chance, color=theme.muted, linestyle=DASHED, linewidth=1, label="Chance")
         left.set_xticks(range(1, longest + 1))
         left.set_ylim(0, 102)
         left.set_xlabel(f"Rank among {results[0].num_gallery} people")
-        left.set_ylabel(f"Probes recognised (%), {data_text(tasks)}")
-        left.grid(color=theme.grid)
-        left.legend(frameon=False, fontsize=8, loc="lower right")
-        bare(left, "bottom")
+        left.set_ylabel(f"Probes recognised (%), {_data(tasks)}")
+        left.legend(fontsize=8, loc="lower right")
+        finish(left, "bottom", "both")
         _by_expression(right, results, theme)
         return figure
 
     rates = ", ".join(f"{FEATURES_TEXT[result.features]} {100 * result.rank_rates[0]:.1f}" for result in results)
     return render_figure(
         f"{slug}_identification",
-        f"Identification, {data_text(tasks)}",
+        f"Identification, {_data(tasks)}",
         "Left: share of probes whose person is among the nearest of the gallery. Right: first rank by the probe's "
         f"expression. {_people(tasks)}",
-        f"Identification on {data_text(tasks)}; first rank in per cent: {rates}.",
+        f"Identification on {_data(tasks)}; first rank in per cent: {rates}.",
         draw,
     )
 
 
-def _by_expression(axes, results: Sequence[IdentificationResult], theme: Theme) -> None:  # noqa: ANN001
+def _by_expression(axes: Axes, results: Sequence[IdentificationResult], theme: Theme) -> None:
     expressions = sorted({name for result in results for name in result.rank1_by_expression})
     width = 0.8 / len(results)
     for number, (result, colour) in enumerate(zip(results, theme.lines, strict=False)):
@@ -145,12 +158,11 @@ def _by_expression(axes, results: Sequence[IdentificationResult], theme: Theme) 
             if probes:
                 offset = (number - (len(results) - 1) / 2) * width
                 axes.bar(place + offset, 100 * hits / probes, width=0.9 * width, color=colour)
-    axes.axhline(100 / results[0].num_gallery, color=theme.muted, linestyle=(0, (4, 3)), linewidth=1)
-    axes.set_xticks(range(len(expressions)), expressions, rotation=35, ha="right", rotation_mode="anchor")
+    reference_line(axes, theme, y=100 / results[0].num_gallery)
+    slanted_names(axes, expressions)
     axes.set_ylim(0, 102)
     axes.set_ylabel("First rank (%)")
-    axes.grid(axis="y", color=theme.grid)
-    bare(axes, "bottom")
+    finish(axes, "bottom", "y")
 
 
 def _views(tasks: TasksResult, slug: str, results: Sequence[VerificationResult]) -> FigureImage:
@@ -160,8 +172,8 @@ def _views(tasks: TasksResult, slug: str, results: Sequence[VerificationResult])
     highest = 100 * max(result.equal_error_rate for result in results)
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure(figsize=(3.7 * len(features), 3.1), layout="constrained")
-        for axes, name in zip(figure.subplots(1, len(features), squeeze=False)[0], features, strict=True):
+        figure, panels = new_grid(3.7 * len(features), 3.1, len(features), len(features))
+        for axes, name in zip(panels, features, strict=True):
             values = np.full((len(angles), len(angles)), np.nan)
             cells = [[("", "") for _ in angles] for _ in angles]
             for row, column in np.ndindex(values.shape):
@@ -173,20 +185,20 @@ def _views(tasks: TasksResult, slug: str, results: Sequence[VerificationResult])
                 interval = result.equal_error_rate_interval
                 second = "" if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
                 cells[row][column] = (f"{values[row, column]:.1f}", second)
-            heat_map(axes, figure, values, cells, "Equal error rate (%)", highest, theme)
+            heat_map(axes, values, cells, "Equal error rate (%)", highest, theme)
             axes.set_xticks(range(len(angles)), [angle_text(angle) for angle in angles])
             axes.set_yticks(range(len(angles)), [angle_text(angle) for angle in angles])
             axes.set_title(FEATURES_TEXT[name])
-            axes.set_xlabel(f"View of the other scan, {data_text(tasks)}")
+            axes.set_xlabel(f"View of the other scan, {_data(tasks)}")
             axes.set_ylabel("View of one scan")
         return figure
 
     return render_figure(
         f"{slug}_views",
-        f"Verification across views, {data_text(tasks)}",
+        f"Verification across views, {_data(tasks)}",
         "Equal error rate between one view of a scan and one view of another scan, with its 95 % interval over "
         f"subjects; lower is better, 50 is chance. {_people(tasks)}",
-        f"Equal error rates by pair of views on {data_text(tasks)}; the numbers are in the table of verification.",
+        f"Equal error rates by pair of views on {_data(tasks)}; the numbers are in the table of verification.",
         draw,
     )
 
@@ -196,36 +208,32 @@ def _attacks(tasks: TasksResult, slug: str) -> FigureImage:
 
     def draw(theme: Theme) -> Figure:
         rows = max(len(part.attacks) for part in parts)
-        figure = Figure(figsize=(3.8 * len(parts) + 0.6, 1.3 + 0.42 * rows), layout="constrained")
-        panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
+        size = (3.8 * len(parts) + 0.6, 1.3 + 0.42 * rows)
+        figure, panels = new_grid(*size, len(parts), len(parts), sharey=True, sharex=True)
         for axes, part in zip(panels, parts, strict=True):
             for height, attack in enumerate(_ordered(part)):
                 for shift, rate, colour in ((-0.19, attack.apcer, theme.orange), (0.19, attack.bpcer, theme.blue)):
                     axes.barh(height + shift, 100 * rate, height=0.34, color=colour)
-                    axes.annotate(
-                        f"{100 * rate:.1f}", (100 * rate, height + shift), (4, 0), textcoords="offset points",
-                        va="center", fontsize=7.5,
-                    )  # fmt: skip
+                    note_beside(axes, f"{100 * rate:.1f}", 100 * rate, height + shift, 4, fontsize=7.5)
             axes.set_yticks(range(len(part.attacks)), [_attack_text(attack) for attack in _ordered(part)])
             axes.set_title(f"Views: {part.views}")
-            axes.set_xlabel(f"Errors (%), {data_text(tasks)}")
-            axes.grid(axis="x", color=theme.grid)
-            bare(axes, "left")
+            axes.set_xlabel(f"Errors (%), {_data(tasks)}")
+            finish(axes, "left", "x")
         panels[0].set_ylim(rows - 0.4, -0.6)
         panels[0].set_xlim(0, 112)
         panels[0].set_xticks(range(0, 101, 20))
-        handles = [panels[0].barh(0, 0, color=colour) for colour in (theme.orange, theme.blue)]
+        handles: list[Any] = [panels[0].barh(0, 0, color=colour) for colour in (theme.orange, theme.blue)]
         names = ["Attacks taken for faces (APCER)", "Faces taken for attacks (BPCER)"]
-        figure.legend(handles, names, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+        figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=8)
         return figure
 
     worst = max((attack for part in parts for attack in part.attacks), key=lambda attack: attack.acer)
     return render_figure(
         f"{slug}_attacks",
-        f"Anti-spoofing, {data_text(tasks)}",
+        f"Anti-spoofing, {_data(tasks)}",
         f"Errors of a linear classifier on frozen features, by kind of attack; “unseen” kinds were left out of "
         f"fitting. Threshold: {parts[0].threshold_from}. {_refused_text(tasks)}",
-        f"Attack and bona fide errors on {data_text(tasks)}; the highest mean of the two is {100 * worst.acer:.1f} per "
+        f"Attack and bona fide errors on {_data(tasks)}; the highest mean of the two is {100 * worst.acer:.1f} per "
         f"cent, {_attack_text(worst)}.",
         draw,
     )

@@ -1,16 +1,15 @@
-"""The prepared sets of a study: those that are given, and synthetic twins of those that are not."""
+"""The prepared sets of a study: those that are given, and synthetic replicas of those that are not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smilevlm.datasets import find_protocol, index_data_set
 from smilevlm.errors import StoreError
 from smilevlm.geometry import NormaliseSettings
-from smilevlm.store import PreparedSet, PrepareSettings, prepare, read_manifest, sample_of
-from smilevlm.store.manifest import MANIFEST_NAME
+from smilevlm.store import MANIFEST_NAME, PreparedSet, PrepareSettings, prepare, read_manifest, sample_of
 from smilevlm.views import ViewSettings
 
 Progress = Callable[[int, int], None]
@@ -19,85 +18,68 @@ YAW_DATA = "bu3dfe_yaw"
 """The same scans from more sides, to measure what turned heads cost."""
 YAW_ANGLES_DEG = (-75.0, -60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0, 75.0)
 YAW_PROTOCOL = "bu3dfe_subset1"
+_VIEW_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Twin:
+class SyntheticReplica:
     """Synthetic faces in the place of a licensed data set.
 
     Args:
-        layout: Of the data set.
         description: For the report.
-        write: Writes the faces, or what of them is missing: (folder, processes, progress).
+        writer: Gives the settings and the function that writes what of the faces is missing; called when it is needed,
+            since it loads the head model.
     """
 
-    layout: str
     description: str
-    write: Callable[[Path, int, Progress], object]
+    writer: Callable[[], tuple[object, Callable[..., object]]]
 
 
-def _write_bu3dfe(out: Path, jobs: int, progress: Progress) -> object:
-    from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
-    from smilevlm.synthesis.scanner import ScannerSettings
+def _bu3dfe() -> tuple[object, Callable[..., object]]:
+    from smilevlm.synthesis import Bu3dfeSettings, synthesize_bu3dfe
 
-    settings = Bu3dfeSettings(
-        num_subjects=100, seed=1, texture_size=128, complete=False, scanner=ScannerSettings(num_vertices=4000)
-    )
-    return synthesize_bu3dfe(out, settings, jobs=jobs, progress=progress)
+    settings = Bu3dfeSettings(num_subjects=100, seed=1, texture_size=128, complete=False)
+    return replace(settings, scanner=replace(settings.scanner, num_vertices=4000)), synthesize_bu3dfe
 
 
-def _write_bosphorus(out: Path, jobs: int, progress: Progress) -> object:
-    from dataclasses import replace
-
-    from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
-    from smilevlm.synthesis.range_camera import pitch_for
+def _bosphorus() -> tuple[object, Callable[..., object]]:
+    from smilevlm.synthesis import BosphorusSettings, range_image_pitch, synthesize_bosphorus
 
     settings = BosphorusSettings(num_subjects=105, seed=1, complete=False)
-    scanner = replace(settings.scanner, pitch_mm=pitch_for(4000), texture_width=64)
-    return synthesize_bosphorus(out, replace(settings, scanner=scanner), jobs=jobs, progress=progress)
+    return replace(
+        settings, scanner=replace(settings.scanner, pitch_mm=range_image_pitch(4000), texture_width=64)
+    ), synthesize_bosphorus
 
 
-def _write_bu4dfe(out: Path, jobs: int, progress: Progress) -> object:
-    from dataclasses import replace
-
-    from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
+def _bu4dfe() -> tuple[object, Callable[..., object]]:
+    from smilevlm.synthesis import Bu4dfeSettings, synthesize_bu4dfe
 
     settings = Bu4dfeSettings(num_subjects=40, seed=7, num_frames=24, texture_width=64, landmarks=False)
-    settings = replace(settings, scanner=replace(settings.scanner, num_vertices=4000))
-    return synthesize_bu4dfe(out, settings, jobs=jobs, progress=progress)
+    return replace(settings, scanner=replace(settings.scanner, num_vertices=4000)), synthesize_bu4dfe
 
 
-def _write_bp4d(out: Path, jobs: int, progress: Progress) -> object:
-    from dataclasses import replace
-
-    from smilevlm.synthesis.bp4d import Bp4dSettings, synthesize_bp4d
+def _bp4d() -> tuple[object, Callable[..., object]]:
+    from smilevlm.synthesis import Bp4dSettings, synthesize_bp4d
 
     settings = Bp4dSettings(num_subjects=24, seed=2, num_frames=16, texture_width=32)
-    settings = replace(settings, scanner=replace(settings.scanner, num_vertices=3000))
-    return synthesize_bp4d(out, settings, jobs=jobs, progress=progress)
+    return replace(settings, scanner=replace(settings.scanner, num_vertices=3000)), synthesize_bp4d
 
 
-def _write_4dme(out: Path, jobs: int, progress: Progress) -> object:
-    from dataclasses import replace
-
-    from smilevlm.synthesis.fourdme import FourdmeSettings, synthesize_4dme
+def _4dme() -> tuple[object, Callable[..., object]]:
+    from smilevlm.synthesis import FourdmeSettings, synthesize_4dme
 
     settings = FourdmeSettings(num_subjects=24, seed=2, clips_per_subject=8, texture_width=32)
-    settings = replace(settings, scanner=replace(settings.scanner, num_vertices=3000))
-    return synthesize_4dme(out, settings, jobs=jobs, progress=progress)
+    return replace(settings, scanner=replace(settings.scanner, num_vertices=3000)), synthesize_4dme
 
 
-TWINS: dict[str, Twin] = {
-    "bu3dfe": Twin(
-        layout="bu3dfe",
-        description="seed 1, neutral and six expressions at four intensities",
-        write=_write_bu3dfe,
-    ),
-    "bosphorus": Twin(layout="bosphorus", description="seed 1, expressions alone", write=_write_bosphorus),
-    "bu4dfe": Twin(layout="bu4dfe", description="seed 7, six sequences each", write=_write_bu4dfe),
-    "bp4d": Twin(layout="bp4d", description="seed 2, eight tasks each", write=_write_bp4d),
-    "4dme": Twin(layout="4dme", description="seed 2, eight micro-expressions each", write=_write_4dme),
+REPLICAS: dict[str, SyntheticReplica] = {
+    "bu3dfe": SyntheticReplica(description="seed 1, neutral and six expressions at four intensities", writer=_bu3dfe),
+    "bosphorus": SyntheticReplica(description="seed 1, expressions alone", writer=_bosphorus),
+    "bu4dfe": SyntheticReplica(description="seed 7, six sequences each", writer=_bu4dfe),
+    "bp4d": SyntheticReplica(description="seed 2, eight tasks each", writer=_bp4d),
+    "4dme": SyntheticReplica(description="seed 2, eight micro-expressions each", writer=_4dme),
 }
+"""By the name of the data set, which is its layout's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +110,11 @@ def given_data(store: Path) -> StudyData:
     )
 
 
-def make_twin(name: str, out: Path, jobs: int, progress: Progress) -> StudyData:
-    """Write and prepare a synthetic twin, or what of it is missing; a complete one is taken as it is.
+def make_replica(name: str, out: Path, jobs: int, progress: Progress) -> StudyData:
+    """Write and prepare a synthetic replica, or what of it is missing; a complete one is taken as it is.
 
     Args:
-        name: Key of `TWINS`.
+        name: Key of `REPLICAS`.
         out: The study's folder.
         jobs: Processes.
         progress: Called with (done, total) while faces are written, then again while they are prepared.
@@ -140,16 +122,17 @@ def make_twin(name: str, out: Path, jobs: int, progress: Progress) -> StudyData:
     Raises:
         StoreError: The folder holds another set.
     """
-    twin = TWINS[name]
+    replica = REPLICAS[name]
     folder = out / DATA_NAME / name
     faces, store = folder / "faces", folder / "store"
     if not (store / MANIFEST_NAME).is_file():
-        twin.write(faces, jobs, progress)
-        _prepare(twin.layout, faces, store, (-30.0, 0.0, 30.0), None, jobs, progress)
+        settings, write = replica.writer()
+        write(faces, settings, jobs=jobs, progress=progress)
+        _prepare(name, faces, store, ViewSettings(size=_VIEW_SIZE), jobs=jobs, progress=progress)
     manifest = read_manifest(store)
-    if not manifest.synthetic or manifest.layout != twin.layout:
-        raise StoreError(f"{store} holds no synthetic {twin.layout}; choose another folder for the study")
-    description = f"{len(manifest.subjects)} synthetic people, {twin.description}"
+    if not manifest.synthetic or manifest.layout != name:
+        raise StoreError(f"{store} holds no synthetic {name}; choose another folder for the study")
+    description = f"{len(manifest.subjects)} synthetic people, {replica.description}"
     return StudyData(store=store, faces=faces, description=description)
 
 
@@ -159,7 +142,8 @@ def make_yaw_store(data: StudyData, out: Path, jobs: int, progress: Progress) ->
         return None
     store = out / DATA_NAME / YAW_DATA / "store"
     if not (store / MANIFEST_NAME).is_file():
-        _prepare("bu3dfe", data.faces, store, YAW_ANGLES_DEG, YAW_PROTOCOL, jobs, progress)
+        views = ViewSettings(size=_VIEW_SIZE, angles_deg=YAW_ANGLES_DEG)
+        _prepare("bu3dfe", data.faces, store, views, protocol=YAW_PROTOCOL, jobs=jobs, progress=progress)
     return store
 
 
@@ -167,8 +151,9 @@ def _prepare(
     layout: str,
     faces: Path,
     store: Path,
-    angles_deg: tuple[float, ...],
-    protocol: str | None,
+    views: ViewSettings,
+    *,
+    protocol: str | None = None,
     jobs: int,
     progress: Progress,
 ) -> None:
@@ -177,5 +162,5 @@ def _prepare(
     if protocol is not None:
         chosen = find_protocol(protocol).select([sample_of(recording) for recording in recordings])
         recordings = [recordings[i] for i in chosen]
-    settings = PrepareSettings(views=ViewSettings(size=64, angles_deg=angles_deg), normalise=NormaliseSettings())
+    settings = PrepareSettings(views=views, normalise=NormaliseSettings())
     prepare(recordings, store, settings, layout=index.layout, synthetic=index.synthetic, jobs=jobs, progress=progress)

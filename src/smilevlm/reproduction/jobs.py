@@ -44,42 +44,42 @@ def execute(
     *,
     jobs: int,
     hardware: HardwareConfig,
-    told: ProgressCallback,
+    progress: ProgressCallback,
 ) -> list[Outcome]:
     """Train and score the runs; those that have their result stay as they are.
 
-    Runs of one fold go side by side; the folds of a run that has several do so within it. A run that fails is told with
-    its reason, and the others go on.
+    Runs of one fold go side by side; the folds of a run that has several do so within it. A run that fails has its
+    reason in its outcome, and the others go on.
 
     Args:
         runs: In an order in which those come first that others begin with.
         stores: Prepared set by name; runs whose set is missing are left out with that reason.
         jobs: Trainings at the same time.
         hardware: Where.
-        told: Progress.
+        progress: Called when a run ends.
     """
-    runs = [_fitted(run, stores) for run in runs]
+    runs = [_with_folds_of_store(run, stores) for run in runs]
     outcomes: dict[str, Outcome] = {}
 
     def note(outcome: Outcome) -> None:
         outcomes[outcome.run.name] = outcome
         accuracy = None if outcome.result is None else outcome.result.summary.accuracy.mean
-        told(outcome.run.name, len(outcomes), len(runs), accuracy)
+        progress(outcome.run.name, len(outcomes), len(runs), accuracy)
 
-    open_runs = []
+    pending = []
     for run in runs:
-        done = _already(run, stores)
-        if done is None:
-            open_runs.append(run)
+        outcome = _known_outcome(run, stores)
+        if outcome is None:
+            pending.append(run)
         else:
-            note(done)
-    for wave in _waves(open_runs):
-        for outcome in _side_by_side(wave, stores, jobs=jobs, hardware=hardware):
+            note(outcome)
+    for wave in _waves(pending):
+        for outcome in _run_wave(wave, stores, jobs=jobs, hardware=hardware):
             note(outcome)
     return [outcomes[run.name] for run in runs]
 
 
-def _already(run: PlannedRun, stores: Mapping[str, Path]) -> Outcome | None:
+def _known_outcome(run: PlannedRun, stores: Mapping[str, Path]) -> Outcome | None:
     """The outcome of a run that needs no work."""
     if run.reason is not None or run.config is None:
         return Outcome(run=run, reason=run.reason)
@@ -93,27 +93,24 @@ def _already(run: PlannedRun, stores: Mapping[str, Path]) -> Outcome | None:
         result = read_results(path)
         settings = asdict(with_clip_width(run.config))
     except (ResultError, CheckpointError):
-        # Of another version, or damaged: scored again. A CLIP that is gone is told by training.
+        # Of another version, or damaged: scored again. That a CLIP is gone is said by training.
         return None
-    same = result.settings == json.loads(json.dumps(settings))
-    complete = {fold.fold for fold in result.folds} >= set(run.folds)
+    has_settings = result.settings == json.loads(json.dumps(settings))
+    is_complete = {fold.fold for fold in result.folds} >= set(run.folds)
     # Of other data it is left to training, which refuses to go on with such a run and says why.
-    return Outcome(run=run, result=result) if same and complete and _data_of(result) == _data_for(run, stores) else None
+    return Outcome(run=run, result=result) if has_settings and is_complete and _has_data(result, run, stores) else None
 
 
-def _data_of(result: ExperimentResult) -> tuple[str, str]:
-    learned_from = result.manifest_hash if result.trained_on is None else result.trained_on.manifest_hash
-    return learned_from, result.manifest_hash
+def _has_data(result: ExperimentResult, run: PlannedRun, stores: Mapping[str, Path]) -> bool:
+    """Whether a result was trained and tested on the sets that there are now."""
+    train_hash = result.manifest_hash if result.trained_on is None else result.trained_on.manifest_hash
+    train_store = stores[run.values.data]
+    test_store = train_store if run.values.test_data is None else stores[run.values.test_data]
+    hashes = tuple(read_manifest(store).content_hash for store in (train_store, test_store))
+    return (train_hash, result.manifest_hash) == hashes
 
 
-def _data_for(run: PlannedRun, stores: Mapping[str, Path]) -> tuple[str, str]:
-    """Hashes of the sets that are trained on and tested on now."""
-    learned_from = read_manifest(stores[run.values.data]).content_hash
-    tested = run.values.test_data
-    return learned_from, learned_from if tested is None else read_manifest(stores[tested]).content_hash
-
-
-def _fitted(run: PlannedRun, stores: Mapping[str, Path]) -> PlannedRun:
+def _with_folds_of_store(run: PlannedRun, stores: Mapping[str, Path]) -> PlannedRun:
     """The run with as many folds as its protocol gives on its set, where one subject is left out at a time."""
     if run.config is None or run.values.data not in stores:
         return run
@@ -130,20 +127,15 @@ def _fitted(run: PlannedRun, stores: Mapping[str, Path]) -> PlannedRun:
 
 def _waves(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
     """Those with fresh weights before those that begin with them; runs of many folds by themselves."""
-    fresh = [run for run in runs if not _goes_on(run)]
-    later = [run for run in runs if _goes_on(run)]
     waves: list[list[PlannedRun]] = []
-    for group in (fresh, later):
+    for from_weights in (False, True):
+        group = [run for run in runs if (run.config is not None and run.config.start_from is not None) == from_weights]
         waves.append([run for run in group if len(run.folds) <= 1])
         waves += [[run] for run in group if len(run.folds) > 1]
     return [wave for wave in waves if wave]
 
 
-def _goes_on(run: PlannedRun) -> bool:
-    return run.config is not None and run.config.start_from is not None
-
-
-def _side_by_side(
+def _run_wave(
     wave: Sequence[PlannedRun], stores: Mapping[str, Path], *, jobs: int, hardware: HardwareConfig
 ) -> Iterator[Outcome]:
     if jobs <= 1 or len(wave) == 1:

@@ -7,10 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smilevlm.errors import SettingsError
-from smilevlm.recipes import find_recipe
-from smilevlm.recipes.methods import METHODS, with_method
-from smilevlm.recipes.studies import NEEDED, PROFILES, SETTINGS, Profile, ProfileName, Setting
-from smilevlm.results.study import Target
+from smilevlm.recipes import (
+    METHODS,
+    NEEDED,
+    PROFILES,
+    SETTINGS,
+    Profile,
+    ProfileName,
+    Setting,
+    find_recipe,
+    with_method,
+)
+from smilevlm.results import Target
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.resolve import with_overrides
 
@@ -84,20 +92,15 @@ def plan_runs(request: StudyRequest) -> list[PlannedRun]:
     """Every training that the asked tables and figures show, each once.
 
     Trainings that begin with another one's weights come after it. Recipes are built here, so a mistake in an override
-    is told before anything runs.
+    is said before anything runs.
 
     Raises:
         SettingsError: An override does not fit.
     """
-    wanted: dict[str, list[str]] = {}
-    for target in request.targets:
-        for setting, methods in NEEDED[target].items():
-            known = wanted.setdefault(setting, [])
-            known.extend(method for method in methods if method not in known)
     return [
         _planned(request, setting, method, seed)
         for setting in SETTINGS
-        for method in wanted.get(setting, ())
+        for method in dict.fromkeys(each for target in request.targets for each in NEEDED[target].get(setting, ()))
         for seed in _seeds(request.values, SETTINGS[setting], method)
     ]
 
@@ -133,7 +136,7 @@ def _planned(request: StudyRequest, setting: str, method: str, seed: int) -> Pla
 
 def _config(request: StudyRequest, setting: str, method: str, seed: int) -> tuple[ExperimentConfig | None, str | None]:
     values = SETTINGS[setting]
-    recipe = find_recipe(f"{request.values.prefix}{values.recipe}")
+    recipe = find_recipe(request.values.prefix + setting)
     # Where another data set is tested on there is nothing to divide, and the setting for the others would not fit.
     overrides = [item for item in request.overrides if values.test_data is None or not item.startswith("num_folds=")]
     try:

@@ -1,4 +1,4 @@
-"""A whole study: data, runs, the closer looks at some of them, and the file that says what belongs to it."""
+"""A whole study: data, runs, the analyses of some of them, and the file that says what belongs to it."""
 
 from __future__ import annotations
 
@@ -6,43 +6,42 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import ResultError, SettingsError, SmileVlmError
-from smilevlm.recipes.methods import METHODS
-from smilevlm.recipes.studies import ANALYSED, OTHER_TASKS, SETTINGS
-from smilevlm.reproduction.data import TWINS, StudyData, given_data, make_twin, make_yaw_store
-from smilevlm.reproduction.jobs import Outcome, ProgressCallback, execute
+from smilevlm.recipes import ANALYSED, METHODS, OTHER_TASKS, SETTINGS, find_recipe
+from smilevlm.reproduction.data import REPLICAS, StudyData, given_data, make_replica, make_yaw_store
+from smilevlm.reproduction.jobs import Outcome, execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
-from smilevlm.results import ExperimentResult
-from smilevlm.results.analysis import AnalysisResult
-from smilevlm.results.records import read_record, write_record
-from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting
-from smilevlm.results.tasks import TasksResult
+from smilevlm.results import (
+    TARGETS,
+    AnalysisResult,
+    ExperimentResult,
+    Study,
+    StudyFile,
+    StudyMethod,
+    StudyRun,
+    StudySetting,
+    TasksResult,
+    read_record,
+    write_record,
+)
 from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.run_folder import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME, git_commit
 from smilevlm.version import __version__
 
 STUDY_NAME = "study.json"
-LookKind = Literal["tasks", "analysis"]
-Look = TypeVar("Look", AnalysisResult, TasksResult)
+FileKind = Literal["tasks", "analysis"]
+Record = TypeVar("Record", AnalysisResult, TasksResult)
 
 
-class Display(Protocol):
-    """How a study shows its progress."""
-
-    def counting(self, description: str) -> AbstractContextManager[Callable[[int, int], None]]:
-        """A bar that is told (done, total)."""
-        ...
-
-    def runs(self) -> AbstractContextManager[ProgressCallback]:
-        """A bar over runs."""
-        ...
+ProgressBar = Callable[[str], AbstractContextManager[Callable[..., None]]]
+"""Opens a bar with a description; what comes out is called with (done, total), and maybe a note on the last step."""
 
 
 def run_study(
-    request: StudyRequest, *, jobs: int, hardware: HardwareConfig, display: Display
+    request: StudyRequest, *, jobs: int, hardware: HardwareConfig, progress_bar: ProgressBar
 ) -> tuple[Path, list[str]]:
     """Make or resume a study.
 
@@ -50,7 +49,7 @@ def run_study(
         request: What is asked for.
         jobs: Processes.
         hardware: Where training runs.
-        display: Progress.
+        progress_bar: Shows progress.
 
     Returns:
         The study file, and what is missing from it, one line each.
@@ -60,11 +59,16 @@ def run_study(
         SmileVlmError: A given set is damaged, or faces cannot be written.
     """
     runs = plan_runs(request)
-    data = _data(request, needed_data(runs), jobs, display)
+    data = _data(request, needed_data(runs), jobs, progress_bar)
     stores = {name: each.store for name, each in data.items()}
-    with display.runs() as told:
-        outcomes = execute(runs, stores, jobs=_trainings_at_once(jobs, hardware), hardware=hardware, told=told)
-    files = _closer_looks(request, outcomes, data, jobs, display)
+    with progress_bar("trainings") as update:
+
+        def show(name: str, done: int, total: int, accuracy: float | None) -> None:
+            update(done, total, f"{name}: {'no result' if accuracy is None else f'{accuracy:.1%}'}")
+
+        num_parallel = _num_parallel_trainings(jobs, hardware)
+        outcomes = execute(runs, stores, jobs=num_parallel, hardware=hardware, progress=show)
+    files = _study_files(request, outcomes, data, jobs, progress_bar)
     study = _study(request, outcomes, files, data)
     path = request.out / STUDY_NAME
     write_record(path, study)
@@ -73,7 +77,7 @@ def run_study(
     return path, missing
 
 
-def _trainings_at_once(jobs: int, hardware: HardwareConfig) -> int:
+def _num_parallel_trainings(jobs: int, hardware: HardwareConfig) -> int:
     """One per GPU at most."""
     if not hardware.on_gpu:
         return jobs
@@ -82,16 +86,16 @@ def _trainings_at_once(jobs: int, hardware: HardwareConfig) -> int:
     return min(jobs, torch.cuda.device_count())
 
 
-def _data(request: StudyRequest, names: Sequence[str], jobs: int, display: Display) -> dict[str, StudyData]:
-    if unknown := sorted(set(request.stores) - set(TWINS)):
-        raise SettingsError(f"no prepared set is called {', '.join(unknown)}; a study knows {', '.join(TWINS)}")
+def _data(request: StudyRequest, names: Sequence[str], jobs: int, progress_bar: ProgressBar) -> dict[str, StudyData]:
+    if unknown := sorted(set(request.stores) - set(REPLICAS)):
+        raise SettingsError(f"no prepared set is called {', '.join(unknown)}; a study knows {', '.join(REPLICAS)}")
     data: dict[str, StudyData] = {}
     for name in names:
         if name in request.stores:
             data[name] = given_data(request.stores[name])
         elif request.values.makes_data and not request.only_given:
-            with display.counting(f"synthetic {name}") as progress:
-                data[name] = make_twin(name, request.out, jobs, progress)
+            with progress_bar(f"synthetic {name}") as progress:
+                data[name] = make_replica(name, request.out, jobs, progress)
     if not data:
         raise SettingsError(
             f"there is nothing to train on, and no faces are to be made: give prepared sets, such as --store "
@@ -100,12 +104,12 @@ def _data(request: StudyRequest, names: Sequence[str], jobs: int, display: Displ
     return data
 
 
-def _closer_looks(
+def _study_files(
     request: StudyRequest,
     outcomes: Sequence[Outcome],
     data: Mapping[str, StudyData],
     jobs: int,
-    display: Display,
+    progress_bar: ProgressBar,
 ) -> list[StudyFile]:
     """Analysis and other tasks of full models, in a complete study alone."""
     if set(request.targets) != set(TARGETS):
@@ -114,18 +118,18 @@ def _closer_looks(
     full = {o.run.setting: o for o in outcomes if o.run.method == "full" and o.run.seed == seed and o.result}
     files = []
     for setting in ANALYSED:
-        with display.counting(f"analysis of {setting}") as progress:
+        with progress_bar(f"analysis of {setting}") as progress:
             analyse = partial(_analyse, request, data, jobs, progress)
-            files.append(_look(request.out, "analysis", setting, full.get(setting), analyse))
-    with display.counting("other tasks") as progress:
+            files.append(_study_file(request.out, "analysis", setting, full.get(setting), analyse))
+    with progress_bar("other tasks") as progress:
         work = partial(_other_tasks, data, progress)
-        files.append(_look(request.out, "tasks", OTHER_TASKS, full.get(OTHER_TASKS), work))
+        files.append(_study_file(request.out, "tasks", OTHER_TASKS, full.get(OTHER_TASKS), work))
     return files
 
 
-def _look(
+def _study_file(
     out: Path,
-    kind: LookKind,
+    kind: FileKind,
     setting: str,
     outcome: Outcome | None,
     make: Callable[[PlannedRun, ExperimentResult], Path],
@@ -152,7 +156,7 @@ def _analyse(
 
     source, path = data[run.values.data], run.folder / ANALYSIS_NAME
     yaw_store = make_yaw_store(source, request.out, jobs, progress) if run.setting == OTHER_TASKS else None
-    known = _known(path, AnalysisResult, result)
+    known = _read_current(path, AnalysisResult, result)
     if known is None or (yaw_store is not None and not known.yaw):
         analyse_run(run.folder, source.store, yaw_store=yaw_store, progress=progress)
     return path
@@ -164,14 +168,14 @@ def _other_tasks(
     from smilevlm.evaluation.tasks import run_tasks
 
     source, path = data[run.values.data], run.folder / TASKS_NAME
-    known = _known(path, TasksResult, result)
+    known = _read_current(path, TasksResult, result)
     if known is None or (source.faces is not None and not known.anti_spoofing):
         run_tasks(run.folder, source.store, faces=source.faces, progress=progress)
     return path
 
 
-def _known(path: Path, kind: type[Look], result: ExperimentResult) -> Look | None:
-    """What was found out before about the first fold of a result; None where it is to be made (again)."""
+def _read_current(path: Path, kind: type[Record], result: ExperimentResult) -> Record | None:
+    """The record of the first fold of a result; None where it is to be made (again)."""
     try:
         found = read_record(path, kind)
     except ResultError:
@@ -209,9 +213,7 @@ def _study(
 
 
 def _protocol_title(request: StudyRequest, setting: str) -> str:
-    from smilevlm.recipes import find_recipe
-
-    return find_protocol(find_recipe(f"{request.values.prefix}{SETTINGS[setting].recipe}").protocol).title
+    return find_protocol(find_recipe(request.values.prefix + setting).protocol).title
 
 
 def _study_run(out: Path, outcome: Outcome) -> StudyRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from smilevlm.results.record import Record, ResultFile
+from smilevlm.results.fields import Record, ResultFile
 
 ANALYSIS_VERSION = 1
 Stage = Literal["before", "after"]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float
 
 from smilevlm.errors import SettingsError
-from smilevlm.results.schema import BinaryCounts, ConfusionMatrix
+from smilevlm.results.fields import ConfusionMatrix, Record, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryCounts(Record):
+    """One class against all others: how often it was there or not, and predicted or not."""
+
+    true_positive: Size
+    false_positive: Size
+    false_negative: Size
+    true_negative: Size
 
 
 def binary_f1(counts: BinaryCounts) -> float:
@@ -43,12 +53,12 @@ def counts_from_confusion(matrix: ConfusionMatrix, index: int) -> BinaryCounts:
     """The class with this index against the rest."""
     counts = np.asarray(matrix, dtype=np.int64)
     hits = int(counts[index, index])
-    said, there = int(counts[:, index].sum()), int(counts[index].sum())
+    predicted, present = int(counts[:, index].sum()), int(counts[index].sum())
     return BinaryCounts(
         true_positive=hits,
-        false_positive=said - hits,
-        false_negative=there - hits,
-        true_negative=int(counts.sum()) - said - there + hits,
+        false_positive=predicted - hits,
+        false_negative=present - hits,
+        true_negative=int(counts.sum()) - predicted - present + hits,
     )
 
 
@@ -65,6 +75,16 @@ def class_recall(confusion: ConfusionMatrix) -> Float[np.ndarray, " class"]:
     counts = np.asarray(confusion, dtype=np.float64)
     support = counts.sum(axis=1)
     return np.divide(np.diag(counts), support, out=np.zeros_like(support), where=support > 0)
+
+
+def overall_scores(confusion: ConfusionMatrix) -> dict[str, float]:
+    """Accuracy, macro F1 and unweighted average recall, under the names of the fields that hold them."""
+    counts = np.asarray(confusion, dtype=np.int64)
+    return {
+        "accuracy": float(np.trace(counts) / counts.sum()),
+        "macro_f1": float(class_f1(confusion).mean()),
+        "unweighted_average_recall": float(class_recall(confusion).mean()),
+    }
 
 
 def unweighted_f1(confusion: ConfusionMatrix) -> float:

@@ -7,9 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
-from smilevlm.errors import SettingsError
+from pydantic import AfterValidator, Field, model_validator
+
+from smilevlm.errors import SettingsError, first_few
+from smilevlm.results.fields import (
+    ByAngle,
+    ByClass,
+    Classes,
+    OneClass,
+    PositiveSize,
+    Probabilities,
+    Record,
+    RelativePath,
+    ResultFile,
+    Size,
+    Text,
+    ViewAngles,
+    Weights,
+    fail,
+)
+from smilevlm.results.fold import FoldResult
+from smilevlm.results.summary import FoldsSummary, check_summary
 
 SCHEMA_VERSION = 3
 MAX_EXAMPLES = 24
@@ -22,17 +42,8 @@ PairingMode = Literal["class", "pseudo", "generic", "labels"]
 no prompts, the class itself is in the loss; the supervised baseline."""
 ReportedPairing = Literal["class", "pseudo", "generic", "labels", "none", "shuffled"]
 """What a result says of its prompts: the pairing, or `none` where no loss saw any, or `shuffled` in the control."""
-ReadoutSupervision = Literal["none", "labels"]
-"""What a readout itself learned from, beside the embeddings it reads."""
-Monitor = Literal["loss", "accuracy"]
-"""What an epoch is chosen by, on the validation subjects: the least loss or the highest zero-shot accuracy."""
-Interval = tuple[float, float]
-"""Lower and upper end of a 95 % interval."""
-ConfusionMatrix = tuple[tuple[int, ...], ...]
-"""Counts; rows are the truth, columns the prediction, both in the order of `ExperimentResult.classes`."""
 
 LEVELS: tuple[Level, ...] = ("scan", "sequence", "window")
-MONITORS: tuple[Monitor, ...] = get_args(Monitor)
 PAIRING_MODES: tuple[PairingMode, ...] = get_args(PairingMode)
 REPORTED_PAIRINGS: tuple[ReportedPairing, ...] = get_args(ReportedPairing)
 _HONEST_NAMES = {
@@ -42,7 +53,6 @@ _HONEST_NAMES = {
     "none": "label-free: no prompts",
     "shuffled": "control: prompts of other samples",
 }
-READOUT_SUPERVISIONS: tuple[ReadoutSupervision, ...] = get_args(ReadoutSupervision)
 
 
 def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
@@ -67,223 +77,55 @@ def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readout:
-    """Another way to get classes out of the same embeddings, on the same test samples.
-
-    Attributes:
-        supervision: `labels`: it was fitted on the labels of the fold's training subjects. `none`: it was not fitted.
-        subject_counts: Subject to (correct, tested) samples.
-    """
-
-    supervision: ReadoutSupervision
-    accuracy: float
-    macro_f1: float
-    unweighted_average_recall: float
-    confusion_matrix: ConfusionMatrix
-    subject_counts: Mapping[str, tuple[int, int]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrationBin:
-    """Test samples whose highest probability falls into one interval.
-
-    Attributes:
-        low: Lower end of the interval; the upper one is the next bin's lower end, or 1.
-        confidence: Mean highest probability; 0 where the bin is empty, as is `accuracy`.
-    """
-
-    low: float
-    count: int
-    confidence: float
-    accuracy: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """How far probabilities are to be believed.
-
-    Attributes:
-        expected_calibration_error: Mean over the bins, weighted by their counts, of |accuracy - confidence|.
-        temperature: Of the softmax that gave the probabilities.
-    """
-
-    expected_calibration_error: float
-    temperature: float
-    bins: tuple[CalibrationBin, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BinaryCounts:
-    """One class against all others: how often it was there or not, and said or not."""
-
-    true_positive: int
-    false_positive: int
-    false_negative: int
-    true_negative: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultiLabelScore:
-    """Scores where a sample may have several classes: each class is a yes-or-no question of its own.
-
-    Attributes:
-        subjects: Whose samples these are.
-        num_samples: Test samples, those with several classes included.
-        thresholds: Class to the cosine from which it is said; chosen on the fold's training subjects.
-        fused: Class to its counts, from the fused embedding.
-        by_view: View angle to the same from that view alone, with thresholds of its own.
-        always_no: Class to its counts when nothing is ever said, the baseline.
-        num_exact: Samples whose set of classes is found exactly.
-    """
-
-    subjects: tuple[str, ...]
-    num_samples: int
-    thresholds: Mapping[str, float]
-    fused: Mapping[str, BinaryCounts]
-    by_view: Mapping[float, Mapping[str, BinaryCounts]]
-    always_no: Mapping[str, BinaryCounts]
-    num_exact: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class OtherTrainingData:
+class OtherTrainingData(Record):
     """A data set that was trained on and is not the one that is tested on."""
 
-    layout: str
-    manifest_hash: str
+    layout: Text
+    manifest_hash: Text
     synthetic: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpochChoice:
-    """The epoch whose weights were kept.
+def _check_folds(folds: tuple[FoldResult, ...]) -> tuple[FoldResult, ...]:
+    if not folds:
+        fail("", "expected at least one fold")
+    for index, fold in enumerate(folds):
+        here = f"[{index}]"
+        if fold.num_folds != folds[0].num_folds:
+            fail(f"{here}.num_folds", f"{fold.num_folds}, but {folds[0].num_folds} in the first fold")
+        if fold.fold >= fold.num_folds:
+            fail(f"{here}.fold", f"{fold.fold} is not below num_folds {fold.num_folds}")
+        for other in folds[:index]:
+            if fold.fold == other.fold:
+                fail(f"{here}.fold", f"fold {fold.fold} is there twice")
+            if shared := set(fold.test_subjects) & set(other.test_subjects):
+                fail(f"{here}.test_subjects", f"{first_few(sorted(shared))} also tested in fold {other.fold}")
+    return folds
 
-    Attributes:
-        epoch: Index from zero, as in the training log.
-        num_epochs: How many were trained.
-        monitor: What it was chosen by.
-        value: Of that epoch, on the validation subjects.
-    """
 
-    epoch: int
-    num_epochs: int
-    monitor: Monitor
-    value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldResult:
-    """The scores of one fold.
-
-    Attributes:
-        fold: Index from zero, below `num_folds`.
-        num_folds: Folds of the protocol, whether or not all of them were run.
-        train_subjects: Qualified where data sets mix (`bu4dfe/F001`): the three lists share no name.
-        validation_subjects: Those that chose an epoch or a threshold; may be empty.
-        test_subjects: Exactly the keys of `subject_counts`.
-        accuracy_interval: 95 % percentile bootstrap that redraws test subjects; None with fewer than two of them.
-        macro_f1: Mean of `per_class_f1` over all classes; a class that never occurs counts as zero.
-        unweighted_average_recall: Mean recall over all classes; a class that never occurs counts as zero.
-        subject_counts: Subject to (correct, tested) samples.
-        view_weights: View angle to mean fusion weight over the test samples; sums to one.
-        view_weights_by_class: The same per true class; a class without test samples is absent.
-        single_view_accuracy: View angle to the accuracy of that view's embedding alone.
-        single_view_confusion: View angle to its confusion matrix.
-        single_view_subject_counts: View angle to subject to (correct, tested) samples of that view alone.
-        mean_fusion_accuracy: Accuracy of the plain mean of the views' embeddings.
-        mean_fusion_subject_counts: Subject to (correct, tested) samples of that mean.
-        readouts: Name to another way of reading the same embeddings, such as `linear_probe`.
-        calibration: Of the probabilities of the fused embedding.
-        by_level: Intensity to (correct, tested) samples of the fused embedding; a single level 0 where there are none.
-        multi_label: In protocols with several classes per sample only; the other scores are then those of the test
-            samples with exactly one class.
-        epoch_choice: Which epoch the validation subjects chose; None where there were none and the last was kept.
-        metrics_csv: The training log, a POSIX path relative to the result file; None when there is none.
-    """
-
-    fold: int
-    num_folds: int
-    train_subjects: tuple[str, ...]
-    validation_subjects: tuple[str, ...]
-    test_subjects: tuple[str, ...]
-    num_train_samples: int
-    num_test_samples: int
-    accuracy: float
-    accuracy_interval: Interval | None
-    macro_f1: float
-    per_class_f1: Mapping[str, float]
-    unweighted_average_recall: float
-    confusion_matrix: ConfusionMatrix
-    subject_counts: Mapping[str, tuple[int, int]]
-    view_weights: Mapping[float, float]
-    view_weights_by_class: Mapping[str, Mapping[float, float]]
-    single_view_accuracy: Mapping[float, float]
-    single_view_confusion: Mapping[float, ConfusionMatrix]
-    single_view_subject_counts: Mapping[float, Mapping[str, tuple[int, int]]]
-    mean_fusion_accuracy: float
-    mean_fusion_subject_counts: Mapping[str, tuple[int, int]]
-    readouts: Mapping[str, Readout]
-    calibration: Calibration
-    by_level: Mapping[int, tuple[int, int]]
-    multi_label: MultiLabelScore | None = None
-    epoch_choice: EpochChoice | None = None
-    metrics_csv: str | None = None
+Folds = Annotated[tuple[FoldResult, ...], AfterValidator(_check_folds)]
+"""At least one; no fold and no test subject twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
-    """One number over folds.
-
-    Attributes:
-        mean: Unweighted mean over folds.
-        std: Sample standard deviation (divisor n - 1); None with one fold.
-        interval: 95 % Student t interval of the mean, cut to the range the number can have; None with one fold.
-    """
-
-    mean: float
-    std: float | None
-    interval: Interval | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldsSummary:
-    """What the folds say together.
-
-    Attributes:
-        gain_over_mean_fusion: Fused minus mean-fusion accuracy, paired by fold.
-        gain_over_single_view: View angle to fused minus that view's accuracy, paired by fold.
-        view_weights: View angle to the mean over folds of the mean weight.
-        confusion_matrix: Sum over folds: every test sample once.
-    """
-
-    num_folds_run: int
-    accuracy: Spread
-    macro_f1: Spread
-    unweighted_average_recall: Spread
-    per_class_f1: Mapping[str, Spread]
-    mean_fusion_accuracy: Spread
-    gain_over_mean_fusion: Spread
-    single_view_accuracy: Mapping[float, Spread]
-    gain_over_single_view: Mapping[float, Spread]
-    view_weights: Mapping[float, float]
-    confusion_matrix: ConfusionMatrix
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControlResult:
+class ControlResult(Record):
     """The same evaluation with one thing broken on purpose, for example the prompts' classes shuffled.
 
     Its folds are folds of the main result, with the same test subjects.
     """
 
-    name: str
-    description: str
-    folds: tuple[FoldResult, ...]
+    name: Text
+    description: Text
+    folds: Folds
     summary: FoldsSummary
+
+    @model_validator(mode="after")
+    def _check(self) -> ControlResult:
+        check_summary(self.summary, self.folds)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class Example(Record):
     """One test sample to look at.
 
     Attributes:
@@ -293,18 +135,24 @@ class Example:
         images: View angle to a PNG, a POSIX path relative to the result file.
     """
 
-    sample_id: str
-    subject: str
-    fold: int
-    truth: str
-    predicted: str
-    probabilities: Mapping[str, float]
-    view_weights: Mapping[float, float]
-    images: Mapping[float, str]
+    sample_id: Text
+    subject: Text
+    fold: Size
+    truth: OneClass
+    predicted: OneClass
+    probabilities: Probabilities
+    view_weights: Weights
+    images: ByAngle[RelativePath]
+
+    @model_validator(mode="after")
+    def _check(self) -> Example:
+        if self.probabilities.get(self.predicted, 0.0) < max(self.probabilities.values(), default=0.0) - 1e-6:
+            fail("predicted", f"{self.predicted!r} does not have the highest probability")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoldProposals:
+class FoldProposals(Record):
     """What a teacher made of one fold's training samples, whose labels it did not see.
 
     Attributes:
@@ -314,14 +162,24 @@ class FoldProposals:
         kept: Class to how many of these became prompts, the others being too uncertain or too many of their class.
     """
 
-    fold: int
-    num_samples: int
-    proposed: Mapping[str, int]
-    kept: Mapping[str, int]
+    fold: Size
+    num_samples: PositiveSize
+    proposed: ByClass[Size]
+    kept: ByClass[Size]
+
+    def check_against(self, fold: FoldResult, place: str) -> None:
+        """Its samples are the fold's training samples, each proposed one class."""
+        if self.num_samples != fold.num_train_samples:
+            fail(f"{place}.num_samples", f"{self.num_samples}, but the fold trained on {fold.num_train_samples}")
+        if (total := sum(self.proposed.values())) != self.num_samples:
+            fail(f"{place}.proposed", f"sums to {total}, expected {self.num_samples}")
+        for name, count in self.kept.items():
+            if count > self.proposed[name]:
+                fail(f"{place}.kept.{name}", f"{count} kept of {self.proposed[name]} proposed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairingTeacher:
+class PairingTeacher(Record):
     """The frozen model that proposed the prompts.
 
     Attributes:
@@ -332,9 +190,9 @@ class PairingTeacher:
         proposals: One entry per fold of the result.
     """
 
-    name: str
-    digest: str
-    manifest_hash: str
+    name: Text
+    digest: Text
+    manifest_hash: Text
     synthetic: bool
     proposals: tuple[FoldProposals, ...]
 
@@ -346,7 +204,7 @@ class PairingTeacher:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentResult:
+class ExperimentResult(ResultFile):
     """One `results.json`.
 
     Attributes:
@@ -366,27 +224,64 @@ class ExperimentResult:
         git_commit: None outside a checkout.
     """
 
-    recipe: str
-    method: str
+    WRITTEN_BY: ClassVar[str] = "smilevlm evaluate"
+
+    # First, because the checks of other fields ask for them.
+    classes: Classes
+    view_angles_deg: ViewAngles
+    recipe: Text
+    method: Text
     aligned_with_text: bool
     settings: Mapping[str, object]
-    layout: str
-    manifest_hash: str
-    trained_on: OtherTrainingData | None = None
-    started_from: OtherTrainingData | None = None
+    layout: Text
+    manifest_hash: Text
+    trained_on: OtherTrainingData | None
+    started_from: OtherTrainingData | None
     synthetic: bool
     pairing_mode: ReportedPairing
-    pairing_name: str
-    pairing_teacher: PairingTeacher | None = None
-    protocol: str
-    level: str
-    classes: tuple[str, ...]
-    view_angles_deg: tuple[float, ...]
-    seeds: Mapping[str, int]
-    package_version: str
-    git_commit: str | None
-    folds: tuple[FoldResult, ...]
+    pairing_name: Text
+    pairing_teacher: PairingTeacher | None
+    protocol: Text
+    level: Level
+    seeds: Mapping[str, Size]
+    package_version: Text
+    git_commit: Text | None
+    folds: Folds
     summary: FoldsSummary
-    controls: tuple[ControlResult, ...] = ()
-    examples: tuple[Example, ...] = ()
+    controls: tuple[ControlResult, ...]
+    examples: Annotated[tuple[Example, ...], Field(max_length=MAX_EXAMPLES)]
     schema_version: int = SCHEMA_VERSION
+
+    @model_validator(mode="after")
+    def _check(self) -> ExperimentResult:
+        self._check_pairing()
+        check_summary(self.summary, self.folds)
+        tested = {fold.fold: set(fold.test_subjects) for fold in self.folds}
+        for index, control in enumerate(self.controls):
+            place = f"controls[{index}]"
+            if control.name in [other.name for other in self.controls[:index]]:
+                fail(f"{place}.name", f"two controls are called {control.name!r}")
+            for number, fold in enumerate(control.folds):
+                if set(fold.test_subjects) != tested.get(fold.fold):
+                    here = f"{place}.folds[{number}].test_subjects"
+                    fail(here, "a control is tested on the same folds' subjects")
+        for index, example in enumerate(self.examples):
+            if example.subject not in tested.get(example.fold, ()):
+                message = f"{example.subject!r} is no test subject of fold {example.fold}"
+                fail(f"examples[{index}].subject", message)
+        return self
+
+    def _check_pairing(self) -> None:
+        teacher = self.pairing_teacher
+        try:
+            expected = honest_pairing_name(self.pairing_mode, teacher.description if teacher else None)
+        except SettingsError as error:
+            fail("pairing_teacher", str(error))
+        if self.pairing_name != expected:
+            fail("pairing_name", f"expected {expected!r}, found {self.pairing_name!r}")
+        if teacher:
+            found, folds = [each.fold for each in teacher.proposals], [fold.fold for fold in self.folds]
+            if found != folds:
+                fail("pairing_teacher.proposals", f"expected one entry per fold, {folds}, found {found}")
+            for index, (each, fold) in enumerate(zip(teacher.proposals, self.folds, strict=True)):
+                each.check_against(fold, f"pairing_teacher.proposals[{index}]")

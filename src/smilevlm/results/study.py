@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from smilevlm.results.record import Record, ResultFile
+from smilevlm.results.fields import Record, ResultFile
 
 STUDY_VERSION = 1
 Target = Literal["table2", "table3", "table4", "table5", "fig2", "fig3"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from smilevlm.results.record import Record, ResultFile
-from smilevlm.results.schema import Interval
+from smilevlm.results.fields import Interval, Record, ResultFile
 
 TASKS_VERSION = 1
 Features = Literal["tower", "tower_lda", "fused"]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from smilevlm.dynamics import DynamicSettings
 from smilevlm.errors import StoreError
 from smilevlm.files import write_atomically
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.views import ViewSettings
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 3
@@ -22,8 +26,12 @@ PIPELINE_VERSION = 3
 """Raised when normalisation or rendering changes what the same settings give: older stores are other stores then."""
 
 
+class _NoUnknownFields:
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+
 @dataclass(frozen=True, kw_only=True)
-class BadFile:
+class BadFile(_NoUnknownFields):
     """A file that could not be used, and why: it cost a whole scan or sequence, or one frame of a sequence.
 
     Args:
@@ -38,7 +46,7 @@ class BadFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remark:
+class Remark(_NoUnknownFields):
     """What should be known of a recording that is in the store.
 
     Args:
@@ -106,11 +114,7 @@ def write_manifest(store: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(store: Path) -> Manifest:
-    """Read a finished store's manifest.
-
-    Raises:
-        StoreError: There is none (the set is not prepared, or not to the end), or it is damaged.
-    """
+    """Read a finished store's manifest."""
     path = store / MANIFEST_NAME
     try:
         values = json.loads(path.read_text())
@@ -129,24 +133,38 @@ def read_manifest(store: Path) -> Manifest:
         )
     try:
         settings = prepare_settings_from(values["settings"])
-        manifest = Manifest(
-            layout=values["layout"],
-            synthetic=values["synthetic"],
-            settings=settings,
-            parts=tuple(values["parts"]),
-            subjects=tuple(values["subjects"]),
-            num_samples=values["num_samples"],
-            content_hash=values["content_hash"],
-            skipped=tuple(BadFile(**entry) for entry in values["skipped"]),
-            bad_frames=tuple(BadFile(**entry) for entry in values["bad_frames"]),
-            # Stores of before have none.
-            remarks=tuple(Remark(**entry) for entry in values.get("remarks", ())),
-        )
-    except (KeyError, TypeError) as error:
+        manifest = read_fields(Manifest, values | {"settings": settings})
+    except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path}: field missing or of the wrong kind: {error}") from None
     if values.get("settings_digest") != settings.digest:
         raise StoreError(f"{path}: the settings do not match their digest; the file was edited")
     return manifest
+
+
+Fields = TypeVar("Fields")
+
+
+def read_fields(kind: type[Fields], values: Mapping[str, Any]) -> Fields:
+    """A dataclass of JSON values, those of its own parts included.
+
+    Raises:
+        ValueError: A field is missing or of the wrong kind; the message begins with its path.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _type_adapter(kind).validate_python(dict(values))
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+@functools.cache
+def _type_adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401
+    """Kept, for a store may have thousands of parts."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def prepare_settings_from(values: Mapping[str, Any]) -> PrepareSettings:
@@ -180,12 +198,12 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def differing_settings(got: PrepareSettings, want: PrepareSettings, said: str) -> str:
-    """Which settings of how views are made differ, each as `views.size is 64, SAID 224`."""
+def differing_settings(got: PrepareSettings, want: PrepareSettings, origin: str) -> str:
+    """Which settings of how views are made differ, each as `views.size is 64, ORIGIN 224`."""
     return "; ".join(
-        f"{room.name}.{setting.name} is {getattr(mine, setting.name)!r}, {said} {getattr(other, setting.name)!r}"
-        for room in fields(want)
-        for mine, other in [(getattr(got, room.name), getattr(want, room.name))]
-        for setting in fields(other)
-        if getattr(mine, setting.name) != getattr(other, setting.name)
+        f"{group.name}.{setting.name} is {getattr(ours, setting.name)!r}, {origin} {getattr(theirs, setting.name)!r}"
+        for group in fields(want)
+        for ours, theirs in [(getattr(got, group.name), getattr(want, group.name))]
+        for setting in fields(theirs)
+        if getattr(ours, setting.name) != getattr(theirs, setting.name)
     )

@@ -77,15 +77,15 @@ def read_numbering(meshes: Sequence[Path], numbered_as: NumberedAs = "auto") -> 
     if numbered_as == "sequence":
         return Numbering(frames=frames, remark=f"sequence of {len(frames)} frames, as was asked for")
     (text, _), *_ = alike
-    if against := _against(text, frames):
+    if reason := _reason_for_scans(text, frames):
         names = f"{frames[0].path.name} to {frames[-1].path.name}"
         return Numbering(
-            remark=f"{len(frames)} numbered files ({names}) were read as single scans: {against}; {_TO_SEQUENCE}"
+            remark=f"{len(frames)} numbered files ({names}) were read as single scans: {reason}; {_TO_SEQUENCE}"
         )
     return Numbering(frames=frames, remark=f"sequence of {len(frames)} frames; {_TO_SCANS}")
 
 
-def _against(text: str, frames: Sequence[FrameFile]) -> str:
+def _reason_for_scans(text: str, frames: Sequence[FrameFile]) -> str:
     """Why numbered files are no sequence by themselves; empty when they are one."""
     widths = {len(mesh_stem(frame.path)) for frame in frames}
     is_recorded = (not text and len(widths) == 1 and min(widths) >= _FRAME_DIGITS) or _FRAME_TEXT.fullmatch(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from smilevlm.errors import StoreError
 from smilevlm.files import folder_in_one_piece
-from smilevlm.store.manifest import FORMAT_VERSION, BadFile, Remark
+from smilevlm.store.manifest import FORMAT_VERSION, BadFile, Remark, read_fields
 from smilevlm.store.records import Recording
 from smilevlm.typing import ViewImages
 
@@ -63,21 +63,6 @@ class Sample:
     def classes(self) -> tuple[str, ...]:
         """Every class that applies, one at least."""
         return self.labels or (self.expression,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackedSample:
-    """A sample with its images, compressed.
-
-    Args:
-        sample: Its labels.
-        shape: (view, height, width, channel).
-        data: zstd of the uint8 pixels.
-    """
-
-    sample: Sample
-    shape: tuple[int, ...]
-    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,58 +119,49 @@ def _json_digest(values: Any) -> str:  # noqa: ANN401
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def pack(sample: Sample, images: ViewImages) -> PackedSample:
-    """Compress the images of one sample."""
+def pack(sample: Sample, images: ViewImages) -> dict[str, Any]:
+    """The row of one sample in the Arrow file: its labels, the shape of its images, and these as zstd of the bytes."""
     data = _codec().compress(np.ascontiguousarray(images).tobytes(), asbytes=True)
-    return PackedSample(sample=sample, shape=images.shape, data=data)
+    return {**asdict(sample), "shape": list(images.shape), "views": data}
 
 
-def write_part(folder: Path, info: PartInfo, samples: Iterable[PackedSample]) -> None:
-    """Write one part in one piece: either the whole part is there, or nothing of it."""
+def write_part(folder: Path, info: PartInfo, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one part in one piece: either the whole part is there, or nothing of it.
+
+    Args:
+        folder: Of the part.
+        info: What it holds.
+        rows: Of `pack`.
+    """
     import pyarrow as pa
 
     schema = _schema()
     with folder_in_one_piece(folder) as scratch:
         with pa.OSFile(str(scratch / _ROWS_NAME), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            for packed in samples:
-                row = {**asdict(packed.sample), "shape": list(packed.shape), "views": packed.data}
+            for row in rows:
                 writer.write_batch(pa.RecordBatch.from_pylist([row], schema=schema))
         values = {"format_version": FORMAT_VERSION, **asdict(info)}
         (scratch / _INFO_NAME).write_text(json.dumps(values, indent=1) + "\n")
         for path in scratch.iterdir():
-            _flush_to_disk(path)
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def read_part_info(folder: Path) -> PartInfo:
-    """Raises:
-    StoreError: The part is damaged, or was written by another version.
-    """
+    """What a part says of itself."""
     path = folder / _INFO_NAME
     try:
         values = json.loads(path.read_text())
-        name = values["name"]
-        if values.get("format_version") != FORMAT_VERSION:
-            raise StoreError(
-                f"{folder.parent.parent} was prepared by another version of smilevlm, whose stores cannot be gone on "
-                "with; choose another folder or delete it"
-            )
-        return PartInfo(
-            name=name,
-            settings_digest=values["settings_digest"],
-            sources=tuple((str(a), str(b)) for a, b in values["sources"]),
-            samples=tuple((str(a), str(b), str(c)) for a, b, c in values["samples"]),
-            skipped=tuple(BadFile(**entry) for entry in values["skipped"]),
-            bad_frames=tuple(BadFile(**entry) for entry in values["bad_frames"]),
-            remarks=tuple(Remark(**entry) for entry in values["remarks"]),
-            labels=tuple((str(a), str(b)) for a, b in values["labels"]),
-        )
+        is_current = bool(values["name"]) and values.get("format_version") == FORMAT_VERSION
+        info = read_fields(PartInfo, values) if is_current else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged ({error}); delete {folder} and prepare again") from None
+    if info is None:
+        raise StoreError(
+            f"{folder.parent.parent} was prepared by another version of smilevlm, whose stores cannot be gone on "
+            "with; choose another folder or delete it"
+        )
+    return info
 
 
 def rows_path(folder: Path) -> Path:
@@ -214,20 +190,14 @@ def _codec() -> pa.Codec:
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    text, number = pa.string(), pa.int32()
-    return pa.schema(
-        [
-            ("sample_id", text),
-            ("subject", text),
-            ("expression", text),
-            ("level", number),
-            ("labels", pa.list_(text)),
-            ("condition", text),
-            ("recording", text),
-            ("first_frame", pa.int64()),
-            ("last_frame", pa.int64()),
-            ("digest", text),
-            ("shape", pa.list_(number, 4)),
-            ("views", pa.binary()),
-        ]
-    )
+    texts = ("sample_id", "subject", "expression", "condition", "recording", "digest")
+    types = dict.fromkeys(texts, pa.string()) | {
+        "level": pa.int32(),
+        "labels": pa.list_(pa.string()),
+        "first_frame": pa.int64(),
+        "last_frame": pa.int64(),
+        "shape": pa.list_(pa.int32(), 4),
+        "views": pa.binary(),
+    }
+    # In the order of the fields.
+    return pa.schema([(name, types[name]) for name in (*(field.name for field in fields(Sample)), "shape", "views")])

@@ -36,9 +36,6 @@ class PreparedSet:
 
     Args:
         store: The folder that `prepare` wrote.
-
-    Raises:
-        StoreError: The store is unfinished or damaged.
     """
 
     def __init__(self, store: Path) -> None:

@@ -9,8 +9,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from smilevlm.dynamics import DynamicPools, plan_dynamic_images
-from smilevlm.dynamics.plan import DynamicPlan
+from smilevlm.dynamics import DynamicPlan, DynamicPools, plan_dynamic_images
 from smilevlm.errors import SmileVlmError, StoreError
 from smilevlm.geometry import Mesh, NormalisedFace, normalise
 from smilevlm.store.manifest import PrepareSettings

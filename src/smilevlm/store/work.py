@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from smilevlm.dynamics.plan import DynamicPlan
+from smilevlm.dynamics import DynamicPlan
 from smilevlm.errors import SmileVlmError, StoreError
 from smilevlm.store.frames import read_frame
 from smilevlm.store.manifest import BadFile, PrepareSettings, Remark
 from smilevlm.store.numbering import counted_remarks
 from smilevlm.store.parts import (
-    PackedSample,
     PartInfo,
     Sample,
     content_digest,
@@ -27,6 +27,8 @@ from smilevlm.store.records import FrameFile, Recording
 from smilevlm.store.rendering import FaceFinder, scan_views, sequence_views
 from smilevlm.store.sources import listings
 from smilevlm.typing import ViewImages
+
+_PreparedSample = tuple[Sample, dict[str, Any], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +49,13 @@ class PartJob:
 
 
 def part_jobs(recordings: Sequence[Recording]) -> list[PartJob]:
-    """Recordings grouped into parts, sorted by name.
-
-    Raises:
-        StoreError: A sample id occurs twice.
-    """
-    seen: set[str] = set()
+    """Recordings grouped into parts, sorted by name."""
+    sample_ids: set[str] = set()
     by_part: dict[str, list[Recording]] = {}
     for recording in recordings:
-        if recording.sample_id in seen:
+        if recording.sample_id in sample_ids:
             raise StoreError(f"the data set holds {recording.sample_id} twice")
-        seen.add(recording.sample_id)
+        sample_ids.add(recording.sample_id)
         name = recording.sample_id if recording.is_sequence else recording.subject
         by_part.setdefault(name, []).append(recording)
     return [PartJob(name=name, recordings=tuple(by_part[name])) for name in sorted(by_part)]
@@ -65,29 +63,24 @@ def part_jobs(recordings: Sequence[Recording]) -> list[PartJob]:
 
 def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
     """Prepare one part and leave it in its folder, unless another process has done so meanwhile."""
-    packed: list[PackedSample] = []
+    rows: list[dict[str, Any]] = []
     samples: list[tuple[str, str, str]] = []
     skipped: list[BadFile] = []
     bad_frames: list[BadFile] = []
     remarks: list[Remark] = []
     sources = job.sources(settings)
     for recording in job.recordings:
-        bad: list[BadFile] = []
-        said: dict[str, tuple[str, ...]] = {}
+        preparer = _RecordingPreparer(recording, settings)
         try:
-            prepared = list(
-                _sequence(recording, settings, bad, said) if recording.is_sequence else _scan(recording, settings, said)
-            )
+            prepared = list(preparer.prepare())
         except (SmileVlmError, OSError) as error:
             skipped.append(_bad_file(recording, recording.path, error))
-        else:
-            packed += [each for each, _ in prepared]
-            samples += [
-                (each.sample.sample_id, each.sample.subject, content_digest(each.sample, recording, textures))
-                for each, textures in prepared
-            ]
-            bad_frames += bad
-            remarks += [Remark(sample_id=recording.sample_id, text=text) for text in _texts(recording, said)]
+            continue
+        for sample, row, textures in prepared:
+            rows.append(row)
+            samples.append((sample.sample_id, sample.subject, content_digest(sample, recording, textures)))
+        bad_frames += preparer.bad_frames
+        remarks += preparer.remarks()
     info = PartInfo(
         name=job.name,
         settings_digest=settings.digest,
@@ -100,71 +93,76 @@ def prepare_part(parts: Path, job: PartJob, settings: PrepareSettings) -> None:
     )
     folder = job.folder(parts)
     try:
-        write_part(folder, info, packed)
+        write_part(folder, info, rows)
     except OSError:
         # Two runs on one store may reach the same part; its bytes follow from the files and the settings alone.
         if not folder.is_dir():
             raise
 
 
-def _texts(recording: Recording, said: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    return counted_remarks(said) if recording.is_sequence else tuple(text for each in said.values() for text in each)
+class _RecordingPreparer:
+    """Prepares one recording and notes its bad frames, remarks and digests."""
 
+    def __init__(self, recording: Recording, settings: PrepareSettings) -> None:
+        self.bad_frames: list[BadFile] = []
+        self._recording = recording
+        self._settings = settings
+        self._find = FaceFinder(settings)
+        self._digests: dict[FrameFile, str] = {}
+        self._textures: dict[FrameFile, str] = {}
+        self._remarks: dict[str, tuple[str, ...]] = {}
 
-def _scan(
-    recording: Recording, settings: PrepareSettings, said: dict[str, tuple[str, ...]]
-) -> Iterator[tuple[PackedSample, list[str]]]:
-    """The scan's sample, and the digest of its texture."""
-    images, digest, texture = _render(recording.frames[0], settings, FaceFinder(settings), said)
-    yield pack(sample_of(recording, digest=digest), images), [texture]
+    def prepare(self) -> Iterator[_PreparedSample]:
+        """The samples, each with its row in the Arrow file and the digests of its textures."""
+        return self._sequence() if self._recording.is_sequence else self._scan()
 
+    def remarks(self) -> list[Remark]:
+        """On the meshes that were used; those of a sequence's frames are counted."""
+        if self._recording.is_sequence:
+            texts = counted_remarks(self._remarks)
+        else:
+            texts = [text for texts in self._remarks.values() for text in texts]
+        return [Remark(sample_id=self._recording.sample_id, text=text) for text in texts]
 
-def _sequence(
-    recording: Recording, settings: PrepareSettings, bad: list[BadFile], said: dict[str, tuple[str, ...]]
-) -> Iterator[tuple[PackedSample, list[str]]]:
-    """The dynamic images of a sequence, each with the digests of its textures; frames stream by, one in memory."""
-    digests: dict[FrameFile, str] = {}
-    textures: dict[FrameFile, str] = {}
-    find = FaceFinder(settings)
+    def _scan(self) -> Iterator[_PreparedSample]:
+        (frame,) = self._recording.frames
+        images = self._render(frame)
+        sample = sample_of(self._recording, digest=self._digests[frame])
+        yield sample, pack(sample, images), [self._textures[frame]]
 
-    def render(frame: FrameFile) -> ViewImages:
-        images, digests[frame], textures[frame] = _render(frame, settings, find, said)
+    def _sequence(self) -> Iterator[_PreparedSample]:
+        """The dynamic images; frames stream by, one in memory."""
+        recording = self._recording
+        for dynamic in sequence_views(
+            recording.frames,
+            [frame.number for frame in recording.frames],
+            self._settings,
+            self._render,
+            phases=recording.phases,
+            on_bad=lambda frame, error: self.bad_frames.append(_bad_file(recording, frame.path, error)),
+            on_lost=self._note_lost,
+        ):
+            plan = dynamic.plan
+            frames = [recording.frames[index] for index in sorted(set(plan.frames))]
+            used = "".join(self._digests.get(frame, "") for frame in frames)
+            sample = sample_of(
+                recording,
+                name=plan.name,
+                digest=hashlib.sha256(used.encode()).hexdigest(),
+                span=(plan.first_number, plan.last_number),
+            )
+            yield sample, pack(sample, dynamic.images), [self._textures.get(frame, "") for frame in frames]
+
+    def _render(self, frame: FrameFile) -> ViewImages:
+        loaded = read_frame(frame, load_texture=_needs_textures(self._settings))
+        images, face = scan_views(loaded.mesh, self._settings, self._find)
+        self._remarks[frame.path.name] = face.remarks
+        self._digests[frame], self._textures[frame] = loaded.digest, loaded.texture_digest
         return images
 
-    def lost(plan: DynamicPlan) -> None:
-        where = f"frames {plan.first_number} to {plan.last_number}"
-        reason = f"no frame of the window could be read: {where}"
-        bad.append(BadFile(sample_id=recording.sample_id, path="", reason=reason))
-
-    for dynamic in sequence_views(
-        recording.frames,
-        [frame.number for frame in recording.frames],
-        settings,
-        render,
-        phases=recording.phases,
-        on_bad=lambda frame, error: bad.append(_bad_file(recording, frame.path, error)),
-        on_lost=lost,
-    ):
-        plan = dynamic.plan
-        frames = [recording.frames[k] for k in sorted(set(plan.frames))]
-        used = "".join(digests.get(frame, "") for frame in frames)
-        sample = sample_of(
-            recording,
-            name=plan.name,
-            digest=hashlib.sha256(used.encode()).hexdigest(),
-            span=(plan.first_number, plan.last_number),
-        )
-        yield pack(sample, dynamic.images), [textures.get(frame, "") for frame in frames]
-
-
-def _render(
-    frame: FrameFile, settings: PrepareSettings, find: FaceFinder, said: dict[str, tuple[str, ...]]
-) -> tuple[ViewImages, str, str]:
-    """A frame's views, and the digests of its mesh file and its texture; `said` gets its remarks by file name."""
-    loaded = read_frame(frame, load_texture=_needs_textures(settings))
-    images, face = scan_views(loaded.mesh, settings, find)
-    said[frame.path.name] = face.remarks
-    return images, loaded.digest, loaded.texture_digest
+    def _note_lost(self, plan: DynamicPlan) -> None:
+        reason = f"no frame of the window could be read: frames {plan.first_number} to {plan.last_number}"
+        self.bad_frames.append(BadFile(sample_id=self._recording.sample_id, path="", reason=reason))
 
 
 def _needs_textures(settings: PrepareSettings) -> bool:

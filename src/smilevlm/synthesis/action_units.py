@@ -38,26 +38,14 @@ ACTION_UNITS: Mapping[int, Mapping[str, float]] = {
 
 
 def sides(action: str, facial_actions: tuple[str, ...], side: str = "") -> tuple[str, ...]:
-    """The head model's names of an action: itself, or its left, right or both.
-
-    Args:
-        action: Name without side.
-        facial_actions: Names the head model knows.
-        side: `L`, `R`, or both when empty; an action in the middle of the face has no side.
-    """
+    """The head model's names of an action (itself, or its left and right); `side` is `L`, `R`, or empty for both."""
     if action in facial_actions:
         return (action,)
     return tuple(f"{action}{word}" for word in ("Left", "Right") if word.startswith(side))
 
 
 def occurs(motion: Motion, unit: int, *, threshold: float = 0.3) -> Bool[np.ndarray, " time"]:
-    """In which frames a coder would see an action unit.
-
-    Args:
-        motion: What the face does.
-        unit: One of `ACTION_UNITS`.
-        threshold: Share of the full unit from which it counts, on either side of the face.
-    """
+    """In which frames a coder would see an action unit: from `threshold` of the full unit, on either side."""
     shares = [
         motion.strength[:, motion.actions.index(name)] / full
         for action, full in ACTION_UNITS[unit].items()

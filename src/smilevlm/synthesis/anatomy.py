@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from smilevlm.synthesis.face_model import head_model
+from smilevlm.typing import Faces
 
 _NUM_EYEBALLS = 2
 
@@ -79,6 +80,12 @@ def anatomy() -> Anatomy:
     )
 
 
+def head_faces(*, with_mouth: bool) -> Faces:
+    """Triangles of the refined head, with or without teeth and tongue."""
+    faces = head_model().topology.fine_faces
+    return faces if with_mouth else faces[~anatomy().inner_faces]
+
+
 def on_the_outside(position: np.ndarray) -> np.ndarray:
     """Vertices on the outside of the skin: none lies more than 4 mm in front of them at the same place."""
     cell = np.rint(position[:, :2] / 4.0).astype(np.int64)
@@ -120,16 +127,15 @@ def _iris(position: np.ndarray, eyes: np.ndarray) -> Float32[np.ndarray, " vert"
 
 
 def _landmarks(position: np.ndarray, usable: np.ndarray) -> Int32[np.ndarray, " 83"]:
-    places = np.array(_landmark_places(), np.float32)
     candidates = np.flatnonzero(usable)
     chosen = []
-    for place in places:
-        distance = ((position[candidates, :2] - place) ** 2).sum(axis=1)
+    for target in np.array(_landmark_positions(), np.float32):
+        distance = ((position[candidates, :2] - target) ** 2).sum(axis=1)
         chosen.append(candidates[int(np.argmin(distance))])
     return np.array(chosen, np.int32)
 
 
-def _landmark_places() -> list[tuple[float, float]]:
+def _landmark_positions() -> list[tuple[float, float]]:
     def ellipse(cx: float, cy: float, rx: float, ry: float, count: int, first_deg: float, turn: int) -> list:
         angle = np.deg2rad(first_deg) + turn * 2 * np.pi * np.arange(count) / count
         return [(float(cx + rx * np.cos(a)), float(cy + ry * np.sin(a))) for a in angle]

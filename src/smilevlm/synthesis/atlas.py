@@ -38,7 +38,7 @@ def make_atlas(scan: Scan, photographed: Scan, *, size: int, shade: float = 0.25
     The cameras stand still relative to the head, so that every scan of one moment uses the same texture.
 
     Args:
-        scan: Whose polygons get texture coordinates.
+        scan: Its polygons get texture coordinates.
         photographed: What the pictures show: this scan, or a larger one of the same moment.
         size: Height and width of the texture in pixels.
         shade: How much of the light's direction is left in the photographs, in [0, 1].
@@ -93,13 +93,13 @@ def _unwrap(scan: Scan, texture: RgbImage, uv_of_side: np.ndarray) -> Atlas:
     """Number the (vertex, side) pairs that polygons use; seam vertices are used from both sides."""
     side = _polygon_side(scan)
     num_vertices = len(scan.vertices)
-    there = scan.polygons >= 0
-    key = np.where(there, scan.polygons + side[:, None] * num_vertices, -1)
-    used = np.unique(key[there])
+    present = scan.polygons >= 0
+    key = np.where(present, scan.polygons + side[:, None] * num_vertices, -1)
+    used = np.unique(key[present])
     number = np.full(2 * num_vertices, -1, np.int32)
     number[used] = np.arange(len(used), dtype=np.int32)
     return Atlas(
         texture=texture,
         uv=uv_of_side[used // num_vertices, used % num_vertices],
-        uv_polygons=np.where(there, number[key], -1).astype(np.int32),
+        uv_polygons=np.where(present, number[key], -1).astype(np.int32),
     )

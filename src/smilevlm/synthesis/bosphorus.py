@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from smilevlm.files import folder_in_one_piece
 from smilevlm.labels import NEUTRAL
 from smilevlm.readers import BNT_BACKGROUND, BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
-from smilevlm.synthesis.anatomy import anatomy
+from smilevlm.synthesis.anatomy import anatomy, head_faces
 from smilevlm.synthesis.bosphorus_plan import (
     ACTION_CODES,
     EXPRESSION_CODES,
@@ -24,20 +24,17 @@ from smilevlm.synthesis.bosphorus_plan import (
     PlannedScan,
     plan_subject,
 )
-from smilevlm.synthesis.data_set import Progress, check_range, check_seed, claim_folder, write_parts
+from smilevlm.synthesis.data_set import DataSetSettings, Layout, SubjectFolder
 from smilevlm.synthesis.expressions import by_side, draw_actions, draw_idle
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.occlusions import OCCLUSIONS, surface_front
-from smilevlm.synthesis.people import Person, draw_person
-from smilevlm.synthesis.population import DEFAULT, Population
+from smilevlm.synthesis.occlusions import OCCLUSIONS, merge_meshes, surface_front
+from smilevlm.synthesis.people import Person
 from smilevlm.synthesis.range_camera import RangeCameraSettings, RangeImage, scan_from_front
-from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
-from smilevlm.synthesis.sequences import Slot
-from smilevlm.synthesis.skin import skin_colors
-from smilevlm.synthesis.tubes import Solid, joined
+from smilevlm.synthesis.scanner import ColoredMesh
+from smilevlm.synthesis.seeds import SeedKey
+from smilevlm.synthesis.subjects import Subject, draw_subject
 
-_LAYOUT = "bosphorus"
 _FEMALE_SHARE = 45 / 105
 _HEAD_CENTRE_MM = np.array([0.0, 0.0, -80.0])
 """A head turns about its neck, not about its nose."""
@@ -56,94 +53,48 @@ _ROWS_AND_COLUMNS = struct.Struct("<HH")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BosphorusSettings:
-    """What to write.
+class BosphorusSettings(DataSetSettings):
+    """What to write; Bosphorus has 105 people.
 
     Args:
-        num_subjects: People; Bosphorus has 105.
-        seed: Same seed, same bytes, whatever the number of processes.
         complete: Also write single facial actions, poses and occlusions, as Bosphorus has them, about 45 scans per
             person; else neutral faces and expressions alone.
         scanner: How the scans differ from the true faces, and how fine they are.
-        population: Which people there are.
     """
 
-    num_subjects: int
-    seed: int = 0
     complete: bool = True
     scanner: RangeCameraSettings = field(default_factory=RangeCameraSettings)
-    population: Population = field(default=DEFAULT, metadata=LATER)
-
-    def __post_init__(self) -> None:
-        check_range("num_subjects", self.num_subjects, 1, 999)
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sitter:
-    """A person as the scanner meets them.
+class BosphorusSubject(SubjectFolder):
+    """One subject's folder and its scans."""
 
-    Args:
-        colors: RGB per vertex of the refined head.
-    """
-
-    person: Person
-    colors: np.ndarray
+    scans: tuple[PlannedScan, ...]
 
 
-def synthesize_bosphorus(
-    root: Path, settings: BosphorusSettings, *, jobs: int = 1, progress: Progress | None = None
-) -> int:
-    """Write the data set; subjects already there are left alone, so an interrupted run goes on.
-
-    Args:
-        root: Folder to write; made if missing.
-        settings: What to write.
-        jobs: Processes.
-        progress: Called with (subjects done, subjects in all).
-
-    Returns:
-        The number of subjects written now.
-
-    Raises:
-        LayoutError: The folder holds faces made with other settings.
-    """
+def _plan(settings: BosphorusSettings) -> list[BosphorusSubject]:
     plans = [plan_subject(n, seed=settings.seed, complete=settings.complete) for n in range(settings.num_subjects)]
-    contents = {
-        "num_subjects": settings.num_subjects,
-        "num_recordings": sum(len(plan) for plan in plans),
-        "missing": [f"{scan.subject}/{scan.name}" for plan in plans for scan in plan if scan.without],
-    }
-    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
-    parts = [(root / plan[0].subject, (root, number, settings)) for number, plan in enumerate(plans)]
-    return write_parts(write_subject, parts, jobs=jobs, progress=progress)
+    return [BosphorusSubject(number=n, path=scans[0].subject, scans=scans) for n, scans in enumerate(plans)]
 
 
-def write_subject(root: Path, number: int, settings: BosphorusSettings) -> None:
-    """Write one person's folder in one piece."""
-    model, places = head_model(), anatomy()
-    slot = Slot(layout=_LAYOUT, seed=settings.seed, person=number)
-    rng = slot.stream("person")
+def _contents(_settings: BosphorusSettings, parts: Sequence[BosphorusSubject]) -> dict[str, Any]:
+    scans = [scan for part in parts for scan in part.scans]
+    missing = [f"{scan.subject}/{scan.name}" for scan in scans if scan.without]
+    return {"num_recordings": len(scans), "missing": missing}
+
+
+def _write_subject(_root: Path, folder: Path, part: BosphorusSubject, settings: BosphorusSettings) -> None:
+    key = SeedKey(layout=LAYOUT.name, seed=settings.seed, person=part.number)
+    rng = key.generator("person")
     sex = "F" if rng.uniform() < _FEMALE_SHARE else "M"
-    person = draw_person(
-        rng,
-        sex=sex,
-        shape_changes=model.shape_changes,
-        facial_actions=model.facial_actions,
-        population=settings.population,
-    )
-    sitter = _Sitter(person=person, colors=skin_colors(rng, person, places))
-    plan = plan_subject(number, seed=settings.seed, complete=settings.complete)
-    streams = [replace(slot, sequence=scan.key).stream("scan") for scan in plan]
-    actions = [_actions(stream, person, scan) for stream, scan in zip(streams, plan, strict=True)]
-    coarse = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions)
-    with folder_in_one_piece(root / plan[0].subject) as folder:
-        for stream, scan, vertices in zip(streams, plan, coarse, strict=True):
-            head = model.topology.refine @ vertices
-            head = ((head - head[places.nose_tip]) * np.float32(person.size)).astype(np.float32)
-            pose = _draw_pose(stream, scan, settings.scanner)
-            image = scan_from_front(stream, _before_the_scanner(stream, sitter, scan, head), pose, settings.scanner)
-            _write_scan(stream, folder, scan, image, head @ pose.rotation.T + pose.offset_mm, settings)
+    subject = draw_subject(rng, sex=sex, population=settings.population)
+    rngs = [replace(key, sequence=scan.key).generator("scan") for scan in part.scans]
+    actions = [_actions(scan_rng, subject.person, scan) for scan_rng, scan in zip(rngs, part.scans, strict=True)]
+    for scan_rng, scan, head in zip(rngs, part.scans, subject.heads(actions), strict=True):
+        pose = _draw_pose(scan_rng, scan, settings.scanner)
+        image = scan_from_front(scan_rng, _scene(scan_rng, subject, scan, head), pose, settings.scanner)
+        _write_scan(scan_rng, folder, scan, image, head @ pose.rotation.T + pose.offset_mm, settings)
 
 
 def _actions(rng: np.random.Generator, person: Person, scan: PlannedScan) -> dict[str, float]:
@@ -177,15 +128,13 @@ def _draw_pose(rng: np.random.Generator, scan: PlannedScan, settings: RangeCamer
     return Pose(rotation=rotation, offset_mm=place + _HEAD_CENTRE_MM - rotation @ _HEAD_CENTRE_MM)
 
 
-def _before_the_scanner(rng: np.random.Generator, sitter: _Sitter, scan: PlannedScan, head: np.ndarray) -> Solid:
+def _scene(rng: np.random.Generator, subject: Subject, scan: PlannedScan, head: np.ndarray) -> ColoredMesh:
     """The head, without teeth and tongue where they stay in the dark, and what hides a part of it."""
-    faces = head_model().topology.fine_faces
-    if rng.uniform() < 0.5:
-        faces = faces[~anatomy().inner_faces]
-    solid = Solid(vertices=head, faces=faces, colors=sitter.colors)
+    faces = head_faces(with_mouth=rng.uniform() >= 0.5)
+    surface = ColoredMesh(vertices=head, faces=faces, colors=subject.colors)
     if scan.kind != "O":
-        return solid
-    return joined([solid, OCCLUSIONS[scan.code](rng, sitter.person, surface_front(head))])
+        return surface
+    return merge_meshes([surface, OCCLUSIONS[scan.code](rng, subject.person, surface_front(head))])
 
 
 def _write_scan(
@@ -223,15 +172,15 @@ def _bnt_bytes(rng: np.random.Generator, scan: PlannedScan, image: RangeImage) -
     uv[rows[partial], columns[partial]] = 0.5
     name = f"{scan.name}.png"
     file = io.BytesIO()
-    write_bnt(file, points=points, uv=uv, image_name=name.upper() if _has(scan, "SADNESS") else name)
+    write_bnt(file, points=points, uv=uv, image_name=name.upper() if _is_odd(scan, "SADNESS") else name)
     data = bytearray(file.getvalue())
-    if _has(scan, "FEAR"):
+    if _is_odd(scan, "FEAR"):
         # The header announces another grid than follows.
         _ROWS_AND_COLUMNS.pack_into(data, 0, points.shape[0] + 1, points.shape[1])
     return bytes(data)
 
 
-def _has(scan: PlannedScan, code: str) -> bool:
+def _is_odd(scan: PlannedScan, code: str) -> bool:
     """The first person's scans show the data set's rare oddities."""
     return scan.subject == "bs000" and scan.code == code
 
@@ -251,13 +200,13 @@ def _landmarks(
 
 @functools.cache
 def _landmark_vertices() -> dict[str, int]:
-    places = anatomy()
-    numbers = {label: int(places.landmarks[row]) for label, row in _LANDMARK_VERTICES.items()}
+    regions = anatomy()
+    numbers = {label: int(regions.landmarks[row]) for label, row in _LANDMARK_VERTICES.items()}
     return {
         **numbers,
-        "Nose tip": places.nose_tip,
-        "Ear lobe left": _ear_lobe(places.position_mm, 1),
-        "Ear lobe right": _ear_lobe(places.position_mm, -1),
+        "Nose tip": regions.nose_tip,
+        "Ear lobe left": _ear_lobe(regions.position_mm, 1),
+        "Ear lobe right": _ear_lobe(regions.position_mm, -1),
     }
 
 
@@ -265,3 +214,7 @@ def _ear_lobe(position_mm: np.ndarray, side: int) -> int:
     """The lowest point of what stands out from the side of the head."""
     outside = (side * position_mm[:, 0] > 77) & (position_mm[:, 1] > -30)
     return int(np.argmin(np.where(outside, position_mm[:, 1], np.inf)))
+
+
+LAYOUT = Layout(name="bosphorus", plan=_plan, write=_write_subject, contents=_contents)
+synthesize_bosphorus = LAYOUT.synthesize

@@ -53,7 +53,7 @@ class PlannedScan:
         subject: `bs000`.
         kind: Type of scan, `E` or `YR`.
         code: What it shows, `HAPPY` or `R90`.
-        repeat: Number of the take.
+        repeat: Number of the attempt.
         without: Suffix of the file that is missing on purpose, or empty.
     """
 
@@ -82,9 +82,9 @@ def plan_subject(number: int, *, seed: int, complete: bool) -> tuple[PlannedScan
         complete: Also single actions, poses and occlusions; else neutral faces and expressions alone.
     """
     subject = f"bs{number:03d}"
-    scans = [PlannedScan(subject=subject, kind="N", code="N", repeat=take) for take in range(1 + number % 2)]
+    scans = [PlannedScan(subject=subject, kind="N", code="N", repeat=n) for n in range(1 + number % 2)]
     for code in _expressions_of(number, seed):
-        # One person's first take of a smile was no good; the second is all there is.
+        # One person's first scan of a smile was no good; the second is all there is.
         repeat = 1 if (number, code) == (1, "HAPPY") else 0
         scans.append(PlannedScan(subject=subject, kind="E", code=code, repeat=repeat))
     if not complete:

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from smilevlm.files import folder_in_one_piece, write_atomically
+from smilevlm.files import write_atomically
 from smilevlm.readers import AU_UNKNOWN, AuTable, write_au_table
 from smilevlm.synthesis.action_units import occurs
-from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, subject_names, write_parts
+from smilevlm.synthesis.data_set import Layout, check_range, subject_names
 from smilevlm.synthesis.motion import Motion
-from smilevlm.synthesis.population import DEFAULT, Population
-from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scan_setup import ScannerSettings
+from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.sequences import (
     MAX_FRAMES,
     MIN_FRAMES,
-    Film,
-    Slot,
-    check_settings,
-    portrait_camera,
-    prepare_film,
+    SequenceCapture,
+    SequenceSettings,
+    prepare_capture,
     write_textured_obj,
 )
 from smilevlm.synthesis.spontaneous import TASKS, spontaneous_motion
 
 FRAMES_PER_SECOND = 25.0
 CODED_UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
-_LAYOUT = "bp4d"
 _FEMALE_SHARE = 23 / 41
 _HEIGHT_PER_WIDTH = 1392 / 1040
 _NUMBERINGS = ((4, 0), (1, 1), (4, 2440), (3, 0), (1, 958), (4, 1), (2, 0), (1, 2440))
@@ -41,31 +39,18 @@ _CODED_SHARE = (0.15, 0.85)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bp4dSettings:
-    """What to write.
+class Bp4dSettings(SequenceSettings):
+    """What to write; BP4D-Spontaneous has 41 people, and BP4D+ pictures of 1040 x 1392 pixels.
 
     Args:
-        num_subjects: People; BP4D-Spontaneous has 41.
-        seed: Same seed, same bytes, whatever the number of processes.
         num_frames: Frames per task, about: sequences vary by a quarter. BP4D has about a minute at 25 per second.
-        texture_width: Of the pictures in pixels; BP4D+ has 1040 x 1392.
-        scanner: How the scans differ from the true faces.
-        population: Which people there are.
     """
 
-    num_subjects: int
-    seed: int = 0
     num_frames: int = 100
-    texture_width: int = 260
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=4.0, offset_mm=15.0))
-    population: Population = field(default=DEFAULT, metadata=LATER)
 
     def __post_init__(self) -> None:
-        check_settings(
-            num_subjects=self.num_subjects,
-            seed=self.seed,
-            texture_width=self.texture_width,
-        )
+        super().__post_init__()
         check_range("num_frames", self.num_frames, MIN_FRAMES, MAX_FRAMES)
 
 
@@ -118,7 +103,7 @@ def plan_bp4d(settings: Bp4dSettings) -> list[Bp4dSequence]:
 
 
 def _plan(settings: Bp4dSettings, number: int, name: str, task: int) -> Bp4dSequence:
-    rng = Slot(layout=_LAYOUT, seed=settings.seed, person=number, sequence=task).stream("plan")
+    rng = SeedKey(layout=LAYOUT.name, seed=settings.seed, person=number, sequence=task).generator("plan")
     num_frames = max(MIN_FRAMES, round(settings.num_frames * float(rng.uniform(0.75, 1.25))))
     num_digits, first_number = _NUMBERINGS[(number + task - 1) % len(_NUMBERINGS)]
     first_person, middle = number == 0, num_frames // 2
@@ -139,62 +124,35 @@ def _plan(settings: Bp4dSettings, number: int, name: str, task: int) -> Bp4dSequ
     )
 
 
-def synthesize_bp4d(root: Path, settings: Bp4dSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
-    """Write the data set; sequences already there are left alone, so an interrupted run goes on.
-
-    Args:
-        root: Folder to write; made if missing.
-        settings: What to write.
-        jobs: Processes.
-        progress: Called with (sequences done, sequences in all).
-
-    Returns:
-        The number of sequences written now.
-
-    Raises:
-        LayoutError: The folder holds faces made with other settings.
-    """
-    sequences = plan_bp4d(settings)
-    contents = {
-        "num_subjects": settings.num_subjects,
-        "num_recordings": len(sequences),
-        "missing": [],
+def _contents(_settings: Bp4dSettings, sequences: Sequence[Bp4dSequence]) -> dict[str, Any]:
+    return {
         "frames_left_out": {s.path: [s.stem(n) for n in s.left_out] for s in sequences if s.left_out},
         "without_material": [f"{s.path}/{s.stem(n)}.mtl" for s in sequences for n in s.without_material],
     }
-    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
-    parts = [(root / sequence.path, (root, sequence, settings)) for sequence in sequences]
-    return write_parts(write_sequence, parts, jobs=jobs, progress=progress)
 
 
-def write_sequence(root: Path, sequence: Bp4dSequence, settings: Bp4dSettings) -> None:
-    """Write one sequence's folder in one piece, after its table of action units and its landmarks."""
-    film = _film(sequence, settings)
-    write_atomically(root / "AUCoding" / f"{sequence.name}.csv", _au_table(film.motion, sequence))
-    camera = portrait_camera(
-        film.take, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=290.0
+def _write_sequence(root: Path, folder: Path, sequence: Bp4dSequence, settings: Bp4dSettings) -> None:
+    capture = _capture(sequence, settings)
+    write_atomically(root / "AUCoding" / f"{sequence.name}.csv", _au_table(capture.motion, sequence))
+    camera = capture.portrait_camera(
+        width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=290.0
     )
-    with folder_in_one_piece(root / sequence.path) as folder:
-        for frame, scan in enumerate(film.scans()):
-            if frame in sequence.left_out:
-                continue
-            stem = sequence.stem(frame)
-            write_textured_obj(
-                folder / f"{stem}.obj",
-                scan,
-                camera,
-                material_library=f"{stem}.MTL" if frame in sequence.wrong_case else f"{stem}.mtl",
-            )
-            if frame in sequence.without_material:
-                (folder / f"{stem}.mtl").unlink()
-            if frame not in sequence.without_landmarks:
-                _write_landmarks(root, sequence, frame, scan.landmarks)
+    for frame, scan in enumerate(capture.scans()):
+        if frame in sequence.left_out:
+            continue
+        stem = sequence.stem(frame)
+        library = f"{stem}.MTL" if frame in sequence.wrong_case else f"{stem}.mtl"
+        write_textured_obj(folder / f"{stem}.obj", scan, camera, material_library=library)
+        if frame in sequence.without_material:
+            (folder / f"{stem}.mtl").unlink()
+        if frame not in sequence.without_landmarks:
+            _write_landmarks(root, sequence, frame, scan.landmarks)
 
 
-def _film(sequence: Bp4dSequence, settings: Bp4dSettings) -> Film:
-    return prepare_film(
-        Slot(layout=_LAYOUT, seed=settings.seed, person=sequence.number, sequence=sequence.task),
-        lambda rng, stage: spontaneous_motion(rng, stage, TASKS[sequence.task]),
+def _capture(sequence: Bp4dSequence, settings: Bp4dSettings) -> SequenceCapture:
+    return prepare_capture(
+        SeedKey(layout=LAYOUT.name, seed=settings.seed, person=sequence.number, sequence=sequence.task),
+        lambda rng, context: spontaneous_motion(rng, context, TASKS[sequence.task]),
         sex=sequence.subject[0],
         num_frames=sequence.num_frames,
         frames_per_second=FRAMES_PER_SECOND,
@@ -222,3 +180,7 @@ def _write_landmarks(root: Path, sequence: Bp4dSequence, frame: int, points: Flo
     folder.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{x:.6g},{y:.6g},{z:.6g}\n" for x, y, z in points.tolist())
     (folder / f"{sequence.name}_{number:04d}.bndplus").write_text(text, newline="\n")
+
+
+LAYOUT = Layout(name="bp4d", plan=plan_bp4d, write=_write_sequence, contents=_contents)
+synthesize_bp4d = LAYOUT.synthesize

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -13,27 +14,23 @@ from scipy.spatial import KDTree
 
 from smilevlm.files import folder_in_one_piece
 from smilevlm.readers import write_bnd, write_bu4dfe_vrml
-from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, subject_names, write_parts
+from smilevlm.synthesis.data_set import Layout, check_range, subject_names
 from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
-from smilevlm.synthesis.population import DEFAULT, Population
-from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.scanner import Scan
+from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.sequences import (
     MAX_FRAMES,
     MIN_FRAMES,
-    Film,
-    Slot,
-    check_settings,
-    portrait_camera,
-    prepare_film,
+    SequenceCapture,
+    SequenceSettings,
+    prepare_capture,
     save_picture,
 )
 
 FRAMES_PER_SECOND = 25.0
 LANDMARK_TREE = "BU4DFE_BND_V1.1"
-_LAYOUT = "bu4dfe"
 _FOLDERS = {
     "Angry": "angry", "Disgust": "disgust", "Fear": "fear", "Happy": "happy", "Sad": "sad", "Surprise": "surprise",
 }  # fmt: skip
@@ -48,33 +45,20 @@ _VIEWER_TEXT = "The viewer that comes with BU-4DFE lies in this folder. It is no
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bu4dfeSettings:
-    """What to write.
+class Bu4dfeSettings(SequenceSettings):
+    """What to write; BU-4DFE has 101 people and pictures of 1040 x 1329 pixels.
 
     Args:
-        num_subjects: People; BU-4DFE has 101.
-        seed: Same seed, same bytes, whatever the number of processes.
         num_frames: Frames per sequence, about: sequences vary by a quarter. BU-4DFE has about 100 at 25 per second.
-        texture_width: Of the pictures in pixels; BU-4DFE has 1040 x 1329.
         landmarks: Also write the tree of landmark files that is distributed beside the data set.
-        scanner: How the scans differ from the true faces.
-        population: Which people there are.
     """
 
-    num_subjects: int
-    seed: int = 0
     num_frames: int = 100
-    texture_width: int = 260
     landmarks: bool = True
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=3.0, offset_mm=12.0))
-    population: Population = field(default=DEFAULT, metadata=LATER)
 
     def __post_init__(self) -> None:
-        check_settings(
-            num_subjects=self.num_subjects,
-            seed=self.seed,
-            texture_width=self.texture_width,
-        )
+        super().__post_init__()
         check_range("num_frames", self.num_frames, MIN_FRAMES, MAX_FRAMES)
 
 
@@ -109,16 +93,25 @@ class Bu4dfeSequence:
         return list(_FOLDERS).index(self.word)
 
 
-def plan_bu4dfe(settings: Bu4dfeSettings) -> tuple[list[Bu4dfeSequence], list[str]]:
-    """The sequences to write, and the paths of those that are missing on purpose, as in the data set itself."""
+def plan_bu4dfe(settings: Bu4dfeSettings) -> list[Bu4dfeSequence]:
+    """The sequences to write."""
     names = subject_names(settings.num_subjects, _FEMALE_SHARE)
-    missing = [f"{names[-2]}/Disgust"] if len(names) > 1 else []
     planned = [_plan(settings, number, name, word) for number, name in enumerate(names) for word in _FOLDERS]
-    return [sequence for sequence in planned if sequence.path not in missing], missing
+    missing = missing_sequences(settings)
+    return [sequence for sequence in planned if sequence.path not in missing]
+
+
+def missing_sequences(settings: Bu4dfeSettings) -> list[str]:
+    """The paths of sequences that are missing on purpose, as in the data set itself."""
+    names = subject_names(settings.num_subjects, _FEMALE_SHARE)
+    return [f"{names[-2]}/Disgust"] if len(names) > 1 else []
 
 
 def _plan(settings: Bu4dfeSettings, number: int, name: str, word: str) -> Bu4dfeSequence:
-    rng = Slot(layout=_LAYOUT, seed=settings.seed, person=number, sequence=list(_FOLDERS).index(word)).stream("plan")
+    index = list(_FOLDERS).index(word)
+    rng = SeedKey(layout=LAYOUT.name, seed=settings.seed, person=number, sequence=list(_FOLDERS).index(word)).generator(
+        "plan"
+    )
     num_frames = max(MIN_FRAMES, round(settings.num_frames * float(rng.uniform(0.75, 1.25))))
     first_person = number == 0
     if first_person and word == "Surprise" and settings.num_frames >= 100:
@@ -131,56 +124,38 @@ def _plan(settings: Bu4dfeSettings, number: int, name: str, word: str) -> Bu4dfe
         num_frames=num_frames,
         left_out=(middle, middle + 1) if first_person and word == "Fear" else (),
         without_texture=(middle,) if first_person and word == "Angry" else (),
-        with_texture_index=bool((number + list(_FOLDERS).index(word)) % 2),
+        with_texture_index=bool((number + index) % 2),
     )
 
 
-def synthesize_bu4dfe(root: Path, settings: Bu4dfeSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
-    """Write the data set; sequences already there are left alone, so an interrupted run goes on.
-
-    Args:
-        root: Folder to write; made if missing.
-        settings: What to write.
-        jobs: Processes.
-        progress: Called with (sequences done, sequences in all).
-
-    Returns:
-        The number of sequences written now.
-
-    Raises:
-        LayoutError: The folder holds faces made with other settings.
-    """
-    sequences, missing = plan_bu4dfe(settings)
-    contents = {
-        "num_subjects": settings.num_subjects,
-        "num_recordings": len(sequences),
-        "missing": missing,
+def _contents(settings: Bu4dfeSettings, sequences: Sequence[Bu4dfeSequence]) -> dict[str, Any]:
+    return {
+        "missing": missing_sequences(settings),
         "frames_left_out": {s.path: list(s.left_out) for s in sequences if s.left_out},
         "without_texture": [f"{s.path}/{n:03d}.jpg" for s in sequences for n in s.without_texture],
     }
-    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
+
+
+def _write_viewer(root: Path, _settings: Bu4dfeSettings, _sequences: Sequence[Bu4dfeSequence]) -> None:
     (root / _VIEWER_FOLDER).mkdir(exist_ok=True)
     (root / _VIEWER_FOLDER / "readme.txt").write_text(_VIEWER_TEXT, newline="\n")
-    parts = [(root / sequence.path, (root, sequence, settings)) for sequence in sequences]
-    return write_parts(write_sequence, parts, jobs=jobs, progress=progress)
 
 
-def write_sequence(root: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> None:
-    """Write one sequence's folder in one piece, its landmarks before it."""
-    film = _film(sequence, settings)
-    camera = portrait_camera(
-        film.take, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
+def _write_sequence(root: Path, folder: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> None:
+    """One sequence; its landmarks are complete before its folder is."""
+    capture = _capture(sequence, settings)
+    camera = capture.portrait_camera(
+        width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
     )
     landmarks: dict[int, _Landmarks] = {}
-    with folder_in_one_piece(root / sequence.path) as folder:
-        for number, scan in enumerate(film.scans()):
-            if number in sequence.left_out:
-                continue
-            _write_frame(folder, number, scan, camera, sequence)
-            nearest = KDTree(scan.vertices).query(scan.landmarks)[1]
-            landmarks[number] = _Landmarks(points=scan.vertices[nearest], indices=np.asarray(nearest, np.int64))
-        if settings.landmarks:
-            _write_landmarks(root / LANDMARK_TREE / sequence.path, landmarks)
+    for number, scan in enumerate(capture.scans()):
+        if number in sequence.left_out:
+            continue
+        _write_frame(folder, number, scan, camera, sequence)
+        nearest = KDTree(scan.vertices).query(scan.landmarks)[1]
+        landmarks[number] = _Landmarks(points=scan.vertices[nearest], indices=np.asarray(nearest, np.int64))
+    if settings.landmarks:
+        _write_landmarks(root / LANDMARK_TREE / sequence.path, landmarks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,10 +166,10 @@ class _Landmarks:
     indices: Int64[np.ndarray, " 83"]
 
 
-def _film(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> Film:
-    return prepare_film(
-        Slot(layout=_LAYOUT, seed=settings.seed, person=sequence.number, sequence=sequence.index),
-        lambda rng, stage: posed_motion(rng, stage, _FOLDERS[sequence.word]),
+def _capture(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> SequenceCapture:
+    return prepare_capture(
+        SeedKey(layout=LAYOUT.name, seed=settings.seed, person=sequence.number, sequence=sequence.index),
+        lambda rng, context: posed_motion(rng, context, _FOLDERS[sequence.word]),
         sex=sequence.subject[0],
         num_frames=sequence.num_frames,
         frames_per_second=FRAMES_PER_SECOND,
@@ -204,7 +179,7 @@ def _film(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> Film:
 
 
 def _write_frame(folder: Path, number: int, scan: Scan, camera: Portrait, sequence: Bu4dfeSequence) -> None:
-    picture, uv = camera.take(scan)
+    picture, uv = camera.capture(scan)
     if number not in sequence.without_texture:
         save_picture(folder / f"{number:03d}.jpg", picture)
     with (folder / f"{number:03d}.wrl").open("w", newline="\n") as file:
@@ -227,3 +202,7 @@ def _write_landmarks(target: Path, landmarks: Mapping[int, _Landmarks]) -> None:
                 write_bnd(file, found.points, found.indices)
                 if number % _EMPTY_ROW_EVERY == 0:
                     file.write("\n")
+
+
+LAYOUT = Layout(name="bu4dfe", plan=plan_bu4dfe, write=_write_sequence, contents=_contents, write_shared=_write_viewer)
+synthesize_bu4dfe = LAYOUT.synthesize

@@ -102,18 +102,15 @@ def draw_actions(
     facial_actions: tuple[str, ...],
     idle: float = 1.0,
 ) -> dict[str, float]:
-    """Facial actions of one scan.
+    """Facial actions of one scan: strength per action of `facial_actions`, each in [0, 1].
 
     Args:
         rng: The scan's own generator.
-        person: Whose habits shape the recipe.
+        person: Their habits shape the recipe.
         expression: One of `SPONTANEOUS_RECIPES` or `neutral`.
         intensity: 0 (nothing) to 1 (full).
         facial_actions: Names the head model knows.
         idle: Strength of movements that belong to no expression.
-
-    Returns:
-        Strength per action of `facial_actions`, each in [0, 1].
     """
     if expression != NEUTRAL and expression not in SPONTANEOUS_RECIPES:
         raise ValueError(f"{expression!r} has no recipe")
@@ -133,12 +130,7 @@ def draw_actions(
 
 
 def draw_idle(rng: np.random.Generator, idle: float) -> dict[str, float]:
-    """Strengths of movements that belong to no expression, before they are spread over the sides.
-
-    Args:
-        rng: The scan's or sequence's own generator.
-        idle: Their strength, 1 for what any face does at any moment.
-    """
+    """Strengths of movements that belong to no expression, without side; `idle` is 1 for what any face does."""
     return {
         action: idle * abs(rng.normal(0, spread))
         for action, (probability, spread) in _IDLE.items()

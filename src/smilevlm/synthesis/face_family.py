@@ -19,7 +19,7 @@ from smilevlm.synthesis.face_model import head_model
 from smilevlm.typing import Vertices
 
 _FACE_LOW_MM, _FACE_HIGH_MM = np.array([0.0, -85.0, -80.0]), np.array([75.0, 95.0, 8.0])
-"""Where the centres of bumps lie, on the viewer's right; each has a twin on the left."""
+"""Where the centres of bumps lie, on the viewer's right; each has a mirror image on the left."""
 _RESTING_FEATURES = (
     # place in mm (viewer's right), width in mm, spread of the height in mm along x, y, z
     ((16.0, 54.0, -14.0), 12.0, (0.6, 1.3, 1.4)),  # inner brow
@@ -83,12 +83,7 @@ class FaceFamily:
     def heads(
         self, neutral_mm: Vertices, expressive_mm: Float32[np.ndarray, "expression vert 3"]
     ) -> Float32[np.ndarray, "expression vert 3"]:
-        """Heads of this family.
-
-        Args:
-            neutral_mm: The refined neutral head, face frame, nose tip at the origin.
-            expressive_mm: The same head with its expressions, in the same place.
-        """
+        """Heads of this family, from refined heads in the face frame that have the neutral nose tip at the origin."""
         gain = np.clip(np.exp(self.gain.at(neutral_mm)) * self.axis_gain.astype(np.float32), *_GAIN_LIMITS)
         eyeballs = anatomy().eyes > 0
         gain[eyeballs] = 1
@@ -112,14 +107,9 @@ class FaceFamily:
 
 
 def draw_family(rng: np.random.Generator, *, strength: float = 1.0) -> FaceFamily:
-    """Draw one face model.
-
-    Args:
-        rng: Its own generator.
-        strength: How unlike the synthetic head model; 0 is that model itself.
-    """
+    """Draw one face model; `strength` says how unlike the synthetic head model, 0 is that model itself."""
     return FaceFamily(
-        bend=_together(
+        bend=_merge_bumps(
             _draw_bumps(rng, count=10, widths_mm=(14.0, 45.0), steepest=_STEEPEST * strength),
             _draw_resting_features(rng, strength),
         ),
@@ -134,7 +124,7 @@ def draw_family(rng: np.random.Generator, *, strength: float = 1.0) -> FaceFamil
 
 
 def _draw_bumps(rng: np.random.Generator, *, count: int, widths_mm: tuple[float, float], steepest: float) -> Bumps:
-    centres, widths = _draw_places(rng, count, widths_mm)
+    centres, widths = _draw_positions(rng, count, widths_mm)
     heights = rng.normal(size=(count, 3)) * (steepest * widths)[:, None]
     mirrored = heights * (-1, 1, 1) * np.exp(rng.normal(0, 0.1, (count, 1)))
     return _in_pairs(centres, widths, heights, mirrored)
@@ -151,7 +141,7 @@ def _draw_resting_features(rng: np.random.Generator, strength: float) -> Bumps:
     return _in_pairs(centres, widths, heights, mirrored)
 
 
-def _together(first: Bumps, second: Bumps) -> Bumps:
+def _merge_bumps(first: Bumps, second: Bumps) -> Bumps:
     return Bumps(
         centres_mm=np.concatenate([first.centres_mm, second.centres_mm]),
         widths_mm=np.concatenate([first.widths_mm, second.widths_mm]),
@@ -160,7 +150,7 @@ def _together(first: Bumps, second: Bumps) -> Bumps:
 
 
 def _draw_gain(rng: np.random.Generator, *, count: int, spread: float) -> Bumps:
-    centres, widths = _draw_places(rng, count, (22.0, 55.0))
+    centres, widths = _draw_positions(rng, count, (22.0, 55.0))
     heights = rng.normal(0, spread, (count, 1))
     return _in_pairs(centres, widths, heights, heights + rng.normal(0, 0.2 * spread, (count, 1)))
 
@@ -171,7 +161,7 @@ def _in_pairs(
     right: Float64[np.ndarray, "pair channel"],
     left: Float64[np.ndarray, "pair channel"],
 ) -> Bumps:
-    """Bumps on the viewer's right and their twins on the left, with a height each."""
+    """Bumps on the viewer's right and their mirror images on the left, with a height each."""
     return Bumps(
         centres_mm=np.concatenate([centres_mm, centres_mm * (-1, 1, 1)]),
         widths_mm=np.tile(widths_mm, 2),
@@ -179,7 +169,7 @@ def _in_pairs(
     )
 
 
-def _draw_places(
+def _draw_positions(
     rng: np.random.Generator, count: int, widths_mm: tuple[float, float]
 ) -> tuple[Float64[np.ndarray, "bump 3"], Float64[np.ndarray, " bump"]]:
     return rng.uniform(_FACE_LOW_MM, _FACE_HIGH_MM, (count, 3)), rng.uniform(*widths_mm, count)
@@ -191,15 +181,15 @@ def skin_average() -> sparse.csr_matrix:
 
     Half of a vertex and half of its neighbours' mean, for the skin; teeth and eyeballs stay rigid.
     """
-    topology, places = head_model().topology, anatomy()
-    num = len(places.position_mm)
+    topology, regions = head_model().topology, anatomy()
+    num = len(regions.position_mm)
     faces = topology.fine_faces
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     links = sparse.csr_matrix((np.ones(len(pairs), np.float32), (pairs[:, 0], pairs[:, 1])), shape=(num, num))
     links.data[:] = 1
     mean = sparse.diags_array(1 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links
-    rigid = (places.eyes > 0) | places.inner
+    rigid = (regions.eyes > 0) | regions.inner
     own = np.where(rigid, 1.0, 0.5).astype(np.float32)
     average = sparse.diags_array(own) + sparse.diags_array(1 - own) @ mean
     return sparse.csr_matrix(average.astype(np.float32))

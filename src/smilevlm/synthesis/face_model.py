@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,10 @@ from jaxtyping import Float32, Int32
 from scipy import sparse
 
 from smilevlm.synthesis.anny_loading import load_anny_head, native_messages_held_back
+from smilevlm.synthesis.people import Person, draw_person
+from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.threads import one_thread
+from smilevlm.typing import Vertices
 
 _FACE_FRAME_FROM_ANNY = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
 """MakeHuman's axes are x right, y back, z up."""
@@ -54,7 +57,9 @@ class HeadModel:
         self.phenotypes: tuple[str, ...] = tuple(self._model.phenotype_labels)
         self.shape_changes: tuple[str, ...] = tuple(n for n in self._model.local_change_labels if _HEAD_CHANGE.match(n))
         self.facial_actions: tuple[str, ...] = tuple(self._model.facial_action_labels)
-        self.topology = _topology(self._model.faces.numpy().astype(np.int32), len(self._model.template_vertices))
+        faces = self._model.faces.numpy().astype(np.int32)
+        refine, fine_faces = loop_subdivision(faces, len(self._model.template_vertices))
+        self.topology = HeadTopology(faces=faces, fine_faces=fine_faces, refine=refine)
 
     def vertices_mm(
         self,
@@ -92,16 +97,26 @@ class HeadModel:
         vertices = out["vertices"].numpy().astype(np.float32) * np.float32(_MM_PER_M)
         return np.ascontiguousarray(vertices @ _FACE_FRAME_FROM_ANNY.T)
 
+    def heads_mm(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
+        """One person's refined heads, of the model's own size and origin; `actions` are in [0, 1]."""
+        for vertices in self.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions):
+            yield self.topology.refine @ vertices
+
+    def draw_person(self, rng: np.random.Generator, *, sex: str, population: Population = DEFAULT) -> Person:
+        """Draw a person whom this model can show, see `people.draw_person`."""
+        return draw_person(
+            rng,
+            sex=sex,
+            shape_changes=self.shape_changes,
+            facial_actions=self.facial_actions,
+            population=population,
+        )
+
 
 @functools.cache
 def head_model() -> HeadModel:
     """The head model of this process; the first load on a machine builds `anny`'s cache, which takes about a minute."""
     return HeadModel()
-
-
-def _topology(faces: Int32[np.ndarray, "face 3"], num_vertices: int) -> HeadTopology:
-    refine, fine_faces = loop_subdivision(faces, num_vertices)
-    return HeadTopology(faces=faces, fine_faces=fine_faces, refine=refine)
 
 
 def loop_subdivision(
@@ -155,15 +170,7 @@ def loop_subdivision(
         (np.concatenate(values).astype(np.float32), (np.concatenate(rows), np.concatenate(columns))),
         shape=(num_vertices + num_edges, num_vertices),
     )
-    mid = (num_vertices + edge_of_corner).reshape(-1, 3)
-    corner = faces
-    fine = np.stack(
-        [
-            np.stack([corner[:, 0], mid[:, 0], mid[:, 2]], 1),
-            np.stack([corner[:, 1], mid[:, 1], mid[:, 0]], 1),
-            np.stack([corner[:, 2], mid[:, 2], mid[:, 1]], 1),
-            mid,
-        ],
-        axis=1,
-    ).reshape(-1, 3)
-    return refine, fine.astype(np.int32)
+    middle = (num_vertices + edge_of_corner).reshape(-1, 3)
+    # One triangle at each corner, and one between the middles of the edges.
+    at_corners = [np.stack([faces[:, k], middle[:, k], middle[:, k - 1]], 1) for k in range(3)]
+    return refine, np.stack([*at_corners, middle], axis=1).reshape(-1, 3).astype(np.int32)

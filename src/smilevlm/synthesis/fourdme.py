@@ -7,33 +7,24 @@ counts onset, apex and offset.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from smilevlm.files import folder_in_one_piece
 from smilevlm.readers import FOURDME_COLUMNS, ActionUnit, CellValue, write_workbook
 from smilevlm.synthesis.action_units import ACTION_UNITS
-from smilevlm.synthesis.data_set import Progress, check_range, claim_folder, write_parts
+from smilevlm.synthesis.data_set import Layout, check_range
 from smilevlm.synthesis.micro import MicroExpression, draw_micro_expression, micro_motion
-from smilevlm.synthesis.population import DEFAULT, Population
-from smilevlm.synthesis.record import LATER, recorded
 from smilevlm.synthesis.scan_setup import ScannerSettings
-from smilevlm.synthesis.sequences import (
-    Film,
-    Slot,
-    check_settings,
-    portrait_camera,
-    prepare_film,
-    write_textured_obj,
-)
+from smilevlm.synthesis.seeds import SeedKey
+from smilevlm.synthesis.sequences import SequenceCapture, SequenceSettings, prepare_capture, write_textured_obj
 
 FRAMES_PER_SECOND = 60.0
 CLIP_FOLDER = "4D_micro"
 LABELS = "4DME_Labelling_Micro_release v1.xlsx"
 EXTRA_LABELS = "4DME_Labelling_Micro_extras_release v1.xlsx"
-_LAYOUT = "4dme"
 _HEIGHT_PER_WIDTH = 1600 / 1200
 _FIRST_FRAME = 1
 _SHARES = (
@@ -43,7 +34,7 @@ _SHARES = (
 )  # fmt: skip
 """Clips per combination of classes among the 267 of 4DME."""
 _COLUMN_CLASSES = ("positive", "negative", "surprise", "repression", "others")
-_TOLD_EMOTIONS = {
+_REPORTED_EMOTIONS = {
     "positive": ("happiness",), "negative": ("disgust", "fear", "sadness", "anger"), "surprise": ("surprise",),
     "repression": ("happiness", "disgust", "anger"), "others": ("neutral", "tense"),
 }  # fmt: skip
@@ -51,27 +42,19 @@ _TOLD_EMOTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class FourdmeSettings:
-    """What to write.
+class FourdmeSettings(SequenceSettings):
+    """What to write; 4DME has 41 people and pictures of 1200 x 1600 pixels.
 
     Args:
-        num_subjects: People; 4DME has 41.
-        seed: Same seed, same bytes, whatever the number of processes.
         clips_per_subject: Micro-expressions of each; 4DME has 267 in all.
-        texture_width: Of the pictures in pixels; 4DME has 1200 x 1600.
-        scanner: How the scans differ from the true faces.
-        population: Which people there are.
     """
 
-    num_subjects: int
-    seed: int = 0
     clips_per_subject: int = 4
     texture_width: int = 240
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=2.0, offset_mm=10.0))
-    population: Population = field(default=DEFAULT, metadata=LATER)
 
     def __post_init__(self) -> None:
-        check_settings(num_subjects=self.num_subjects, seed=self.seed, texture_width=self.texture_width)
+        super().__post_init__()
         check_range("clips_per_subject", self.clips_per_subject, 1, 99)
 
 
@@ -108,17 +91,17 @@ class FourdmeClip:
 def plan_4dme(settings: FourdmeSettings) -> list[FourdmeClip]:
     """The clips to write, their classes in 4DME's own unequal shares."""
     total = settings.num_subjects * settings.clips_per_subject
-    labels = _shared_out(settings.seed, total)
+    labels = _draw_labels(settings.seed, total)
     clips = []
     for place in range(total):
         number, index = divmod(place, settings.clips_per_subject)
-        slot = Slot(layout=_LAYOUT, seed=settings.seed, person=number, sequence=index)
-        micro = draw_micro_expression(slot.stream("plan"), labels[place])
+        key = SeedKey(layout=LAYOUT.name, seed=settings.seed, person=number, sequence=index)
+        micro = draw_micro_expression(key.generator("plan"), labels[place])
         clips.append(FourdmeClip(subject=f"S{number + 1:02d}", number=number, index=index, micro=micro))
     return clips
 
 
-def _shared_out(seed: int, total: int) -> list[tuple[str, ...]]:
+def _draw_labels(seed: int, total: int) -> list[tuple[str, ...]]:
     """Label combinations for so many clips by largest remainders, in random order."""
     weights = np.array([count for _, count in _SHARES], np.float64)
     exact = total * weights / weights.sum()
@@ -126,48 +109,23 @@ def _shared_out(seed: int, total: int) -> list[tuple[str, ...]]:
     rest = np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]
     counts[rest] += 1
     given = [labels for (labels, _), count in zip(_SHARES, counts.tolist(), strict=True) for _ in range(count)]
-    order = Slot(layout=_LAYOUT, seed=seed).stream("classes").permutation(total)
+    order = SeedKey(layout=LAYOUT.name, seed=seed).generator("classes").permutation(total)
     return [given[place] for place in order]
 
 
-def synthesize_4dme(root: Path, settings: FourdmeSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
-    """Write the data set; clips already there are left alone, so an interrupted run goes on.
-
-    Args:
-        root: Folder to write; made if missing.
-        settings: What to write.
-        jobs: Processes.
-        progress: Called with (clips done, clips in all).
-
-    Returns:
-        The number of clips written now.
-
-    Raises:
-        LayoutError: The folder holds faces made with other settings.
-    """
-    clips = plan_4dme(settings)
-    contents = {"num_subjects": settings.num_subjects, "num_recordings": len(clips), "missing": []}
-    claim_folder(root, _LAYOUT, recorded(settings), contents=contents)
-    _write_workbooks(root, clips, settings.seed)
-    parts = [(root / clip.path, (root, clip, settings)) for clip in clips]
-    return write_parts(write_clip, parts, jobs=jobs, progress=progress)
-
-
-def write_clip(root: Path, clip: FourdmeClip, settings: FourdmeSettings) -> None:
-    """Write one clip's folder in one piece."""
-    film = _film(clip, settings)
-    camera = portrait_camera(
-        film.take, width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
+def _write_clip(_root: Path, folder: Path, clip: FourdmeClip, settings: FourdmeSettings) -> None:
+    capture = _capture(clip, settings)
+    camera = capture.portrait_camera(
+        width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
     )
-    with folder_in_one_piece(root / clip.path) as folder:
-        for number, scan in enumerate(film.scans(), _FIRST_FRAME):
-            write_textured_obj(folder / f"{number:03d}.obj", scan, camera, material_library=f"{number:03d}.mtl")
+    for number, scan in enumerate(capture.scans(), _FIRST_FRAME):
+        write_textured_obj(folder / f"{number:03d}.obj", scan, camera, material_library=f"{number:03d}.mtl")
 
 
-def _film(clip: FourdmeClip, settings: FourdmeSettings) -> Film:
-    return prepare_film(
-        Slot(layout=_LAYOUT, seed=settings.seed, person=clip.number, sequence=clip.index),
-        lambda rng, stage: micro_motion(rng, stage, clip.micro),
+def _capture(clip: FourdmeClip, settings: FourdmeSettings) -> SequenceCapture:
+    return prepare_capture(
+        SeedKey(layout=LAYOUT.name, seed=settings.seed, person=clip.number, sequence=clip.index),
+        lambda rng, context: micro_motion(rng, context, clip.micro),
         sex="FM"[clip.number % 2],
         num_frames=clip.micro.num_frames,
         frames_per_second=FRAMES_PER_SECOND,
@@ -176,11 +134,11 @@ def _film(clip: FourdmeClip, settings: FourdmeSettings) -> Film:
     )
 
 
-def _write_workbooks(root: Path, clips: list[FourdmeClip], seed: int) -> None:
+def _write_workbooks(root: Path, settings: FourdmeSettings, clips: Sequence[FourdmeClip]) -> None:
     headers = [*FOURDME_COLUMNS, *(f"AU{unit}" for unit in ACTION_UNITS)]
     write_workbook(root / LABELS, headers, [_row(clip) for clip in clips])
     extra = ["fold", "sub_ID", "fold_name", "self-report emo'", "video emo'"]
-    write_workbook(root / EXTRA_LABELS, extra, [_extra_row(clip, seed) for clip in clips])
+    write_workbook(root / EXTRA_LABELS, extra, [_extra_row(clip, settings.seed) for clip in clips])
 
 
 def _row(clip: FourdmeClip) -> list[CellValue]:
@@ -210,6 +168,16 @@ def _unit_text(micro: MicroExpression) -> str:
 
 
 def _extra_row(clip: FourdmeClip, seed: int) -> list[CellValue]:
-    rng = Slot(layout=_LAYOUT, seed=seed, person=clip.number, sequence=clip.index).stream("extras")
-    told, shown = (str(rng.choice(_TOLD_EMOTIONS[clip.micro.labels[0]])) for _ in range(2))
-    return [clip.session, clip.subject, clip.name, told, shown]
+    rng = SeedKey(layout=LAYOUT.name, seed=seed, person=clip.number, sequence=clip.index).generator("extras")
+    reported, shown = (str(rng.choice(_REPORTED_EMOTIONS[clip.micro.labels[0]])) for _ in range(2))
+    return [clip.session, clip.subject, clip.name, reported, shown]
+
+
+LAYOUT = Layout(
+    name="4dme",
+    plan=plan_4dme,
+    write=_write_clip,
+    contents=lambda _settings, _clips: {},
+    write_shared=_write_workbooks,
+)
+synthesize_4dme = LAYOUT.synthesize

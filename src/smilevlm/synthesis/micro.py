@@ -1,4 +1,4 @@
-"""Micro-expressions as 4DME describes them: a few action units, a fraction of a second, hardly to be seen."""
+"""Micro-expressions as 4DME describes them: a few action units, a fraction of a second, barely visible."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from jaxtyping import Float64
 
 from smilevlm.readers import ActionUnit
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
-from smilevlm.synthesis.curves import plateau
-from smilevlm.synthesis.motion import Motion, Stage, constant, idle_movement, lids_closing, sway, together
+from smilevlm.synthesis.motion import Motion, MotionContext, combine, eyelid_closures, idle_movement, plateau, sway
 
 MICRO_UNITS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "positive": ((12,), (6, 12), (6,), (12, 25), (6, 12, 7)),
@@ -59,12 +58,7 @@ class MicroExpression:
 
 
 def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...]) -> MicroExpression:
-    """Draw what one clip shows.
-
-    Args:
-        rng: The clip's own generator.
-        labels: One or several of `MICRO_EXPRESSIONS`: each adds a combination of action units.
-    """
+    """Draw what one clip shows; each of its `labels` (of `MICRO_EXPRESSIONS`) adds a combination of action units."""
     moving: list[int] = []
     for label in labels:
         combinations = MICRO_UNITS[label]
@@ -90,21 +84,16 @@ def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...]) -> 
     )
 
 
-def micro_motion(rng: np.random.Generator, stage: Stage, micro: MicroExpression) -> Motion:
-    """What the face does in a clip.
-
-    Args:
-        rng: The clip's own generator.
-        stage: Who and when; as many frames as the clip has.
-        micro: What it shows.
-    """
-    movements = [_moving(stage, micro), _static(stage, micro), idle_movement(rng, stage, scale=0.08)]
+def micro_motion(rng: np.random.Generator, context: MotionContext, micro: MicroExpression) -> Motion:
+    """What the face does in a clip; `context` has as many frames as the clip."""
+    resting = _strengths(context, tuple(unit for unit in micro.units if unit.static), 0.3)
+    movements = [_moving(context, micro), context.strengths(resting), idle_movement(rng, context, scale=0.08)]
     if micro.blinks:
-        movements.append(lids_closing(rng, stage, [float(rng.uniform(0, 0.5)) * stage.duration_s]))
-    angles, displaced = sway(rng, stage, angles_deg=(0.25, 0.25, 0.15), offset_mm=0.3)
+        movements.append(eyelid_closures(rng, context, [float(rng.uniform(0, 0.5)) * context.duration_s]))
+    angles, displaced = sway(rng, context, angles_deg=(0.25, 0.25, 0.15), offset_mm=0.3)
     return Motion(
-        actions=stage.facial_actions,
-        strength=together(*movements),
+        actions=context.facial_actions,
+        strength=combine(*movements),
         angles_deg=angles,
         offset_mm=displaced,
         onset=micro.onset,
@@ -113,28 +102,24 @@ def micro_motion(rng: np.random.Generator, stage: Stage, micro: MicroExpression)
     )
 
 
-def _moving(stage: Stage, micro: MicroExpression) -> Float64[np.ndarray, "time action"]:
+def _moving(context: MotionContext, micro: MicroExpression) -> Float64[np.ndarray, "time action"]:
     """Zero outside onset and offset, largest at the apex."""
-    step = float(stage.time_s[1])
+    step = float(context.time_s[1])
     envelope = plateau(
-        stage.time_s,
+        context.time_s,
         start=(micro.onset - 1) * step,
         peak=micro.apex * step,
         release=micro.apex * step,
         end=(micro.offset + 1) * step,
     )
-    full = _strengths(stage, tuple(unit for unit in micro.units if not unit.static), micro.intensity)
-    return envelope[:, None] * constant(stage, full)
+    full = _strengths(context, tuple(unit for unit in micro.units if not unit.static), micro.intensity)
+    return envelope[:, None] * context.strengths(full)
 
 
-def _static(stage: Stage, micro: MicroExpression) -> Float64[np.ndarray, "time action"]:
-    return constant(stage, _strengths(stage, tuple(unit for unit in micro.units if unit.static), 0.3))
-
-
-def _strengths(stage: Stage, units: tuple[ActionUnit, ...], intensity: float) -> dict[str, float]:
+def _strengths(context: MotionContext, units: tuple[ActionUnit, ...], intensity: float) -> dict[str, float]:
     strengths: dict[str, float] = {}
     for unit in units:
         for action, full in ACTION_UNITS[unit.number].items():
-            for name in sides(action, stage.facial_actions, unit.side):
+            for name in sides(action, context.facial_actions, unit.side):
                 strengths[name] = max(strengths.get(name, 0.0), intensity * full)
     return strengths

@@ -13,17 +13,51 @@ import numpy as np
 from jaxtyping import Float64
 
 from smilevlm.labels import NEUTRAL
-from smilevlm.synthesis.curves import TimeAxis, drift, limited, plateau, share_of
 from smilevlm.synthesis.expressions import by_side, draw_actions, draw_idle
 from smilevlm.synthesis.people import Person, Tempo, action_stem
 
+TimeAxis = Float64[np.ndarray, " time"]
 _UPPER_FACE = ("brow", "eye", "cheekSquint")
 _VISIBLE_SHARE = 0.05
-"""Of its greatest strength: less than this and nobody would say that the expression is there."""
+"""Of its greatest strength: a weaker expression counts as absent."""
 _SECONDS_OF_A_POSED_SEQUENCE = 4.0
 _BLINK_S = (0.10, 0.04, 0.22)
 """Closing, closed, opening."""
 _MAX_ANGLES_DEG = (25.0, 18.0, 12.0)
+
+
+def minimum_jerk(share: TimeAxis) -> TimeAxis:
+    """From 0 to 1 with the least jerk: speed and acceleration are zero at both ends.
+
+    Source: Flash and Hogan, The coordination of arm movements, J. Neurosci. 1985, Eq. 6.
+    """
+    x = np.clip(share, 0, 1)
+    return x**3 * (10 - 15 * x + 6 * x**2)
+
+
+def plateau(time_s: TimeAxis, *, start: float, peak: float, release: float, end: float) -> TimeAxis:
+    """0 until `start`, 1 from `peak` to `release`, 0 from `end` on; all in seconds."""
+    assert start < peak <= release < end
+    return minimum_jerk((time_s - start) / (peak - start)) * (1 - minimum_jerk((time_s - release) / (end - release)))
+
+
+def drift(rng: np.random.Generator, time_s: TimeAxis, *, slowest_hz: float = 0.1, fastest_hz: float = 0.6) -> TimeAxis:
+    """Low-pass noise of about unit variance: a sum of a few sine waves."""
+    num_waves = 5
+    frequency = rng.uniform(slowest_hz, fastest_hz, num_waves)
+    phase = rng.uniform(0, 2 * np.pi, num_waves)
+    waves = np.sin(2 * np.pi * time_s[:, None] * frequency + phase)
+    return waves.sum(axis=1) * np.sqrt(2 / num_waves)
+
+
+def squash(curve: TimeAxis) -> TimeAxis:
+    """Squeeze a curve around zero smoothly into (0, 1)."""
+    return (1 + np.tanh(curve)) / 2
+
+
+def soft_limit(curve: TimeAxis, limit: float) -> TimeAxis:
+    """Keep a curve smoothly within `-limit` to `limit`."""
+    return limit * np.tanh(curve / limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +88,11 @@ class Motion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Who moves, and when there are frames.
+class MotionContext:
+    """The person who moves and the times of the frames.
 
     Args:
-        person: Whose habits shape the expression.
+        person: Their habits shape the expression.
         tempo: How this person moves.
         facial_actions: Names the head model knows.
         time_s: Of each frame, from 0 in even steps.
@@ -73,8 +107,12 @@ class Stage:
     def duration_s(self) -> float:
         return float(self.time_s[-1])
 
-    def nothing(self) -> Float64[np.ndarray, "time action"]:
-        return np.zeros((len(self.time_s), len(self.facial_actions)))
+    def strengths(self, curves: Mapping[str, float | TimeAxis]) -> Float64[np.ndarray, "time action"]:
+        """Strength of every action, from constants or curves over time of some; all others are zero."""
+        strengths = np.zeros((len(self.time_s), len(self.facial_actions)))
+        for name, curve in curves.items():
+            strengths[:, self.facial_actions.index(name)] = curve
+        return strengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,25 +125,19 @@ class Phase:
     end: float
 
 
-def posed_motion(rng: np.random.Generator, stage: Stage, expression: str) -> Motion:
-    """Neutral, onset, apex, offset, neutral: one posed expression over the whole sequence.
-
-    Args:
-        rng: The sequence's own generator.
-        stage: Who and when.
-        expression: A basic expression, or `neutral` for none.
-    """
-    phase = _posed_phase(rng, stage)
-    acted = unfold(rng, stage, expression, intensity=float(rng.uniform(0.8, 1.1)), phase=phase)
-    strength = together(acted, idle_movement(rng, stage), blinks(rng, stage))
-    angles, offset = sway(rng, stage, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
-    envelope = plateau(stage.time_s, start=phase.start, peak=phase.peak, release=phase.release, end=phase.end)
+def posed_motion(rng: np.random.Generator, context: MotionContext, expression: str) -> Motion:
+    """Neutral, onset, apex, offset, neutral: one posed expression (or `neutral` for none) over the whole sequence."""
+    phase = _posed_phase(rng, context)
+    acted = animate_expression(rng, context, expression, intensity=float(rng.uniform(0.8, 1.1)), phase=phase)
+    strength = combine(acted, idle_movement(rng, context), blinks(rng, context))
+    angles, offset = sway(rng, context, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
+    envelope = plateau(context.time_s, start=phase.start, peak=phase.peak, release=phase.release, end=phase.end)
     angles = angles + envelope[:, None] * rng.normal(0, 2.2, 3)
-    onset, apex, last = phases(acted)
+    onset, apex, last = phase_frames(acted)
     return Motion(
-        actions=stage.facial_actions,
+        actions=context.facial_actions,
         strength=strength,
-        angles_deg=within_limits(angles),
+        angles_deg=limit_angles(angles),
         offset_mm=offset,
         onset=onset,
         apex=apex,
@@ -113,24 +145,24 @@ def posed_motion(rng: np.random.Generator, stage: Stage, expression: str) -> Mot
     )
 
 
-def _posed_phase(rng: np.random.Generator, stage: Stage) -> Phase:
-    duration = stage.duration_s
+def _posed_phase(rng: np.random.Generator, context: MotionContext) -> Phase:
+    duration = context.duration_s
     # A sequence of fewer frames shows the whole expression too, faster.
     pace = min(1.0, duration / _SECONDS_OF_A_POSED_SEQUENCE)
     start = float(rng.uniform(0.06, 0.2)) * duration
     latest = float(rng.uniform(0.8, 0.94)) * duration
-    rise = stage.tempo.onset_s * pace * float(np.exp(rng.normal(0, 0.12)))
-    fall = stage.tempo.offset_s * pace * float(np.exp(rng.normal(0, 0.12)))
+    rise = context.tempo.onset_s * pace * float(np.exp(rng.normal(0, 0.12)))
+    fall = context.tempo.offset_s * pace * float(np.exp(rng.normal(0, 0.12)))
     squeeze = min(1.0, 0.85 * (latest - start) / (rise + fall))
     rise, fall = rise * squeeze, fall * squeeze
     free = latest - start - rise - fall
-    hold = free * float(np.clip(stage.tempo.hold + rng.normal(0, 0.1), 0.15, 1))
+    hold = free * float(np.clip(context.tempo.hold + rng.normal(0, 0.1), 0.15, 1))
     start += (free - hold) * float(rng.uniform(0.2, 0.8))
     return Phase(start=start, peak=start + rise, release=start + rise + hold, end=start + rise + hold + fall)
 
 
-def unfold(
-    rng: np.random.Generator, stage: Stage, expression: str, *, intensity: float, phase: Phase
+def animate_expression(
+    rng: np.random.Generator, context: MotionContext, expression: str, *, intensity: float, phase: Phase
 ) -> Float64[np.ndarray, "time action"]:
     """Let one expression come and go, each action at its own moment.
 
@@ -138,36 +170,36 @@ def unfold(
 
     Args:
         rng: The sequence's own generator.
-        stage: Who and when.
+        context: The person and the times of the frames.
         expression: One of `SPONTANEOUS_RECIPES`, or `neutral` for none.
         intensity: 0 (nothing) to 1 (full).
         phase: When.
     """
-    strength = stage.nothing()
     if expression == NEUTRAL:
-        return strength
+        return context.strengths({})
     full = draw_actions(
         rng,
-        person=stage.person,
+        person=context.person,
         expression=expression,
         intensity=intensity,
-        facial_actions=stage.facial_actions,
+        facial_actions=context.facial_actions,
         idle=0.0,
     )
     rise = phase.peak - phase.start
+    curves = {}
     for name, value in full.items():
-        late = float(np.clip(_delay(rng, stage.tempo, name), -0.15, 0.15))
+        late = float(np.clip(_delay(rng, context.tempo, name), -0.15, 0.15))
         # No delay may take an action out of the sequence or past its own phase.
         late *= min(1.0, rise / 0.5)
-        late = float(np.clip(late, -0.8 * phase.start, 0.8 * (stage.duration_s - phase.end)))
+        late = float(np.clip(late, -0.8 * phase.start, 0.8 * (context.duration_s - phase.end)))
         slow = min(rise * float(rng.uniform(-0.12, 0.12)), (phase.end - phase.peak) / 2)
         start, end = phase.start + late, phase.end + late
         peak = phase.peak + late + slow
         release = max(phase.release + late, peak)
-        wave = 1 + limited(0.06 * drift(rng, stage.time_s, fastest_hz=1.0), 0.06)
-        envelope = plateau(stage.time_s, start=start, peak=peak, release=release, end=end)
-        strength[:, stage.facial_actions.index(name)] = min(value, 0.94) * envelope * wave
-    return strength
+        wave = 1 + soft_limit(0.06 * drift(rng, context.time_s, fastest_hz=1.0), 0.06)
+        envelope = plateau(context.time_s, start=start, peak=peak, release=release, end=end)
+        curves[name] = min(value, 0.94) * envelope * wave
+    return context.strengths(curves)
 
 
 def _delay(rng: np.random.Generator, tempo: Tempo, name: str) -> float:
@@ -179,78 +211,72 @@ def _delay(rng: np.random.Generator, tempo: Tempo, name: str) -> float:
     return delay
 
 
-def idle_movement(rng: np.random.Generator, stage: Stage, scale: float = 1.0) -> Float64[np.ndarray, "time action"]:
+def idle_movement(
+    rng: np.random.Generator, context: MotionContext, scale: float = 1.0
+) -> Float64[np.ndarray, "time action"]:
     """Slow drifts of jaw, brows, lids and gaze that belong to no expression."""
-    drawn = draw_idle(rng, scale * min(stage.tempo.restlessness, 1.5))
+    drawn = draw_idle(rng, scale * min(context.tempo.restlessness, 1.5))
     resting = {name: value for name, value in drawn.items() if not name.startswith("eyeLook")}
-    amplitude = by_side(rng, stage.person, resting, stage.facial_actions)
-    curve = {stem: share_of(drift(rng, stage.time_s)) for stem in sorted({action_stem(name) for name in amplitude})}
-    strength = stage.nothing()
-    for name, value in amplitude.items():
-        strength[:, stage.facial_actions.index(name)] = min(value, 0.6) * curve[action_stem(name)]
-    aside = 0.35 * scale * drift(rng, stage.time_s, fastest_hz=0.8)
-    upward = 0.3 * scale * drift(rng, stage.time_s, fastest_hz=0.8)
-    return together(strength, gaze(stage, aside, upward))
+    amplitude = by_side(rng, context.person, resting, context.facial_actions)
+    curve = {stem: squash(drift(rng, context.time_s)) for stem in sorted({action_stem(name) for name in amplitude})}
+    moving = context.strengths({name: min(value, 0.6) * curve[action_stem(name)] for name, value in amplitude.items()})
+    aside = 0.35 * scale * drift(rng, context.time_s, fastest_hz=0.8)
+    upward = 0.3 * scale * drift(rng, context.time_s, fastest_hz=0.8)
+    return combine(moving, gaze(context, aside, upward))
 
 
-def gaze(stage: Stage, aside: TimeAxis, upward: TimeAxis) -> Float64[np.ndarray, "time action"]:
+def gaze(context: MotionContext, aside: TimeAxis, upward: TimeAxis) -> Float64[np.ndarray, "time action"]:
     """Both eyes looking the same way, each direction in about [-1, 1]; positive is the viewer's right, and up."""
     curves = {
-        "eyeLookOutLeft": _one_sided(aside), "eyeLookInRight": _one_sided(aside),
-        "eyeLookInLeft": _one_sided(-aside), "eyeLookOutRight": _one_sided(-aside),
-        "eyeLookUpLeft": _one_sided(upward), "eyeLookUpRight": _one_sided(upward),
-        "eyeLookDownLeft": _one_sided(-upward), "eyeLookDownRight": _one_sided(-upward),
+        "eyeLookOutLeft": _positive_part(aside), "eyeLookInRight": _positive_part(aside),
+        "eyeLookInLeft": _positive_part(-aside), "eyeLookOutRight": _positive_part(-aside),
+        "eyeLookUpLeft": _positive_part(upward), "eyeLookUpRight": _positive_part(upward),
+        "eyeLookDownLeft": _positive_part(-upward), "eyeLookDownRight": _positive_part(-upward),
     }  # fmt: skip
-    strength = stage.nothing()
-    for name, curve in curves.items():
-        strength[:, stage.facial_actions.index(name)] = curve
-    return strength
+    return context.strengths(curves)
 
 
-def _one_sided(curve: TimeAxis) -> TimeAxis:
-    """The positive part without a kink at zero, in [0, 1)."""
+def _positive_part(curve: TimeAxis) -> TimeAxis:
+    """Of a curve, without a kink at zero, in [0, 1)."""
     positive = np.maximum(curve, 0)
     return np.tanh(positive**2 / (positive + 0.3))
 
 
-def blinks(rng: np.random.Generator, stage: Stage) -> Float64[np.ndarray, "time action"]:
+def blinks(rng: np.random.Generator, context: MotionContext) -> Float64[np.ndarray, "time action"]:
     """Fast closings of both lids, at the person's rate."""
-    count = int(rng.poisson(stage.tempo.blinks_per_s * stage.duration_s))
-    return lids_closing(rng, stage, rng.uniform(0, stage.duration_s, count).tolist())
+    count = int(rng.poisson(context.tempo.blinks_per_s * context.duration_s))
+    return eyelid_closures(rng, context, rng.uniform(0, context.duration_s, count).tolist())
 
 
-def lids_closing(
-    rng: np.random.Generator, stage: Stage, starts_s: Sequence[float]
+def eyelid_closures(
+    rng: np.random.Generator, context: MotionContext, starts_s: Sequence[float]
 ) -> Float64[np.ndarray, "time action"]:
     """Blinks that begin at these times."""
     closing, closed, opening = _BLINK_S
-    lids = np.zeros(len(stage.time_s))
+    lids = np.zeros(len(context.time_s))
     for start in starts_s:
         shut = start + closing
-        fall = plateau(stage.time_s, start=start, peak=shut, release=shut + closed, end=shut + closed + opening)
+        fall = plateau(context.time_s, start=start, peak=shut, release=shut + closed, end=shut + closed + opening)
         lids = np.maximum(lids, float(rng.uniform(0.8, 0.98)) * fall)
-    strength = stage.nothing()
-    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-        strength[:, stage.facial_actions.index(name)] = lids
-    return strength
+    return context.strengths(dict.fromkeys(("eyeBlinkLeft", "eyeBlinkRight"), lids))
 
 
 def sway(
-    rng: np.random.Generator, stage: Stage, *, angles_deg: tuple[float, float, float], offset_mm: float
+    rng: np.random.Generator, context: MotionContext, *, angles_deg: tuple[float, float, float], offset_mm: float
 ) -> tuple[Float64[np.ndarray, "time 3"], Float64[np.ndarray, "time 3"]]:
     """Slow movement of the head: (yaw, pitch, roll) in degrees and displacement in mm, of these spreads."""
-    restless = stage.tempo.restlessness
-    angles = [restless * size * drift(rng, stage.time_s, fastest_hz=0.45) for size in angles_deg]
-    offset = [restless * offset_mm * drift(rng, stage.time_s, fastest_hz=0.35) for _ in range(3)]
+    restless = context.tempo.restlessness
+    angles = [restless * size * drift(rng, context.time_s, fastest_hz=0.45) for size in angles_deg]
+    offset = [restless * offset_mm * drift(rng, context.time_s, fastest_hz=0.35) for _ in range(3)]
     return np.stack(angles, axis=1), np.stack(offset, axis=1)
 
 
-def within_limits(angles_deg: Float64[np.ndarray, "time 3"]) -> Float64[np.ndarray, "time 3"]:
+def limit_angles(angles_deg: Float64[np.ndarray, "time 3"]) -> Float64[np.ndarray, "time 3"]:
     """Keep the head's angles to what the cameras can follow."""
-    return np.stack([limited(angles_deg[:, axis], limit) for axis, limit in enumerate(_MAX_ANGLES_DEG)], axis=1)
+    return np.stack([soft_limit(angles_deg[:, axis], limit) for axis, limit in enumerate(_MAX_ANGLES_DEG)], axis=1)
 
 
-def together(*strengths: Float64[np.ndarray, "time action"]) -> Float64[np.ndarray, "time action"]:
+def combine(*strengths: Float64[np.ndarray, "time action"]) -> Float64[np.ndarray, "time action"]:
     """Actions that happen at once: as strong as the strongest or more, smooth, never above 1."""
     rest = np.ones_like(strengths[0])
     for strength in strengths:
@@ -258,18 +284,10 @@ def together(*strengths: Float64[np.ndarray, "time action"]) -> Float64[np.ndarr
     return 1 - rest
 
 
-def phases(strength: Float64[np.ndarray, "time action"]) -> tuple[int, int, int]:
+def phase_frames(strength: Float64[np.ndarray, "time action"]) -> tuple[int, int, int]:
     """(onset, apex, offset) frames of a movement; (0, 0, 0) when there is none."""
     total = strength.sum(axis=1)
     if total.max() <= 0:
         return 0, 0, 0
-    seen = np.flatnonzero(total > _VISIBLE_SHARE * total.max())
-    return int(seen[0]), int(np.argmax(total)), int(seen[-1])
-
-
-def constant(stage: Stage, strength: Mapping[str, float]) -> Float64[np.ndarray, "time action"]:
-    """The same strengths in every frame."""
-    out = stage.nothing()
-    for name, value in strength.items():
-        out[:, stage.facial_actions.index(name)] = value
-    return out
+    visible = np.flatnonzero(total > _VISIBLE_SHARE * total.max())
+    return int(visible[0]), int(np.argmax(total)), int(visible[-1])

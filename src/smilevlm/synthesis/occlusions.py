@@ -9,14 +9,62 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+from jaxtyping import Int32
 
 from smilevlm.synthesis.people import Person
-from smilevlm.synthesis.tubes import Solid, joined, tube
+from smilevlm.synthesis.scanner import ColoredMesh
 
 Front = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """z in mm of the face's surface at (x, y) in the face frame."""
 
 _EYE_X_MM, _EYE_Y_MM = 33.0, 40.0
+_SIDES = 10
+"""Of a tube."""
+
+
+def tube(points: np.ndarray, radius: np.ndarray | float, color: np.ndarray) -> ColoredMesh:
+    """A round tube of one `radius` (or one per point) along a line of two or more `points`, closed at both ends."""
+    points = np.asarray(points, np.float64)
+    along = np.gradient(points, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    # Any direction that no line of ours follows gives the two others.
+    across = np.cross(along, [0.31, 0.47, 0.83])
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    up = np.cross(along, across)
+    angle = 2 * np.pi * np.arange(_SIDES) / _SIDES
+    ring = np.cos(angle)[:, None, None] * across + np.sin(angle)[:, None, None] * up
+    wide = np.broadcast_to(np.asarray(radius, np.float64), len(points))
+    rings = (points + ring * wide[:, None]).transpose(1, 0, 2).reshape(-1, 3)
+    tips = np.stack([points[0] - along[0] * wide[0] / 2, points[-1] + along[-1] * wide[-1] / 2])
+    vertices = np.concatenate([rings, tips]).astype(np.float32)
+    colors = np.tile(np.asarray(color, np.float32), (len(vertices), 1))
+    return ColoredMesh(vertices=vertices, faces=_tube_faces(len(points)), colors=colors)
+
+
+def _tube_faces(num_points: int) -> Int32[np.ndarray, "face 3"]:
+    number = np.arange(num_points * _SIDES).reshape(num_points, _SIDES)
+    a, b = number[:-1], number[1:]
+    next_a, next_b = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)
+    sides = [np.stack([a, next_a, b], -1).reshape(-1, 3), np.stack([next_a, next_b, b], -1).reshape(-1, 3)]
+    first, last = number[0], number[-1]
+    tips = num_points * _SIDES + np.arange(2)
+    caps = [
+        np.stack([np.full(_SIDES, tips[0]), np.roll(first, -1), first], -1),
+        np.stack([np.full(_SIDES, tips[1]), last, np.roll(last, -1)], -1),
+    ]
+    return np.concatenate([*sides, *caps]).astype(np.int32)
+
+
+def merge_meshes(solids: list[ColoredMesh]) -> ColoredMesh:
+    """Several as one."""
+    starts = np.cumsum([0, *(len(solid.vertices) for solid in solids)])
+    return ColoredMesh(
+        vertices=np.concatenate([solid.vertices for solid in solids]),
+        faces=np.concatenate([solid.faces + start for solid, start in zip(solids, starts[:-1], strict=True)]).astype(
+            np.int32
+        ),
+        colors=np.concatenate([solid.colors for solid in solids]),
+    )
 
 
 def surface_front(vertices_mm: np.ndarray, cell_mm: float = 6.0) -> Front:
@@ -34,7 +82,7 @@ def surface_front(vertices_mm: np.ndarray, cell_mm: float = 6.0) -> Front:
     return front
 
 
-def _eyeglasses(rng: np.random.Generator, person: Person, front: Front) -> Solid:
+def _eyeglasses(rng: np.random.Generator, person: Person, front: Front) -> ColoredMesh:
     """Two rims, a bridge, and the sides toward the ears."""
     del person
     color = np.array([30, 28, 26]) + rng.uniform(0, 50)
@@ -52,10 +100,10 @@ def _eyeglasses(rng: np.random.Generator, person: Person, front: Front) -> Solid
         parts.append(tube(np.stack([outer, hinge, [side * 80, _EYE_Y_MM, -105]]), 1.6, color))
     bridge = np.linspace(-(_EYE_X_MM - wide), _EYE_X_MM - wide, 9)
     parts.append(tube(np.stack([bridge, 44 + 0 * bridge, plane + 1 - 0.01 * bridge**2], axis=1), 1.8, color))
-    return joined(parts)
+    return merge_meshes(parts)
 
 
-def _hair(rng: np.random.Generator, person: Person, front: Front) -> Solid:
+def _hair(rng: np.random.Generator, person: Person, front: Front) -> ColoredMesh:
     """Strands that fall from above the forehead over one side of it."""
     color = np.array([90, 62, 40]) * (1.2 - person.brow_darkness)
     side = 1.0 if rng.uniform() < 0.5 else -1.0
@@ -67,10 +115,10 @@ def _hair(rng: np.random.Generator, person: Person, front: Front) -> Solid:
         y = 112 - rng.uniform(45, 95) * steps
         z = front(x, y) + rng.uniform(2, 7)
         strands.append(tube(np.stack([x, y, z], axis=1), rng.uniform(1.2, 3.2), color * rng.uniform(0.7, 1.3)))
-    return joined(strands)
+    return merge_meshes(strands)
 
 
-def _hand(rng: np.random.Generator, person: Person, front: Front, *, centre: tuple[float, float]) -> Solid:
+def _hand(rng: np.random.Generator, person: Person, front: Front, *, centre: tuple[float, float]) -> ColoredMesh:
     """Four fingers side by side that come from one side of the face."""
     side = 1.0 if rng.uniform() < 0.5 else -1.0
     x0, y0 = side * abs(centre[0]), centre[1]
@@ -85,10 +133,10 @@ def _hand(rng: np.random.Generator, person: Person, front: Front, *, centre: tup
         z = np.convolve(np.pad(z, 3, mode="edge"), np.full(7, 1 / 7), mode="valid")
         skin = np.array(person.skin_rgb) * rng.uniform(0.92, 1.04)
         fingers.append(tube(np.stack([x, y, z], axis=1), np.linspace(7.5, 9.5, 16), skin))
-    return joined(fingers)
+    return merge_meshes(fingers)
 
 
-OCCLUSIONS: Mapping[str, Callable[[np.random.Generator, Person, Front], Solid]] = {
+OCCLUSIONS: Mapping[str, Callable[[np.random.Generator, Person, Front], ColoredMesh]] = {
     "EYE": partial(_hand, centre=(_EYE_X_MM, _EYE_Y_MM)),
     "MOUTH": partial(_hand, centre=(8.0, -34.0)),
     "EYEGLASSES": _eyeglasses,

@@ -1,4 +1,4 @@
-"""Who is scanned: shape, skin and habits of synthetic people, each from a seed of their own."""
+"""Synthetic people: shape, skin and habits, each from a seed of their own."""
 
 from __future__ import annotations
 
@@ -86,12 +86,7 @@ class Tempo:
 
 
 def draw_tempo(rng: np.random.Generator, facial_actions: tuple[str, ...]) -> Tempo:
-    """Draw how a person moves, from a generator of its own: scans without motion do not know of it.
-
-    Args:
-        rng: The person's second generator.
-        facial_actions: Names of the actions; `Left` and `Right` pairs share a delay.
-    """
+    """Draw how a person moves, from a generator of its own: scans without motion do not know of it."""
     return Tempo(
         onset_s=float(np.clip(np.exp(rng.normal(np.log(0.55), 0.3)), 0.28, 1.1)),
         offset_s=float(np.clip(np.exp(rng.normal(np.log(0.75), 0.3)), 0.35, 1.4)),
@@ -112,7 +107,7 @@ def draw_person(
     facial_actions: tuple[str, ...],
     population: Population = DEFAULT,
 ) -> Person:
-    """Draw one person.
+    """Draw one person from the person's own generator.
 
     Args:
         rng: The person's own generator.
@@ -121,7 +116,7 @@ def draw_person(
         facial_actions: Names of the actions; `Left` and `Right` pairs share a habit.
         population: Which people there are.
     """
-    rng = population.own_stream(rng)
+    rng = population.own_generator(rng)
     code, mean_shares = _ETHNICITY_CODES[rng.choice(len(_ETHNICITY_CODES), p=population.ethnicity_shares)]
     african, asian, caucasian = rng.dirichlet(np.array(mean_shares) * 8 + 0.05)
     phenotype = {
@@ -163,8 +158,8 @@ def _draw_shape(rng: np.random.Generator, population: Population, names: tuple[s
         bare = name[2:] if name[:2] in ("l-", "r-") else name
         spread = _EXPRESSIVE_SHAPE_SPREAD if bare in _EXPRESSIVE_SHAPES else _SHAPE_SPREAD
         own = float(np.clip(rng.normal(0, spread * population.shape_spread), -0.9, 0.9))
-        twin = shape.get(("l-" if name.startswith("r-") else "r-") + bare)
-        shape[name] = own if twin is None else float(0.93 * twin + 0.2 * own)
+        mirrored = shape.get(("l-" if name.startswith("r-") else "r-") + bare)
+        shape[name] = own if mirrored is None else float(0.93 * mirrored + 0.2 * own)
     mean = population.mean_shape(names)
     return {name: value + mean[name] for name, value in shape.items()}
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 from scipy import ndimage
 
-from smilevlm.synthesis.scanner import Scan
+from smilevlm.synthesis.scanner import Scan, interpolate_colors
 from smilevlm.typing import RgbImage
 from smilevlm.views import kernels
 
@@ -36,12 +36,8 @@ def photograph(
     depth_map = np.full(shape, kernels.EMPTY, np.float32)
     cover = np.full(shape, -1, np.int32)
     kernels.rasterise(x_px, y_px, depth, faces, depth_map, cover)
-    weights = np.zeros((*shape, 2), np.float32)
-    kernels.barycentric(x_px, y_px, faces, cover, weights)
     drawn = cover >= 0
-    second, third = weights[drawn][:, 0, None], weights[drawn][:, 1, None]
-    corner = scan.colors[faces[cover[drawn]]]
-    color = corner[:, 0] * (1 - second - third) + corner[:, 1] * second + corner[:, 2] * third
+    color = interpolate_colors(scan.colors, faces, cover, x_px, y_px)
     a, b, c = (scan.vertices[faces[cover[drawn]]][:, k] for k in range(3))
     normal = np.cross(b - a, c - a)
     facing = np.abs(normal[:, 2]) / np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
@@ -72,12 +68,8 @@ class Portrait:
     centre_mm: tuple[float, float]
     width_mm: float
 
-    def take(self, scan: Scan, *, shade: float = 0.3) -> tuple[RgbImage, Float32[np.ndarray, "vert 2"]]:
-        """Photograph a scan.
-
-        Args:
-            scan: Where the scanner saw it.
-            shade: How much of the light's direction is left, in [0, 1].
+    def capture(self, scan: Scan, *, shade: float = 0.3) -> tuple[RgbImage, Float32[np.ndarray, "vert 2"]]:
+        """Photograph a scan where the scanner saw it; `shade` in [0, 1] is how much of the light's direction is left.
 
         Returns:
             The picture, and where each vertex falls in it as (u, v) in [0, 1], v from the bottom.

@@ -1,7 +1,7 @@
 """Which people are drawn, and before which scanner they sit: the default population, and one that lies apart from it.
 
 A model trained on the one meets, in the other, what it meets in a new data set: other shapes, other habits, a worse
-scanner. Nothing about a person of the one says anything about a person of the other.
+scanner. People of the two populations are drawn independently.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Population:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"population.{name} is {getattr(self, name)}; expected 0 to 1")
 
-    def own_stream(self, rng: np.random.Generator) -> np.random.Generator:
+    def own_generator(self, rng: np.random.Generator) -> np.random.Generator:
         """The generator to draw a person from: people of two populations are not the same ones, changed."""
         return rng if self == DEFAULT else np.random.default_rng(rng.integers(2**63, size=2))
 

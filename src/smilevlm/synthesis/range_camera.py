@@ -11,8 +11,7 @@ from scipy import ndimage
 from smilevlm.errors import SettingsError
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.scan_setup import Pose
-from smilevlm.synthesis.scanner import Scan
-from smilevlm.synthesis.tubes import Solid
+from smilevlm.synthesis.scanner import ColoredMesh, Scan
 from smilevlm.typing import RgbImage
 from smilevlm.views import kernels
 
@@ -87,27 +86,22 @@ class RangeImage:
         return (int(row), int(column)) if distance[row, column] <= within_mm else None
 
 
-def pitch_for(num_vertices: int) -> float:
+def range_image_pitch(num_vertices: int) -> float:
     """Distance in mm of the points of a grid that holds about so many of one view of a face."""
     return float(np.sqrt(_SEEN_AREA_MM2 / num_vertices))
 
 
-def scan_from_front(rng: np.random.Generator, head: Solid, pose: Pose, settings: RangeCameraSettings) -> RangeImage:
-    """Scan a head, and whatever is before it, from one side.
-
-    Args:
-        rng: The scan's own generator.
-        head: In the face frame, nose tip at the origin.
-        pose: Where it is before the scanner.
-        settings: How bad the scanner is.
-    """
+def scan_from_front(
+    rng: np.random.Generator, head: ColoredMesh, pose: Pose, settings: RangeCameraSettings
+) -> RangeImage:
+    """Scan a head in the face frame, and whatever is before it, from one side; `pose` is before the scanner."""
     posed = (head.vertices @ pose.rotation.T + pose.offset_mm).astype(np.float32)
     depth = _depth(posed, head.faces, settings.pitch_mm)
-    x, y = _grid_places(depth.shape, settings.pitch_mm)
-    seen = depth != kernels.EMPTY
-    points = np.stack([x, y, np.where(seen, depth, 0.0)], axis=-1)
-    seen &= _kept((points - pose.offset_mm) @ pose.rotation, rng) & ~_steep(depth, settings.pitch_mm)
-    seen &= ~_holes(rng, x, y, seen, settings.max_holes)
+    x, y = _grid_positions(depth.shape, settings.pitch_mm)
+    visible = depth != kernels.EMPTY
+    points = np.stack([x, y, np.where(visible, depth, 0.0)], axis=-1)
+    visible &= _kept((points - pose.offset_mm) @ pose.rotation, rng) & ~_steep(depth, settings.pitch_mm)
+    visible &= ~_holes(rng, x, y, visible, settings.max_holes)
     points[..., 2] += _errors(rng, x, y, settings)
     camera = Portrait(
         width_px=settings.texture_width,
@@ -115,11 +109,11 @@ def scan_from_front(rng: np.random.Generator, head: Solid, pose: Pose, settings:
         centre_mm=(0.0, 0.0),
         width_mm=_PICTURE_WIDTH_MM,
     )
-    picture, _ = camera.take(_as_scan(head, posed))
+    picture, _ = camera.capture(_as_scan(head, posed))
     height_mm = camera.width_mm * camera.height_px / camera.width_px
     uv = np.stack([0.5 + x / camera.width_mm, 0.5 - y / height_mm], axis=-1)
-    points[~seen], uv[~seen] = np.nan, np.nan
-    window = _window(seen)
+    points[~visible], uv[~visible] = np.nan, np.nan
+    window = _window(visible)
     return RangeImage(points=points[window], uv=uv[window], picture=picture)
 
 
@@ -132,7 +126,7 @@ def _depth(posed: np.ndarray, faces: np.ndarray, pitch_mm: float) -> np.ndarray:
     return depth
 
 
-def _grid_places(shape: tuple[int, ...], pitch_mm: float) -> tuple[np.ndarray, np.ndarray]:
+def _grid_positions(shape: tuple[int, ...], pitch_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """(x, y) of every grid point; row 0 is the bottom."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     return (columns + 0.5) * pitch_mm - _HALF_WIDTH_MM, (rows + 0.5) * pitch_mm + _BOTTOM_MM
@@ -163,10 +157,10 @@ def _steep(depth: np.ndarray, pitch_mm: float) -> np.ndarray:
     return steep
 
 
-def _holes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, seen: np.ndarray, max_holes: int) -> np.ndarray:
+def _holes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, visible: np.ndarray, max_holes: int) -> np.ndarray:
     """Small ellipses on the face that gave no signal: highlights, brows."""
     holes = np.zeros(x.shape, bool)
-    rows, columns = np.nonzero(seen)
+    rows, columns = np.nonzero(visible)
     for _ in range(int(rng.integers(0, max_holes + 1))):
         at = int(rng.integers(0, max(len(rows), 1)))
         radii = rng.uniform(1.0, 4.0, 2)
@@ -185,17 +179,17 @@ def _errors(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, settings: Ra
     return noise + settings.ripple_mm * rng.uniform(0.2, 1.0) * stripes
 
 
-def _window(seen: np.ndarray) -> tuple[slice, slice]:
+def _window(visible: np.ndarray) -> tuple[slice, slice]:
     """The part of the grid that holds points, and a little around it."""
     bounds = []
     for axis in (1, 0):
-        places = np.flatnonzero(seen.any(axis=axis))
-        assert len(places), "the scanner saw nothing of the head"
-        bounds.append(slice(max(0, places[0] - _MARGIN_CELLS), places[-1] + 1 + _MARGIN_CELLS))
+        cells = np.flatnonzero(visible.any(axis=axis))
+        assert len(cells), "the scanner saw nothing of the head"
+        bounds.append(slice(max(0, cells[0] - _MARGIN_CELLS), cells[-1] + 1 + _MARGIN_CELLS))
     return bounds[0], bounds[1]
 
 
-def _as_scan(head: Solid, posed: np.ndarray) -> Scan:
+def _as_scan(head: ColoredMesh, posed: np.ndarray) -> Scan:
     """The true surface as something to photograph."""
     return Scan(
         vertices=posed,

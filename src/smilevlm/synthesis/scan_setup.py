@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from smilevlm.deprecation import renamed_attributes
 from smilevlm.errors import SettingsError
-from smilevlm.synthesis.record import LATER
+from smilevlm.synthesis.marker import OMIT_DEFAULT
 
 HALF_ARC_MM = 160.0
 TOP_MM, BOTTOM_MM = 125.0, -130.0
@@ -41,8 +42,8 @@ class ScannerSettings:
     quad_share: float = 0.04
     pose_deg: float = 5.0
     offset_mm: float = 15.0
-    hole_size: float = field(default=1.0, metadata=LATER)
-    crop_share: float = field(default=1.0, metadata=LATER)
+    hole_size: float = field(default=1.0, metadata=OMIT_DEFAULT)
+    crop_share: float = field(default=1.0, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         if not 500 <= self.num_vertices <= 200_000:
@@ -90,7 +91,7 @@ class Crop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class ScanSetup:
     """What stays the same, or nearly, while someone sits before the scanner.
 
     Args:
@@ -117,13 +118,9 @@ class Setup:
     max_jump_mm: float
     spikes: tuple[tuple[float, float, float], ...] = ()
 
-    @property
-    def grid_shape(self) -> tuple[int, int]:
-        return _grid_shape(self.pitch_mm)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Grain:
+class ScanNoise:
     """What no two scans share.
 
     Args:
@@ -147,14 +144,14 @@ class Pose:
 
 def draw_scan(
     rng: np.random.Generator, settings: ScannerSettings, *, cropped: bool = True
-) -> tuple[Setup, Grain, Pose]:
+) -> tuple[ScanSetup, ScanNoise, Pose]:
     """Draw everything that is random about one scan."""
     pitch = pitch_for(settings.num_vertices) * rng.uniform(0.88, 1.14)
     # Most scanners bridge a few millimetres; some see right into the mouth.
     bridge = rng.uniform(2.5, 8.0) if rng.uniform() < 0.75 else 2.5
     crop = _draw_crop(rng, settings.crop_share) if cropped else None
     holes = tuple(draw_hole(rng, settings.hole_size) for _ in range(int(rng.integers(0, settings.max_holes + 1))))
-    shape = _grid_shape(pitch)
+    shape = grid_shape(pitch)
     jitter = _draw_jitter(rng, shape)
     noise_mm = settings.noise_mm * rng.uniform(0.5, 1.6)
     noise = rng.normal(size=shape)
@@ -162,7 +159,7 @@ def draw_scan(
     ripple_mm = settings.ripple_mm * rng.uniform(0.3, 1.0)
     max_jump = float(rng.uniform(7, 16))
     cuts = _draw_cuts(rng, shape)
-    setup = Setup(
+    setup = ScanSetup(
         pitch_mm=pitch,
         bridge_mm=bridge,
         crop=crop,
@@ -172,7 +169,7 @@ def draw_scan(
         ripple=ripple,
         max_jump_mm=max_jump,
     )
-    return setup, Grain(jitter=jitter, noise=noise, cuts=cuts), _draw_pose(rng, settings)
+    return setup, ScanNoise(jitter=jitter, noise=noise, cuts=cuts), _draw_pose(rng, settings)
 
 
 def pitch_for(num_vertices: int) -> float:
@@ -180,13 +177,14 @@ def pitch_for(num_vertices: int) -> float:
     return float(np.sqrt(_FACE_AREA_MM2 / num_vertices))
 
 
-def draw_grain(rng: np.random.Generator, setup: Setup) -> Grain:
+def draw_noise(rng: np.random.Generator, setup: ScanSetup) -> ScanNoise:
     """Draw what is new in another scan with the same setup."""
-    shape = setup.grid_shape
-    return Grain(jitter=_draw_jitter(rng, shape), noise=rng.normal(size=shape), cuts=_draw_cuts(rng, shape))
+    shape = grid_shape(setup.pitch_mm)
+    return ScanNoise(jitter=_draw_jitter(rng, shape), noise=rng.normal(size=shape), cuts=_draw_cuts(rng, shape))
 
 
-def _grid_shape(pitch_mm: float) -> tuple[int, int]:
+def grid_shape(pitch_mm: float) -> tuple[int, int]:
+    """Rows and columns of the scanner's grid."""
     return int((TOP_MM - BOTTOM_MM) / pitch_mm), int(2 * HALF_ARC_MM / pitch_mm)
 
 
@@ -225,3 +223,7 @@ def rotation_from_angles(yaw_deg: float, pitch_deg: float, roll_deg: float) -> F
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     return about_z @ about_x @ about_y
+
+
+_RENAMED = {"Setup": "ScanSetup", "Grain": "ScanNoise", "draw_grain": "draw_noise"}
+__getattr__ = renamed_attributes(__name__, {old: f"{__name__}.{new}" for old, new in _RENAMED.items()})

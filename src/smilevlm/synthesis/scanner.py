@@ -2,10 +2,10 @@
 
 The head is looked at from a vertical axis behind the nose (as several stereo heads around a face see it together), its
 outermost surface is sampled on a jittered grid, and the grid becomes triangles and some quads. Inner surfaces (mouth
-cavity, back of the eyeballs) are not in the result, and the tessellation tells nothing about the expression.
+cavity, back of the eyeballs) are not in the result, and the tessellation is independent of the expression.
 
-What is drawn at random comes in three parts: the `Setup`, which a sequence keeps (with slow changes, see `take.py`),
-the `Grain`, which no two scans share, and the `Pose`.
+What is drawn at random comes in three parts: the `ScanSetup`, which a sequence keeps (with slow changes, see
+`capture_session.py`), the `ScanNoise`, which no two scans share, and the `Pose`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,35 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 from scipy import ndimage
 
+from smilevlm.deprecation import renamed_attributes
 from smilevlm.synthesis.scan_setup import (
-    BOTTOM_MM,
     HALF_ARC_MM,
     TOP_MM,
-    Grain,
     Pose,
     ScannerSettings,
-    Setup,
+    ScanNoise,
+    ScanSetup,
     draw_scan,
+    grid_shape,
 )
 from smilevlm.views import kernels
 
 _AXIS_BEHIND_NOSE_MM = 95.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColoredMesh:
+    """A coloured surface in the face frame, millimetres.
+
+    Args:
+        vertices: Positions.
+        faces: Triangles.
+        colors: RGB per vertex, 0 to 255.
+    """
+
+    vertices: Float32[np.ndarray, "vert 3"]
+    faces: Int32[np.ndarray, "face 3"]
+    colors: Float32[np.ndarray, "vert 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +95,10 @@ def scan_head(
         settings: How bad the scanner is.
         cropped: Keep the face alone, or everything the scanner saw.
     """
-    setup, grain, pose = draw_scan(rng, settings, cropped=cropped)
-    return observe(
+    setup, noise_sample, pose = draw_scan(rng, settings, cropped=cropped)
+    return scan_with_setup(
         setup,
-        grain,
+        noise_sample,
         pose,
         vertices_mm=vertices_mm,
         faces=faces,
@@ -92,9 +108,9 @@ def scan_head(
     )
 
 
-def observe(
-    setup: Setup,
-    grain: Grain,
+def scan_with_setup(
+    setup: ScanSetup,
+    noise_sample: ScanNoise,
     pose: Pose,
     *,
     vertices_mm: Float32[np.ndarray, "vert 3"],
@@ -107,10 +123,11 @@ def observe(
     pitch = setup.pitch_mm
     radius, covering, x_px, y_px = _outermost(vertices_mm, faces, pitch)
     radius = _bridge_slits(radius, setup.bridge_mm, pitch)
-    grid_colors = _colors_on_grid(colors, faces, covering, x_px, y_px)
+    grid_colors = np.full((*covering.shape, 3), 60, np.float32)
+    grid_colors[covering >= 0] = interpolate_colors(colors, faces, covering, x_px, y_px)
     valid = (radius != kernels.EMPTY) & _kept(setup, radius.shape)
-    points, arc = _sample(setup, grain, radius, valid)
-    polygons = _polygons(grain.cuts, valid, radius, quad_share, setup.max_jump_mm)
+    points, arc = _sample(setup, noise_sample, radius, valid)
+    polygons = _polygons(noise_sample.cuts, valid, radius, quad_share, setup.max_jump_mm)
     used = np.unique(polygons[polygons >= 0])
     renumber = np.full(radius.size, -1, np.int32)
     renumber[used] = np.arange(len(used), dtype=np.int32)
@@ -125,8 +142,8 @@ def observe(
     )
 
 
-def _kept(setup: Setup, shape: tuple[int, int]) -> Bool[np.ndarray, "row column"]:
-    arc, y = _grid_places(shape, setup.pitch_mm)
+def _kept(setup: ScanSetup, shape: tuple[int, int]) -> Bool[np.ndarray, "row column"]:
+    arc, y = _grid_positions(shape, setup.pitch_mm)
     kept = np.ones(shape, bool) if setup.crop is None else setup.crop.mask(arc, y)
     for scrap in setup.scraps:
         kept |= scrap.mask(arc, y)
@@ -136,11 +153,11 @@ def _kept(setup: Setup, shape: tuple[int, int]) -> Bool[np.ndarray, "row column"
 
 
 def _outermost(vertices: np.ndarray, faces: np.ndarray, pitch: float) -> tuple[np.ndarray, ...]:
-    """Radius from the axis of the outermost surface per grid cell, what covers it, and the vertices' grid places."""
+    """Radius from the axis of the outermost surface per grid cell, what covers it, and the vertices' grid positions."""
     behind = vertices[:, 2] + np.float32(_AXIS_BEHIND_NOSE_MM)
     radius = np.hypot(vertices[:, 0], behind).astype(np.float32)
     arc = (np.arctan2(vertices[:, 0], behind) * _AXIS_BEHIND_NOSE_MM).astype(np.float32)
-    shape = (int((TOP_MM - BOTTOM_MM) / pitch), int(2 * HALF_ARC_MM / pitch))
+    shape = grid_shape(pitch)
     depth = np.full(shape, kernels.EMPTY, np.float32)
     cover = np.full(shape, -1, np.int32)
     x_px = ((arc + np.float32(HALF_ARC_MM)) / np.float32(pitch)).astype(np.float32)
@@ -159,30 +176,31 @@ def _bridge_slits(radius: np.ndarray, reach_mm: float, pitch: float) -> np.ndarr
     return np.maximum(radius, ndimage.grey_closing(radius, size=(size, size)))
 
 
-def _colors_on_grid(
-    colors: np.ndarray, faces: np.ndarray, covering: np.ndarray, x_px: np.ndarray, y_px: np.ndarray
+def interpolate_colors(
+    colors: np.ndarray, faces: np.ndarray, cover: np.ndarray, x_px: np.ndarray, y_px: np.ndarray
 ) -> np.ndarray:
-    weights = np.zeros((*covering.shape, 2), np.float32)
-    kernels.barycentric(x_px, y_px, faces, covering, weights)
-    drawn = covering >= 0
-    corner = colors[faces[covering[drawn]]]
+    """Colours of the pixels whose `cover` is a triangle, between those of its corners."""
+    weights = np.zeros((*cover.shape, 2), np.float32)
+    kernels.barycentric(x_px, y_px, faces, cover, weights)
+    drawn = cover >= 0
+    corner = colors[faces[cover[drawn]]]
     second, third = weights[drawn][:, 0, None], weights[drawn][:, 1, None]
-    out = np.full((*covering.shape, 3), 60, np.float32)
-    out[drawn] = corner[:, 0] * (1 - second - third) + corner[:, 1] * second + corner[:, 2] * third
-    return out
+    return corner[:, 0] * (1 - second - third) + corner[:, 1] * second + corner[:, 2] * third
 
 
-def _grid_places(shape: tuple[int, int], pitch: float) -> tuple[np.ndarray, np.ndarray]:
+def _grid_positions(shape: tuple[int, int], pitch: float) -> tuple[np.ndarray, np.ndarray]:
     """(arc, y) in mm of every grid cell's centre."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     return (columns + 0.5) * pitch - HALF_ARC_MM, TOP_MM - (rows + 0.5) * pitch
 
 
-def _sample(setup: Setup, grain: Grain, radius: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sample(
+    setup: ScanSetup, noise_sample: ScanNoise, radius: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Points (row, column, 3) on the surface at jittered places, with the scanner's noise."""
     pitch = setup.pitch_mm
-    arc, y = _grid_places(radius.shape, pitch)
-    jitter = grain.jitter.copy()
+    arc, y = _grid_positions(radius.shape, pitch)
+    jitter = noise_sample.jitter.copy()
     grow = [np.roll(valid, shift, axis) for axis in (0, 1) for shift in (-1, 1)]
     inner = np.logical_and.reduce([valid, *grow])
     clean = np.where(valid, radius, 0).astype(np.float64)
@@ -195,7 +213,7 @@ def _sample(setup: Setup, grain: Grain, radius: np.ndarray, valid: np.ndarray) -
     ripple = np.zeros(radius.shape)
     for kx, ky, phase in setup.ripple:
         ripple += np.sin(kx * arc + ky * y + phase)
-    shifted = shifted + setup.noise_mm * grain.noise + setup.ripple_mm * ripple / np.sqrt(len(setup.ripple))
+    shifted = shifted + setup.noise_mm * noise_sample.noise + setup.ripple_mm * ripple / np.sqrt(len(setup.ripple))
     for spike_arc, spike_y, height in setup.spikes:
         shifted[int((TOP_MM - spike_y) / pitch), int((spike_arc + HALF_ARC_MM) / pitch)] += height
     angle = arc / _AXIS_BEHIND_NOSE_MM
@@ -230,3 +248,6 @@ def _polygons(
     polygons = np.concatenate(pieces)
     # In the order of the grid, as a scanner's mesher writes them.
     return polygons[np.argsort(polygons[:, 0], kind="stable")].astype(np.int32)
+
+
+__getattr__ = renamed_attributes(__name__, {"observe": f"{__name__}.scan_with_setup"})

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from smilevlm.synthesis.curves import TimeAxis, drift, ease, share_of
 from smilevlm.synthesis.motion import (
     Motion,
+    MotionContext,
     Phase,
-    Stage,
+    TimeAxis,
+    animate_expression,
     blinks,
+    combine,
+    drift,
     gaze,
     idle_movement,
-    phases,
+    limit_angles,
+    minimum_jerk,
+    phase_frames,
+    squash,
     sway,
-    together,
-    unfold,
-    within_limits,
 )
 
 _SECONDS_PER_EPISODE = 1.2
@@ -68,42 +71,45 @@ TASKS: Mapping[int, Task] = {
 """By BP4D's numbers. Source: Zhang et al., Image and Vision Computing 2014, Table 1."""
 
 
-def spontaneous_motion(rng: np.random.Generator, stage: Stage, task: Task) -> Motion:
+def spontaneous_motion(rng: np.random.Generator, context: MotionContext, task: Task) -> Motion:
     """One to four episodes, most of them of the task's emotion, partial and mixed with others.
-
-    Args:
-        rng: The sequence's own generator.
-        stage: Who and when.
-        task: What they go through.
 
     Returns:
         Onset, apex and offset are those of the task's own emotion.
     """
-    most = int(np.clip(round(stage.duration_s / _SECONDS_PER_EPISODE), 1, _MAX_EPISODES))
+    most = int(np.clip(round(context.duration_s / _SECONDS_PER_EPISODE), 1, _MAX_EPISODES))
     num_episodes = int(rng.integers(1, most + 1))
-    edges = np.linspace(0.04, 0.96, num_episodes + 1) * stage.duration_s
-    target, mixed = stage.nothing(), stage.nothing()
+    edges = np.linspace(0.04, 0.96, num_episodes + 1) * context.duration_s
+    target = mixed = context.strengths({})
     own = int(rng.integers(num_episodes))
     for number in range(num_episodes):
-        phase = _episode(rng, stage, float(edges[number]), float(edges[number + 1]))
+        phase = _episode(rng, context, float(edges[number]), float(edges[number + 1]))
         if number == own or rng.uniform() < 0.5:
-            acted = unfold(rng, stage, task.expression, intensity=float(rng.uniform(0.5, 1.0)), phase=phase)
-            target = together(target, acted)
+            acted = animate_expression(
+                rng, context, task.expression, intensity=float(rng.uniform(0.5, 1.0)), phase=phase
+            )
+            target = combine(target, acted)
         if number != own or rng.uniform() < 0.4:
             names, weights = list(task.others), np.array(list(task.others.values()))
             other = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-            acted = unfold(rng, stage, other, intensity=float(rng.uniform(0.15, 0.45)), phase=phase)
-            mixed = together(mixed, acted)
-    onset, apex, offset = phases(target)
+            acted = animate_expression(rng, context, other, intensity=float(rng.uniform(0.15, 0.45)), phase=phase)
+            mixed = combine(mixed, acted)
+    onset, apex, offset = phase_frames(target)
     presence = target.sum(axis=1) / max(float(target.sum(axis=1).max()), 1e-9)
-    movements = [target, mixed, idle_movement(rng, stage), blinks(rng, stage), _aversion(rng, stage, task, presence)]
+    movements = [
+        target,
+        mixed,
+        idle_movement(rng, context),
+        blinks(rng, context),
+        _aversion(rng, context, task, presence),
+    ]
     if rng.uniform() < task.talking:
-        movements.append(talking(rng, stage))
-    angles, displaced = _head(rng, stage, task, presence)
+        movements.append(talking(rng, context))
+    angles, displaced = _head(rng, context, task, presence)
     return Motion(
-        actions=stage.facial_actions,
-        strength=together(*movements),
-        angles_deg=within_limits(angles),
+        actions=context.facial_actions,
+        strength=combine(*movements),
+        angles_deg=limit_angles(angles),
         offset_mm=displaced,
         onset=onset,
         apex=apex,
@@ -111,9 +117,12 @@ def spontaneous_motion(rng: np.random.Generator, stage: Stage, task: Task) -> Mo
     )
 
 
-def _episode(rng: np.random.Generator, stage: Stage, first: float, last: float) -> Phase:
+def _episode(rng: np.random.Generator, context: MotionContext, first: float, last: float) -> Phase:
     length = last - first
-    rise, fall = stage.tempo.onset_s * float(rng.uniform(0.7, 1.3)), stage.tempo.offset_s * float(rng.uniform(0.7, 1.5))
+    rise, fall = (
+        context.tempo.onset_s * float(rng.uniform(0.7, 1.3)),
+        context.tempo.offset_s * float(rng.uniform(0.7, 1.5)),
+    )
     squeeze = min(1.0, 0.75 * length / (rise + fall))
     rise, fall = rise * squeeze, fall * squeeze
     start = first + float(rng.uniform(0, 0.3)) * (length - rise - fall)
@@ -121,35 +130,35 @@ def _episode(rng: np.random.Generator, stage: Stage, first: float, last: float) 
     return Phase(start=start, peak=start + rise, release=start + rise + hold, end=start + rise + hold + fall)
 
 
-def talking(rng: np.random.Generator, stage: Stage) -> Float64[np.ndarray, "time action"]:
+def talking(rng: np.random.Generator, context: MotionContext) -> Float64[np.ndarray, "time action"]:
     """Jaw and lips in syllables, about four a second, on and off in phrases."""
-    phrase = share_of(2.5 * drift(rng, stage.time_s, slowest_hz=0.15, fastest_hz=0.5))
+    phrase = squash(2.5 * drift(rng, context.time_s, slowest_hz=0.15, fastest_hz=0.5))
     hertz = float(rng.uniform(2.8, 4.2))
-    wander = 0.8 * drift(rng, stage.time_s, slowest_hz=0.2, fastest_hz=0.8)
-    strength = stage.nothing()
+    wander = 0.8 * drift(rng, context.time_s, slowest_hz=0.2, fastest_hz=0.8)
+    curves = {}
     for name, most in (("jawOpen", 0.14), ("mouthFunnel", 0.2), ("mouthPucker", 0.2), ("mouthShrugUpper", 0.15)):
-        beat = np.sin(2 * np.pi * hertz * stage.time_s + wander + float(rng.uniform(0, 2 * np.pi)))
-        loud = share_of(drift(rng, stage.time_s, slowest_hz=0.5, fastest_hz=1.5))
-        strength[:, stage.facial_actions.index(name)] = most * phrase * loud * (0.5 + 0.5 * beat)
-    return strength
+        beat = np.sin(2 * np.pi * hertz * context.time_s + wander + float(rng.uniform(0, 2 * np.pi)))
+        loud = squash(drift(rng, context.time_s, slowest_hz=0.5, fastest_hz=1.5))
+        curves[name] = most * phrase * loud * (0.5 + 0.5 * beat)
+    return context.strengths(curves)
 
 
 def _aversion(
-    rng: np.random.Generator, stage: Stage, task: Task, presence: TimeAxis
+    rng: np.random.Generator, context: MotionContext, task: Task, presence: TimeAxis
 ) -> Float64[np.ndarray, "time action"]:
     side = 1.0 if rng.uniform() < 0.5 else -1.0
-    return gaze(stage, task.aversion * side * presence * 0.7, -task.aversion * presence)
+    return gaze(context, task.aversion * side * presence * 0.7, -task.aversion * presence)
 
 
 def _head(
-    rng: np.random.Generator, stage: Stage, task: Task, presence: TimeAxis
+    rng: np.random.Generator, context: MotionContext, task: Task, presence: TimeAxis
 ) -> tuple[Float64[np.ndarray, "time 3"], Float64[np.ndarray, "time 3"]]:
     """Sway, a bow with the emotion, and now and then a turn to somebody at the side."""
-    angles, displaced = sway(rng, stage, angles_deg=task.head_deg, offset_mm=5.0)
+    angles, displaced = sway(rng, context, angles_deg=task.head_deg, offset_mm=5.0)
     angles[:, 1] += task.bow_deg * float(rng.uniform(0.3, 1.3)) * presence
     if rng.uniform() < 0.5:
-        start = float(rng.uniform(0.1, 0.6)) * stage.duration_s
-        turn = ease((stage.time_s - start) / max(0.5, 0.25 * stage.duration_s))
-        back = ease((stage.time_s - start - 0.3 * stage.duration_s) / max(0.5, 0.25 * stage.duration_s))
+        start = float(rng.uniform(0.1, 0.6)) * context.duration_s
+        turn = minimum_jerk((context.time_s - start) / max(0.5, 0.25 * context.duration_s))
+        back = minimum_jerk((context.time_s - start - 0.3 * context.duration_s) / max(0.5, 0.25 * context.duration_s))
         angles[:, 0] += float(rng.choice([-1, 1])) * float(rng.uniform(8, 22)) * turn * (1 - back)
     return angles, displaced

@@ -19,9 +19,8 @@ from smilevlm.errors import LayoutError, MeshError, SettingsError
 from smilevlm.files import folder_in_one_piece
 from smilevlm.geometry import Mesh, NormaliseSettings, drop_spikes, keep_points, normalise, without_scraps
 from smilevlm.readers import write_mtl, write_obj
-from smilevlm.synthesis.data_set import claim_folder
+from smilevlm.synthesis.data_set import claim_folder, settings_record
 from smilevlm.synthesis.marker import MARKER_NAME
-from smilevlm.synthesis.record import recorded
 from smilevlm.synthesis.scanner import ScannerSettings, scan_head
 from smilevlm.typing import RgbImage
 from smilevlm.views import ViewSettings, render_normalised
@@ -108,7 +107,7 @@ def locate_face(mesh: Mesh, settings: NormaliseSettings) -> LocatedFace:
     Raises:
         MeshError: Nothing in the scan resembles a face.
     """
-    # A point that travels along tells where the scan's frame went.
+    # A point that travels along marks the origin of the scan's frame.
     marked = replace(mesh, landmarks={_ORIGIN: np.zeros(3, np.float32)})
     face = normalise(marked, settings)
     nose = -(face.rotation.T @ face.mesh.landmarks[_ORIGIN]) / np.float32(face.mm_per_unit)
@@ -119,8 +118,8 @@ def locate_face(mesh: Mesh, settings: NormaliseSettings) -> LocatedFace:
     )
 
 
-def framed_by_nose(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> Mesh:
-    """Put the nose tip that a landmark names at the origin and clean and crop as `normalise` does, relief unseen.
+def crop_at_nose(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> Mesh:
+    """Put the nose tip that a landmark names at the origin and clean and crop as `normalise` does, whatever its relief.
 
     Nothing is asked of the shape and the pose stays as scanned, so that a sheet comes to images in the same way as a
     face.
@@ -152,7 +151,6 @@ def make_attack(kind: str, face: LocatedFace, rng: np.random.Generator, settings
 
     Raises:
         SettingsError: The kind is unknown.
-        MeshError: The scan has neither texture nor vertex colours.
     """
     if kind not in ATTACKS:
         raise SettingsError(f"attack {kind!r} is unknown; known are {', '.join(ATTACKS)}")
@@ -241,14 +239,14 @@ ATTACKS: dict[str, Callable[[Mesh, np.random.Generator], Sheet]] = {
 
 
 def _photograph(frontal: Mesh, yaw_deg: float, rng: np.random.Generator) -> _Photograph:
-    """Walls are of any brightness, so that neither a dark nor a bright surround tells an attack."""
+    """Walls are of any brightness, so that neither a dark nor a bright surround reveals an attack."""
     view = replace(_PHOTO_VIEW, angles_deg=(yaw_deg,))
-    seen = render_normalised(frontal, view)[0]
-    black = ~seen.any(axis=2)
+    rendered = render_normalised(frontal, view)[0]
+    black = ~rendered.any(axis=2)
     face = np.asarray(ndimage.binary_fill_holes(~black), bool)
     # What the scanner missed is no hole in a photograph.
     _, nearest = ndimage.distance_transform_edt(black, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
-    picture = seen[nearest[0], nearest[1]].astype(np.float64)
+    picture = rendered[nearest[0], nearest[1]].astype(np.float64)
     picture[~face] = rng.uniform(0, 235) + rng.normal(0, 12, 3)
     # As `render_normalised` turns the face about its pivot.
     nose_x_mm = -view.pivot_z_mm * np.sin(np.deg2rad(yaw_deg))
@@ -289,7 +287,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
-def attack_stream(seed: int, subject: str, name: str, kind: str) -> np.random.Generator:
+def attack_generator(seed: int, subject: str, name: str, kind: str) -> np.random.Generator:
     """The generator of one attack; it depends on whose scan is attacked and how, not on which others there are."""
     words = f"{subject}/{name}/{kind}".encode()
     return np.random.default_rng([seed, *words])
@@ -323,7 +321,7 @@ def write_spoofs(
         MeshError: A scan shows no face, or has no texture.
     """
     if synthetic:
-        claim_folder(root, "folder", recorded(settings))
+        claim_folder(root, "folder", settings_record(settings))
     elif (root / MARKER_NAME).exists():
         raise LayoutError(f"{root} is marked as synthetic; scans of people need another folder")
     by_subject: dict[str, list[tuple[str, Mesh]]] = {}
@@ -337,7 +335,7 @@ def write_spoofs(
             for name, mesh in named:
                 face = locate_face(mesh, normalise_settings or NormaliseSettings())
                 kinds: Mapping[str, Mesh] = {BONA_FIDE: face.scan} | {
-                    kind: make_attack(kind, face, attack_stream(settings.seed, subject, name, kind), settings)
+                    kind: make_attack(kind, face, attack_generator(settings.seed, subject, name, kind), settings)
                     for kind in ATTACKS
                 }
                 for kind, scan in kinds.items():

@@ -117,18 +117,15 @@ def draw_varied_actions(
     facial_actions: tuple[str, ...],
     idle: float,
 ) -> dict[str, float]:
-    """Facial actions of one scan.
+    """Facial actions of one scan: strength per action, each in [0, 1].
 
     Args:
         rng: The scan's own generator.
-        person: Whose habits shape the expression.
+        person: Their habits shape the expression.
         recipe: What `draw_variant` gave.
         intensity: 0 (nothing) to 1 (full) and a little beyond.
         facial_actions: Names the head model knows.
         idle: Strength of movements that belong to no expression.
-
-    Returns:
-        Strength per action, each in [0, 1].
     """
     strength = draw_idle(rng, idle)
     if recipe is not None:

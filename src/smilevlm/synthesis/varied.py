@@ -1,8 +1,8 @@
 """Very varied faces as a folder of meshes: what the bundled model is trained on.
 
 Every person belongs to a face model of their own (`FaceFamily`), shows each expression in one of many ways
-(`VARIANTS`), and every file has a guise of its own: scanner or modeller, density, crop, holes, noise, hair, eyeballs,
-teeth, pose, unit and format. Some people are filmed, too.
+(`VARIANTS`), and every file has an appearance of its own: scanner or modeller, density, crop, holes, noise, hair,
+eyeballs, teeth, pose, unit and format. Some people are filmed, too.
 """
 
 from __future__ import annotations
@@ -17,32 +17,30 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import SettingsError
-from smilevlm.files import folder_in_one_piece
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.readers import write_mesh
 from smilevlm.synthesis.anatomy import anatomy
-from smilevlm.synthesis.curves import drift, plateau
-from smilevlm.synthesis.data_set import (
-    Progress,
-    check_range,
-    check_seed,
-    claim_folder,
-    subject_names,
-    write_parts,
-)
+from smilevlm.synthesis.data_set import Layout, SubjectFolder, check_range, check_seed, subject_names
 from smilevlm.synthesis.face_family import FaceFamily, draw_family
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.guises import SURFACES, Form, Hair, draw_guise, draw_hair, draw_pose, placed, show
-from smilevlm.synthesis.motion import Stage, blinks, idle_movement, sway, together, within_limits
-from smilevlm.synthesis.people import Person, draw_person, draw_tempo
+from smilevlm.synthesis.motion import MotionContext, blinks, combine, drift, idle_movement, limit_angles, plateau, sway
+from smilevlm.synthesis.people import Person, draw_tempo
 from smilevlm.synthesis.population import Population
-from smilevlm.synthesis.record import recorded
+from smilevlm.synthesis.scan_appearance import (
+    SURFACES,
+    Hair,
+    SurfaceForm,
+    apply_appearance,
+    draw_appearance,
+    draw_hair,
+    draw_pose,
+    place_mesh,
+)
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
-from smilevlm.synthesis.sequences import Slot
+from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.variants import draw_variant, draw_varied_actions
 from smilevlm.typing import Vertices
 
-LAYOUT = "folder"
 _EXPRESSIONS = (NEUTRAL, *BASIC_EXPRESSIONS)
 _FORMATS = ("ply", "obj", "off", "stl")
 _FORMAT_SHARES = (0.7, 0.1, 0.1, 0.1)
@@ -84,25 +82,10 @@ class VariedSettings:
             raise SettingsError("filmed_share is expected in 0 to 1, strength in 0 to 2")
 
 
-def synthesize_varied(root: Path, settings: VariedSettings, *, jobs: int = 1, progress: Progress | None = None) -> int:
-    """Write `<root>/<person>/<expression>/...`; people already there are left alone, so an interrupted run goes on.
-
-    Args:
-        root: Folder to write; made if missing.
-        settings: What to write.
-        jobs: Processes.
-        progress: Called with (people done, people in all).
-
-    Returns:
-        The number of people written now.
-
-    Raises:
-        LayoutError: The folder holds faces made with other settings.
-    """
-    claim_folder(root, LAYOUT, recorded(settings))
+def plan_varied(settings: VariedSettings) -> list[SubjectFolder]:
+    """The people to write; their scans lie in `<person>/<expression>/`."""
     names = subject_names(settings.num_subjects, _FEMALE_SHARE, num_digits=5)
-    parts = [(root / name, (root, number, name, settings)) for number, name in enumerate(names)]
-    return write_parts(write_person, parts, jobs=jobs, progress=progress)
+    return [SubjectFolder(number=number, path=name) for number, name in enumerate(names)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,32 +104,26 @@ class VariedPerson:
 
     def heads(self, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
         """Refined heads in the face frame, nose tip of the neutral face at the origin."""
-        model = head_model()
-        coarse = model.vertices_mm(phenotype=self.person.phenotype, shape=self.person.shape, actions=[{}, *actions])
-        fine: Float32[np.ndarray, "expression vert 3"] = np.stack(
-            [(model.topology.refine @ vertices).astype(np.float32) for vertices in coarse]
-        )
+        neutral_first = head_model().heads_mm(self.person, [{}, *actions])
+        fine: Float32[np.ndarray, "expression vert 3"] = np.stack([head.astype(np.float32) for head in neutral_first])
         fine = (fine - fine[0, anatomy().nose_tip]) * np.float32(self.person.size)
         for head in self.family.heads(fine[0], fine[1:]):
             yield self.hair.on(head)
 
 
-def write_person(root: Path, number: int, name: str, settings: VariedSettings) -> None:
-    """Write one person's folder in one piece."""
-    slot = Slot(layout="varied", seed=settings.seed, person=number)
-    model = draw_varied_person(
-        slot.stream("person"), sex=name[0], strength=settings.strength, population=settings.population
+def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings) -> None:
+    key = SeedKey(layout="varied", seed=settings.seed, person=part.number)
+    person = draw_varied_person(
+        key.generator("person"), sex=part.path[0], strength=settings.strength, population=settings.population
     )
-    filmed = slot.stream("filmed").uniform() < settings.filmed_share
-    with folder_in_one_piece(root / name) as folder:
-        planned = list(_plan_scans(slot, folder, model, settings.scans))
-        heads = model.heads([scan.actions for scan in planned])
-        for scan, head in zip(planned, heads, strict=True):
-            _write_scan(scan, head)
-        for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
-            _write_sequence(
-                slot.stream("film", place), folder / expression / "film", model, expression, settings.frames
-            )
+    filmed = key.generator("filmed").uniform() < settings.filmed_share
+    planned = list(_plan_scans(key, folder, person, settings.scans))
+    heads = person.heads([scan.actions for scan in planned])
+    for scan, head in zip(planned, heads, strict=True):
+        _write_scan(scan, head)
+    for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
+        rng = key.generator("film", place)
+        _write_sequence(rng, folder / expression / "film", person, expression, settings.frames)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,17 +135,17 @@ class _PlannedScan:
     actions: Mapping[str, float]
 
 
-def _plan_scans(slot: Slot, folder: Path, model: VariedPerson, scans: int) -> Iterator[_PlannedScan]:
+def _plan_scans(key: SeedKey, folder: Path, person: VariedPerson, scans: int) -> Iterator[_PlannedScan]:
     for place, expression in enumerate(_EXPRESSIONS):
         target = folder / expression
         target.mkdir()
         # The folder layout reads one format per folder.
-        suffix = _draw_format(slot.stream("format", place))
+        suffix = _draw_format(key.generator("format", place))
         for number in range(scans * (_NEUTRAL_SCANS if expression == NEUTRAL else 1)):
-            rng = slot.stream(f"scan/{number}", place)
+            rng = key.generator(f"scan/{number}", place)
             actions = draw_varied_actions(
                 rng,
-                person=model.person,
+                person=person.person,
                 recipe=draw_variant(rng, expression),
                 intensity=_draw_intensity(rng),
                 facial_actions=head_model().facial_actions,
@@ -180,7 +157,7 @@ def _plan_scans(slot: Slot, folder: Path, model: VariedPerson, scans: int) -> It
 def draw_varied_person(
     rng: np.random.Generator, *, sex: str, strength: float = 1.0, population: Population | None = None
 ) -> VariedPerson:
-    """Draw one person.
+    """Draw one person from the person's own generator.
 
     Args:
         rng: The person's own generator.
@@ -188,14 +165,7 @@ def draw_varied_person(
         strength: How unlike each other the people's face models are.
         population: Which people there are, None for another mixture per person.
     """
-    model = head_model()
-    person = draw_person(
-        rng,
-        sex=sex,
-        shape_changes=model.shape_changes,
-        facial_actions=model.facial_actions,
-        population=population or _draw_population(rng),
-    )
+    person = head_model().draw_person(rng, sex=sex, population=population or _draw_population(rng))
     return VariedPerson(
         person=person, family=draw_family(rng, strength=strength), hair=draw_hair(rng, bearded=sex == "M")
     )
@@ -219,66 +189,72 @@ def _draw_format(rng: np.random.Generator) -> str:
 
 
 def _write_scan(scan: _PlannedScan, head: Vertices) -> None:
-    guise = draw_guise(scan.rng, forms=get_args(Form) if scan.path.suffix == ".ply" else SURFACES)
-    mesh = show(scan.rng, guise, head)
-    write_mesh(placed(mesh, draw_pose(scan.rng), guise.mm_per_unit), scan.path)
+    appearance = draw_appearance(scan.rng, forms=get_args(SurfaceForm) if scan.path.suffix == ".ply" else SURFACES)
+    mesh = apply_appearance(scan.rng, appearance, head)
+    write_mesh(place_mesh(mesh, draw_pose(scan.rng), appearance.mm_per_unit), scan.path)
 
 
 def _draw_intensity(rng: np.random.Generator) -> float:
-    """Mostly full; weak ones too, so that a little is still seen as something."""
+    """Mostly full; weak ones too, so that subtle expressions are in the training set."""
     return float(rng.uniform(0.95, 1.35) if rng.uniform() < 0.75 else rng.uniform(0.5, 0.95))
 
 
 def _write_sequence(
-    rng: np.random.Generator, folder: Path, model: VariedPerson, expression: str, num_frames: int
+    rng: np.random.Generator, folder: Path, person: VariedPerson, expression: str, num_frames: int
 ) -> None:
-    """One sequence of one guise, a file per frame."""
+    """One sequence of one appearance, a file per frame."""
     folder.mkdir()
     num_frames = max(6, round(num_frames * rng.uniform(0.7, 1.3)))
     names = head_model().facial_actions
-    stage = Stage(
-        person=model.person,
+    context = MotionContext(
+        person=person.person,
         tempo=draw_tempo(rng, names),
         facial_actions=names,
         time_s=np.arange(num_frames) / _FRAMES_PER_SECOND,
     )
-    strength = together(
-        _expression(rng, stage, expression), idle_movement(rng, stage, float(rng.uniform(0.2, 1.0))), blinks(rng, stage)
+    strength = combine(
+        _expression(rng, context, expression),
+        idle_movement(rng, context, float(rng.uniform(0.2, 1.0))),
+        blinks(rng, context),
     )
-    guise = draw_guise(rng, forms=SURFACES)
+    appearance = draw_appearance(rng, forms=SURFACES)
     seat = draw_pose(rng)
-    angles, offsets = sway(rng, stage, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
-    angles = within_limits(angles)
+    angles, offsets = sway(rng, context, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
+    angles = limit_angles(angles)
     suffix = _draw_format(rng)
     actions = [dict(zip(names, row.tolist(), strict=True)) for row in strength]
-    for frame, head in enumerate(model.heads(actions)):
+    for frame, head in enumerate(person.heads(actions)):
         turn = seat.rotation @ rotation_from_angles(*angles[frame].tolist())
         pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)
-        mesh = placed(show(rng, guise, head), pose, guise.mm_per_unit)
+        mesh = place_mesh(apply_appearance(rng, appearance, head), pose, appearance.mm_per_unit)
         write_mesh(mesh, folder / f"{frame:03d}.{suffix}")
 
 
-def _expression(rng: np.random.Generator, stage: Stage, expression: str) -> np.ndarray:
+def _expression(rng: np.random.Generator, context: MotionContext, expression: str) -> np.ndarray:
     """Coming and going, or only coming: each action with an envelope of its own."""
-    strength = stage.nothing()
     full = draw_varied_actions(
         rng,
-        person=stage.person,
+        person=context.person,
         recipe=draw_variant(rng, expression),
         intensity=_draw_intensity(rng),
-        facial_actions=stage.facial_actions,
+        facial_actions=context.facial_actions,
         idle=0.0,
     )
-    end = stage.duration_s
+    end = context.duration_s
     start, peak = sorted(rng.uniform(0, 0.45, 2) * end)
     goes = rng.uniform() < 0.5
     release, gone = sorted(rng.uniform(0.55, 1.0, 2) * end) if goes else (2 * end, 3 * end)
+    curves = {}
     for name, value in full.items():
         late = float(rng.normal(0, 0.03)) * end
-        wave = 1 + 0.05 * np.tanh(drift(rng, stage.time_s, fastest_hz=1.0))
+        wave = 1 + 0.05 * np.tanh(drift(rng, context.time_s, fastest_hz=1.0))
         envelope = plateau(
-            stage.time_s, start=start + late, peak=peak + late + 0.02 * end, release=release + late + 0.02 * end,
+            context.time_s, start=start + late, peak=peak + late + 0.02 * end, release=release + late + 0.02 * end,
             end=gone + late + 0.08 * end,
         )  # fmt: skip
-        strength[:, stage.facial_actions.index(name)] = min(value, 0.97) * envelope * wave
-    return np.clip(strength, 0, 1)
+        curves[name] = min(value, 0.97) * envelope * wave
+    return np.clip(context.strengths(curves), 0, 1)
+
+
+LAYOUT = Layout(name="folder", plan=plan_varied, write=_write_person)
+synthesize_varied = LAYOUT.synthesize

@@ -11,8 +11,7 @@ from typing import Any
 from smilevlm.datasets import PROTOCOLS, EvaluationProtocol, find_protocol
 from smilevlm.errors import CheckpointError, LayoutError, PromptError, SettingsError, SmileVlmError, StoreError
 from smilevlm.prompts import load_prompt_set, prompt_set_for
-from smilevlm.store import PreparedSet, PrepareSettings
-from smilevlm.store.manifest import differing_settings
+from smilevlm.store import PreparedSet, PrepareSettings, differing_settings
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.splits import split_folds
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from smilevlm.datasets.folds import first_few
 from smilevlm.errors import CheckpointError, LeakError, StoreError
 from smilevlm.models import ModelBundle, first_fold, load_bundle, short_digests
-from smilevlm.store import Manifest
-from smilevlm.store.manifest import differing_settings
+from smilevlm.store import Manifest, differing_settings
 
 
 def load_initial_weights(

@@ -71,7 +71,7 @@ def config_from(values: Mapping[str, Any]) -> ExperimentConfig:
     """
     values = with_current_names(values)
     try:
-        config = _parse(ExperimentConfig, None, f"={json.dumps(values)}")
+        config = _parse_config(values)
     except SettingsError as error:
         raise CheckpointError(f"the run's settings cannot be read: {error}") from None
     # A setting that is missing must not take today's default: the run may have been trained with another value.
@@ -91,6 +91,18 @@ def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(settings, dict) and name in settings:
             settings[current.rpartition(".")[2]] = settings.pop(name)
     return settings_now
+
+
+def _parse_config(values: dict[str, Any]) -> ExperimentConfig:
+    """A complete configuration. The tower's settings are read by its name: those of a tower that a user added are of a
+    type that the annotations do not know."""
+    model = values.get("model")
+    if not isinstance(model, dict) or model.get("tower") not in TOWERS:
+        return _parse(ExperimentConfig, None, f"={json.dumps(values)}")
+    rest = {name: value for name, value in model.items() if name not in ("tower", "tower_settings")}
+    config = _parse(ExperimentConfig, None, f"={json.dumps(values | {'model': rest})}")
+    settings = _parse(TOWERS[model["tower"]].settings, None, f"={json.dumps(model.get('tower_settings'))}")
+    return replace(config, model=replace(config.model, tower=model["tower"], tower_settings=settings))
 
 
 def _with_override(config: ExperimentConfig, item: str) -> ExperimentConfig:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ def claimed_run(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> I
         if is_new and not any(path.is_dir() for path in run.rglob("fold_*")):
             for name in (CONFIG_NAME, FOLDS_NAME):
                 (run / name).unlink(missing_ok=True)
+            with suppress(OSError):  # it holds something of the user's
+                run.rmdir()
         raise
 
 

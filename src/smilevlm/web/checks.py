@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import zipfile
 from pathlib import Path
 
 from smilevlm.errors import MeshError
@@ -15,13 +15,11 @@ from smilevlm.readers import (
     archive_fault,
     decode_file,
     file_size,
-    is_file,
-    list_folder,
     mesh_suffix,
     parse_mesh,
     read_file,
 )
-from smilevlm.store.numbering import MIN_FRAMES
+from smilevlm.store import MIN_FRAMES
 from smilevlm.web.settings import MEGABYTE, WebSettings
 
 SUFFIXES = (*MESH_SUFFIXES, ARCHIVE_SUFFIX)
@@ -38,9 +36,6 @@ def check_upload(path: Path, settings: WebSettings) -> ScanFiles:
     Args:
         path: The file, under a name that we chose, with the suffix that the user gave.
         settings: The bounds.
-
-    Returns:
-        The scan, or the frames of the sequence.
 
     Raises:
         MeshError: It is refused.
@@ -97,35 +92,20 @@ def _check_frame(path: Path, settings: WebSettings) -> None:
 
 
 def check_vertices(count: int, path: Path, settings: WebSettings) -> None:
-    """Refuse a mesh of too many vertices.
-
-    Raises:
-        MeshError: It is refused.
-    """
+    """Refuse a mesh of too many vertices, with a `MeshError`."""
     if count > settings.max_vertices:
         raise MeshError(f"the mesh has {count:,} vertices; at most {settings.max_vertices:,}", path=path)
 
 
 def _check_archive(path: Path, size: int, settings: WebSettings) -> None:
+    """Refuse an archive that is damaged or unpacks to too much; an archive within it is a file."""
+    if fault := archive_fault(path):
+        raise MeshError(f"damaged archive: {fault}", path=path)
+    with zipfile.ZipFile(path) as archive:
+        sizes = [member.file_size for member in archive.infolist() if not member.is_dir()]
+    if len(sizes) > settings.max_members:
+        raise MeshError(f"the archive holds more than {settings.max_members} files", path=path)
     # Small archives of text that repeats itself are no bombs.
     most = min(settings.max_unpacked_mb * MEGABYTE, settings.max_ratio * max(size, MEGABYTE // 10))
-    unpacked = 0
-    for count, member in enumerate(_members(path), 1):
-        if count > settings.max_members:
-            raise MeshError(f"the archive holds more than {settings.max_members} files", path=path)
-        unpacked += file_size(member)
-        if unpacked > most:
-            raise MeshError(f"the archive unpacks to more than {most / MEGABYTE:.0f} MB", path=path)
-
-
-def _members(folder: Path) -> Iterator[Path]:
-    """Every file in an archive; an archive within it is a file."""
-    if fault := archive_fault(folder):
-        raise MeshError(f"damaged archive: {fault}", path=folder)
-    waiting = [folder]
-    while waiting:
-        for entry in list_folder(waiting.pop()):
-            if is_file(entry):
-                yield entry
-            else:
-                waiting.append(entry)
+    if sum(sizes) > most:
+        raise MeshError(f"the archive unpacks to more than {most / MEGABYTE:.0f} MB", path=path)

@@ -8,7 +8,6 @@ request that it had not begun, since it died idle or while it loaded the model, 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
 import queue
@@ -16,8 +15,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar, cast
@@ -29,12 +28,12 @@ from smilevlm.web.work import Recognise
 
 _STARTUP_S = 300.0
 """A worker that has not loaded its model and rehearsed by then never will."""
-_TOO_MUCH = "this needed more memory than the page may take for one scan"
+_MEMORY_ERROR = "this needed more memory than the page may take for one scan"
 _STOPPED = "the worker stopped, which has been written to the server's log"
-OUR_FAULT = "something went wrong on the server; it has been written to the server's log"
+SERVER_ERROR = "something went wrong on the server; it has been written to the server's log"
 _BEGUN = "begun"
 """What a worker sends when it has a task in hand, before the answer."""
-_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
+_NO_MEMORY_WORDS = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
 """What torch and the system say in place of a `MemoryError`."""
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -105,20 +104,15 @@ class Workers:
         return self._ask(request)
 
     def _ask(self, request: Callable[[_Worker], _Result]) -> _Result:
-        with self._worker() as worker:
+        worker = self._idle.get()
+        try:
+            # It is dead where it could not be replaced after its last request; the system may allow it by now.
+            self._revive(worker)
             try:
                 return request(worker)
             except _NotBegunError:
                 self._revive(worker)
                 return request(worker)
-
-    @contextlib.contextmanager
-    def _worker(self) -> Iterator[_Worker]:
-        worker = self._idle.get()
-        try:
-            # It is dead where it could not be replaced after its last request; the system may allow it by now.
-            self._revive(worker)
-            yield worker
         finally:
             try:
                 # At once, so that the next visitor does not wait for the model to load.
@@ -221,7 +215,7 @@ class _Worker:
 
 
 def _work(connection: Connection, source: str, settings: WebSettings, rehearsal: Path | None) -> None:
-    """A worker's life: load the model, then do what comes until the server is gone."""
+    """What a worker process runs: load the model, then do what comes until the server is gone."""
     # Ctrl-C is the server's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
@@ -232,15 +226,9 @@ def _work(connection: Connection, source: str, settings: WebSettings, rehearsal:
     except SmileVlmError as error:
         connection.send(("refused", str(error)))
         return
-    bundle = model.bundle
-    facts = ModelFacts(
-        classes=bundle.classes,
-        synthetic=bundle.synthetic,
-        calibrated=bundle.calibrated,
-        abstain_threshold=bundle.abstain_threshold,
-    )
+    facts = ModelFacts(**{field.name: getattr(model.bundle, field.name) for field in fields(ModelFacts)})
     if rehearsal is not None:
-        _done(Recognise(path=rehearsal), model, settings)
+        _result_of(Recognise(path=rehearsal), model, settings)
     connection.send(("done", facts))
     _bound_memory(settings.max_memory_mb * MEGABYTE)
     _serve(connection, model, settings)
@@ -254,29 +242,29 @@ def _serve(connection: Connection, model: Model, settings: WebSettings) -> None:
         except EOFError:
             return
         connection.send(_BEGUN)
-        answer = _done(task, model, settings)
+        answer = _result_of(task, model, settings)
         try:
             connection.send(answer)
         except MemoryError:  # it is packed before anything is sent
-            connection.send(("refused", _TOO_MUCH))
+            connection.send(("refused", _MEMORY_ERROR))
 
 
-def _done(task: Callable[[Model, WebSettings], object], model: Model, settings: WebSettings) -> tuple[str, object]:
+def _result_of(task: Callable[[Model, WebSettings], object], model: Model, settings: WebSettings) -> tuple[str, object]:
     try:
         return "done", task(model, settings)
     except SmileVlmError as error:
-        return "refused", sentence(error, task.path if isinstance(task, Recognise) else None)
+        return "refused", error_sentence(error, task.path if isinstance(task, Recognise) else None)
     except MemoryError:
-        return "refused", _TOO_MUCH
+        return "refused", _MEMORY_ERROR
     except Exception as error:
-        if any(words in str(error) for words in _NO_MEMORY):
-            return "refused", _TOO_MUCH
-        # Whatever it is, it is ours to mend, and the page goes on.
+        if any(words in str(error) for words in _NO_MEMORY_WORDS):
+            return "refused", _MEMORY_ERROR
+        # A fault of the server: it goes to its log, and the page goes on.
         traceback.print_exc(file=sys.stderr)
-        return "refused", OUR_FAULT
+        return "refused", SERVER_ERROR
 
 
-def sentence(error: SmileVlmError, upload: Path | None) -> str:
+def error_sentence(error: SmileVlmError, upload: Path | None) -> str:
     """What an error says, without the folder that an upload lies in: a frame is named as the archive names it."""
     if not isinstance(error, FileFormatError):
         return str(error)

@@ -12,7 +12,6 @@ from types import FrameType
 
 from smilevlm.errors import MissingExtraError, SettingsError
 from smilevlm.web.checks import SUFFIXES
-from smilevlm.web.gate import Gate
 from smilevlm.web.jobs import Workers
 from smilevlm.web.page import Page
 from smilevlm.web.settings import MEGABYTE, WebSettings
@@ -20,7 +19,7 @@ from smilevlm.web.storage import Storage
 
 _EXAMPLES = "examples"
 _LAST_PORT = 65535
-_MOST_SESSIONS = 200
+_MAX_SESSIONS = 200
 """Whose last answers are in memory, some hundred kilobytes each; the one not seen for longest is forgotten first."""
 _FONTS = ["system-ui", "sans-serif"]
 _MONO_FONTS = ["ui-monospace", "monospace"]
@@ -76,8 +75,11 @@ def _run(page: Page, host: str, port: int, root_path: str) -> None:
     from starlette.middleware import Middleware
 
     from smilevlm.web.layout import build
+    from smilevlm.web.upload_middleware import UploadMiddleware
 
-    gate = Middleware(Gate, settings=page.settings, storage=page.storage, turned_away=page.turned_away)
+    middleware = Middleware(
+        UploadMiddleware, settings=page.settings, storage=page.storage, rejected_sessions=page.rejected_sessions
+    )
     blocks = build(page)
     blocks.queue(max_size=page.settings.queue, default_concurrency_limit=page.settings.jobs)
     try:
@@ -97,10 +99,10 @@ def _run(page: Page, host: str, port: int, root_path: str) -> None:
             run_history=False,
             enable_monitoring=False,
             max_file_size=page.settings.max_upload_mb * MEGABYTE,
-            state_session_capacity=_MOST_SESSIONS,
+            state_session_capacity=_MAX_SESSIONS,
             theme=gr.themes.Default(font=_FONTS, font_mono=_MONO_FONTS, primary_hue="slate", neutral_hue="slate"),
             css_paths=Path(str(resources.files("smilevlm.web").joinpath("style.css"))),
-            app_kwargs={"middleware": [gate]},
+            app_kwargs={"middleware": [middleware]},
         )
     except OSError as error:
         raise SettingsError(f"the page cannot listen at {host}:{port}: {error}") from None

@@ -61,7 +61,7 @@ class Storage:
         self._lock.acquire()
         self._settings = settings
         self._closing = threading.Event()
-        self._sweeper = threading.Thread(target=self._sweep_now_and_then, daemon=True)
+        self._sweeper = threading.Thread(target=self._sweep_regularly, daemon=True)
         self._sweeper.start()
 
     def take(self, sent: str, session: str) -> Upload:
@@ -123,14 +123,15 @@ class Storage:
     @property
     def num_bytes(self) -> int:
         """Of everything there; a file under two names, as an upload that was just taken, counts once."""
-        return sum({inode: size for _, inode, size, _ in self._files()}.values())
+        return sum({(status.st_dev, status.st_ino): status.st_size for _, status in self._files()}.values())
 
     def sweep(self) -> None:
         """Delete what is old: what was handed over, what was abandoned on its way, and forgotten sessions' files."""
         now = time.time()
-        for path, _, _, age_from in self._files():
+        for path, status in self._files():
             is_session = path.relative_to(self.root).parts[0].startswith(_SESSION)
-            if now - age_from > (self._keep_s(path) if is_session else _HANDED_OVER_S):
+            age_s = now - max(status.st_mtime, status.st_ctime)  # since it was last written or renamed
+            if age_s > (self._keep_s(path) if is_session else _HANDED_OVER_S):
                 path.unlink(missing_ok=True)
         for folder, _, _ in os.walk(self.root, topdown=False):
             with contextlib.suppress(OSError):  # not empty, or gone already
@@ -152,22 +153,15 @@ class Storage:
         # The browser chose the word; as a path it could lead anywhere.
         return self.root / (_SESSION + hashlib.sha256(session.encode()).hexdigest()[:32])
 
-    def _files(self) -> Iterator[tuple[Path, tuple[int, int], int, float]]:
-        """Path, what tells two files apart whatever their names, bytes, and when it was last written or renamed."""
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder, name)
                 with contextlib.suppress(FileNotFoundError):
-                    status = path.lstat()
                     if path != self.root / _LOCK:
-                        yield (
-                            path,
-                            (status.st_dev, status.st_ino),
-                            status.st_size,
-                            max(status.st_mtime, status.st_ctime),
-                        )
+                        yield path, path.lstat()
 
-    def _sweep_now_and_then(self) -> None:
+    def _sweep_regularly(self) -> None:
         while not self._closing.wait(_SWEEP_EVERY_S):
             try:
                 self.sweep()

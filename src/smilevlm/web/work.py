@@ -1,4 +1,4 @@
-"""What a worker process does with one request: check, read, look, compare, explain."""
+"""What a worker process does with one request: check, read, predict, explain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from smilevlm.evaluation.relevance import overlay_scale, relevance, relevance_overlay
 from smilevlm.geometry import rotation_from_axes
-from smilevlm.predict import Model, Prediction, PreparedScan, see
+from smilevlm.predict import Model, Prediction, PreparedScan, prepare_scan
 from smilevlm.readers import read_mesh
 from smilevlm.web.checks import check_upload, check_vertices
 from smilevlm.web.pictures import MAX_SHOWN_VERTICES, thinned
@@ -23,21 +23,21 @@ Overlays = UInt8[np.ndarray, "view 224 224 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """An answer, and what is needed to ask again.
+class Recognition:
+    """A prediction, and what is needed to ask again.
 
     Args:
-        seen: Views and face; the mesh is thinned, for the page only shows it.
-        answer: Of the model.
+        prepared: Views and face; the mesh is thinned, for the page only shows it.
+        prediction: Of the model.
     """
 
-    seen: PreparedScan
-    answer: Prediction
+    prepared: PreparedScan
+    prediction: Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recognise:
-    """Read a file and answer.
+    """Read a file and recognise its expression.
 
     Args:
         path: The upload or an example.
@@ -51,76 +51,74 @@ class Recognise:
     up: str | None = None
     front: str | None = None
 
-    def __call__(self, model: Model, settings: WebSettings) -> Found:
+    def __call__(self, model: Model, settings: WebSettings) -> Recognition:
+        prepared = self._prepare(model, settings)
+        prepared = replace(
+            prepared,
+            face=replace(prepared.face, mesh=thinned(prepared.face.mesh, MAX_SHOWN_VERTICES)),
+            # What is said of a frame begins with the upload's place on the server.
+            bad_frames=tuple((name, reason.replace(f"{self.path}/", "")) for name, reason in prepared.bad_frames),
+            remarks=tuple(remark.replace(f"{self.path}/", "") for remark in prepared.remarks),
+        )
+        return Compare(prepared=prepared, prompts=self.prompts)(model, settings)
+
+    def _prepare(self, model: Model, settings: WebSettings) -> PreparedScan:
         scan = check_upload(self.path, settings)
         prepare = model.bundle.prepare
         start = None if self.up is None or self.front is None else rotation_from_axes(self.up, self.front)
         if scan.is_sequence:
-            seen = see(scan, prepare, start)
-        else:
-            begun = time.perf_counter()
-            (frame,) = scan.frames
-            mesh = read_mesh(frame.path, load_texture=prepare.views.kind == "texture")
-            # Not every format says in its header how many vertices follow.
-            check_vertices(mesh.num_vertices, frame.path, settings)
-            read_s = time.perf_counter() - begun
-            seen = see(mesh, prepare, start)
-            seen = replace(seen, read_s=read_s, remarks=(*scan.remarks, *seen.remarks))
-        seen = replace(
-            seen,
-            face=replace(seen.face, mesh=thinned(seen.face.mesh, MAX_SHOWN_VERTICES)),
-            # What is said of a frame begins with the upload's place on the server.
-            bad_frames=tuple((name, said.replace(f"{self.path}/", "")) for name, said in seen.bad_frames),
-            remarks=tuple(remark.replace(f"{self.path}/", "") for remark in seen.remarks),
-        )
-        return Compare(seen=seen, prompts=self.prompts)(model, settings)
+            return prepare_scan(scan, prepare, start)
+        begun = time.perf_counter()
+        (frame,) = scan.frames
+        mesh = read_mesh(frame.path, load_texture=prepare.views.kind == "texture")
+        # Not every format says in its header how many vertices follow.
+        check_vertices(mesh.num_vertices, frame.path, settings)
+        read_s = time.perf_counter() - begun
+        prepared = prepare_scan(mesh, prepare, start)
+        return replace(prepared, read_s=read_s, remarks=(*scan.remarks, *prepared.remarks))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Answer from views that were made before.
+    """Predict from views that were made before.
 
     Args:
-        seen: From an earlier answer.
+        prepared: From an earlier recognition.
         prompts: See `Recognise`.
     """
 
-    seen: PreparedScan
+    prepared: PreparedScan
     prompts: Prompts = None
 
-    def __call__(self, model: Model, settings: WebSettings) -> Found:
+    def __call__(self, model: Model, settings: WebSettings) -> Recognition:
         del settings
-        (answer,) = model.answer([self.seen], model.compare_with(self.prompts))
-        return Found(seen=self.seen, answer=answer)
+        (prediction,) = model.predict_prepared([self.prepared], model.compare_with(self.prompts))
+        return Recognition(prepared=self.prepared, prediction=prediction)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Which parts of the views speak for the answer's label.
+    """Which parts of the views speak for the predicted label.
 
     Args:
-        found: The answer.
+        recognition: What was predicted.
         prompts: The classes it was compared with.
     """
 
-    found: Found
+    recognition: Recognition
     prompts: Prompts = None
 
     def __call__(self, model: Model, settings: WebSettings) -> Overlays:
         del settings
-        answer, comparison = self.found.answer, model.compare_with(self.prompts)
+        prediction, comparison = self.recognition.prediction, model.compare_with(self.prompts)
         pixels = relevance(
             model.bundle,
-            answer.views,
-            answer.label,
+            prediction.views,
+            prediction.label,
             prototypes=comparison.prototypes,
             candidates=comparison.candidates,
-            dynamic=answer.is_sequence,
+            dynamic=prediction.is_sequence,
         ).pixels
         scale = overlay_scale(pixels)
-        return np.stack(
-            [relevance_overlay(view, part, scale=scale) for view, part in zip(answer.views, pixels, strict=True)]
-        )
-
-
-Task = Recognise | Compare | Explain
+        views = zip(prediction.views, pixels, strict=True)
+        return np.stack([relevance_overlay(view, part, scale=scale) for view, part in views])

@@ -10,8 +10,7 @@ import pytest
 
 from smilevlm.cli import analyse
 from smilevlm.errors import CheckpointError
-from smilevlm.results.analysis import AnalysisResult
-from smilevlm.results.records import read_record
+from smilevlm.results import AnalysisResult, read_record
 
 
 @pytest.fixture(autouse=True)

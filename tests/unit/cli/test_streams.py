@@ -24,7 +24,7 @@ from smilevlm.cli import check, predict
 
 def answer(arguments):
     from rich.table import Table
-    from smilevlm.cli.progress import table_console
+    from smilevlm.cli.tables import table_console
     import csv, json
     names = [str(path) for path in arguments.scans]
     table = Table("scan")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smilevlm.cli import main
-from smilevlm.cli.synthesize import _FLAGS, LAYOUTS
+from smilevlm.cli.synthesize import _FLAGS, LAYOUTS, find_writer
 from smilevlm.datasets import index_data_set
 from smilevlm.synthesis import MARKER_NAME
 
@@ -94,7 +94,7 @@ def test_options_of_other_layouts_are_refused(layout, option, tmp_path, capsys):
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_every_option_is_a_setting_of_its_layout(layout):
     """Names are looked up at run time, so a renamed setting must be found here."""
-    make_settings, _ = LAYOUTS[layout].load()
+    make_settings, _ = find_writer(layout)
     settings = make_settings(num_subjects=1)
     for name in LAYOUTS[layout].options.values():
         place = settings.scanner if name.startswith("scanner.") else settings

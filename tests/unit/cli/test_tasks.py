@@ -5,8 +5,7 @@ import pytest
 
 from smilevlm.cli import tasks
 from smilevlm.errors import CheckpointError
-from smilevlm.results.records import read_record
-from smilevlm.results.tasks import TasksResult
+from smilevlm.results import TasksResult, read_record
 
 
 def parse(*words):

@@ -16,9 +16,7 @@ from smilevlm.errors import CheckpointError, LeakError, SettingsError, StoreErro
 from smilevlm.evaluation.analysis import ANALYSIS_NAME, analyse_run
 from smilevlm.evaluation.fold_analysis import fold_seed, open_fold, untrained_model
 from smilevlm.models import build_model, load_bundle, zero_shot_scores
-from smilevlm.results import read_results
-from smilevlm.results.analysis import AnalysisResult
-from smilevlm.results.records import read_record
+from smilevlm.results import AnalysisResult, read_record, read_results
 from smilevlm.store import PreparedSet, prepare
 
 ANGLES = (-60.0, -30.0, 0.0, 30.0, 60.0)

@@ -6,8 +6,7 @@ import pytest
 
 from smilevlm.errors import CheckpointError, LayoutError, LeakError, SettingsError, StoreError
 from smilevlm.evaluation.tasks import TASKS_NAME, run_tasks
-from smilevlm.results.records import read_record
-from smilevlm.results.tasks import TasksResult
+from smilevlm.results import TasksResult, read_record
 from smilevlm.store import PreparedSet
 from smilevlm.synthesis.spoofs import ATTACKS, BONA_FIDE
 from smilevlm.training.run_folder import FOLD_NAME

@@ -137,7 +137,7 @@ def test_nothing_to_embed_is_refused(bundle):
 def test_saving_twice_gives_the_same_bytes(bundle, folder, tmp_path):
     save_bundle(bundle, tmp_path / "again")
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["model.json", "model.safetensors", "prompts.safetensors", "bundle.json"]
+    assert names == ["bundle.json", "model.json", "model.safetensors", "prompts.safetensors"]
     for name in names:
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 

@@ -11,8 +11,7 @@ import pytest
 import smilevlm
 from smilevlm.geometry import Mesh
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
-from smilevlm.predict import Model, find_scans
-from smilevlm.predict.bundled import bundled_folder
+from smilevlm.predict import Model, bundled_folder, find_scans
 from smilevlm.predict.hub import HUB_FILES
 from smilevlm.readers import read_mesh, write_mesh
 from smilevlm.recipes import find_recipe

@@ -367,3 +367,61 @@ def test_more_threads_give_the_same_answers(model, scans):
     one, several = (list(model.predict_each(many, jobs=jobs)) for jobs in (1, 3))
     assert [answer.label for answer in one] == [answer.label for answer in several]
     assert len(one) == 70
+
+
+def test_batches_of_any_size_give_the_same_answers(model, scans):
+    expected = model.predict(scans[:5])
+    for batch_size in (1, 2, 64):
+        for answer, other in zip(model.predict(scans[:5], batch_size=batch_size), expected, strict=True):
+            assert answer.label == other.label
+            np.testing.assert_allclose(
+                list(answer.probabilities.values()), list(other.probabilities.values()), atol=1e-5
+            )
+    with pytest.raises(SettingsError, match="batch_size is 0"):
+        model.predict(scans[0], batch_size=0)
+
+
+def test_so_many_scans_are_read_at_a_time_as_a_batch_has(model, scans):
+    drawn = []
+
+    def endless():
+        while True:
+            drawn.append(1)
+            yield scans[0]
+
+    assert isinstance(next(model.predict_each(endless(), batch_size=3)), Prediction)
+    assert len(drawn) == 3
+
+
+def test_the_network_is_moved_to_a_device_once(model, scan, monkeypatch):
+    moved = []
+    monkeypatch.setattr(type(model.bundle.model), "to", lambda self, device: moved.append(str(device)))
+    assert len(list(model.predict_each([scan, scan, scan], device="cpu", batch_size=1))) == 3
+    assert moved == ["cpu"]
+    model.predict(scan)
+    assert moved == ["cpu"], "without a device it stays where it is"
+
+
+@pytest.mark.parametrize(
+    ("device", "match"),
+    [
+        ("gpu", "device 'gpu' is unknown; expected cpu, cuda"),
+        ("", "device '' is unknown"),
+        ("meta", "device 'meta' is not available on this machine: Cannot copy"),
+        ("cuda:93", "device 'cuda:93' is not available on this machine: "),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(model, scan, device, match):
+    with pytest.raises(SettingsError, match=match):
+        model.predict(scan, device=device)
+    assert model.bundle.model.image_mean.device.type == "cpu"
+
+
+def test_names_of_before_still_work(model, scan):
+    from smilevlm import predict
+
+    with pytest.warns(FutureWarning, match="use smilevlm.predict.prepare_scan"):
+        prepared = predict.see(scan, model.bundle.prepare)
+    with pytest.warns(FutureWarning, match=r"Model.answer is deprecated .* predict_prepared"):
+        (answer,) = model.answer([prepared], model.compare_with(None))
+    assert answer.probabilities == model.predict(scan).probabilities

@@ -16,13 +16,16 @@ from smilevlm.results import (
     MultiLabelScore,
     OtherTrainingData,
     Readout,
+    Study,
+    StudyMethod,
+    StudyRun,
+    StudySetting,
     class_f1,
     class_recall,
     honest_pairing_name,
+    write_record,
     write_results,
 )
-from smilevlm.results.records import write_record
-from smilevlm.results.study import Study, StudyMethod, StudyRun, StudySetting
 
 ANGLES = (-30.0, 0.0, 30.0)
 SKILL = {"full": 0.8, "without_alignment": 0.55, "supervised": 0.86, "shuffled_prompts": 0.0, "untrained": 0.05}
@@ -151,6 +154,8 @@ def fake_fold(classes, method, seed, fold, num_folds, *, levels=(3, 4), multi=Fa
         calibration=calibration(correct, rng),
         by_level={int(each): (int(correct[level == each].sum()), int((level == each).sum())) for each in levels},
         multi_label=multi_label(classes, rng) if multi else None,
+        epoch_choice=None,
+        metrics_csv=None,
     )
 
 
@@ -176,9 +181,11 @@ def fake_run(setting, method, seed, *, folds=(0,), num_folds=5, synthetic=True):
         layout=layout,
         manifest_hash=f"sha256:{layout}",
         trained_on=cross if setting == "bp4d_cross" else None,
+        started_from=None,
         synthetic=synthetic,
         pairing_mode=mode,
         pairing_name=honest_pairing_name(mode),
+        pairing_teacher=None,
         protocol=setting.replace("4dme", "fourdme"),
         level="sequence" if micro or layout in ("bu4dfe", "bp4d") else "scan",
         classes=classes,
@@ -188,6 +195,8 @@ def fake_run(setting, method, seed, *, folds=(0,), num_folds=5, synthetic=True):
         git_commit="1ac3ba6",
         folds=results,
         summary=summarise_folds(results),
+        controls=(),
+        examples=(),
     )
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from smilevlm.errors import ResultError
 from smilevlm.reporting.analysis_figures import analysis_figures
 from smilevlm.reporting.analysis_tables import analysis_tables
-from smilevlm.reporting.drawing import FigureImage, NoFigure
-from smilevlm.reporting.table_files import to_csv, to_markdown
-from smilevlm.results.analysis import (
+from smilevlm.reporting.figure_theme import FigureImage, NoFigure
+from smilevlm.reporting.table import to_csv, to_markdown
+from smilevlm.results import (
     AnalysisResult,
     CorrelationMatrix,
     EffectiveRank,

@@ -58,12 +58,12 @@ def test_numbers_agree_with_one_another_across_tables():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("arxiv_id:", "arxiv:", "arxiv_id: field required"),
+        ("arxiv_id:", "arxiv:", "field 'arxiv_id' is missing"),
         ("accuracy: {bp4d: 86.59}", "accuracy: {bp4d: 186.59}", r"table IVa, Yao et al. \[51\]: bp4d is 186.59"),
         ("accuracy: {bp4d: 86.59}", "accuracy: {bosphorus: 86.59}", "expected bp4d, found bosphorus"),
         ("f1: {positive: 0.5971, ", "f1: {", r"table V, Left \[56\], f1: expected positive"),
-        ("average_f1: 0.5970", "average_f1: high", "average_f1: input should be a valid number"),
-        ("supervision: unsupervised", "supervision: none", "input should be 'supervised' or 'unsupervised'"),
+        ("average_f1: 0.5970", "average_f1: high", "average_f1: expected a valid number"),
+        ("supervision: unsupervised", "supervision: none", "expected 'supervised' or 'unsupervised'"),
         ("comparisons:", "comparisons: [", "cannot be read"),
     ],
 )

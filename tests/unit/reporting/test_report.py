@@ -10,11 +10,11 @@ from PIL import Image
 from fake_results import fake_result, taught, write_companions
 from smilevlm.errors import ResultError
 from smilevlm.reporting import write_report
-from smilevlm.reporting.curves import draw_losses
+from smilevlm.reporting.figure_theme import LIGHT
+from smilevlm.reporting.run_figures import draw_losses
+from smilevlm.reporting.run_tables import folds_table
 from smilevlm.reporting.source import VALIDATION_COLUMNS, load_runs
-from smilevlm.reporting.table_files import to_csv, to_markdown
-from smilevlm.reporting.tables import folds_table
-from smilevlm.reporting.theme import LIGHT
+from smilevlm.reporting.table import to_csv, to_markdown
 from smilevlm.results import EpochChoice, write_results, write_timing
 
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from smilevlm.errors import ResultError
-from smilevlm.reporting.significance import (
+from smilevlm.reporting.study_statistics import (
     UnitScore,
     holm,
     pair_units,

@@ -12,15 +12,20 @@ from smilevlm.reporting.setting_figures import pooled_bins, pooled_levels
 from smilevlm.reporting.study import write_study_report
 from smilevlm.reporting.study_comparisons import ablation_comparisons, view_comparisons
 from smilevlm.reporting.study_findings import findings
-from smilevlm.reporting.study_scores import FUSED, NOT_ALIGNED, chance, difference, pooled, unit_scores
 from smilevlm.reporting.study_source import load_study
+from smilevlm.reporting.study_statistics import FUSED, NOT_ALIGNED, chance, difference, pooled, unit_scores
 from smilevlm.reporting.study_tables import comparison_table
-from smilevlm.reporting.table_files import cell_text, to_csv
-from smilevlm.results import read_results
-from smilevlm.results.analysis import AnalysisResult, EffectiveRank
-from smilevlm.results.records import read_record, write_record
-from smilevlm.results.study import Study, StudyFile
-from smilevlm.results.tasks import TasksResult
+from smilevlm.reporting.table import cell_text, to_csv
+from smilevlm.results import (
+    AnalysisResult,
+    EffectiveRank,
+    Study,
+    StudyFile,
+    TasksResult,
+    read_record,
+    read_results,
+    write_record,
+)
 
 SETTINGS = ("bu3dfe_subset1", "bp4d_cross", "4dme_multi_label")
 MISSING = (

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from smilevlm.errors import ResultError
-from smilevlm.reporting.curves import binned
+from smilevlm.reporting.run_figures import binned
 from smilevlm.reporting.source import read_training_log, small_png
-from smilevlm.reporting.table_files import cell_text, latex, to_csv, to_latex, to_markdown
-from smilevlm.reporting.tables import Column, Missing, Table, angle_text
+from smilevlm.reporting.table import Column, Missing, Table, angle_text, cell_text, latex, to_csv, to_latex, to_markdown
 
 HEADER = "step,epoch,loss_total,loss_multi_view,loss_alignment,loss_redundancy,learning_rate"
 TABLE = Table(

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smilevlm.reporting.drawing import FigureImage, NoFigure
-from smilevlm.reporting.table_files import to_csv, to_latex, to_markdown
-from smilevlm.reporting.tables import Missing
+from smilevlm.reporting.figure_theme import FigureImage, NoFigure
+from smilevlm.reporting.table import Missing, to_csv, to_latex, to_markdown
 from smilevlm.reporting.task_figures import task_figures, view_pair
 from smilevlm.reporting.task_tables import task_tables
-from smilevlm.results.tasks import (
+from smilevlm.results import (
     AntiSpoofingResult,
     AttackResult,
     IdentificationResult,

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from smilevlm.recipes.studies import targets_of
-from smilevlm.reproduction.data import make_twin
+from smilevlm.reproduction.data import make_replica
 from smilevlm.reproduction.jobs import execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, plan_runs
-from smilevlm.reproduction.study import _known
-from smilevlm.results import read_results
-from smilevlm.results.tasks import TasksResult
+from smilevlm.reproduction.study import _read_current
+from smilevlm.results import TasksResult, read_results
 from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.trainer import train_run
 
@@ -35,7 +34,7 @@ def study(prepared_store, tiny_overrides, tmp_path_factory):
 
 
 def go(run: PlannedRun, store: Path):
-    return execute([run], {"bu3dfe": store}, jobs=1, hardware=HardwareConfig(), told=lambda *_: None)
+    return execute([run], {"bu3dfe": store}, jobs=1, hardware=HardwareConfig(), progress=lambda *_: None)
 
 
 @pytest.fixture
@@ -65,23 +64,23 @@ def test_a_damaged_result_is_made_again(run, prepared_store):
 
 
 def test_a_set_that_was_not_given_is_the_reason(run):
-    (outcome,) = execute([run], {}, jobs=1, hardware=HardwareConfig(), told=lambda *_: None)
+    (outcome,) = execute([run], {}, jobs=1, hardware=HardwareConfig(), progress=lambda *_: None)
     assert outcome.reason == "no prepared set of bu3dfe was given"
 
 
 def test_a_failure_is_told_and_the_others_go_on(run, prepared_store, tmp_path):
     broken = replace(run, method="broken", folder=tmp_path / "broken", config=replace(run.config, prompt_set="nowhere"))
-    told = []
+    calls = []
     outcomes = execute(
         [broken, run],
         {"bu3dfe": prepared_store},
         jobs=1,
         hardware=HardwareConfig(),
-        told=lambda *each: told.append(each),
+        progress=lambda *each: calls.append(each),
     )
     assert "nowhere" in str(outcomes[0].reason)
     assert outcomes[1].result is not None
-    assert sorted(done for _, done, _, _ in told) == [1, 2]
+    assert sorted(done for _, done, _, _ in calls) == [1, 2]
 
 
 def test_as_many_folds_as_subjects_where_one_is_left_out(run, prepared_store, tmp_path, monkeypatch):
@@ -103,7 +102,7 @@ def test_as_many_folds_as_subjects_where_one_is_left_out(run, prepared_store, tm
 
 
 def test_a_look_at_another_fold_is_not_taken(run, tmp_path):
-    from smilevlm.results.records import write_record
+    from smilevlm.results import write_record
 
     result = read_results(run.folder / "results.json")
     fold = result.folds[0]
@@ -113,19 +112,19 @@ def test_a_look_at_another_fold_is_not_taken(run, tmp_path):
         git_commit=None, verification=(), identification=(), anti_spoofing=(),
     )  # fmt: skip
     path = tmp_path / "tasks.json"
-    assert _known(path, TasksResult, result) is None
+    assert _read_current(path, TasksResult, result) is None
     write_record(path, tasks)
-    assert _known(path, TasksResult, result) == tasks
+    assert _read_current(path, TasksResult, result) == tasks
     for change in ({"fold": 1}, {"manifest_hash": "other"}, {"recipe": "other"}, {"test_subjects": ("F0009",)}):
         write_record(path, replace(tasks, **change))
-        assert _known(path, TasksResult, result) is None
+        assert _read_current(path, TasksResult, result) is None
     path.write_text(json.dumps({"schema_version": 0}))
-    assert _known(path, TasksResult, result) is None
+    assert _read_current(path, TasksResult, result) is None
 
 
-def test_a_folder_with_another_set_is_no_twin(prepared_store, tmp_path):
+def test_a_folder_with_another_set_is_no_replica(prepared_store, tmp_path):
     from smilevlm.errors import StoreError
 
     shutil.copytree(prepared_store, tmp_path / "data/bosphorus/store")
     with pytest.raises(StoreError, match="holds no synthetic bosphorus"):
-        make_twin("bosphorus", tmp_path, 1, lambda *_: None)
+        make_replica("bosphorus", tmp_path, 1, lambda *_: None)

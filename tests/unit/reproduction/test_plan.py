@@ -109,5 +109,5 @@ def test_words_that_are_no_target():
 def test_every_setting_has_a_recipe_in_both_profiles():
     from smilevlm.recipes import RECIPES
 
-    for setting in SETTINGS.values():
-        assert {f"tiny_{setting.recipe}", f"paper_{setting.recipe}"} <= set(RECIPES)
+    for setting in SETTINGS:
+        assert {f"tiny_{setting}", f"paper_{setting}"} <= set(RECIPES)

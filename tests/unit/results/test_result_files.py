@@ -91,8 +91,8 @@ def test_same_result_same_bytes_and_nothing_left_behind(result, plain, tmp_path)
 def test_an_invalid_result_leaves_the_old_file(result, plain, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(plain)
-    with pytest.raises(ResultError, match=r"results\.json: level: expected one of scan"):
-        write_results(path, replace(result, level="frame"))
+    with pytest.raises(ResultError, match=r"results\.json: recipe: expected a non-empty string, found ''"):
+        write_results(path, replace(result, recipe=""))
     with pytest.raises(ResultError, match=r"settings\.path: PosixPath has no place"):
         write_results(path, replace(result, settings={"path": tmp_path}))
     with pytest.raises(ResultError, match=r"settings\.rate: expected a finite number, found inf"):
@@ -235,7 +235,7 @@ TAMPERINGS = [
     ("folds.0.metrics_csv", "/etc/passwd", "folds[0].metrics_csv"),
     ("summary.num_folds_run", 2, "summary.num_folds_run"),
     ("summary.accuracy.mean", 0.99, "summary.accuracy.mean"),
-    ("summary.accuracy.std", None, "summary.accuracy"),
+    ("summary.accuracy.std", None, "summary.accuracy.std"),
     ("summary.accuracy.std", 0.5, "summary.accuracy.std"),
     ("summary.accuracy.interval", [0.0, 0.01], "summary.accuracy.interval"),
     ("summary.macro_f1.mean", 0.1, "summary.macro_f1.mean"),

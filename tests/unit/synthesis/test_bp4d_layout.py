@@ -17,7 +17,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.readers import AU_UNKNOWN, AuTable, read_au_table, read_landmarks
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.anatomy import anatomy
-from smilevlm.synthesis.bp4d import Bp4dSettings, _au_table, _film, plan_bp4d, synthesize_bp4d
+from smilevlm.synthesis.bp4d import Bp4dSettings, _au_table, _capture, plan_bp4d, synthesize_bp4d
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.scan_setup import ScannerSettings
 
@@ -139,13 +139,13 @@ def test_the_tables_say_what_the_faces_do(unit, points):
     model, places = head_model(), anatomy()
     longer = []
     for sequence in plan_bp4d(settings):
-        film = _film(sequence, settings)
-        table = _parsed(_au_table(film.motion, sequence))
+        capture = _capture(sequence, settings)
+        table = _parsed(_au_table(capture.motion, sequence))
         coded = table.values[:, UNITS.index(unit)]
         if min((coded == 0).sum(), (coded == 1).sum()) < 5:
             continue
-        person = film.performer.person
-        actions = [film.motion.at(number - sequence.first_number) for number in table.frame_numbers.tolist()]
+        person = capture.subject.person
+        actions = [capture.motion.at(number - sequence.first_number) for number in table.frame_numbers.tolist()]
         coarse = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=actions)
         ends = np.stack([(model.topology.refine @ face)[places.landmarks[list(points)]] for face in coarse])
         length = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)

@@ -19,7 +19,7 @@ from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.geometry import NormaliseSettings, normalise
 from smilevlm.readers import read_bnd
 from smilevlm.synthesis import MARKER_NAME
-from smilevlm.synthesis.bu4dfe import LANDMARK_TREE, Bu4dfeSettings, plan_bu4dfe, synthesize_bu4dfe
+from smilevlm.synthesis.bu4dfe import LANDMARK_TREE, Bu4dfeSettings, missing_sequences, plan_bu4dfe, synthesize_bu4dfe
 from smilevlm.synthesis.scan_setup import ScannerSettings
 
 FOLDERS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise")
@@ -189,7 +189,8 @@ def test_frames_can_be_brought_to_the_face_frame(sequences):
 
 
 def test_the_whole_data_set_has_its_shares_and_its_longest_sequence():
-    planned, missing = plan_bu4dfe(small_settings(num_subjects=101, num_frames=100))
+    settings = small_settings(num_subjects=101, num_frames=100)
+    planned, missing = plan_bu4dfe(settings), missing_sequences(settings)
     names = list(dict.fromkeys(sequence.subject for sequence in planned))
     assert (len(names), names[0], names[57], names[58], names[-1]) == (101, "F001", "F058", "M001", "M043")
     assert (len(planned), missing) == (605, ["M042/Disgust"])
@@ -200,7 +201,8 @@ def test_the_whole_data_set_has_its_shares_and_its_longest_sequence():
 
 
 def test_a_single_subject_misses_no_sequence():
-    planned, missing = plan_bu4dfe(small_settings(num_subjects=1))
+    settings = small_settings(num_subjects=1)
+    planned, missing = plan_bu4dfe(settings), missing_sequences(settings)
     assert [sequence.word for sequence in planned] == list(FOLDERS)
     assert missing == []
 

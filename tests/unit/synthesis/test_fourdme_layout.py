@@ -17,7 +17,7 @@ from smilevlm.labels import MICRO_EXPRESSIONS
 from smilevlm.readers import FOURDME_COLUMNS, read_4dme_labels, read_workbook
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.action_units import ACTION_UNITS
-from smilevlm.synthesis.fourdme import EXTRA_LABELS, LABELS, FourdmeSettings, _film, plan_4dme, synthesize_4dme
+from smilevlm.synthesis.fourdme import EXTRA_LABELS, LABELS, FourdmeSettings, _capture, plan_4dme, synthesize_4dme
 from smilevlm.synthesis.scan_setup import ScannerSettings
 
 SMALL = {
@@ -83,7 +83,7 @@ def test_the_movement_is_in_the_frames_that_the_workbook_names():
     """Over the clips, the skin moves between onset and apex, and by less than 2 mm."""
     settings = FourdmeSettings(**SMALL)
     for clip in plan_4dme(settings):
-        motion = _film(clip, settings).motion
+        motion = _capture(clip, settings).motion
         assert (motion.onset, motion.apex, motion.offset) == (clip.micro.onset, clip.micro.apex, clip.micro.offset)
         lids = [name in ("eyeBlinkLeft", "eyeBlinkRight") for name in motion.actions]
         course = np.abs(motion.strength - motion.strength[0])[:, ~np.array(lids)].sum(axis=1)

@@ -9,11 +9,20 @@ from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS, NEUTRAL, SPONT
 from smilevlm.readers import ActionUnit
 from smilevlm.synthesis.action_units import ACTION_UNITS, occurs, sides
 from smilevlm.synthesis.anatomy import anatomy
-from smilevlm.synthesis.curves import drift, ease, limited, plateau, share_of
 from smilevlm.synthesis.expressions import RECIPES
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.micro import MICRO_UNITS, MicroExpression, draw_micro_expression, micro_motion
-from smilevlm.synthesis.motion import Phase, Stage, posed_motion, unfold
+from smilevlm.synthesis.motion import (
+    MotionContext,
+    Phase,
+    animate_expression,
+    drift,
+    minimum_jerk,
+    plateau,
+    posed_motion,
+    soft_limit,
+    squash,
+)
 from smilevlm.synthesis.people import Person, Tempo, draw_person, draw_tempo
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.spontaneous import TASKS, spontaneous_motion
@@ -22,34 +31,36 @@ FRAMES_PER_SECOND = 25.0
 LIDS = ("eyeBlinkLeft", "eyeBlinkRight")
 
 
-def performer(seed: int) -> tuple[Person, Tempo]:
+def subject(seed: int) -> tuple[Person, Tempo]:
     model = head_model()
     rng = np.random.default_rng([seed, 77])
     person = draw_person(rng, sex="F", shape_changes=model.shape_changes, facial_actions=model.facial_actions)
     return person, draw_tempo(np.random.default_rng([seed, 78]), model.facial_actions)
 
 
-def make_stage(seed: int = 0, num_frames: int = 100, frames_per_second: float = FRAMES_PER_SECOND) -> Stage:
-    person, tempo = performer(seed)
+def make_stage(seed: int = 0, num_frames: int = 100, frames_per_second: float = FRAMES_PER_SECOND) -> MotionContext:
+    person, tempo = subject(seed)
     time_s = np.arange(num_frames) / frames_per_second
-    return Stage(person=person, tempo=tempo, facial_actions=head_model().facial_actions, time_s=time_s)
+    return MotionContext(person=person, tempo=tempo, facial_actions=head_model().facial_actions, time_s=time_s)
 
 
-def without_lids(stage: Stage, strength: np.ndarray) -> np.ndarray:
+def without_lids(context: MotionContext, strength: np.ndarray) -> np.ndarray:
     """Blinks are fast on purpose."""
-    return strength[:, [name not in LIDS for name in stage.facial_actions]]
+    return strength[:, [name not in LIDS for name in context.facial_actions]]
 
 
 # --- curves -----------------------------------------------------------------------------------------------------
 
 
 def test_ease_by_hand():
-    np.testing.assert_allclose(ease(np.array([-1, 0, 0.25, 0.5, 1, 2.0])), [0, 0, 0.103515625, 0.5, 1, 1], atol=1e-12)
+    np.testing.assert_allclose(
+        minimum_jerk(np.array([-1, 0, 0.25, 0.5, 1, 2.0])), [0, 0, 0.103515625, 0.5, 1, 1], atol=1e-12
+    )
 
 
 def test_ease_starts_and_stops_without_speed_or_acceleration():
     x = np.linspace(-0.2, 1.2, 2801)
-    speed = np.gradient(ease(x), x)
+    speed = np.gradient(minimum_jerk(x), x)
     acceleration = np.gradient(speed, x)
     for end in (0.0, 1.0):
         here = int(np.argmin(np.abs(x - end)))
@@ -79,10 +90,10 @@ def test_drift_has_about_unit_variance_and_no_fast_parts():
 
 def test_squeezed_curves_stay_within_their_limits():
     curve = np.linspace(-50, 50, 101)
-    assert np.abs(limited(curve, 25.0)).max() <= 25
-    assert limited(np.array([0.1]), 25.0)[0] == pytest.approx(0.1, rel=1e-4)
-    assert share_of(curve).min() >= 0
-    assert share_of(np.zeros(1))[0] == 0.5
+    assert np.abs(soft_limit(curve, 25.0)).max() <= 25
+    assert soft_limit(np.array([0.1]), 25.0)[0] == pytest.approx(0.1, rel=1e-4)
+    assert squash(curve).min() >= 0
+    assert squash(np.zeros(1))[0] == 0.5
 
 
 # --- posed expressions ------------------------------------------------------------------------------------------
@@ -91,13 +102,13 @@ def test_squeezed_curves_stay_within_their_limits():
 @pytest.mark.parametrize("expression", BASIC_EXPRESSIONS)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_posed_expression_begins_and_ends_neutral(expression, seed):
-    stage = make_stage(seed)
-    duration = stage.duration_s
+    context = make_stage(seed)
+    duration = context.duration_s
     phase = Phase(start=0.1 * duration, peak=0.3 * duration, release=0.5 * duration, end=0.9 * duration)
-    strength = unfold(np.random.default_rng(seed), stage, expression, intensity=1.0, phase=phase)
+    strength = animate_expression(np.random.default_rng(seed), context, expression, intensity=1.0, phase=phase)
     assert strength[0].max() == strength[-1].max() == 0
-    motion = posed_motion(np.random.default_rng(seed), stage, expression)
-    assert 0 < motion.onset < motion.apex < motion.offset < len(stage.time_s) - 1
+    motion = posed_motion(np.random.default_rng(seed), context, expression)
+    assert 0 < motion.onset < motion.apex < motion.offset < len(context.time_s) - 1
     strongest = max(RECIPES[expression].core, key=RECIPES[expression].core.__getitem__)
     columns = [motion.actions.index(name) for name in sides(strongest, motion.actions)]
     course = motion.strength[:, columns].mean(axis=1)
@@ -108,12 +119,12 @@ def test_a_posed_expression_begins_and_ends_neutral(expression, seed):
 @pytest.mark.parametrize("expression", [*BASIC_EXPRESSIONS, NEUTRAL])
 def test_posed_motion_is_smooth_and_within_range(expression):
     for seed in range(8):
-        stage = make_stage(seed)
-        motion = posed_motion(np.random.default_rng([seed, 1]), stage, expression)
+        context = make_stage(seed)
+        motion = posed_motion(np.random.default_rng([seed, 1]), context, expression)
         assert motion.strength.min() >= 0
         assert motion.strength.max() <= 1
         # The fastest rise takes 0.28 s, 7 frames, and its greatest acceleration is 5.8 / 7 ** 2 per frame.
-        assert np.abs(np.diff(without_lids(stage, motion.strength), 2, axis=0)).max() < 0.17
+        assert np.abs(np.diff(without_lids(context, motion.strength), 2, axis=0)).max() < 0.17
         assert np.abs(np.diff(motion.angles_deg, 2, axis=0)).max() < 0.6
         assert np.abs(np.diff(motion.offset_mm, 2, axis=0)).max() < 0.3
 
@@ -128,11 +139,11 @@ def test_speed_has_no_jumps(act):
     for seed in range(5):
         seen = []
         for rate in (1, 4):
-            stage = make_stage(seed, 400 * rate + 1, rate * 200.0)
+            context = make_stage(seed, 400 * rate + 1, rate * 200.0)
             rng = np.random.default_rng([seed, 6])
             posed = act == "posed"
-            motion = posed_motion(rng, stage, "angry") if posed else spontaneous_motion(rng, stage, TASKS[1])
-            seen.append((jerkiness(without_lids(stage, motion.strength)), jerkiness(motion.angles_deg)))
+            motion = posed_motion(rng, context, "angry") if posed else spontaneous_motion(rng, context, TASKS[1])
+            seen.append((jerkiness(without_lids(context, motion.strength)), jerkiness(motion.angles_deg)))
         for coarse, fine in zip(*seen, strict=True):
             assert coarse / fine > 9
 
@@ -140,7 +151,7 @@ def test_speed_has_no_jumps(act):
 def test_the_same_movement_at_another_rate():
     """A smooth motion does not depend on how often it is looked at."""
     slow, fast = make_stage(3, 101), make_stage(3, 201, 2 * FRAMES_PER_SECOND)
-    seen = [posed_motion(np.random.default_rng(4), stage, "happy") for stage in (slow, fast)]
+    seen = [posed_motion(np.random.default_rng(4), context, "happy") for context in (slow, fast)]
     np.testing.assert_allclose(seen[0].strength, seen[1].strength[::2], atol=1e-9)
     np.testing.assert_allclose(seen[0].angles_deg, seen[1].angles_deg[::2], atol=1e-9)
 
@@ -156,8 +167,8 @@ def test_people_have_their_own_tempo():
     """How long an expression is held differs more between people than between one person's sequences."""
 
     def held(person_seed: int, sequence: int) -> float:
-        stage = make_stage(person_seed)
-        motion = posed_motion(np.random.default_rng([sequence, 5]), stage, "happy")
+        context = make_stage(person_seed)
+        motion = posed_motion(np.random.default_rng([sequence, 5]), context, "happy")
         smile = motion.strength[:, motion.actions.index("mouthSmileLeft")]
         return float((smile > 0.8 * smile.max()).mean())
 
@@ -171,25 +182,25 @@ def test_people_have_their_own_tempo():
 def test_brows_mouth_and_sides_do_not_move_at_once():
     halfway = []
     for seed in range(10):
-        stage = make_stage(seed)
-        duration = stage.duration_s
+        context = make_stage(seed)
+        duration = context.duration_s
         phase = Phase(start=0.1 * duration, peak=0.3 * duration, release=0.5 * duration, end=0.9 * duration)
-        strength = unfold(np.random.default_rng(seed), stage, "surprise", intensity=1.0, phase=phase)
+        strength = animate_expression(np.random.default_rng(seed), context, "surprise", intensity=1.0, phase=phase)
         names = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "jawOpen")
-        courses = [strength[:, stage.facial_actions.index(name)] for name in names]
-        halfway.append([stage.time_s[np.argmax(course > 0.5 * course.max())] for course in courses])
+        courses = [strength[:, context.facial_actions.index(name)] for name in names]
+        halfway.append([context.time_s[np.argmax(course > 0.5 * course.max())] for course in courses])
     spread = np.ptp(halfway, axis=1)
     assert spread.max() > 0.07
     assert (spread > 0).mean() > 0.7
 
 
 def test_blinks_happen_at_the_persons_rate():
-    stage = make_stage(1, num_frames=5000)
-    motion = posed_motion(np.random.default_rng(2), stage, NEUTRAL)
+    context = make_stage(1, num_frames=5000)
+    motion = posed_motion(np.random.default_rng(2), context, NEUTRAL)
     lid = motion.strength[:, motion.actions.index("eyeBlinkLeft")]
     shut = lid > 0.7
     count = int((shut[1:] & ~shut[:-1]).sum())
-    expected = stage.tempo.blinks_per_s * stage.duration_s
+    expected = context.tempo.blinks_per_s * context.duration_s
     assert 0.6 * expected < count < 1.3 * expected
     runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], shut, [0]]).astype(int))))[::2]
     assert np.median(runs) / FRAMES_PER_SECOND < 0.3
@@ -217,11 +228,11 @@ def test_the_tasks_are_bp4ds():
 def test_spontaneous_motion_is_smooth_mixed_and_turns_the_head(task):
     yaws = []
     for seed in range(8):
-        stage = make_stage(seed, num_frames=150)
-        motion = spontaneous_motion(np.random.default_rng([seed, task]), stage, TASKS[task])
+        context = make_stage(seed, num_frames=150)
+        motion = spontaneous_motion(np.random.default_rng([seed, task]), context, TASKS[task])
         assert motion.strength.min() >= 0
         assert motion.strength.max() <= 1
-        assert np.abs(np.diff(without_lids(stage, motion.strength), 2, axis=0)).max() < 0.25
+        assert np.abs(np.diff(without_lids(context, motion.strength), 2, axis=0)).max() < 0.25
         assert np.abs(np.diff(motion.angles_deg, 2, axis=0)).max() < 1.5
         assert 0 < motion.onset <= motion.apex <= motion.offset < 150
         yaws.append(np.abs(motion.angles_deg[:, 0]).max())
@@ -243,8 +254,8 @@ def test_the_tasks_emotion_is_there_more_than_in_other_tasks():
 def test_embarrassment_looks_down_and_bows():
     looks, bows = [], []
     for seed in range(12):
-        stage = make_stage(seed, 100)
-        motion = spontaneous_motion(np.random.default_rng([seed, 2]), stage, TASKS[4])
+        context = make_stage(seed, 100)
+        motion = spontaneous_motion(np.random.default_rng([seed, 2]), context, TASKS[4])
         down = motion.strength[:, motion.actions.index("eyeLookDownLeft")]
         looks.append(down[motion.apex] - down[0])
         bows.append(motion.angles_deg[motion.apex, 1] - motion.angles_deg[0, 1])
@@ -255,7 +266,7 @@ def test_embarrassment_looks_down_and_bows():
 # --- micro-expressions --------------------------------------------------------------------------------------------
 
 
-def micro_stage(micro: MicroExpression, seed: int = 0) -> Stage:
+def micro_stage(micro: MicroExpression, seed: int = 0) -> MotionContext:
     return make_stage(seed, micro.num_frames, 60.0)
 
 
@@ -267,13 +278,13 @@ def test_a_micro_expression_is_subtle_and_short(labels):
         micro = draw_micro_expression(np.random.default_rng([seed, 1]), labels)
         assert 12 <= micro.offset - micro.onset + 1 <= 30
         assert 0 < micro.onset < micro.apex < micro.offset < micro.num_frames - 1
-        stage = micro_stage(micro, seed)
-        motion = micro_motion(np.random.default_rng([seed, 2]), stage, micro)
+        context = micro_stage(micro, seed)
+        motion = micro_motion(np.random.default_rng([seed, 2]), context, micro)
         first, apex, last = (motion.at(frame) for frame in (0, micro.apex, micro.num_frames - 1))
         for name in LIDS:
             for strengths in (first, apex, last):
                 strengths[name] = 0.0
-        person = stage.person
+        person = context.person
         coarse = model.vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=[first, apex, last])
         fine = np.stack([model.topology.refine @ vertices for vertices in coarse])
         skin = places.eyes == 0
@@ -332,8 +343,8 @@ def test_sides_are_the_persons_own():
 
 
 def test_units_occur_where_their_action_is_strong():
-    stage = make_stage(2)
-    motion = posed_motion(np.random.default_rng(1), stage, "happy")
+    context = make_stage(2)
+    motion = posed_motion(np.random.default_rng(1), context, "happy")
     smiling = occurs(motion, 12)
     assert smiling[motion.apex]
     assert not smiling[0]

@@ -1,19 +1,14 @@
-"""Who is in which synthetic data set."""
+"""The people of each synthetic data set."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from smilevlm.synthesis import bosphorus, bp4d, bu3dfe, bu4dfe, fourdme, sequences
-from smilevlm.synthesis.bosphorus import BosphorusSettings
-from smilevlm.synthesis.bp4d import Bp4dSettings, plan_bp4d
-from smilevlm.synthesis.bu3dfe import Bu3dfeSettings
-from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, plan_bu4dfe
-from smilevlm.synthesis.fourdme import FourdmeSettings, plan_4dme
+from smilevlm.synthesis import bosphorus, bp4d, bu3dfe, bu4dfe, face_model, fourdme
+from smilevlm.synthesis.data_set import Layout
 from smilevlm.synthesis.people import draw_person
 
 NUM_PEOPLE = 3
@@ -23,36 +18,13 @@ class _DrawnError(Exception):
     """Enough was seen: nothing needs to be written."""
 
 
-def write_bu3dfe(seed: int) -> list[Callable[[Path], None]]:
-    settings = Bu3dfeSettings(num_subjects=NUM_PEOPLE, seed=seed)
-    names = bu3dfe.subject_names(NUM_PEOPLE)
-    return [lambda root, n=n, name=name: bu3dfe.write_subject(root, n, name, settings) for n, name in enumerate(names)]
-
-
-def write_bosphorus(seed: int) -> list[Callable[[Path], None]]:
-    settings = BosphorusSettings(num_subjects=NUM_PEOPLE, seed=seed)
-    return [lambda root, n=n: bosphorus.write_subject(root, n, settings) for n in range(NUM_PEOPLE)]
-
-
-def write_bu4dfe(seed: int) -> list[Callable[[Path], None]]:
-    settings = Bu4dfeSettings(num_subjects=NUM_PEOPLE, seed=seed)
-    return [lambda root, s=s: bu4dfe.write_sequence(root, s, settings) for s in plan_bu4dfe(settings)[0]]
-
-
-def write_bp4d(seed: int) -> list[Callable[[Path], None]]:
-    settings = Bp4dSettings(num_subjects=NUM_PEOPLE, seed=seed)
-    return [lambda root, s=s: bp4d.write_sequence(root, s, settings) for s in plan_bp4d(settings)]
-
-
-def write_4dme(seed: int) -> list[Callable[[Path], None]]:
-    settings = FourdmeSettings(num_subjects=NUM_PEOPLE, seed=seed)
-    return [lambda root, c=c: fourdme.write_clip(root, c, settings) for c in plan_4dme(settings)]
-
-
-LAYOUTS = {
-    "bu3dfe": write_bu3dfe, "bosphorus": write_bosphorus, "bu4dfe": write_bu4dfe, "bp4d": write_bp4d,
-    "4dme": write_4dme,
-}  # fmt: skip
+LAYOUTS: dict[str, tuple[Layout, Callable]] = {
+    "bu3dfe": (bu3dfe.LAYOUT, bu3dfe.Bu3dfeSettings),
+    "bosphorus": (bosphorus.LAYOUT, bosphorus.BosphorusSettings),
+    "bu4dfe": (bu4dfe.LAYOUT, bu4dfe.Bu4dfeSettings),
+    "bp4d": (bp4d.LAYOUT, bp4d.Bp4dSettings),
+    "4dme": (fourdme.LAYOUT, fourdme.FourdmeSettings),
+}
 
 
 @pytest.fixture
@@ -65,14 +37,15 @@ def people_of(monkeypatch, tmp_path):
         drawn.append((source, str(draw_person(rng, **settings).shape)))
         raise _DrawnError
 
-    for module in (bu3dfe, bosphorus, sequences):
-        monkeypatch.setattr(module, "draw_person", note)
+    monkeypatch.setattr(face_model, "draw_person", note)
 
     def people(layout: str, seed: int) -> set[tuple[tuple[int, ...], str]]:
         drawn.clear()
-        for write in LAYOUTS[layout](seed):
+        writer, make_settings = LAYOUTS[layout]
+        settings = make_settings(num_subjects=NUM_PEOPLE, seed=seed)
+        for part in writer.plan(settings):
             with pytest.raises(_DrawnError):
-                write(tmp_path)
+                writer.write_part(tmp_path, part, settings)
         return set(drawn)
 
     return people

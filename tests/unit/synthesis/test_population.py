@@ -12,11 +12,11 @@ from smilevlm.synthesis.bosphorus import BosphorusSettings
 from smilevlm.synthesis.bp4d import Bp4dSettings
 from smilevlm.synthesis.bu3dfe import Bu3dfeSettings
 from smilevlm.synthesis.bu4dfe import Bu4dfeSettings
+from smilevlm.synthesis.data_set import settings_record
 from smilevlm.synthesis.fourdme import FourdmeSettings
 from smilevlm.synthesis.people import Person, draw_person
 from smilevlm.synthesis.population import DEFAULT, SHIFTED, Population, worse_scanner
 from smilevlm.synthesis.range_camera import RangeCameraSettings
-from smilevlm.synthesis.record import recorded
 from smilevlm.synthesis.scan_setup import ScannerSettings, draw_scan
 
 SHAPES = ("l-eye-scale", "r-eye-scale", "mouth-angles-up", "nose-width", "chin-height")
@@ -119,12 +119,12 @@ def test_crop_and_holes_follow_their_factors():
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_marker_says_who_they_are_and_old_markers_stay_valid(layout):
     plain = layout(num_subjects=2)
-    found = recorded(plain)
+    found = settings_record(plain)
     assert "population" not in found
     assert not {"hole_size", "crop_share"} & set(found["scanner"])
     shifted = replace(plain, population=SHIFTED, scanner=worse_scanner(plain.scanner))
-    assert recorded(shifted)["population"]["dialect"] == SHIFTED.dialect
-    assert recorded(shifted)["scanner"]["noise_mm"] == 2 * plain.scanner.noise_mm
+    assert settings_record(shifted)["population"]["dialect"] == SHIFTED.dialect
+    assert settings_record(shifted)["scanner"]["noise_mm"] == 2 * plain.scanner.noise_mm
 
 
 @pytest.mark.parametrize(

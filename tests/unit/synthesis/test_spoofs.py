@@ -17,8 +17,8 @@ from smilevlm.synthesis.spoofs import (
     NOSE_TIP,
     Sheet,
     SpoofSettings,
-    attack_stream,
-    framed_by_nose,
+    attack_generator,
+    crop_at_nose,
     locate_face,
     make_attack,
     scan_sheet,
@@ -41,7 +41,7 @@ def face(scan):
 
 
 def attack(kind, face, *, seed=0, settings=SpoofSettings()):  # noqa: B008
-    return make_attack(kind, face, attack_stream(seed, "F0001", "NE00", kind), settings)
+    return make_attack(kind, face, attack_generator(seed, "F0001", "NE00", kind), settings)
 
 
 def surface(mesh, *, degree):
@@ -97,7 +97,7 @@ def test_the_picture_is_where_the_nose_is(face):
     checked[:, :, 2] = 255
     for radius in (None, 100.0):
         sheet = Sheet(picture=checked, width_mm=200.0, height_mm=100.0, nose=(0.5, 0.25), radius_mm=radius)
-        mesh = framed_by_nose(scan_sheet(sheet, np.random.default_rng(0), CLEAN), 1.0, NORMALISE)
+        mesh = crop_at_nose(scan_sheet(sheet, np.random.default_rng(0), CLEAN), 1.0, NORMALISE)
         view = ViewSettings(angles_deg=(0.0,), size=180, kind="texture", centre_y_mm=0.0)
         image = render_normalised(mesh, view)[0].astype(int)
         # One pixel is a millimetre, the nose tip in the middle: 100 mm from the left and 75 from the top.
@@ -114,22 +114,22 @@ def test_cut_out_sheets_end_with_the_face():
     sheet = Sheet(
         picture=np.full((100, 100, 3), 9, np.uint8), width_mm=200.0, height_mm=200.0, nose=(0.5, 0.5), cut=cut
     )
-    mesh = framed_by_nose(scan_sheet(sheet, np.random.default_rng(0), CLEAN), 1.0, NORMALISE)
+    mesh = crop_at_nose(scan_sheet(sheet, np.random.default_rng(0), CLEAN), 1.0, NORMALISE)
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     np.testing.assert_allclose([low[0], high[0], low[1], high[1]], [-40, 40, -60, 60], atol=4.0)
 
 
 def test_framed_keeps_the_pose_and_crops(face):
     mesh = attack("flat_print", face)
-    framed = framed_by_nose(mesh, 1.0, NORMALISE)
+    framed = crop_at_nose(mesh, 1.0, NORMALISE)
     assert np.linalg.norm(framed.landmarks[NOSE_TIP]) == 0
     assert np.linalg.norm(framed.vertices, axis=1).max() <= NORMALISE.crop_radius_mm
     normals = [np.linalg.svd(m.vertices - m.vertices.mean(axis=0), full_matrices=False)[2][2] for m in (mesh, framed)]
     assert abs(normals[0] @ normals[1]) == pytest.approx(1, abs=1e-3)
-    bona_fide = framed_by_nose(face.scan, face.mm_per_unit, NORMALISE)
+    bona_fide = crop_at_nose(face.scan, face.mm_per_unit, NORMALISE)
     np.testing.assert_allclose(bona_fide.landmarks[NOSE_TIP], 0, atol=1e-4)
     with pytest.raises(MeshError, match="no landmark nose_tip"):
-        framed_by_nose(Mesh(vertices=mesh.vertices, faces=mesh.faces), 1.0, NORMALISE)
+        crop_at_nose(Mesh(vertices=mesh.vertices, faces=mesh.faces), 1.0, NORMALISE)
 
 
 def test_sheets_are_held_at_an_angle_like_heads(face):

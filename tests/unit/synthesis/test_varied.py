@@ -1,4 +1,4 @@
-"""Varied faces: same seed, same bytes; what a guise changes is not the expression; nothing folds or leaves the face."""
+"""Varied faces: same seed, same bytes; an appearance changes no expression; nothing folds or leaves the face."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.face_family import Bumps, draw_family, skin_average
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.guises import SURFACES, _between_lips, draw_guise, draw_hair, draw_pose, placed, show
+from smilevlm.synthesis.scan_appearance import (
+    SURFACES,
+    _between_lips,
+    apply_appearance,
+    draw_appearance,
+    draw_hair,
+    draw_pose,
+    place_mesh,
+)
 from smilevlm.synthesis.variants import VARIANTS, draw_variant, draw_varied_actions
 from smilevlm.synthesis.varied import VariedSettings, draw_varied_person, synthesize_varied
 
@@ -141,9 +149,9 @@ def test_actions_stay_in_range_and_neutral_has_no_recipe():
 @pytest.mark.parametrize("form", [*SURFACES, "points"])
 def test_each_form_shows_the_same_face(form):
     rng = np.random.default_rng(3)
-    guise = draw_guise(rng, forms=(form,))
-    assert guise.form == form
-    mesh = show(rng, guise, anatomy().position_mm)
+    appearance = draw_appearance(rng, forms=(form,))
+    assert appearance.form == form
+    mesh = apply_appearance(rng, appearance, anatomy().position_mm)
     assert mesh.is_point_cloud == (form == "points")
     assert np.isfinite(mesh.vertices).all()
     nose = mesh.vertices[np.linalg.norm(mesh.vertices, axis=1) < 12]
@@ -168,7 +176,7 @@ def test_hair_moves_no_eye_and_only_outward():
 
 def test_a_placed_mesh_has_the_unit_and_the_pose_it_was_given():
     rng = np.random.default_rng(6)
-    mesh = show(rng, draw_guise(rng, forms=("mesh",)), anatomy().position_mm)
+    mesh = apply_appearance(rng, draw_appearance(rng, forms=("mesh",)), anatomy().position_mm)
     pose = draw_pose(rng)
-    moved = placed(mesh, pose, 10.0)
+    moved = place_mesh(mesh, pose, 10.0)
     np.testing.assert_allclose(moved.vertices * 10, mesh.vertices @ pose.rotation.T + pose.offset_mm, atol=1e-2)

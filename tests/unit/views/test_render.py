@@ -8,8 +8,7 @@ import pytest
 from faces import as_points, height_map, moved, split_in_four
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry import Mesh
-from smilevlm.views import ViewSettings, render_normalised, render_views
-from smilevlm.views.render import VIEW_KINDS
+from smilevlm.views import VIEW_KINDS, ViewSettings, render_normalised, render_views
 
 # One pixel is one millimetre, and the window's centre is the origin.
 EXACT = ViewSettings(

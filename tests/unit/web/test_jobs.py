@@ -17,10 +17,10 @@ from smilevlm.geometry import Mesh
 from smilevlm.predict import load
 from smilevlm.readers import read_mesh, write_mesh
 from smilevlm.web import jobs
-from smilevlm.web.jobs import JobError, ModelFacts, Workers, _done, sentence
+from smilevlm.web.jobs import JobError, ModelFacts, Workers, _result_of, error_sentence
+from smilevlm.web.messages import details, headline
 from smilevlm.web.server import find_examples
 from smilevlm.web.settings import WebSettings
-from smilevlm.web.wording import details, headline
 from smilevlm.web.work import Compare, Explain, Recognise
 
 EXAMPLES = find_examples(None)
@@ -146,20 +146,20 @@ class HoardTensors:
 def test_a_scan_is_recognised_compared_and_explained(workers):
     facts = workers.facts()
     found = workers.do(Recognise(path=EXAMPLES["happy scan"]))
-    assert tuple(found.answer.probabilities) == facts.classes
-    assert found.answer.seconds.read > 0
-    other = workers.do(Compare(seen=found.seen, prompts=WORDS))
-    assert tuple(other.answer.probabilities) == tuple(WORDS)
+    assert tuple(found.prediction.probabilities) == facts.classes
+    assert found.prediction.seconds.read > 0
+    other = workers.do(Compare(prepared=found.prepared, prompts=WORDS))
+    assert tuple(other.prediction.probabilities) == tuple(WORDS)
     again = workers.do(Recognise(path=EXAMPLES["happy scan"], prompts=WORDS))
-    assert dict(again.answer.probabilities) == pytest.approx(dict(other.answer.probabilities), abs=1e-6)
-    overlays = workers.do(Explain(found=other, prompts=WORDS))
+    assert dict(again.prediction.probabilities) == pytest.approx(dict(other.prediction.probabilities), abs=1e-6)
+    overlays = workers.do(Explain(recognition=other, prompts=WORDS))
     assert overlays.shape == (3, 224, 224, 3)
 
 
 def test_a_sequence_is_recognised(workers):
     found = workers.do(Recognise(path=EXAMPLES["happy sequence"]))
-    assert found.answer.num_frames == 6
-    assert workers.do(Explain(found=found)).shape == (3, 224, 224, 3)
+    assert found.prediction.num_frames == 6
+    assert workers.do(Explain(recognition=found)).shape == (3, 224, 224, 3)
 
 
 def test_axes_are_followed(workers, tmp_path):
@@ -167,10 +167,10 @@ def test_axes_are_followed(workers, tmp_path):
     lying = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
     write_mesh(Mesh(vertices=upright.vertices @ lying.T, faces=upright.faces), tmp_path / "scan.ply")
     found = workers.do(Recognise(path=tmp_path / "scan.ply", up="+z", front="-y"))
-    np.testing.assert_allclose(found.answer.face.rotation @ lying, np.eye(3), atol=0.5)
+    np.testing.assert_allclose(found.prediction.face.rotation @ lying, np.eye(3), atol=0.5)
     # Against what the search would find: an upright face is not upside down.
-    searched = workers.do(Recognise(path=EXAMPLES["happy scan"])).answer
-    turned = workers.do(Recognise(path=EXAMPLES["happy scan"], up="-y", front="+z")).answer
+    searched = workers.do(Recognise(path=EXAMPLES["happy scan"])).prediction
+    turned = workers.do(Recognise(path=EXAMPLES["happy scan"], up="-y", front="+z")).prediction
     assert searched.face.rotation[1, 1] > 0.8
     assert turned.face.rotation[1, 1] < -0.8
     assert np.mean(turned.views != searched.views) > 0.1
@@ -218,18 +218,18 @@ def test_too_much_memory_is_refused_and_the_worker_goes_on(workers):
     for task in (Hoard(), HoardTensors()):
         with pytest.raises(JobError, match="more memory"):
             workers.do(task)
-    assert workers.do(Recognise(path=EXAMPLES["happy scan"])).answer.label
+    assert workers.do(Recognise(path=EXAMPLES["happy scan"])).prediction.label
 
 
 def test_a_worker_that_dies_is_replaced(workers, caplog):
     with pytest.raises(JobError, match="the worker stopped"):
         workers.do(Die())
     assert "Die, exit code -9" in caplog.text
-    assert workers.do(Recognise(path=EXAMPLES["happy scan"])).answer.label
+    assert workers.do(Recognise(path=EXAMPLES["happy scan"])).prediction.label
 
 
 def test_our_own_mistakes_are_logged_and_not_shown(capsys):
-    kind, said = _done(Blunder(), None, WebSettings())
+    kind, said = _result_of(Blunder(), None, WebSettings())
     assert kind == "refused"
     assert "went wrong on the server" in said
     assert "secret" not in said
@@ -264,10 +264,12 @@ def test_no_model(tmp_path):
 def test_a_frame_is_named_as_its_archive_names_it():
     upload = Path("/tmp/secret/scan.zip")
     inside = MeshError("too few numbers", path=upload / "clip" / "003.obj", line=7)
-    assert sentence(inside, upload) == "clip/003.obj: line 7: too few numbers"
-    assert sentence(MeshError(f"the last: {upload}/004.obj: bad", path=upload), upload) == "the last: 004.obj: bad"
-    assert sentence(MeshError("empty file", path=upload), upload) == "empty file"
-    assert sentence(CheckpointError("another text tower"), upload) == "another text tower"
+    assert error_sentence(inside, upload) == "clip/003.obj: line 7: too few numbers"
+    assert (
+        error_sentence(MeshError(f"the last: {upload}/004.obj: bad", path=upload), upload) == "the last: 004.obj: bad"
+    )
+    assert error_sentence(MeshError("empty file", path=upload), upload) == "empty file"
+    assert error_sentence(CheckpointError("another text tower"), upload) == "another text tower"
 
 
 def test_a_worker_that_dies_while_it_loads_is_said_and_replaced(make_workers, caplog):
@@ -299,14 +301,14 @@ def test_a_worker_killed_before_it_is_asked_costs_no_answer(make_workers, tmp_pa
     assert caplog.text.count("exit code -9") == 1
 
 
-def test_a_task_that_its_worker_had_not_begun_is_done_by_the_next(make_workers, tmp_path, caplog):
+def test_a_task_that_its_worker_had_not_begun_is_result_of_by_the_next(make_workers, tmp_path, caplog):
     workers = make_workers(_die_when_asked_once)
     assert workers.do(Note(tmp_path / "notes")) == "noted"
     assert (tmp_path / "notes").read_text() == "done\n"
     assert "while it was idle, exit code -9" in caplog.text
 
 
-def test_a_task_that_was_begun_is_never_done_twice(make_workers, tmp_path):
+def test_a_task_that_was_begun_is_never_result_of_twice(make_workers, tmp_path):
     workers = make_workers(_serve_without_model)
     with pytest.raises(JobError, match="the worker stopped"):
         workers.do(NoteAndDie(tmp_path / "notes"))
@@ -348,7 +350,7 @@ def test_a_worker_is_ready_only_once_it_has_rehearsed(monkeypatch):
             classes, synthetic, calibrated, abstain_threshold = ("joy",), True, True, 0.5
 
     monkeypatch.setattr(jobs, "load", lambda source: Loaded)
-    monkeypatch.setattr(jobs, "_done", lambda task, model, settings: said.append("rehearsed"))
+    monkeypatch.setattr(jobs, "_result_of", lambda task, model, settings: said.append("rehearsed"))
     monkeypatch.setattr(jobs, "_bound_memory", lambda more: None)
     before, threads = signal.getsignal(signal.SIGINT), torch.get_num_threads()
     try:
@@ -371,7 +373,7 @@ def test_bad_frames_are_named_as_the_archive_names_them(trained_run, tmp_path):
     prepare = model.bundle.prepare
     lenient = replace(prepare, dynamics=replace(prepare.dynamics, max_bad_share=0.5))
     model.bundle = replace(model.bundle, prepare=lenient)
-    answer = Recognise(path=tmp_path / "scan.zip")(model, WebSettings()).answer
+    answer = Recognise(path=tmp_path / "scan.zip")(model, WebSettings()).prediction
     ((name, said),) = answer.bad_frames
     assert name == Path(bad).name
     assert said

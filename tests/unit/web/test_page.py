@@ -14,11 +14,11 @@ import pytest
 from smilevlm.cli import serve as command
 from smilevlm.errors import SettingsError
 from smilevlm.web.jobs import Workers
+from smilevlm.web.messages import headline
 from smilevlm.web.page import FIND, Page
 from smilevlm.web.server import find_examples, serve
 from smilevlm.web.settings import WebSettings
 from smilevlm.web.storage import BUSY, Storage
-from smilevlm.web.wording import headline
 
 EXAMPLES = find_examples(None)
 WORDS = "pain: a face in pain\ncalm: a calm face"
@@ -51,23 +51,25 @@ def test_a_scan_is_answered_and_deleted(page):
     assert not is_there
     assert not upload.path.exists()
     assert shown.name == "face.ply"
-    assert shown.turning.read_bytes().startswith(b"glTF")
+    assert shown.turning_path.read_bytes().startswith(b"glTF")
     again = page.recognise(upload, "", "+y", "+z", "me")
     assert again[0] is None
     assert "drop it again" in again[1]
 
     other, said = page.compare(shown, WORDS, "me")
     assert said == ""
-    assert set(other.found.answer.probabilities) == {"pain", "calm"}
-    assert not shown.result.exists(), "one result at a time"
+    assert set(other.recognition.prediction.probabilities) == {"pain", "calm"}
+    assert not shown.zip_path.exists(), "one result at a time"
     unsure = replace(page.facts, abstain_threshold=1.0)
-    assert "not sure" not in headline(replace(other.found.answer, is_confident=False), "a", other.prompts, unsure)
-    assert "to say so" not in headline(other.found.answer, "a", other.prompts, unsure)
-    assert "to say so" in headline(replace(shown.found.answer, is_confident=False), "a", None, unsure)
+    assert "not sure" not in headline(
+        replace(other.recognition.prediction, is_confident=False), "a", other.prompts, unsure
+    )
+    assert "to say so" not in headline(other.recognition.prediction, "a", other.prompts, unsure)
+    assert "to say so" in headline(replace(shown.recognition.prediction, is_confident=False), "a", None, unsure)
     pictures, result, said = page.explain(other, "me")
     assert pictures.count("<img") == 3
     assert said == ""
-    assert not other.result.exists()
+    assert not other.zip_path.exists()
     with zipfile.ZipFile(result) as archive:
         assert {"result.json", "probabilities.csv", "relevance_-30.png", "view_+30.png"} <= set(archive.namelist())
         plain = json.loads(archive.read("result.json"))
@@ -183,10 +185,10 @@ def send_again(page: Page) -> str:
 
 
 def test_busy_is_said_only_to_whom_the_queue_refused(page):
-    page.turned_away.note("five")
-    assert BUSY in page.failed("five").lower()
-    assert BUSY not in page.failed("five").lower()
-    assert "went wrong" in page.failed("six")
+    page.rejected_sessions.add("five")
+    assert BUSY in page.failure_message("five").lower()
+    assert BUSY not in page.failure_message("five").lower()
+    assert "went wrong" in page.failure_message("six")
 
 
 def test_a_program_without_a_session_gets_one_for_each_request():

@@ -11,8 +11,8 @@ import pytest
 import trimesh
 
 from smilevlm.geometry import Mesh
+from smilevlm.web.messages import message
 from smilevlm.web.pictures import bars, figure, glb, sorted_shares, thinned
-from smilevlm.web.wording import message
 
 
 def tree_of(data: bytes) -> dict:

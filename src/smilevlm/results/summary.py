@@ -1,0 +1,179 @@
+"""What the folds of a result say together, with 95 % intervals, and the check that a file says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from smilevlm.errors import SettingsError
+from smilevlm.results.fields import (
+    ByAngle,
+    ByClass,
+    Confusion,
+    Interval,
+    PositiveSize,
+    Record,
+    Weights,
+    angle_key,
+    fail,
+)
+from smilevlm.results.fold import TOLERANCE, FoldResult, check_equal
+
+LEVEL = 0.95
+NUM_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread(Record):
+    """One number over folds.
+
+    Attributes:
+        mean: Unweighted mean over folds.
+        std: Sample standard deviation (divisor n - 1); None with one fold.
+        interval: 95 % Student t interval of the mean, cut to the range the number can have; None with one fold.
+    """
+
+    mean: float
+    std: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldsSummary(Record):
+    """What the folds say together; nothing here is more than `summarise_folds` of them.
+
+    Attributes:
+        gain_over_mean_fusion: Fused minus mean-fusion accuracy, paired by fold.
+        gain_over_single_view: View angle to fused minus that view's accuracy, paired by fold.
+        view_weights: View angle to the mean over folds of the mean weight.
+        confusion_matrix: Sum over folds: every test sample once.
+    """
+
+    num_folds_run: PositiveSize
+    accuracy: Spread
+    macro_f1: Spread
+    unweighted_average_recall: Spread
+    per_class_f1: ByClass[Spread]
+    mean_fusion_accuracy: Spread
+    gain_over_mean_fusion: Spread
+    single_view_accuracy: ByAngle[Spread]
+    gain_over_single_view: ByAngle[Spread]
+    view_weights: Weights
+    confusion_matrix: Confusion
+
+
+def student_quantile(num_values: int) -> float:
+    """Half the width of the interval of a mean, in standard errors.
+
+    Args:
+        num_values: That the mean is of, at least two.
+    """
+    # All of scipy.stats would cost every command a quarter of a second.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(num_values - 1, (1.0 + LEVEL) / 2.0))
+
+
+def bootstrap_interval(
+    amounts: Float[np.ndarray, " subject"],
+    sizes: Float[np.ndarray, " subject"],
+    *,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Interval | None:
+    """Percentile interval of the sum of amounts over the sum of sizes when whole subjects are drawn anew.
+
+    Samples of one subject are not independent, so subjects are drawn and not samples.
+
+    Args:
+        amounts: Of each subject, such as its correct samples.
+        sizes: Of each subject, such as its tested samples.
+        seed: Of the draws.
+        num_resamples: How often all subjects are drawn.
+
+    Returns:
+        None with fewer than two subjects: one person says nothing of how people differ.
+    """
+    if len(sizes) < 2:
+        return None
+    drawn = np.random.default_rng(seed).integers(len(sizes), size=(num_resamples, len(sizes)))
+    shares = amounts[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.quantile(shares, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def spread(values: Sequence[float], low: float = 0.0) -> Spread:
+    """Mean, sample standard deviation and 95 % Student t interval over folds.
+
+    Args:
+        values: One per fold.
+        low: The least that a value can be; the interval is cut to [low, 1].
+
+    Raises:
+        SettingsError: There are no values.
+    """
+    if not values:
+        raise SettingsError("there are no folds to summarise")
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Spread(mean=mean, std=None, interval=None)
+    std = float(np.std(values, ddof=1))
+    half = student_quantile(len(values)) * std / float(np.sqrt(len(values)))
+    return Spread(mean=mean, std=std, interval=(max(low, mean - half), min(1.0, mean + half)))
+
+
+def summarise_folds(folds: Sequence[FoldResult]) -> FoldsSummary:
+    """What the folds say together. Training sets of folds overlap, so the interval over folds is somewhat too narrow.
+
+    Raises:
+        SettingsError: There are no folds.
+    """
+    if not folds:
+        raise SettingsError("there are no folds to summarise")
+    angles = list(folds[0].single_view_accuracy)
+    fused = [fold.accuracy for fold in folds]
+    mean_fusion = [fold.mean_fusion_accuracy for fold in folds]
+    views = {angle: [fold.single_view_accuracy[angle] for fold in folds] for angle in angles}
+    pooled = np.sum([fold.confusion_matrix for fold in folds], axis=0)
+    return FoldsSummary(
+        num_folds_run=len(folds),
+        accuracy=spread(fused),
+        macro_f1=spread([fold.macro_f1 for fold in folds]),
+        unweighted_average_recall=spread([fold.unweighted_average_recall for fold in folds]),
+        per_class_f1={name: spread([fold.per_class_f1[name] for fold in folds]) for name in folds[0].per_class_f1},
+        mean_fusion_accuracy=spread(mean_fusion),
+        gain_over_mean_fusion=_gain(fused, mean_fusion),
+        single_view_accuracy={angle: spread(values) for angle, values in views.items()},
+        gain_over_single_view={angle: _gain(fused, values) for angle, values in views.items()},
+        view_weights={angle: float(np.mean([fold.view_weights[angle] for fold in folds])) for angle in angles},
+        confusion_matrix=tuple(tuple(int(count) for count in row) for row in pooled),
+    )
+
+
+def _gain(fused: Sequence[float], other: Sequence[float]) -> Spread:
+    return spread([a - b for a, b in zip(fused, other, strict=True)], low=-1.0)
+
+
+def check_summary(found: FoldsSummary, folds: Sequence[FoldResult]) -> None:
+    """A file's summary must be that of its folds; each field is compared under its own path."""
+    _check_same(found, summarise_folds(folds), "summary")
+
+
+def _check_same(found: object, expected: object, place: str) -> None:
+    if is_dataclass(expected):
+        for field in fields(expected):
+            _check_same(getattr(found, field.name), getattr(expected, field.name), f"{place}.{field.name}")
+    elif isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for key, value in expected.items():
+            _check_same(found[key], value, f"{place}.{key if isinstance(key, str) else angle_key(key)}")
+    elif isinstance(expected, float) and isinstance(found, float):
+        check_equal(found, expected, place)
+    elif isinstance(expected, tuple) and isinstance(found, tuple):
+        if np.abs(np.subtract(found, expected)).max() > TOLERANCE:
+            fail(place, f"{found!r}, but the folds give {expected!r}")
+    elif found != expected:
+        fail(place, f"{found!r}, but the folds give {expected!r}")

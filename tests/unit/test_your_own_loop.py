@@ -1,0 +1,111 @@
+"""The public API for training loops of one's own: the page that shows it runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import smilevlm
+from smilevlm.data import PreparedDataset
+from smilevlm.errors import SettingsError
+from smilevlm.models import TOWERS
+
+PAGE = Path(__file__).parents[2] / "docs" / "your_own_loop.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+SMALLER = (
+    ("num_folds=10", "num_folds=2"),
+    ("batch_size=32", "batch_size=4"),
+    ("range(10)", "range(1)"),
+)
+
+
+def block(containing: str) -> str:
+    (found,) = [text for text in BLOCKS if containing in text]
+    return found
+
+
+def run(code: str, folder: Path, monkeypatch) -> dict:
+    """Execute a block in a folder that holds `store`."""
+    monkeypatch.chdir(folder)
+    names: dict = {}
+    exec(compile(code, str(PAGE), "exec"), names)
+    return names
+
+
+@pytest.fixture
+def folder(store_of_four, tmp_path) -> Path:
+    (tmp_path / "store").symlink_to(store_of_four)
+    return tmp_path
+
+
+def test_the_loop_of_the_page_trains_and_classifies(folder, monkeypatch, capsys):
+    code = block("multi_view_barlow_twins")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 40
+    for old, new in SMALLER:
+        assert old in code
+        code = code.replace(old, new)
+    names = run(code, folder, monkeypatch)
+    assert capsys.readouterr().out.startswith("zero-shot accuracy 0.")
+    train, test = (set(names["data"].subjects[i] for i in names[side]) for side in ("train", "test"))
+    assert not train & test
+    assert torch.isfinite(names["loss"])
+    assert names["predicted"].shape == (len(names["test"]),)
+
+
+def test_a_tower_of_one_s_own(folder, monkeypatch):
+    code = block("class MyTower")
+    names = run(code, folder, monkeypatch)
+    try:
+        views = torch.zeros(2, 3, 3, 48, 48, dtype=torch.uint8)
+        assert names["model"](views).z_fused.shape == (2, 384)
+    finally:
+        TOWERS.pop("mine", None)
+
+
+def test_train_and_evaluate_from_python(folder, tiny_overrides):
+    settings = [*tiny_overrides, "optimiser.epochs=1", "num_control_folds=0"]
+    trained = smilevlm.train("demo", folder / "store", folder / "run", settings=settings, folds=[0])
+    result = smilevlm.evaluate(trained)
+    assert [fold.fold for fold in result.folds] == [0]
+    assert smilevlm.evaluate(folder / "run", folder / "store") == result
+    with pytest.raises(SettingsError, match="store is missing"):
+        smilevlm.evaluate(folder / "run")
+
+
+def test_samples_and_prompts(store_of_four):
+    data = PreparedDataset(store_of_four, protocol="bu3dfe_subset1")
+    assert len(data) == len(data.subjects) == len(data.samples) == 24
+    item = data[3]
+    assert (item["images"].dtype, item["images"].shape) == (torch.uint8, (3, 3, 48, 48))
+    assert item["prompt"] in data.prompt_set.prompts[item["label"]]
+    assert data.classes[item["target"]] == item["label"] == data.samples[3].expression
+    np.testing.assert_allclose(np.linalg.norm(item["text"].numpy()), 1.0, atol=1e-5)
+    batch = data.collate([data[0], item])
+    assert torch.equal(batch["images"][1], item["images"])
+    assert batch["subject"] == [data.subjects[0], data.subjects[3]]
+
+
+def test_prompts_are_drawn_anew_each_epoch_and_repeat(store_of_four):
+    data = PreparedDataset(store_of_four, protocol="bu3dfe_subset1", seed=5)
+
+    def prompts(epoch: int) -> list[str]:
+        data.set_epoch(epoch)
+        return [data[index]["prompt"] for index in range(len(data))]
+
+    assert prompts(0) != prompts(1)
+    assert prompts(1) == prompts(1)
+    generic = PreparedDataset(store_of_four, pairing="generic")
+    assert len({generic[index]["prompt"] for index in range(len(generic))}) == 1
+    with pytest.raises(SettingsError, match="pairing is 'pseudo'"):
+        PreparedDataset(store_of_four, pairing="pseudo")
+
+
+def test_names_of_earlier_versions_warn():
+    with pytest.warns(FutureWarning, match=r"smilevlm\.Answer is deprecated.*smilevlm\.predict\.Prediction"):
+        assert smilevlm.Answer is smilevlm.Prediction
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = smilevlm.Nothing
