@@ -13,8 +13,7 @@ from smilevlm.extras import explained_imports
 
 if TYPE_CHECKING:
     from smilevlm.results import ExperimentResult
-    from smilevlm.training.config import ExperimentConfig
-    from smilevlm.training.distributed import HardwareConfig
+    from smilevlm.training import ExperimentConfig, HardwareConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +59,7 @@ def train(
     """
     with explained_imports():
         from smilevlm.recipes import find_recipe
-        from smilevlm.training.resolve import with_overrides
-        from smilevlm.training.trainer import train_run
+        from smilevlm.training import train_run, with_overrides
 
     store, out = Path(store), Path(out)
     config = with_overrides(find_recipe(recipe) if isinstance(recipe, str) else recipe, settings)

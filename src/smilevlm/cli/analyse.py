@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import progress_bar
     from smilevlm.cli.tables import print_note
     from smilevlm.evaluation.analysis import analyse_run
-    from smilevlm.training.run_folder import ANALYSIS_NAME
+    from smilevlm.training import ANALYSIS_NAME
 
     with progress_bar("analysing") as progress:
         analysis = analyse_run(

@@ -26,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.evaluation.run import evaluate_run
-    from smilevlm.training.distributed import HardwareConfig
-    from smilevlm.training.run_folder import RESULTS_NAME
+    from smilevlm.training import RESULTS_NAME, HardwareConfig
 
     hardware = HardwareConfig(accelerator=arguments.accelerator)
     result = evaluate_run(arguments.run_folder, arguments.store, test_store=arguments.test_store, hardware=hardware)

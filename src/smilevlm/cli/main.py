@@ -30,7 +30,7 @@ from smilevlm.cli.streams import drop, flush_streams, prepare_streams
 from smilevlm.compiled import announce_compiling
 from smilevlm.errors import SmileVlmError
 from smilevlm.extras import explained_imports
-from smilevlm.training.distributed import process_rank
+from smilevlm.training import process_rank
 
 _COMMANDS: Mapping[str, Command] = {
     "synthesize": synthesize,

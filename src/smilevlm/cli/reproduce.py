@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.recipes import targets_of
     from smilevlm.reporting import write_study_report
     from smilevlm.reproduction import StudyRequest, run_study
-    from smilevlm.training.distributed import HardwareConfig
+    from smilevlm.training import HardwareConfig
 
     request = StudyRequest(
         targets=targets_of(arguments.target),

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import progress_bar
     from smilevlm.cli.tables import print_note
     from smilevlm.evaluation.tasks import run_tasks
-    from smilevlm.training.run_folder import TASKS_NAME
+    from smilevlm.training import TASKS_NAME
 
     with progress_bar("tasks") as progress:
         result = run_tasks(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from smilevlm.cli.arguments import add_accelerator, add_overrides, add_store, not_negative, positive_int
 
 if TYPE_CHECKING:
-    from smilevlm.training.config import ExperimentConfig
-    from smilevlm.training.distributed import HardwareConfig
+    from smilevlm.training import ExperimentConfig, HardwareConfig
 
 HELP = "train a recipe's folds"
 DESCRIPTION = (
@@ -68,8 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.errors import SettingsError
     from smilevlm.recipes import recipe_for_store, with_method
     from smilevlm.store import read_manifest
-    from smilevlm.training.distributed import HardwareConfig, launch, under_launcher
-    from smilevlm.training.resolve import with_overrides
+    from smilevlm.training import HardwareConfig, launch, under_launcher, with_overrides
 
     # A method may follow from the text tower: raw_clip is that CLIP, whatever its width.
     towers = [item for item in arguments.set if item.startswith("text_tower=")]
@@ -96,8 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace, config: ExperimentConfig, hardware: HardwareConfig) -> None:
     from smilevlm.cli.progress import training_bars
-    from smilevlm.training.distributed import process_rank
-    from smilevlm.training.trainer import train_run
+    from smilevlm.training import process_rank, train_run
 
     with training_bars() as progress:
         trained = train_run(

@@ -22,7 +22,7 @@ from smilevlm.recipes.studies import (
 )
 
 if TYPE_CHECKING:
-    from smilevlm.training.config import ExperimentConfig
+    from smilevlm.training import ExperimentConfig
 
 __all__ = [
     "ANALYSED",
@@ -76,7 +76,7 @@ def recipe_for_store(name: str, store: Path, overrides: Sequence[str] = ()) -> E
         SettingsError: No recipe has this name, an override is none, or the store has too few subjects or classes.
         StoreError: The store is unfinished or damaged.
     """
-    from smilevlm.training.resolve import with_overrides
+    from smilevlm.training import with_overrides
 
     config = find_recipe(name)
     overridden = with_overrides(config, overrides)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from smilevlm.augment.distortions import DistortionSettings
+from smilevlm.augment import DistortionSettings
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.losses import JointLossSettings
 from smilevlm.models import ConvTowerSettings, ModelSettings
 from smilevlm.store import PrepareSettings
-from smilevlm.training.config import ExperimentConfig, OptimiserSettings, ValidationSettings
+from smilevlm.training import ExperimentConfig, OptimiserSettings, ValidationSettings
 from smilevlm.views import ViewSettings
 
 

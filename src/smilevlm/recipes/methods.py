@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from smilevlm.errors import SettingsError
 
 if TYPE_CHECKING:
-    from smilevlm.training.config import ExperimentConfig
+    from smilevlm.training import ExperimentConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def _raw_clip(config: ExperimentConfig) -> ExperimentConfig:
     """
     from smilevlm.models import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD, ClipTowerSettings
     from smilevlm.recipes.paper import CLIP, CLIP_DIM
-    from smilevlm.training.resolve import with_clip_width
+    from smilevlm.training import with_clip_width
 
     name = CLIP if config.text_tower == "minilm" else config.text_tower
     model = replace(

@@ -11,8 +11,7 @@ from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import prompt_set_for
 from smilevlm.recipes.tiny import demo
-from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.splits import split_folds
+from smilevlm.training import ExperimentConfig, split_folds
 
 if TYPE_CHECKING:
     from smilevlm.store import PreparedSet

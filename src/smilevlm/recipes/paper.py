@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from smilevlm.augment.distortions import DistortionSettings
+from smilevlm.augment import DistortionSettings
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.losses import JointLossSettings
 from smilevlm.models import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD, ClipTowerSettings, ModelSettings, ProjectorSettings
 from smilevlm.store import PrepareSettings
-from smilevlm.training.config import ExperimentConfig, OptimiserSettings
+from smilevlm.training import ExperimentConfig, OptimiserSettings
 from smilevlm.views import ViewSettings
 
 CLIP = "openai/clip-vit-base-patch32"

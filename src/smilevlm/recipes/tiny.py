@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from smilevlm.augment.distortions import DistortionSettings
+from smilevlm.augment import DistortionSettings
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.losses import JointLossSettings
 from smilevlm.models import ConvTowerSettings, ModelSettings
 from smilevlm.store import PrepareSettings
-from smilevlm.training.config import ExperimentConfig, OptimiserSettings
+from smilevlm.training import ExperimentConfig, OptimiserSettings
 from smilevlm.views import ViewSettings
 
 TINY_VIEWS = PrepareSettings(views=ViewSettings(size=64), normalise=NormaliseSettings())

@@ -14,10 +14,7 @@ from smilevlm.files import locked
 from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results
 from smilevlm.store import PreparedSet, read_manifest
-from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.resolve import with_clip_width
-from smilevlm.training.run_folder import RESULTS_NAME
-from smilevlm.training.trainer import train_run
+from smilevlm.training import RESULTS_NAME, HardwareConfig, train_run, with_clip_width
 
 ProgressCallback = Callable[[str, int, int, float | None], None]
 """Called when a run ends with (name, runs done, runs in all, accuracy or None)."""

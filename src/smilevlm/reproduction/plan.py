@@ -19,8 +19,7 @@ from smilevlm.recipes import (
     with_method,
 )
 from smilevlm.results import Target
-from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.resolve import with_overrides
+from smilevlm.training import ExperimentConfig, with_overrides
 
 RUNS_NAME = "runs"
 

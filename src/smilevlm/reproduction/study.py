@@ -27,8 +27,7 @@ from smilevlm.results import (
     read_record,
     write_record,
 )
-from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.run_folder import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME, git_commit
+from smilevlm.training import ANALYSIS_NAME, RESULTS_NAME, TASKS_NAME, HardwareConfig, git_commit
 from smilevlm.version import __version__
 
 STUDY_NAME = "study.json"

@@ -1,1 +1,114 @@
-"""Optimisation, the folds of a recipe, and their evaluation. Import the modules; this room pulls in torch."""
+"""Training: the complete configuration of an experiment, and the folds of a run trained and kept.
+
+`train_run` trains what a configuration says on a prepared set. Settings out of range raise `SettingsError`, a damaged
+run or model `CheckpointError`, a store that does not fit `StoreError`, test data in training `LeakError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smilevlm.training.config import ExperimentConfig, OptimiserSettings, ValidationSettings
+    from smilevlm.training.data import to_channels_first, which_are_dynamic
+    from smilevlm.training.distributed import HardwareConfig, launch, process_rank, under_launcher
+    from smilevlm.training.fold_data import check_store
+    from smilevlm.training.initial_weights import load_initial_weights
+    from smilevlm.training.leak_checks import check_chosen_prompts, check_known_test_people, check_same_prompts
+    from smilevlm.training.pseudo import PseudoSettings, read_pairing_teacher
+    from smilevlm.training.resolve import config_from, with_clip_width, with_overrides
+    from smilevlm.training.run_folder import (
+        ANALYSIS_NAME,
+        EXAMPLES_NAME,
+        METRICS_NAME,
+        PICTURES_NAME,
+        PROPOSALS_NAME,
+        RESULTS_NAME,
+        TASKS_NAME,
+        TIMING_NAME,
+        FoldJob,
+        FoldRecord,
+        fold_jobs,
+        git_commit,
+        read_fold_record,
+        read_run_config,
+    )
+    from smilevlm.training.splits import (
+        FoldSplit,
+        check_folds,
+        check_split_leaks,
+        fold_seed,
+        split_fold,
+        split_folds,
+    )
+    from smilevlm.training.trainer import train_run
+
+_EXPORTS = {
+    "config": ("ExperimentConfig", "OptimiserSettings", "ValidationSettings"),
+    "data": ("to_channels_first", "which_are_dynamic"),
+    "distributed": ("HardwareConfig", "launch", "process_rank", "under_launcher"),
+    "fold_data": ("check_store",),
+    "initial_weights": ("load_initial_weights",),
+    "leak_checks": ("check_chosen_prompts", "check_known_test_people", "check_same_prompts"),
+    "pseudo": ("PseudoSettings", "read_pairing_teacher"),
+    "resolve": ("config_from", "with_clip_width", "with_overrides"),
+    "run_folder": (
+        "ANALYSIS_NAME", "EXAMPLES_NAME", "METRICS_NAME", "PICTURES_NAME", "PROPOSALS_NAME", "RESULTS_NAME",
+        "TASKS_NAME", "TIMING_NAME", "FoldJob", "FoldRecord", "fold_jobs", "git_commit", "read_fold_record",
+        "read_run_config",
+    ),
+    "splits": ("FoldSplit", "check_folds", "check_split_leaks", "fold_seed", "split_fold", "split_folds"),
+    "trainer": ("train_run",),
+}  # fmt: skip
+"""Names by module: the command line asks for the process's rank without loading torch or Lightning."""
+_LAZY_IMPORTS = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = [
+    "ANALYSIS_NAME",
+    "EXAMPLES_NAME",
+    "METRICS_NAME",
+    "PICTURES_NAME",
+    "PROPOSALS_NAME",
+    "RESULTS_NAME",
+    "TASKS_NAME",
+    "TIMING_NAME",
+    "ExperimentConfig",
+    "FoldJob",
+    "FoldRecord",
+    "FoldSplit",
+    "HardwareConfig",
+    "OptimiserSettings",
+    "PseudoSettings",
+    "ValidationSettings",
+    "check_chosen_prompts",
+    "check_folds",
+    "check_known_test_people",
+    "check_same_prompts",
+    "check_split_leaks",
+    "check_store",
+    "config_from",
+    "fold_jobs",
+    "fold_seed",
+    "git_commit",
+    "launch",
+    "load_initial_weights",
+    "process_rank",
+    "read_fold_record",
+    "read_pairing_teacher",
+    "read_run_config",
+    "split_fold",
+    "split_folds",
+    "to_channels_first",
+    "train_run",
+    "under_launcher",
+    "which_are_dynamic",
+    "with_clip_width",
+    "with_overrides",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY_IMPORTS:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY_IMPORTS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
