@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from smilevlm.files import write_atomically
 from smilevlm.models.zero_shot import Prototypes, class_prototypes
 from smilevlm.prompts import PromptEmbeddings
 from smilevlm.results import OtherTrainingData
-from smilevlm.store import PrepareSettings, prepare_settings_from
+from smilevlm.store import PrepareSettings, prepare_settings_from, read_fields
 from smilevlm.threads import torch_threads
 
 if TYPE_CHECKING:
@@ -136,6 +136,24 @@ class ModelBundle:
         return Embedded(features=features, z_views=z_views, z_fused=z_fused, view_weights=weights)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """What `bundle.json` holds; the defaults are for files of versions that did not write the field."""
+
+    classes: tuple[str, ...]
+    prompt_texts: tuple[str, ...]
+    prompt_classes: tuple[str, ...]
+    text_digest: str
+    text_tower: str = "minilm"
+    prepare: dict[str, Any]
+    temperature: float
+    calibrated: bool = False
+    abstain_threshold: float = 0.0
+    synthetic: bool
+    started_from: OtherTrainingData | None = None
+    trained_on: TrainingProvenance | None = None
+
+
 def save_bundle(bundle: ModelBundle, folder: Path) -> None:
     """Write weights (safetensors), prompt embeddings (safetensors) and description (JSON)."""
     from safetensors.numpy import save
@@ -183,33 +201,38 @@ def load_bundle(folder: Path) -> ModelBundle:
 
     path = description_path(folder)
     try:
-        values: Mapping[str, Any] = json.loads(path.read_text())
+        values = json.loads(path.read_text())
+        values.setdefault("abstain_threshold", values.pop("unsure_below", 0.0))
+        known = read_fields(_Description, values)
         tensors = load((folder / _PROMPTS_NAME).read_bytes())
-        prompts = PromptEmbeddings(
-            texts=tuple(values["prompt_texts"]),
-            classes=tuple(values["prompt_classes"]),
-            raw=tensors["raw"],
-            mean=tensors["mean"],
-        )
         return ModelBundle(
             model=load_model(folder),
-            prompts=prompts,
-            text_digest=values["text_digest"],
-            # Folders of versions that had one tower only do not name it.
-            text_tower=values.get("text_tower", "minilm"),
-            classes=tuple(values["classes"]),
-            prepare=prepare_settings_from(values["prepare"]),
-            temperature=float(values["temperature"]),
-            # Folders of versions that calibrated nothing say nothing of it; `unsure_below` is a former name.
-            calibrated=bool(values.get("calibrated", False)),
-            abstain_threshold=float(values.get("abstain_threshold", values.get("unsure_below", 0.0))),
-            synthetic=bool(values["synthetic"]),
-            started_from=_started_from(values.get("started_from")),
-            trained_on=_trained_on(values.get("trained_on")),
+            prompts=PromptEmbeddings(
+                texts=known.prompt_texts, classes=known.prompt_classes, raw=tensors["raw"], mean=tensors["mean"]
+            ),
+            text_digest=known.text_digest,
+            text_tower=known.text_tower,
+            classes=known.classes,
+            prepare=prepare_settings_from(known.prepare),
+            temperature=known.temperature,
+            calibrated=known.calibrated,
+            abstain_threshold=known.abstain_threshold,
+            synthetic=known.synthetic,
+            started_from=known.started_from,
+            trained_on=known.trained_on,
         )
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no trained model: {Path(error.filename).name} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, SettingsError, PromptError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        SafetensorError,
+        SettingsError,
+        PromptError,
+    ) as error:
         raise CheckpointError(f"{folder}: the trained model is damaged: {error}") from None
 
 
@@ -243,18 +266,3 @@ def short_digests(digests: Iterable[str]) -> tuple[str, ...]:
 
 def _described(trained_on: TrainingProvenance) -> dict[str, Any]:
     return {**asdict(trained_on), "digests": short_digests(trained_on.digests)}
-
-
-def _started_from(values: Mapping[str, Any] | None) -> OtherTrainingData | None:
-    return None if values is None else OtherTrainingData(**values)
-
-
-def _trained_on(values: Mapping[str, Any] | None) -> TrainingProvenance | None:
-    if values is None:
-        return None
-    return TrainingProvenance(
-        manifest_hash=values["manifest_hash"],
-        subjects=tuple(values["subjects"]),
-        layout=values["layout"],
-        digests=tuple(values["digests"]),
-    )

@@ -12,6 +12,7 @@ from smilevlm.store.manifest import (
     Remark,
     differing_settings,
     prepare_settings_from,
+    read_fields,
     read_manifest,
 )
 from smilevlm.store.numbering import (
@@ -52,6 +53,7 @@ __all__ = [
     "differing_settings",
     "prepare",
     "prepare_settings_from",
+    "read_fields",
     "read_frame",
     "read_manifest",
     "read_numbering",

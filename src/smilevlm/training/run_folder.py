@@ -16,7 +16,7 @@ from filelock import Timeout
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import locked, write_atomically
 from smilevlm.results import EpochChoice
-from smilevlm.store import PreparedSet
+from smilevlm.store import PreparedSet, read_fields
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.distributed import process_rank
 from smilevlm.training.resolve import with_current_names
@@ -185,15 +185,9 @@ def read_fold_record(folder: Path) -> FoldRecord:
     path = folder / FOLD_NAME
     try:
         values = json.loads(path.read_text())
-        seconds = float(values.pop("seconds"))
-        # Folds of versions that did not keep it do not have it.
-        choice = values.pop("epoch_choice", None)
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return FoldRecord(
-            split=FoldSplit(**{**values, **lists}),
-            epoch_choice=None if choice is None else EpochChoice(**choice),
-            seconds=seconds,
-        )
+        # Folds of versions that did not keep the epoch's choice do not have it.
+        beside = {"epoch_choice": values.pop("epoch_choice", None), "seconds": values.pop("seconds")}
+        return read_fields(FoldRecord, {"split": values, **beside})
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no trained fold; run `smilevlm train` (with --resume) first") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
