@@ -66,8 +66,9 @@ def standardize_along_batch(
     A feature that is constant over the batch becomes zero and has a finite gradient. Assumption A7.
     """
     centred = z - all_reduce_sum(z.sum(dim=0)) / num_samples
-    # The mean of numbers far from zero is rounded; what is left of it is subtracted in a second turn.
-    centred = centred - all_reduce_sum(centred.sum(dim=0)) / num_samples
+    # The mean of numbers far from zero is rounded. What is left of it is subtracted in a second turn, without gradient:
+    # centring what is centred changes none.
+    centred = centred - all_reduce_sum(centred.detach().sum(dim=0)) / num_samples
     variance = all_reduce_sum(centred.square().sum(dim=0)) / num_samples
     return centred * (variance + STANDARDIZATION_EPSILON).rsqrt()
 
