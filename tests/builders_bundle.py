@@ -68,7 +68,9 @@ def tiny_bundle(
         "prepare": PrepareSettings(views=ViewSettings(size=size), normalise=NormaliseSettings()),
         "temperature": 0.05,
         "synthetic": True,
-        "trained_on": TrainingProvenance(manifest_hash="5a11", subjects=("F0001", "M0002"), layout="bu3dfe"),
+        "trained_on": TrainingProvenance(
+            manifest_hash="5a11", subjects=("F0001", "M0002"), layout="bu3dfe", digests=()
+        ),
     }
     return ModelBundle(**(values | changes))
 

@@ -9,9 +9,10 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from torch.utils.data import Dataset
 
+from smilevlm.augment import Distortions, DistortionSettings
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import (
@@ -24,14 +25,15 @@ from smilevlm.prompts import (
     prompt_set_for,
     sample_prompts,
 )
-from smilevlm.store import PreparedSet
+from smilevlm.store import PreparedSet, Sample
 
 
 class Item(TypedDict):
     """One sample.
 
     `images` are uint8 RGB views, `text` is the embedding of `prompt`, centred and of unit length; `label` is the class
-    and `target` its index, for evaluation alone: the losses of SMILE-VLM take none of the two.
+    and `target` its index, for evaluation alone: the losses of SMILE-VLM take neither. `is_dynamic` tells a dynamic
+    image of a sequence.
     """
 
     images: UInt8[torch.Tensor, "view 3 height width"]
@@ -41,6 +43,7 @@ class Item(TypedDict):
     target: int
     subject: str
     sample_id: str
+    is_dynamic: bool
 
 
 class Items(TypedDict):
@@ -53,6 +56,7 @@ class Items(TypedDict):
     target: Int64[torch.Tensor, " batch"]
     subject: list[str]
     sample_id: list[str]
+    is_dynamic: Bool[torch.Tensor, " batch"]
 
 
 class PreparedDataset(Dataset[Item]):
@@ -73,7 +77,7 @@ class PreparedDataset(Dataset[Item]):
         StoreError: The store is unfinished or damaged.
         LayoutError: The protocol does not fit the store.
         PromptError: The prompt set lacks a class.
-        SettingsError: Another pairing.
+        SettingsError: Another pairing; or the protocol has several classes per sample, or draws subjects.
     """
 
     def __init__(
@@ -90,7 +94,7 @@ class PreparedDataset(Dataset[Item]):
             raise SettingsError(f"pairing is {pairing!r}; expected 'class' or 'generic'")
         self.prepared = PreparedSet(Path(store))
         every = self.prepared.samples
-        chosen = range(len(every)) if protocol is None else find_protocol(protocol).select(every)
+        chosen = range(len(every)) if protocol is None else _selected(protocol, every)
         self._indices = [index for index in chosen if len(every[index].classes) == 1]
         self.samples = tuple(every[index] for index in self._indices)
         self.labels = [sample.expression for sample in self.samples]
@@ -110,8 +114,18 @@ class PreparedDataset(Dataset[Item]):
         self._seed = seed
         self.set_epoch(0)
 
+    def distortions(self, settings: DistortionSettings | None = None) -> Distortions:
+        """The distortions that fit these views: their angles, and the channel of the horizontal normal."""
+        views = self.prepared.manifest.settings.views
+        return Distortions(
+            settings or DistortionSettings(), self.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
+        )
+
     def set_epoch(self, epoch: int) -> None:
-        """Draw the prompts of another epoch, as `DistributedSampler.set_epoch` does with its order."""
+        """Draw the prompts of another epoch; call it before the epoch's iterator of a loader is made.
+
+        Loaders with `persistent_workers=True` keep copies of the data set from the first epoch and do not notice.
+        """
         generator = np.random.default_rng([self._seed, epoch])
         self._drawn = sample_prompts(self.labels, self.prompt_set, mode=self._pairing, generator=generator)
 
@@ -129,6 +143,7 @@ class PreparedDataset(Dataset[Item]):
             target=self.classes.index(sample.expression),
             subject=sample.subject,
             sample_id=sample.sample_id,
+            is_dynamic=sample.is_dynamic,
         )
 
     @staticmethod
@@ -142,4 +157,13 @@ class PreparedDataset(Dataset[Item]):
             target=torch.tensor([item["target"] for item in items]),
             subject=[item["subject"] for item in items],
             sample_id=[item["sample_id"] for item in items],
+            is_dynamic=torch.tensor([item["is_dynamic"] for item in items]),
         )
+
+
+def _selected(protocol: str, samples: Sequence[Sample]) -> list[int]:
+    chosen = find_protocol(protocol)
+    if chosen.multi_label or chosen.num_subjects is not None:
+        what = "several classes per sample" if chosen.multi_label else "a draw of subjects"
+        raise SettingsError(f"protocol {protocol} has {what}, which PreparedDataset does not know; use smilevlm.train")
+    return chosen.select(samples)

@@ -65,11 +65,6 @@ def all_reduce_sum(local: Shaped[torch.Tensor, "*shape"]) -> Shaped[torch.Tensor
     return local if world_size() == 1 else _apply(_AllReduceSum, local)
 
 
-def all_reduce_mean(local: Shaped[torch.Tensor, "*shape"]) -> Shaped[torch.Tensor, "*shape"]:
-    """The mean over processes of tensors of one shape; the identity where torch.distributed is not initialised."""
-    return all_reduce_sum(local) / world_size() if world_size() > 1 else local
-
-
 def all_reduce_max(local: Shaped[torch.Tensor, "*shape"]) -> Shaped[torch.Tensor, "*shape"]:
     """The largest over processes of each entry, without gradient; the detached tensor itself on one process."""
     largest = local.detach()

@@ -58,11 +58,11 @@ def train(
         SmileVlmError: See `smilevlm.training.trainer.train_run`.
     """
     with explained_imports():
-        from smilevlm.recipes import find_recipe
+        from smilevlm.recipes import recipe_for_store
         from smilevlm.training import train_run, with_overrides
 
     store, out = Path(store), Path(out)
-    config = with_overrides(find_recipe(recipe) if isinstance(recipe, str) else recipe, settings)
+    config = with_overrides(recipe_for_store(recipe, store, settings) if isinstance(recipe, str) else recipe, settings)
     train_run(config, store, out, folds=folds, jobs=jobs, resume=resume, hardware=hardware, progress=progress)
     return TrainedRun(folder=out, store=store)
 

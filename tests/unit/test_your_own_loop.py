@@ -13,7 +13,7 @@ import smilevlm
 from smilevlm.data import PreparedDataset
 from smilevlm.datasets import LAYOUTS, PROTOCOLS
 from smilevlm.errors import SettingsError
-from smilevlm.models import TOWERS
+from smilevlm.models import TOWERS, build_model, load_model, save_model
 from smilevlm.readers import write_mesh
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_own_loop.md"
@@ -64,6 +64,11 @@ def test_a_tower_of_one_s_own(folder, monkeypatch):
     try:
         views = torch.zeros(2, 3, 3, 48, 48, dtype=torch.uint8)
         assert names["model"](views).z_fused.shape == (2, 384)
+        save_model(names["model"], folder / "saved")
+        again = load_model(folder / "saved")
+        assert torch.equal(again(views).z_fused, names["model"].eval()(views).z_fused)
+        with pytest.raises((SettingsError, TypeError)):  # the tests' type checker may be first
+            build_model(tower=torch.nn.Flatten())
     finally:
         TOWERS.pop("mine", None)
 

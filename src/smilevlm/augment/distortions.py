@@ -116,7 +116,11 @@ class Distortions:
         self._mirrored_order = torch.tensor(order)
 
     def __call__(
-        self, images: UInt8[torch.Tensor, "batch view 3 height width"], generator: torch.Generator | None = None
+        self,
+        images: UInt8[torch.Tensor, "batch view 3 height width"],
+        generator: torch.Generator | None = None,
+        *,
+        is_dynamic: Bool[torch.Tensor, " batch"] | None = None,
     ) -> tuple[
         Float[torch.Tensor, "batch view 3 height width"],
         Float[torch.Tensor, "batch view 3 height width"],
@@ -127,10 +131,11 @@ class Distortions:
         Args:
             images: Rendered views.
             generator: Source of chance, on the device of the images; None for torch's own seed.
+            is_dynamic: Which are dynamic images, where blanked pixels become mid-grey; None for none.
         """
         if generator is None:
             generator = torch.Generator(images.device).manual_seed(int(torch.randint(2**62, ()).item()))
-        copies, _ = self.views_and_pairs(images, generator)
+        copies, _ = self.views_and_pairs(images, generator, is_dynamic=is_dynamic)
         weak, first, second = copies.unflatten(0, (3, len(images)))
         return weak, first, second
 

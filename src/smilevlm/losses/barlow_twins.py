@@ -25,8 +25,8 @@ def multi_view_barlow_twins(
         loss = Σ_k (C̄_kk - 1)² + λ Σ_{k≠l} C̄_kl²
 
     B is the global batch over all processes, which may hold different numbers of samples. Computed in float32 or
-    better, under autocast too. Where N B is smaller than the width, `gram_correlation_loss` computes the same without
-    C̄; that form can be differentiated once.
+    better, under autocast too. Where N B is at most three quarters of the width, as in most recipes,
+    `gram_correlation_loss` computes the same without C̄; that form can be differentiated once.
 
     Args:
         z_a: Embeddings of the views under the first distortion; any real values.

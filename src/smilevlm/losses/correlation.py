@@ -1,7 +1,8 @@
 """The cross-correlation of two sets of embeddings, and the objective of Barlow Twins on it, over the global batch.
 
-`correlation_loss` follows the equations with ordinary autograd. Where the width is large beside the number of rows it
-calls `gram_correlation_loss`, which is equal in value and gradient and never makes the width x width matrix.
+`correlation_loss` follows the equations with ordinary autograd. Where rows (samples times views) are at most three
+quarters of the width, as in most recipes, it calls `gram_correlation_loss`, which is equal in value and gradient and
+never makes the width x width matrix.
 """
 
 from __future__ import annotations

@@ -25,9 +25,10 @@ def redundancy_minimization(
         loss = Σ_k (C_kk - 1)² + λ Σ_{k≠l} C_kl²
 
     B is the global batch over all processes, which may hold different numbers of samples. Computed in float32 or
-    better, under autocast too. Where B is smaller than the width, `gram_correlation_loss` computes the same without C;
-    that form can be differentiated once. A text of few distinct prompts spans few dimensions, so the loss has a floor
-    above 0; a text feature without variance in the batch counts as uncorrelated with everything.
+    better, under autocast too. Where B is at most three quarters of the width, as in most recipes,
+    `gram_correlation_loss` computes the same without C; that form can be differentiated once. A text of few distinct
+    prompts spans few dimensions, so the loss has a floor above 0; a text feature without variance in the batch counts
+    as uncorrelated with everything.
 
     Args:
         z_fused: Fused embeddings; any real values.

@@ -60,8 +60,8 @@ class TrainingProvenance:
 
     manifest_hash: str
     subjects: tuple[str, ...]
-    layout: str = ""
-    digests: tuple[str, ...] = ()
+    layout: str
+    digests: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,8 +238,8 @@ def load_bundle(folder: Path) -> ModelBundle:
 
 def description_path(folder: Path) -> Path:
     """The description of a bundle, under its former name where an older version wrote it."""
-    former = folder / _FORMER_DESCRIPTION_NAME
-    return former if former.is_file() else folder / _DESCRIPTION_NAME
+    current, former = folder / _DESCRIPTION_NAME, folder / _FORMER_DESCRIPTION_NAME
+    return former if former.is_file() and not current.is_file() else current
 
 
 def bundle_digest(folder: Path) -> str:

@@ -110,7 +110,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _architecture_from(config: dict[str, Any], path: Path) -> dict[str, Any] | None:
     """What the tower must be built from, so that no checkpoint makes it fetch weights."""
     architecture = config.get("architecture")
-    if config["settings"].get("tower", "conv") != "conv" and not isinstance(architecture, dict):
+    if config["settings"].get("tower", "conv") in ("clip", "timm") and not isinstance(architecture, dict):
         raise CheckpointError(f"{path}: the tower's architecture is missing or no mapping: {architecture!r}")
     return architecture
 

@@ -86,12 +86,15 @@ class SmileVlm(nn.Module):
 
     def __init__(self, tower: ImageTower, projector: Projector, fusion: Fusion, settings: ModelSettings) -> None:
         super().__init__()
+        if not (isinstance(tower, nn.Module) and hasattr(tower, "feature_dim") and hasattr(tower, "architecture")):
+            raise SettingsError(
+                "a tower is an nn.Module with the attributes feature_dim and architecture (may be None)"
+            )
         if tower.feature_dim != projector.in_dim or projector.out_dim != fusion.dim:
             raise SettingsError(
                 f"widths do not fit: tower gives {tower.feature_dim}, projector takes {projector.in_dim} and gives "
                 f"{projector.out_dim}, fusion takes {fusion.dim}"
             )
-        assert isinstance(tower, nn.Module), "the tower's weights must be trained and saved with the model"
         self.settings = settings
         self.tower = tower
         self.projector = projector

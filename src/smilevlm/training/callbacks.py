@@ -205,9 +205,9 @@ class BestEpoch(lightning.Callback):
         if self._patience is not None and since >= self._patience:
             trainer.should_stop = True
 
-    def restore(self, task: SmileVlmModule) -> None:
+    def restore(self, module: SmileVlmModule) -> None:
         """Give the kept model the weights of the best epoch."""
-        task.kept_model().load_state_dict(self._weights)
+        module.kept_model().load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
         return {"values": self.values, "weights": self._weights}

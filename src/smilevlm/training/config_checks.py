@@ -54,9 +54,9 @@ def check_config(config: ExperimentConfig, prepared: PreparedSet, folds: Sequenc
         return
     if len(found) == 1:
         raise found[0].kind(str(found[0]))
-    listed = "; ".join(f"({number}) {misfit}" for number, misfit in enumerate(found, 1))
+    listed = "; ".join(f"({number}) {problem}" for number, problem in enumerate(found, 1))
     message = f"recipe {config.name} does not fit {prepared.path} in {len(found)} things: {listed}"
-    overrides = [override for misfit in found for override in misfit.overrides]
+    overrides = [override for problem in found for override in problem.overrides]
     if len(overrides) > 1:
         message += f". All together: {_as_options(overrides)}"
     if prepared.manifest.layout == "folder" and config.name != "folder":
@@ -76,8 +76,10 @@ def find_config_problems(
             kind=StoreError,
             message=f"{prepared.path} holds {prepared.manifest.layout}, the recipe's protocol needs "
             f"{protocol.train_layout}",
-            overrides=(f"protocol={fitting.name}",),
+            overrides=() if fitting is None else (f"protocol={fitting.name}",),
         )
+        if fitting is None:
+            return
         protocol = fitting
     yield from _initial_models(config)
     try:
@@ -99,8 +101,8 @@ def find_config_problems(
                 "on people whom it was not trained on",
             )
             return
-        num_folds, misfits = _folds(config, protocol, prepared, num_subjects)
-        yield from misfits
+        num_folds, problems = _folds(config, protocol, prepared, num_subjects)
+        yield from problems
     controls = min(config.num_control_folds, num_folds)
     tried = replace(config, protocol=protocol.name, num_folds=num_folds, num_control_folds=controls)
     yield from _batch(tried, prepared, [fold for fold in folds if fold < num_folds])
@@ -125,8 +127,8 @@ def _views(wanted: PrepareSettings, prepared: PreparedSet) -> Iterator[ConfigPro
     )
 
 
-def _protocol_of(layout: str) -> EvaluationProtocol:
-    return next(each for each in PROTOCOLS.values() if each.layout == layout and each.train_on is None)
+def _protocol_of(layout: str) -> EvaluationProtocol | None:
+    return next((each for each in PROTOCOLS.values() if each.layout == layout and each.train_on is None), None)
 
 
 def _initial_models(config: ExperimentConfig) -> Iterator[ConfigProblem]:

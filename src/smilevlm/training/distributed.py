@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -160,6 +161,7 @@ def launch(arguments: Sequence[str], num_processes: int) -> int:
     Returns:
         The exit code: 0, or that of the first process that failed; the others are ended then.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
@@ -171,6 +173,10 @@ def launch(arguments: Sequence[str], num_processes: int) -> int:
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         return failure.exitcode
+    except SignalException as stopped:
+        if stopped.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        return 128 + stopped.sigval
     return 0
 
 

@@ -241,7 +241,7 @@ def load_initial_models(
 
     Raises:
         SettingsError: Pairing `pseudo` has no teacher, or the model to begin with is of another architecture.
-        SmileVlmError: As `load_earlier`.
+        SmileVlmError: As `load_initial_weights`.
     """
     digests = [prepared.samples[i].digest for i in split.test]
     teacher = start = None

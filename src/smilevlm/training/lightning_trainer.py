@@ -89,7 +89,7 @@ def _devices(hardware: HardwareConfig) -> int | list[int]:
 class _GlobalBatchStrategy(DDPStrategy):
     """Lightning's processes without the wrapper of DistributedDataParallel.
 
-    The task averages the gradients itself after all backward passes of a step: cached gradients have several of them,
+    The module averages the gradients itself after all backward passes of a step: cached gradients have several of them,
     and those of the projector and of the tower's pieces end at different times.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -77,29 +78,30 @@ def fold_jobs(config: ExperimentConfig, folds: Sequence[int] | None = None) -> l
 def claimed_run(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> Iterator[None]:
     """Write recipe and folds to a new run folder, or check that a run to go on with has the same.
 
-    Where the block fails before any fold has a folder, a new run folder is taken back: it would only stand in the way
-    of the next attempt. Under torchrun the first process alone writes.
+    Where the block fails before a fold has a state to go on from, a new run folder is taken back: it would only stand
+    in the way of the next attempt. Under torchrun the first process alone writes.
 
     Raises:
         SettingsError: The run was begun with other settings or data.
         CheckpointError: The run is damaged.
     """
-    is_new = process_rank() == 0 and not (run / CONFIG_NAME).exists()
+    is_new = False
     if process_rank() == 0:
         with locked(run / CONFIG_NAME):
-            _claim(config, prepared, run)
+            is_new = _claim(config, prepared, run)
     try:
         yield
     except BaseException:
-        if is_new and not any(path.is_dir() for path in run.rglob("fold_*")):
-            for name in (CONFIG_NAME, FOLDS_NAME):
-                (run / name).unlink(missing_ok=True)
-            with suppress(OSError):  # it holds something of the user's
+        if is_new:
+            with locked(run / CONFIG_NAME):
+                _take_back(run)
+            with suppress(OSError):  # it is not taken back, or holds something of the user's
                 run.rmdir()
         raise
 
 
-def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:
+def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> bool:
+    """Whether the run is new."""
     identity = {
         "settings": json.loads(json.dumps(asdict(config))),
         "manifest_hash": prepared.manifest.content_hash,
@@ -111,11 +113,26 @@ def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> None:
         write_folds(config, prepared, run)
         versions = {"package_version": __version__, "git_commit": git_commit()}
         write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
-        return
+        return True
     found = read_run_config(run)
     if {"settings": with_current_names(found["settings"]), "manifest_hash": found["manifest_hash"]} != identity:
         raise SettingsError(f"{run} was begun with other settings or data; it cannot be gone on with. Choose another")
     check_folds(config, prepared, run)
+    return False
+
+
+def _take_back(run: Path) -> None:
+    """Remove a run folder unless a fold has something to go on from, or another process works on one."""
+    folds = [*run.glob("fold_*"), *run.glob(f"{CONTROL_NAME}/fold_*")]
+    is_begun = any((folder / name).is_file() for folder in folds for name in (FOLD_NAME, STATE_NAME))
+    if is_begun or any(run.glob(".fold_*.lock")) or any(run.glob(f"{CONTROL_NAME}/.fold_*.lock")):
+        return
+    for folder in folds:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in (CONFIG_NAME, FOLDS_NAME):
+        (run / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        (run / CONTROL_NAME).rmdir()
 
 
 @contextmanager

@@ -214,7 +214,9 @@ def test_a_folder_of_an_older_version_knows_nobody(folder):
     assert load_bundle(folder).trained_on is None
 
 
-@pytest.mark.parametrize("damaged", ["people", {"manifest_hash": "5a11"}, [1]])
+@pytest.mark.parametrize(
+    "damaged", ["people", {"manifest_hash": "5a11"}, {"manifest_hash": "5a11", "subjects": ["a"], "layout": "x"}, [1]]
+)
 def test_damage_in_whom_it_knows_is_refused(folder, damaged):
     path = folder / "bundle.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "trained_on": damaged}))

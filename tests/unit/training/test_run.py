@@ -658,3 +658,52 @@ def test_a_gpu_that_is_not_there_is_told_first(prepared_store, make_tiny_config,
     with pytest.raises(SettingsError, match="no GPU"):
         train_run(make_tiny_config(), prepared_store, tmp_path / "run", hardware=HardwareConfig(accelerator="gpu"))
     assert not (tmp_path / "run").exists()
+
+
+# A run in which nothing could be trained.
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "where", ["fold_data.load_fold_data", "trainer.build_trainer", "module.SmileVlmModule.training_step"]
+)
+def test_a_run_that_trained_nothing_is_taken_back(prepared_store, make_tiny_config, tmp_path, monkeypatch, where):
+    def stop(*given, **more):
+        raise StoppedError
+
+    module = "trainer" if where.startswith("fold_data") else where.partition(".")[0]
+    monkeypatch.setattr(f"smilevlm.training.{module}.{where.partition('.')[2]}", stop)
+    with pytest.raises(StoppedError):
+        train_run(make_tiny_config(), prepared_store, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_another_process_works_on_stays(prepared_store, make_tiny_config, tmp_path):
+    config, run = make_tiny_config("num_control_folds=0"), tmp_path / "run"
+    with locked(run / "fold_00"), pytest.raises(SettingsError, match=BUSY):
+        train_run(config, prepared_store, run)
+    with locked(run / "fold_01"), pytest.raises(SettingsError, match=BUSY), locked(run / "fold_00"):
+        train_run(config, prepared_store, run, folds=[0], resume=True)
+    assert (run / "config.json").is_file()
+
+
+def test_a_run_with_something_to_go_on_from_stays(prepared_store, make_tiny_config, tmp_path):
+    def stop(name, done, total, loss):
+        if done == 2:
+            raise StoppedError
+
+    config = make_tiny_config("optimiser.epochs=3", "num_control_folds=0")
+    with pytest.raises(StoppedError):
+        train_run(
+            config, prepared_store, tmp_path / "run", hardware=HardwareConfig(checkpoint_minutes=0), progress=stop
+        )
+    assert train_run(config, prepared_store, tmp_path / "run", resume=True) == fold_jobs(config)
+
+
+def test_a_store_of_a_layout_without_protocol_is_one_sentence(store, make_tiny_config, tmp_path):
+    edit_json(store / "manifest.json", lambda values: values.update(layout="mylab"))
+    with pytest.raises(StoreError, match="holds mylab, the recipe's protocol needs bu3dfe"):
+        train_run(make_tiny_config(), store, tmp_path / "run")
