@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.evaluation.run import evaluate_run
+    from smilevlm.evaluation import evaluate_run
     from smilevlm.training.distributed import HardwareConfig
     from smilevlm.training.run_folder import RESULTS_NAME
 

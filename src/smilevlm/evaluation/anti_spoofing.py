@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 
 from smilevlm.datasets import check_shared_subjects
 from smilevlm.errors import MeshError, SettingsError
-from smilevlm.evaluation.identity import roc_points, side_by_side
-from smilevlm.evaluation.verification import equal_error_rate, equal_error_threshold, roc_curve
+from smilevlm.evaluation.probes import side_by_side
+from smilevlm.evaluation.verification import equal_error_rate, equal_error_threshold, roc_curve, roc_points
 from smilevlm.geometry import Mesh, NormaliseSettings, normalise
 from smilevlm.results import AntiSpoofingResult, AttackResult
 from smilevlm.store import PrepareSettings

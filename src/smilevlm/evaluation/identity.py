@@ -11,20 +11,20 @@ from jaxtyping import Bool, Float, Int
 from smilevlm.datasets import check_shared_subjects
 from smilevlm.errors import SettingsError
 from smilevlm.evaluation.metrics import subject_bootstrap_interval
+from smilevlm.evaluation.probes import side_by_side
 from smilevlm.evaluation.verification import (
-    Roc,
     area_under_curve,
     equal_error_rate,
     equal_error_rate_interval,
     probe_ranks,
     rank_rates,
     roc_curve,
-    thinned,
+    roc_points,
     true_accept_rate_at,
 )
 from smilevlm.labels import NEUTRAL
 from smilevlm.models import Embedded, unit_rows
-from smilevlm.results import Features, IdentificationResult, RocPoint, TrueAcceptRate, VerificationResult
+from smilevlm.results import Features, IdentificationResult, TrueAcceptRate, VerificationResult
 from smilevlm.store import Sample
 
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)
@@ -175,11 +175,6 @@ def _tower(features: np.ndarray) -> _Space:
     return _Space(name="tower", whole=_unit(side_by_side(features)), views=_unit(features))
 
 
-def side_by_side(features: np.ndarray) -> Float[np.ndarray, "sample columns"]:
-    """Every view at unit length, so that none outvotes the others."""
-    return _unit(features).reshape(len(features), -1)
-
-
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return unit_rows(vectors.reshape(-1, vectors.shape[-1]), "image").reshape(vectors.shape)
 
@@ -306,15 +301,6 @@ def _identify(space: _Space, people: _People, seed: int) -> Iterator[Identificat
         rank1_by_expression={
             name: (int(hits[shown == name].sum()), int((shown == name).sum())) for name in sorted(set(shown.tolist()))
         },
-    )
-
-
-def roc_points(roc: Roc) -> tuple[RocPoint, ...]:
-    """A curve as a result file holds it, thinned for drawing."""
-    few = thinned(roc)
-    return tuple(
-        RocPoint(false_accept_rate=false, true_accept_rate=true)
-        for false, true in zip(few.false_accept_rate.tolist(), few.true_accept_rate.tolist(), strict=True)
     )
 
 

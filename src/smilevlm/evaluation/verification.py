@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from smilevlm.errors import SettingsError
-from smilevlm.results import LEVEL, Interval
+from smilevlm.results import Interval, RocPoint, percentile_interval
 
 MAX_POINTS = 200
 _SCORE_BINS = 1000
@@ -47,18 +47,20 @@ def roc_curve(genuine: Float[np.ndarray, " genuine"], impostor: Float[np.ndarray
     Raises:
         SettingsError: One of them is empty or not finite.
     """
+    from sklearn import metrics
+
     for name, scores in (("genuine", genuine), ("impostor", impostor)):
         if len(scores) == 0:
             raise SettingsError(f"there are no {name} comparisons")
         if not np.isfinite(scores).all():
             raise SettingsError(f"a score of the {name} comparisons is not finite")
-    values, index = np.unique(np.concatenate([genuine, impostor]).astype(np.float64), return_inverse=True)
-    accepted_genuine = np.bincount(index[: len(genuine)], minlength=len(values))[::-1].cumsum()
-    accepted_impostor = np.bincount(index[len(genuine) :], minlength=len(values))[::-1].cumsum()
+    scores = np.concatenate([genuine, impostor]).astype(np.float64)
+    is_genuine = np.arange(len(scores)) < len(genuine)
+    false_accept_rate, true_accept_rate, thresholds = metrics.roc_curve(is_genuine, scores, drop_intermediate=False)
     return Roc(
-        thresholds=np.concatenate([[np.inf], values[::-1]]),
-        false_accept_rate=np.concatenate([[0.0], accepted_impostor / len(impostor)]),
-        true_accept_rate=np.concatenate([[0.0], accepted_genuine / len(genuine)]),
+        thresholds=thresholds,
+        false_accept_rate=false_accept_rate,
+        true_accept_rate=true_accept_rate,
         num_genuine=len(genuine),
         num_impostor=len(impostor),
     )
@@ -163,6 +165,15 @@ def thinned(roc: Roc, max_points: int = MAX_POINTS) -> Roc:
     )
 
 
+def roc_points(roc: Roc) -> tuple[RocPoint, ...]:
+    """A curve as a result file holds it, thinned for drawing."""
+    few = thinned(roc)
+    return tuple(
+        RocPoint(false_accept_rate=false, true_accept_rate=true)
+        for false, true in zip(few.false_accept_rate.tolist(), few.true_accept_rate.tolist(), strict=True)
+    )
+
+
 def equal_error_rate_interval(
     *,
     genuine: Float[np.ndarray, " genuine"],
@@ -208,9 +219,7 @@ def equal_error_rate_interval(
         return None
     reject = 1.0 - accepted_genuine[usable] / accepted_genuine[usable, -1:]
     rates = _equal_error_rates(accepted_impostor[usable] / accepted_impostor[usable, -1:], reject)
-    tail = (1.0 - LEVEL) / 2.0
-    lower, upper = np.quantile(rates, [tail, 1.0 - tail])
-    return float(lower), float(upper)
+    return percentile_interval(rates)
 
 
 def _accepted(
