@@ -8,8 +8,8 @@ made of. Where a docstring says no more, the functions of this room raise:
 - `CheckpointError`: a fold is not trained, the fold file, its split or its model is not the recipe's, or an embedding
   is zero or not finite.
 - `StoreError`: a prepared set is not the one that the run was trained on, or does not fit the protocol.
-- `SettingsError`: an argument is out of range, numbers of samples, views or classes differ, or the protocol needs
-  another test store.
+- `SettingsError`: an argument is out of range, a class is unknown, there are no samples (or too few), shapes or numbers
+  of samples, views or classes differ, or the protocol needs another test store.
 - `PromptError`: the prompts were changed since training.
 """
 

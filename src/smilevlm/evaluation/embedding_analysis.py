@@ -25,10 +25,6 @@ def embedding_map(embeddings: Float[np.ndarray, "n dim"], *, seed: int) -> tuple
 
     Returns:
         Places without unit, and the perplexity: 30, or a third of the other samples where that is less.
-
-    Raises:
-        SettingsError: Fewer than four samples.
-        CheckpointError: An embedding is zero or not finite, or all point the same way.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -50,9 +46,6 @@ def multi_view_correlation(
 ) -> Float[np.ndarray, "dim dim"]:
     """C between two distortions of the same samples: mean over views, embeddings standardised per view over samples.
 
-    Raises:
-        SettingsError: The shapes differ, or there are fewer than two samples.
-
     Source: SMILE-VLM, Eq. 2, standardised, Assumption A7. Departs from the loss: nothing is added to the variance, so
     that the small embeddings of an untrained model do not seem unrelated; a feature that is constant counts as zero.
     """
@@ -66,9 +59,6 @@ def cross_modal_correlation(
     z_fused: Float[np.ndarray, "n dim"], z_text: Float[np.ndarray, "n dim"]
 ) -> Float[np.ndarray, "dim dim"]:
     """C_vt between fused embeddings (rows) and the text of each sample (columns), both standardised over samples.
-
-    Raises:
-        SettingsError: The shapes differ, or there are fewer than two samples.
 
     Source: SMILE-VLM, Eq. 8, standardised as in `multi_view_correlation`.
     """
@@ -95,11 +85,7 @@ def blocks(matrix: Float[np.ndarray, "dim dim"], most: int = MAX_BLOCKS) -> Floa
 
 
 def describe_correlation(matrix: Float[np.ndarray, "dim dim"], *, cross_modal: bool, stage: Stage) -> CorrelationMatrix:
-    """A correlation matrix as results keep it: two numbers of the whole, and its blocks.
-
-    Raises:
-        SettingsError: It is of width one, so that nothing is off the diagonal.
-    """
+    """A correlation matrix as results keep it: two numbers of the whole, and its blocks."""
     width = len(matrix)
     if width < 2:
         raise SettingsError("a correlation matrix of width 1 has nothing off its diagonal")
@@ -118,9 +104,6 @@ def effective_rank(embeddings: Float[np.ndarray, "n dim"]) -> float:
     """Exp of the entropy of the singular values, normalised to sum one: from 1 (a line) to min(n, dim).
 
     The embeddings are taken as they are, neither centred nor made unit length.
-
-    Raises:
-        CheckpointError: There are none, or they are all zero or not finite.
 
     Source: Garrido et al., RankMe, arXiv 2210.02885, Eq. 1. Departs from it: a singular value that is zero to rounding
     is left out, as its share times its logarithm tends to zero, where the paper adds 1e-7 to every share.

@@ -33,11 +33,7 @@ class ExampleSample:
 
 
 def draw_examples(truth: Sequence[str], classes: Sequence[str], *, num_examples: int = 12, seed: int = 0) -> list[int]:
-    """Indexes of samples, the true classes taking turns, at random within a class and blind to the prediction.
-
-    Raises:
-        SettingsError: `num_examples` is out of range, or a true class is none of the classes.
-    """
+    """Indexes of samples, the true classes taking turns, at random within a class and blind to the prediction."""
     if not 0 <= num_examples <= MAX_EXAMPLES:
         raise SettingsError(f"num_examples={num_examples}, expected 0 to {MAX_EXAMPLES}")
     if unknown := sorted(set(truth) - set(classes)):

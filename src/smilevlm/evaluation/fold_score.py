@@ -126,8 +126,6 @@ def score_fold(
     Raises:
         LeakError: A subject is in two of training, validation and test, or a probe would be fitted on others than the
             training subjects. Nothing is scored.
-        SettingsError: Numbers of samples or views differ, a class is unknown, a level is negative, or weights do not
-            sum to one.
     """
     _check_leaks(samples, training, probe_training)
     _check_sizes(embeddings, samples)
@@ -141,7 +139,7 @@ def score_fold(
     correct = predicted == truth
     fused = classification_metrics(truth, predicted, prototypes.classes)
     by_view = {angle: predict(embeddings.z_views[:, view], prototypes) for view, angle in enumerate(angles)}
-    single_view = {angle: classification_metrics(truth, said, prototypes.classes) for angle, said in by_view.items()}
+    single_view = {angle: classification_metrics(truth, each, prototypes.classes) for angle, each in by_view.items()}
     mean_of_views = np.asarray(embeddings.z_views, dtype=np.float64).mean(axis=1)
     correct_by_mean = predict(mean_of_views, prototypes) == truth
     return FoldResult(
@@ -165,7 +163,7 @@ def score_fold(
         },
         single_view_accuracy={angle: view.accuracy for angle, view in single_view.items()},
         single_view_confusion={angle: view.confusion_matrix for angle, view in single_view.items()},
-        single_view_subject_counts={angle: subject_counts(said == truth, subjects) for angle, said in by_view.items()},
+        single_view_subject_counts={angle: subject_counts(each == truth, subjects) for angle, each in by_view.items()},
         mean_fusion_accuracy=float(correct_by_mean.mean()),
         mean_fusion_subject_counts=subject_counts(correct_by_mean, subjects),
         readouts=_probes(embeddings, samples, classifier, probe_training, bootstrap_seed),

@@ -40,9 +40,6 @@ def classification_metrics(
         truth: Index into `classes`.
         predicted: Index into `classes`.
         classes: All of them, also those that do not occur.
-
-    Raises:
-        SettingsError: There are no samples, or an index is none of a class.
     """
     matrix = confusion_matrix(truth, predicted, classes)
     return Metrics(
@@ -68,11 +65,7 @@ def confusion_matrix(
 
 
 def class_indices(names: Sequence[str], classes: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """Index into `classes` of each name.
-
-    Raises:
-        SettingsError: A name is none of the classes.
-    """
+    """Index into `classes` of each name."""
     if unknown := sorted(set(names) - set(classes)):
         raise SettingsError(f"{', '.join(unknown)} are none of the classes {', '.join(classes)}")
     places = {name: index for index, name in enumerate(classes)}
@@ -97,9 +90,6 @@ def subject_bootstrap_interval(
 
     Returns:
         None with fewer than two subjects: one person says nothing of how people differ.
-
-    Raises:
-        SettingsError: The numbers of samples differ.
     """
     if len(correct) != len(subjects):
         raise SettingsError(f"{len(correct)} samples, but {len(subjects)} subjects of samples")
@@ -121,9 +111,6 @@ def calibration(
         correct: Whether the class of the highest probability is the true one.
         temperature: Of the softmax that gave the probabilities; only noted.
         num_bins: How many intervals [0, 1] is cut into.
-
-    Raises:
-        SettingsError: There are no samples or bins, or a row is no distribution.
 
     Source: Guo et al., On calibration of modern neural networks, Eq. 3. Departs from it: its bins are closed above.
     """

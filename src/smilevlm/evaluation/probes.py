@@ -71,7 +71,6 @@ def fitted_probes(
 
     Raises:
         LeakError: A training subject is a test subject.
-        SettingsError: Sizes differ, a class is unknown, or the training samples are all of one class.
     """
     check_shared_subjects(train=train.subjects, test=subjects)
     if test_features.shape[1:] != train.features.shape[1:]:

@@ -65,11 +65,7 @@ class PixelRelevance:
 
     @property
     def view_share(self) -> Float[np.ndarray, " view"]:
-        """Share of the absolute relevance in each view; sums to one.
-
-        Raises:
-            CheckpointError: No pixel changes the score.
-        """
+        """Share of the absolute relevance in each view; sums to one. No relevance at all is a `CheckpointError`."""
         absolute = np.abs(self.pixels).sum(axis=(1, 2), dtype=np.float64)
         if not absolute.any():
             raise CheckpointError("no pixel of the views changes the score; the model does not look at them")
@@ -97,10 +93,6 @@ def pixel_relevance(
         dynamic: Whether the views are dynamic images. Their baseline is mid-grey, nothing moves; that of scans is
             black, no surface.
         batch_steps: Points of the path that are in memory at a time.
-
-    Raises:
-        SettingsError: The class is unknown, or the direction is of another width.
-        CheckpointError: The direction is zero or not finite.
 
     Source: Sundararajan et al., Axiomatic Attribution for Deep Networks, arXiv 1703.01365, with Gauss-Legendre points;
     they are doubled until the relevance adds up to the score, or are 512.
@@ -211,7 +203,7 @@ def relevance_overlay(
 
 
 def _shaded(image: RgbImage) -> np.ndarray:
-    """The view as grey, stretched so that the face's darkest and brightest parts can be told apart."""
+    """The view as grey, stretched so that the face's darkest and brightest parts differ."""
     grey = np.asarray(Image.fromarray(image).convert("L"), dtype=np.float32)
     covered = image.any(axis=2)
     low, high = np.percentile(grey[covered], (2, 98)) if covered.any() else (0, 255)

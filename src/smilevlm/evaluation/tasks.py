@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from smilevlm.datasets import check_leaks, index_data_set
 from smilevlm.errors import StoreError
-from smilevlm.evaluation.anti_spoofing import PresentedFeatures, anti_spoofing_result, presentations
+from smilevlm.evaluation.anti_spoofing import Presentation, PresentedFeatures, anti_spoofing_result, presentations
 from smilevlm.evaluation.identity import identity_results
 from smilevlm.evaluation.scoring import embed
 from smilevlm.evaluation.trained_fold import StepCounter, TrainedFold, open_trained_fold
@@ -22,7 +21,6 @@ from smilevlm.store import Recording, Sample, read_frame
 from smilevlm.synthesis.spoofs import BONA_FIDE, SpoofSettings
 from smilevlm.training.leak_checks import check_known_test_people
 from smilevlm.training.run_folder import TASKS_NAME
-from smilevlm.typing import ViewImages
 
 SPOOF_VIEWS = ("geometry", "texture")
 _SCANS_PER_SUBJECT = 2
@@ -114,7 +112,7 @@ def _of_subjects(samples: Sequence[Sample], subjects: Iterable[str]) -> list[int
 
 
 def _attacked(trained: TrainedFold, num_train_subjects: int) -> list[Sample]:
-    """Whose scans are attacked: some of the training subjects, all test subjects; a neutral scan and another."""
+    """Scans to attack, of some training and all test subjects: a neutral one and another of each."""
     generator = np.random.default_rng([trained.config.seed, trained.split.fold, _SPOOFED])
     some = sorted(generator.permutation(sorted(trained.split.train_subjects))[:num_train_subjects].tolist())
     picked = []
@@ -137,18 +135,32 @@ def _anti_spoofing(
         return (), ["Anti-spoofing was left out: it needs single scans of two training subjects and a test subject."]
     recordings = {r.sample_id: r for r in index_data_set(trained.prepared.manifest.layout, faces).recordings}
     presented = {side: _present(trained, recordings, of_side, faces, steps) for side, of_side in sides.items()}
-    refused = presented["train"].refused_with(presented["test"])
+    refused = _refused_counts([*presented["train"], *presented["test"]])
     results = tuple(
         anti_spoofing_result(
             views=kind,
-            train=presented["train"].embedded(trained.bundle, kind),
-            test=presented["test"].embedded(trained.bundle, kind),
+            train=_features(trained.bundle, presented["train"], kind),
+            test=_features(trained.bundle, presented["test"], kind),
             refused=refused,
             seed=trained.config.seed,
         )
         for kind in SPOOF_VIEWS
     )
     return results, _spoof_notes(trained, refused)
+
+
+def _refused_counts(presented: Sequence[Presentation]) -> dict[str, tuple[int, int]]:
+    """Kind to (refused presentations, presentations)."""
+    by_kind = {each.kind: [other.refused for other in presented if other.kind == each.kind] for each in presented}
+    return {kind: (sum(refused), len(refused)) for kind, refused in by_kind.items()}
+
+
+def _features(bundle: ModelBundle, presented: Sequence[Presentation], view_kind: str) -> PresentedFeatures:
+    return PresentedFeatures(
+        features=bundle.embed(np.stack([each.images[view_kind] for each in presented])).features,
+        kinds=tuple(each.kind for each in presented),
+        subjects=tuple(each.subject for each in presented),
+    )
 
 
 def _spoof_notes(trained: TrainedFold, refused: dict[str, tuple[int, int]]) -> list[str]:
@@ -164,34 +176,12 @@ def _spoof_notes(trained: TrainedFold, refused: dict[str, tuple[int, int]]) -> l
     return notes
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Presented:
-    """Presentations of one side's subjects."""
-
-    kinds: tuple[str, ...]
-    subjects: tuple[str, ...]
-    refused: tuple[bool, ...]
-    images: dict[str, list[ViewImages]]
-
-    def embedded(self, bundle: ModelBundle, view_kind: str) -> PresentedFeatures:
-        features = bundle.embed(np.stack(self.images[view_kind])).features
-        return PresentedFeatures(features=features, kinds=self.kinds, subjects=self.subjects)
-
-    def refused_with(self, other: _Presented) -> dict[str, tuple[int, int]]:
-        """Kind to (refused presentations, presentations) of both sides."""
-        both = [*zip(self.kinds, self.refused, strict=True), *zip(other.kinds, other.refused, strict=True)]
-        return {
-            kind: (sum(refused for k, refused in both if k == kind), sum(k == kind for k, _ in both))
-            for kind in dict.fromkeys(self.kinds)
-        }
-
-
 def _present(
     trained: TrainedFold, recordings: dict[str, Recording], samples: Sequence[Sample], faces: Path, steps: StepCounter
-) -> _Presented:
-    kinds, subjects, refused = [], [], []
-    images: dict[str, list[ViewImages]] = {kind: [] for kind in SPOOF_VIEWS}
+) -> list[Presentation]:
+    """The samples' scans and the attacks on them, from the files that the store was prepared from."""
     settings = SpoofSettings(seed=trained.config.seed)
+    presented = []
     for sample in samples:
         if sample.sample_id not in recordings:
             raise StoreError(f"{faces} has no scan {sample.sample_id}, which {trained.prepared.path} was made from")
@@ -200,18 +190,13 @@ def _present(
             raise StoreError(
                 f"{faces}: scan {sample.sample_id} is not the one that {trained.prepared.path} was made from"
             )
-        for presentation in presentations(
+        presented += presentations(
             loaded.mesh,
             subject=sample.subject,
             name=sample.sample_id,
             prepare=trained.config.prepare,
             view_kinds=SPOOF_VIEWS,
             settings=settings,
-        ):
-            kinds.append(presentation.kind)
-            subjects.append(sample.subject)
-            refused.append(presentation.refused)
-            for kind, views in presentation.images.items():
-                images[kind].append(views)
+        )
         steps.step()
-    return _Presented(kinds=tuple(kinds), subjects=tuple(subjects), refused=tuple(refused), images=images)
+    return presented

@@ -61,11 +61,7 @@ class TrainedFold:
 
     @cached_property
     def indices(self) -> tuple[int, ...]:
-        """Test samples of exactly one class, into the store.
-
-        Raises:
-            SettingsError: There are none.
-        """
+        """Test samples of exactly one class, into the store."""
         tested = tested_indices(self.data, self.split)
         single = tuple(index for index in tested if len(self.prepared.samples[index].classes) == 1)
         if not single:

@@ -1,4 +1,4 @@
-"""Scores of comparisons: how often the right person is accepted, and how often the wrong one. Arrays only.
+"""Scores of comparisons: ROC curve, equal error rate, true accept rate at a false accept rate, ranks. Arrays only.
 
 A comparison is accepted when its score is at least the threshold. Genuine comparisons should be accepted (the same
 person; a bona fide scan), impostors should not (another person; an attack).
@@ -42,10 +42,7 @@ def roc_curve(genuine: Float[np.ndarray, " genuine"], impostor: Float[np.ndarray
 
     Args:
         genuine: Scores that should be accepted; higher is more alike.
-        impostor: Scores that should be refused.
-
-    Raises:
-        SettingsError: One of them is empty or not finite.
+        impostor: Scores that should be rejected.
     """
     from sklearn import metrics
 
@@ -96,10 +93,7 @@ def true_accept_rate_at(roc: Roc, false_accept_rate: float) -> float | None:
     """The largest true accept rate at which no more than this share of the impostors is accepted.
 
     Returns:
-        None with fewer than 1 / `false_accept_rate` impostors: so small a share of them cannot be told.
-
-    Raises:
-        SettingsError: The rate is not above 0 and at most 1.
+        None with fewer than 1 / `false_accept_rate` impostors: so small a share of them cannot be measured.
     """
     if not 0 < false_accept_rate <= 1:
         raise SettingsError(f"a false accept rate of {false_accept_rate} was asked for; expected above 0 to 1")
@@ -125,11 +119,7 @@ def rank_rates(
 
 
 def probe_ranks(scores: Float[np.ndarray, "probe gallery"], truth: Int[np.ndarray, " probe"]) -> Int[np.ndarray, " p"]:
-    """Rank of each probe's own entry, from 1. Others with the same score come before it: a tie is no recognition.
-
-    Raises:
-        SettingsError: There are no probes.
-    """
+    """Rank of each probe's own entry, from 1. Others with the same score come before it: a tie is no recognition."""
     if len(scores) == 0:
         raise SettingsError("there are no probes to identify")
     own = np.take_along_axis(scores, truth[:, None], axis=1)
@@ -141,9 +131,6 @@ def thinned(roc: Roc, max_points: int = MAX_POINTS) -> Roc:
 
     Half of the points are spread over the true accept rate, half over the logarithm of the false accept rate, so that
     the curve keeps its shape on both kinds of axes.
-
-    Raises:
-        SettingsError: Fewer than four points are asked for.
     """
     if max_points < 4:
         raise SettingsError(f"{max_points} points were asked for; a curve needs at least 4")
@@ -191,7 +178,7 @@ def equal_error_rate_interval(
 
     Args:
         genuine: Scores.
-        genuine_subject: Whose each is.
+        genuine_subject: Subject of each.
         impostor: Scores.
         impostor_subjects: The two people of each.
         num_subjects: Subjects are numbered from 0.
@@ -238,7 +225,7 @@ def _equal_error_rates(
 ) -> Float[np.ndarray, " curve"]:
     """Where rising and falling rates cross, by linear interpolation."""
     difference = false_accept - false_reject
-    # The first point at or past the crossing; the last one is, for there nothing is refused.
+    # The first point at or past the crossing; the last one is, for there nothing is rejected.
     after = np.argmax(difference >= 0, axis=1)
     rows = np.arange(len(difference))
     before = after - 1
