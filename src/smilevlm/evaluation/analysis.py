@@ -213,16 +213,16 @@ def _distorted_pair(
 
 
 def _effective_ranks(stage: Stage, embedded: Embedded) -> list[EffectiveRank]:
-    return [
-        _effective_rank("tower", stage, embedded.features.reshape(-1, embedded.features.shape[-1])),
-        _effective_rank("views", stage, embedded.z_views.reshape(-1, embedded.z_views.shape[-1])),
-        _effective_rank("fused", stage, embedded.z_fused),
-    ]
-
-
-def _effective_rank(
-    what: Literal["tower", "views", "fused"], stage: Stage, rows: Float[np.ndarray, "row dim"]
-) -> EffectiveRank:
-    return EffectiveRank(
-        what=what, stage=stage, width=rows.shape[1], num_samples=len(rows), effective_rank=effective_rank(rows)
+    vectors: tuple[tuple[Literal["tower", "views", "fused"], np.ndarray], ...] = (
+        ("tower", embedded.features),
+        ("views", embedded.z_views),
+        ("fused", embedded.z_fused),
     )
+    ranks = []
+    for what, values in vectors:
+        rows = values.reshape(-1, values.shape[-1])
+        rank = effective_rank(rows)
+        ranks.append(
+            EffectiveRank(what=what, stage=stage, width=rows.shape[1], num_samples=len(rows), effective_rank=rank)
+        )
+    return ranks
