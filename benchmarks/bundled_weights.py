@@ -16,9 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from smilevlm.datasets import index_data_set
-from smilevlm.evaluation import score_fold
-from smilevlm.evaluation.calibration import calibration
-from smilevlm.evaluation.scoring import embed
+from smilevlm.evaluation import (
+    FoldEmbeddings,
+    FoldSamples,
+    FoldTraining,
+    ZeroShotClassifier,
+    calibration,
+    embed,
+    score_fold,
+)
 from smilevlm.models import (
     ModelBundle,
     class_prototypes,
@@ -74,22 +80,23 @@ def scored(bundle: ModelBundle, prepared: PreparedSet) -> tuple[FoldResult, np.n
     prompts = bundle.prompts
     truth = [sample.expression for sample in samples]
     result = score_fold(
-        fold=0,
-        num_folds=10,
-        z_views=embedded.z_views,
-        z_fused=embedded.z_fused,
-        view_weights=embedded.view_weights,
-        test_features=embedded.features,
-        truth=truth,
-        subjects=[sample.subject for sample in samples],
-        levels=[sample.level for sample in samples],
-        prototypes=bundle.prototypes,
-        nearest=class_prototypes(prompts.centred, prompts.classes, bundle.classes, "max"),
-        view_angles_deg=bundle.prepare.views.angles_deg,
-        train=None,
-        train_subjects=bundle.trained_on.subjects,
-        num_train_samples=len(bundle.trained_on.digests),
-        temperature=bundle.temperature,
+        FoldEmbeddings(**vars(embedded), view_angles_deg=bundle.prepare.views.angles_deg),
+        FoldSamples(
+            truth=truth,
+            subjects=[sample.subject for sample in samples],
+            levels=[sample.level for sample in samples],
+        ),
+        ZeroShotClassifier(
+            prototypes=bundle.prototypes,
+            temperature=bundle.temperature,
+            nearest=class_prototypes(prompts.centred, prompts.classes, bundle.classes, "max"),
+        ),
+        FoldTraining(
+            fold=0,
+            num_folds=10,
+            subjects=bundle.trained_on.subjects,
+            num_samples=len(bundle.trained_on.digests),
+        ),
     )
     scores = zero_shot_scores(embedded.z_fused, bundle.prototypes)
     index = np.array([bundle.classes.index(name) for name in truth])

@@ -183,7 +183,7 @@ def make_tiny_config():
 @pytest.fixture(scope="session")
 def trained_run(prepared_store, make_tiny_config, tmp_path_factory) -> Path:
     """A run of both folds and one control, evaluated. Read only: copy it to change it."""
-    from smilevlm.evaluation.run import evaluate_run
+    from smilevlm.evaluation import evaluate_run
     from smilevlm.training.trainer import train_run
 
     run = tmp_path_factory.mktemp("trained") / "run"

@@ -10,7 +10,12 @@ import numpy as np
 from PIL import Image
 
 from smilevlm.evaluation import (
+    ExampleSample,
+    FoldEmbeddings,
+    FoldSamples,
+    FoldTraining,
     ProbeTrainingSet,
+    ZeroShotClassifier,
     draw_examples,
     make_example,
     multi_label_score,
@@ -78,24 +83,26 @@ def fold_result(data: FakeFold, fold: int, num_folds: int, *, shuffled: bool = F
         prototypes = class_prototypes(np.random.default_rng(9).normal(size=(len(CLASSES), DIM)), CLASSES, CLASSES)
     train_subjects = [f"F{other:02d}{i:02d}" for other in range(num_folds) if other != fold for i in range(1, 4)]
     return score_fold(
-        fold=fold,
-        num_folds=num_folds,
-        z_views=data.z_views,
-        z_fused=data.z_fused,
-        view_weights=data.weights,
-        truth=data.truth,
-        subjects=data.subjects,
-        prototypes=prototypes,
-        view_angles_deg=ANGLES,
-        train_subjects=train_subjects,
-        num_train_samples=900,
-        test_features=data.z_views,
-        train=None if shuffled else data.train_side(train_subjects),
-        temperature=TEMPERATURE,
-        levels=[3 + number % 2 for number in range(len(data.truth))],
-        nearest=prompts_around(prototypes),
-        validation_subjects=[f"F{other:02d}00" for other in range(num_folds) if other != fold],
-        metrics_csv=f"fold_{fold}/metrics.csv" if log and not shuffled else None,
+        FoldEmbeddings(
+            z_views=data.z_views,
+            z_fused=data.z_fused,
+            view_weights=data.weights,
+            features=data.z_views,
+            view_angles_deg=ANGLES,
+        ),
+        FoldSamples(
+            truth=data.truth, subjects=data.subjects, levels=[3 + number % 2 for number in range(len(data.truth))]
+        ),
+        ZeroShotClassifier(prototypes=prototypes, temperature=TEMPERATURE, nearest=prompts_around(prototypes)),
+        FoldTraining(
+            fold=fold,
+            num_folds=num_folds,
+            subjects=train_subjects,
+            num_samples=900,
+            validation_subjects=[f"F{other:02d}00" for other in range(num_folds) if other != fold],
+            metrics_csv=f"fold_{fold}/metrics.csv" if log and not shuffled else None,
+        ),
+        probe_training=None if shuffled else data.train_side(train_subjects),
     )
 
 
@@ -130,15 +137,17 @@ def fake_result(
     scores = zero_shot_scores(first.z_fused, first.prototypes)
     examples = tuple(
         make_example(
-            sample_id=f"{first.subjects[index]}_{first.truth[index]}_{index:03d}",
-            subject=first.subjects[index],
-            fold=0,
-            truth=first.truth[index],
+            ExampleSample(
+                sample_id=f"{first.subjects[index]}_{first.truth[index]}_{index:03d}",
+                subject=first.subjects[index],
+                fold=0,
+                truth=first.truth[index],
+                images={angle: f"examples/{number:02d}_{angle:g}.png" for angle in ANGLES},
+            ),
             scores=scores[index],
             temperature=TEMPERATURE,
             classes=CLASSES,
             view_weights=dict(zip(ANGLES, first.weights[index].tolist(), strict=True)),
-            images={angle: f"examples/{number:02d}_{angle:g}.png" for angle in ANGLES},
         )
         for number, index in enumerate(draw_examples(first.truth, CLASSES, num_examples=num_examples))
     )

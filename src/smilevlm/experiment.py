@@ -84,10 +84,10 @@ def evaluate(
         What is also written to `results.json` of the run folder.
 
     Raises:
-        SmileVlmError: See `smilevlm.evaluation.run.evaluate_run`.
+        SmileVlmError: See `smilevlm.evaluation.evaluate_run`.
     """
     with explained_imports():
-        from smilevlm.evaluation.run import evaluate_run
+        from smilevlm.evaluation import evaluate_run
 
     if isinstance(run, TrainedRun):
         run, store = run.folder, run.store if store is None else store

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from builders_clip import build_tiny_clip
 from smilevlm.errors import CheckpointError
-from smilevlm.evaluation.run import evaluate_run
+from smilevlm.evaluation import evaluate_run
 from smilevlm.predict import load
 from smilevlm.recipes import find_recipe
 from smilevlm.training.resolve import with_overrides

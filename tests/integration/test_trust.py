@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smilevlm.errors import CheckpointError, LeakError, PromptError, ResultError, SmileVlmError, StoreError
-from smilevlm.evaluation.run import evaluate_run
+from smilevlm.evaluation import evaluate_run
 from smilevlm.prompts import find_prompt_file
 from smilevlm.reporting import write_report
 from smilevlm.store import PreparedSet

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import progress_bar
     from smilevlm.cli.tables import print_note
-    from smilevlm.evaluation.analysis import analyse_run
+    from smilevlm.evaluation import analyse_run
     from smilevlm.training import ANALYSIS_NAME
 
     with progress_bar("analysing") as progress:

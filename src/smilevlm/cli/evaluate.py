@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from smilevlm.evaluation.run import evaluate_run
+    from smilevlm.evaluation import evaluate_run
     from smilevlm.training import RESULTS_NAME, HardwareConfig
 
     hardware = HardwareConfig(accelerator=arguments.accelerator)

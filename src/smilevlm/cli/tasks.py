@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.progress import progress_bar
     from smilevlm.cli.tables import print_note
-    from smilevlm.evaluation.tasks import run_tasks
+    from smilevlm.evaluation import run_tasks
     from smilevlm.training import TASKS_NAME
 
     with progress_bar("tasks") as progress:

@@ -1,8 +1,8 @@
-"""What a fold's embeddings look like before and after training, and which pixels decide: `RUN/analysis.json`."""
+"""Analysis of one trained fold, `RUN/analysis.json`: embeddings before and after training, yaw, pixel relevance."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,20 +10,21 @@ import numpy as np
 from jaxtyping import Float
 
 from smilevlm.errors import CheckpointError
-from smilevlm.evaluation import effective_rank, predict
 from smilevlm.evaluation.embedding_analysis import (
     MIN_MAP_SAMPLES,
     cross_modal_correlation,
     describe_correlation,
+    effective_rank,
     embedding_map,
     multi_view_correlation,
 )
-from smilevlm.evaluation.fold_analysis import AnalysedFold, open_fold, untrained_model
+from smilevlm.evaluation.fold_score import predict
 from smilevlm.evaluation.saliency import draw_explained, explain_sample
 from smilevlm.evaluation.scoring import embed
-from smilevlm.evaluation.trained_fold import Progress, Steps
-from smilevlm.evaluation.yaw_robustness import open_yaw_set, score_turned_heads
+from smilevlm.evaluation.trained_fold import StepCounter, TrainedFold, open_trained_fold, untrained_model
+from smilevlm.evaluation.yaw_robustness import open_yaw_set, yaw_accuracies
 from smilevlm.models import Embedded, ModelBundle
+from smilevlm.parallel import ProgressCallback
 from smilevlm.results import (
     AnalysisResult,
     CorrelationMatrix,
@@ -36,7 +37,7 @@ from smilevlm.results import (
     write_record,
 )
 from smilevlm.threads import one_thread
-from smilevlm.training.run_folder import ANALYSIS_NAME, PICTURES_NAME
+from smilevlm.training import ANALYSIS_NAME, PICTURES_NAME
 
 _DISTORTION = 11
 """Keeps the draw of the two distortions apart from other draws with the same seed."""
@@ -50,7 +51,7 @@ def analyse_run(
     fold: int | None = None,
     yaw_store: Path | None = None,
     num_relevance: int = 6,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> AnalysisResult:
     """Analyse one trained fold on its test subjects; write `analysis.json` and the pictures that it names.
 
@@ -65,115 +66,118 @@ def analyse_run(
         progress: Called after every step.
 
     Raises:
-        CheckpointError: The fold is not trained, or the fold file, its split or its model is not the recipe's.
-        StoreError: The store is not the one of the run, or the yaw store was made otherwise or from other scans.
-        SettingsError: The run tests on another data set than it trained on, or a number is out of range.
-        LeakError: A test subject or test sample was in training or had a part in a choice.
-        PromptError: The prompts were changed since training.
+        StoreError: The yaw store was prepared otherwise or from other scans, or the store is not the run's.
     """
     from threadpoolctl import threadpool_limits
 
-    analysed = open_fold(run, store, fold)
-    yaw_set = None if yaw_store is None else open_yaw_set(analysed, yaw_store)
-    drawn = draw_explained(analysed, num_relevance)
-    steps = Steps(5 + len(drawn), progress)
+    trained = open_trained_fold(run, store, fold)
     notes = []
-    if analysed.num_left_out:
-        notes.append(f"{analysed.num_left_out} test samples with several classes were left out.")
+    if trained.num_left_out:
+        notes.append(f"{trained.num_left_out} test samples with several classes were left out.")
+    yaw_set = None if yaw_store is None else open_yaw_set(trained, yaw_store)
+    drawn = draw_explained(trained, num_relevance)
+    steps = StepCounter(5 + len(drawn), progress)
     # Libraries of linear algebra round differently with another number of threads.
     with threadpool_limits(1):
-        before = _stage(analysed, "before", replace(analysed.bundle, model=untrained_model(analysed)), steps, notes)
-        after = _stage(analysed, "after", analysed.bundle, steps, notes)
+        untrained = replace(trained.bundle, model=untrained_model(trained))
+        stages = [
+            _analyse_stage(trained, "before", untrained, steps, notes),
+            _analyse_stage(trained, "after", trained.bundle, steps, notes),
+        ]
         yaw: tuple[YawPoint, ...] = ()
         if yaw_set is None:
             notes.append("Accuracy against yaw was left out: no store with more angles was given (--yaw-store).")
         else:
-            yaw = score_turned_heads(analysed, yaw_set, notes)
-        steps.done()
+            yaw = yaw_accuracies(trained, yaw_set, notes)
+        steps.step()
         relevance: list[Relevance] = []
         for row in drawn:
-            relevance += explain_sample(analysed, row, run, PICTURES_NAME, notes)
-            steps.done()
-    result = _result(analysed, before, after, yaw, relevance, notes)
+            relevance += explain_sample(trained, row, run, PICTURES_NAME, notes)
+            steps.step()
+    result = _result(trained, stages, yaw, relevance, notes)
     write_record(run / ANALYSIS_NAME, result)
     return result
 
 
-_StageParts = tuple[EmbeddingMap | None, list[CorrelationMatrix], list[EffectiveRank]]
+@dataclass(frozen=True, kw_only=True)
+class _StageAnalysis:
+    """What is analysed both before and after training."""
+
+    map: EmbeddingMap | None
+    correlations: list[CorrelationMatrix]
+    effective_ranks: list[EffectiveRank]
 
 
-def _stage(analysed: AnalysedFold, stage: Stage, bundle: ModelBundle, steps: Steps, notes: list[str]) -> _StageParts:
-    """Everything that is looked at both before and after training."""
-    embedded = embed(bundle, analysed.prepared, analysed.indices)
+def _analyse_stage(
+    fold: TrainedFold, stage: Stage, bundle: ModelBundle, steps: StepCounter, notes: list[str]
+) -> _StageAnalysis:
+    embedded = embed(bundle, fold.prepared, fold.indices)
     ranks = _effective_ranks(stage, embedded)
-    steps.done()
-    places = _map(analysed, stage, embedded, notes)
-    correlations = _correlations(analysed, stage, bundle, embedded)
-    steps.done()
-    return places, correlations, ranks
+    steps.step()
+    places = _map(fold, stage, embedded, notes)
+    correlations = _correlations(fold, stage, bundle, embedded)
+    steps.step()
+    return _StageAnalysis(map=places, correlations=correlations, effective_ranks=ranks)
 
 
 def _result(
-    analysed: AnalysedFold,
-    before: _StageParts,
-    after: _StageParts,
+    fold: TrainedFold,
+    stages: list[_StageAnalysis],
     yaw: tuple[YawPoint, ...],
     relevance: list[Relevance],
     notes: list[str],
 ) -> AnalysisResult:
-    config, manifest, stages = analysed.config, analysed.prepared.manifest, (before, after)
+    config, manifest = fold.config, fold.prepared.manifest
     return AnalysisResult(
         recipe=config.name,
-        fold=analysed.split.fold,
+        fold=fold.split.fold,
         layout=manifest.layout,
         manifest_hash=manifest.content_hash,
         synthetic=manifest.synthetic,
         protocol=config.protocol,
-        classes=analysed.prototypes.classes,
+        classes=fold.prototypes.classes,
         view_angles_deg=config.prepare.views.angles_deg,
-        test_subjects=analysed.split.test_subjects,
+        test_subjects=fold.split.test_subjects,
         seed=config.seed,
-        package_version=analysed.described["package_version"],
-        git_commit=analysed.described["git_commit"],
-        maps=tuple(places for places, _, _ in stages if places is not None),
-        correlations=tuple(matrix for _, matrices, _ in stages for matrix in matrices),
-        effective_ranks=tuple(rank for _, _, ranks in stages for rank in ranks),
+        package_version=fold.package_version,
+        git_commit=fold.git_commit,
+        maps=tuple(stage.map for stage in stages if stage.map is not None),
+        correlations=tuple(matrix for stage in stages for matrix in stage.correlations),
+        effective_ranks=tuple(rank for stage in stages for rank in stage.effective_ranks),
         yaw=yaw,
         relevance=tuple(relevance),
         notes=tuple(notes),
     )
 
 
-def _map(analysed: AnalysedFold, stage: Stage, embedded: Embedded, notes: list[str]) -> EmbeddingMap | None:
-    if len(analysed.indices) < MIN_MAP_SAMPLES:
+def _map(fold: TrainedFold, stage: Stage, embedded: Embedded, notes: list[str]) -> EmbeddingMap | None:
+    if len(fold.indices) < MIN_MAP_SAMPLES:
         notes.append(f"The map {stage} training was left out: it needs {MIN_MAP_SAMPLES} test samples or more.")
         return None
     try:
-        places, perplexity = embedding_map(embedded.z_fused, seed=analysed.config.seed)
+        places, perplexity = embedding_map(embedded.z_fused, seed=fold.config.seed)
     except CheckpointError as error:
-        # A model that has collapsed is a finding, which the effective ranks tell; there is only nothing to map.
+        # A collapsed model is a result, which the effective ranks show; there is only nothing to map.
         notes.append(f"The map {stage} training was left out: {error}.")
         return None
-    predicted = predict(embedded.z_fused, analysed.prototypes)
+    predicted = predict(embedded.z_fused, fold.prototypes)
     points = tuple(
         MapPoint(
             x=float(x),
             y=float(y),
             truth=sample.expression,
-            predicted=analysed.prototypes.classes[said],
+            predicted=fold.prototypes.classes[number],
             subject=sample.subject,
             level=sample.level,
         )
-        for (x, y), said, sample in zip(places, predicted, analysed.samples, strict=True)
+        for (x, y), number, sample in zip(places, predicted, fold.samples, strict=True)
     )
     return EmbeddingMap(stage=stage, perplexity=perplexity, points=points)
 
 
-def _correlations(
-    analysed: AnalysedFold, stage: Stage, bundle: ModelBundle, embedded: Embedded
-) -> list[CorrelationMatrix]:
-    z_a, z_b = _distorted_pair(analysed, bundle)
-    text = analysed.prototypes.vectors[analysed.truth]
+def _correlations(fold: TrainedFold, stage: Stage, bundle: ModelBundle, embedded: Embedded) -> list[CorrelationMatrix]:
+    z_a, z_b = _distorted_pair(fold, bundle)
+    text = fold.prototypes.vectors[fold.truth]
     return [
         describe_correlation(multi_view_correlation(z_a, z_b), cross_modal=False, stage=stage),
         describe_correlation(cross_modal_correlation(embedded.z_fused, text), cross_modal=True, stage=stage),
@@ -181,27 +185,27 @@ def _correlations(
 
 
 def _distorted_pair(
-    analysed: AnalysedFold, bundle: ModelBundle
+    fold: TrainedFold, bundle: ModelBundle
 ) -> tuple[Float[np.ndarray, "n view dim"], Float[np.ndarray, "n view dim"]]:
     """View embeddings of the test samples under two distortions, the same ones before and after training."""
     import torch
 
-    from smilevlm.augment.distortions import Distortions
-    from smilevlm.training.data import to_channels_first, which_are_dynamic
+    from smilevlm.augment import Distortions
+    from smilevlm.training import to_channels_first, which_are_dynamic
 
-    config, views, indices = analysed.config, analysed.config.prepare.views, analysed.indices
+    config, views, indices = fold.config, fold.config.prepare.views, fold.indices
     distortions = Distortions(
         config.distortions, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
     )
-    state = np.random.SeedSequence([config.seed, analysed.split.fold, _DISTORTION]).generate_state(1)
+    state = np.random.SeedSequence([config.seed, fold.split.fold, _DISTORTION]).generate_state(1)
     generator = torch.Generator().manual_seed(int(state[0]))
     model = bundle.model.eval()
     pairs = []
     with torch.inference_mode(), one_thread():
         for start in range(0, len(indices), _SAMPLES_AT_A_TIME):
             chosen = indices[start : start + _SAMPLES_AT_A_TIME]
-            images = to_channels_first(analysed.prepared.load_images(chosen))
-            is_dynamic = which_are_dynamic([analysed.prepared.samples[index] for index in chosen])
+            images = to_channels_first(fold.prepared.load_images(chosen))
+            is_dynamic = which_are_dynamic([fold.prepared.samples[index] for index in chosen])
             copies, _ = distortions.views_and_pairs(images, generator, is_dynamic=is_dynamic)
             pairs.append(model.encode_views(copies[len(images) :]).unflatten(0, (2, len(images))))
         z_a, z_b = torch.cat(pairs, dim=1).numpy()
@@ -209,16 +213,16 @@ def _distorted_pair(
 
 
 def _effective_ranks(stage: Stage, embedded: Embedded) -> list[EffectiveRank]:
-    return [
-        _effective_rank("tower", stage, embedded.features.reshape(-1, embedded.features.shape[-1])),
-        _effective_rank("views", stage, embedded.z_views.reshape(-1, embedded.z_views.shape[-1])),
-        _effective_rank("fused", stage, embedded.z_fused),
-    ]
-
-
-def _effective_rank(
-    what: Literal["tower", "views", "fused"], stage: Stage, rows: Float[np.ndarray, "row dim"]
-) -> EffectiveRank:
-    return EffectiveRank(
-        what=what, stage=stage, width=rows.shape[1], num_samples=len(rows), effective_rank=effective_rank(rows)
+    vectors: tuple[tuple[Literal["tower", "views", "fused"], np.ndarray], ...] = (
+        ("tower", embedded.features),
+        ("views", embedded.z_views),
+        ("fused", embedded.z_fused),
     )
+    ranks = []
+    for what, values in vectors:
+        rows = values.reshape(-1, values.shape[-1])
+        rank = effective_rank(rows)
+        ranks.append(
+            EffectiveRank(what=what, stage=stage, width=rows.shape[1], num_samples=len(rows), effective_rank=rank)
+        )
+    return ranks

@@ -1,4 +1,4 @@
-"""Is it a face or a picture of one: presentation attacks against a linear classifier on the tower's frozen features."""
+"""Anti-spoofing (presentation attack detection): a linear classifier on the tower's frozen features."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 
 from smilevlm.datasets import check_shared_subjects
 from smilevlm.errors import MeshError, SettingsError
-from smilevlm.evaluation.identity import roc_points, side_by_side
-from smilevlm.evaluation.verification import equal_error_rate, equal_error_threshold, roc_curve
+from smilevlm.evaluation.probes import side_by_side
+from smilevlm.evaluation.verification import equal_error_rate, equal_error_threshold, roc_curve, roc_points
 from smilevlm.geometry import Mesh, NormaliseSettings, normalise
 from smilevlm.results import AntiSpoofingResult, AttackResult
 from smilevlm.store import PrepareSettings
@@ -42,24 +42,20 @@ class Presentation:
 
     Attributes:
         kind: `bona_fide`, or a kind of attack.
+        subject: Whose face it shows.
         refused: Whether preparation finds no face in it.
         images: Its views by their kind.
     """
 
     kind: str
+    subject: str
     refused: bool
     images: Mapping[str, ViewImages]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PresentedFeatures:
-    """The tower's features of presentations.
-
-    Attributes:
-        features: Per view.
-        kinds: Of each presentation, `bona_fide` or a kind of attack.
-        subjects: Whose face each shows.
-    """
+    """The tower's features of presentations, with the kind and subject of each."""
 
     features: Float[np.ndarray, "sample view feature"]
     kinds: tuple[str, ...]
@@ -84,8 +80,8 @@ def presentations(
 ) -> Iterator[Presentation]:
     """A scan itself and every kind of attack on it, as views.
 
-    All are placed by the nose tip and keep the pose in which they were scanned; nothing is asked of their relief, or
-    there would be no images of sheets at all. Whether preparation would refuse them is told beside.
+    All are placed by the nose tip and keep the pose in which they were scanned. Their relief is not checked, or there
+    would be no images of sheets at all; `refused` records whether preparation would refuse them.
 
     Args:
         scan: Textured.
@@ -101,6 +97,7 @@ def presentations(
     face = locate_face(scan, prepare.normalise)
     yield Presentation(
         kind=BONA_FIDE,
+        subject=subject,
         refused=is_refused(scan, prepare.normalise),
         images=_views(crop_at_nose(face.scan, face.mm_per_unit, prepare.normalise), prepare.views, view_kinds),
     )
@@ -108,6 +105,7 @@ def presentations(
         attack = make_attack(kind, face, attack_generator(settings.seed, subject, name, kind), settings)
         yield Presentation(
             kind=kind,
+            subject=subject,
             refused=is_refused(attack, prepare.normalise),
             images=_views(crop_at_nose(attack, 1.0, prepare.normalise), prepare.views, view_kinds),
         )
@@ -141,11 +139,10 @@ def anti_spoofing_result(
         train: Presentations of the fold's training subjects.
         test: Of its test subjects.
         refused: Kind to (presentations that preparation refuses, presentations).
-        seed: Of the draw of those whom the threshold is taken from.
+        seed: Of the draw of the subjects that the threshold is chosen on.
 
     Raises:
         LeakError: A subject is on both sides.
-        SettingsError: Fewer than two training subjects, or no bona fide presentation or attack on a side.
     """
     check_shared_subjects(train=train.subjects, test=test.subjects)
     kinds = sorted(set(train.kinds) - {BONA_FIDE})
@@ -172,7 +169,7 @@ def anti_spoofing_result(
 
 
 def _split(subjects: Sequence[str], seed: int) -> tuple[frozenset[str], frozenset[str]]:
-    """Those who are fitted on, and the third, at least one, whom the threshold is taken from."""
+    """The subjects to fit on, and a third, at least one, to choose the threshold on."""
     if len(subjects) < 2:
         raise SettingsError(
             f"anti-spoofing needs two training subjects, one for the threshold; there are {len(subjects)}"

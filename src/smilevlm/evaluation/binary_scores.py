@@ -1,4 +1,4 @@
-"""Each class as a yes-or-no question of its own, where a sample may have several classes."""
+"""Multi-label scores: each class is a binary classification of its own, as a sample may have several classes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TIE = 1e-10
 """Scores this close are equal: a matrix product may round the same cosine differently."""
 
 
-def binary_counts(truth: Bool[np.ndarray, " n"], said: Bool[np.ndarray, " n"]) -> BinaryCounts:
-    """Count how often a class was there or not, and said or not."""
+def binary_counts(truth: Bool[np.ndarray, " n"], predicted: Bool[np.ndarray, " n"]) -> BinaryCounts:
+    """Confusion counts of one class."""
     return BinaryCounts(
-        true_positive=int((truth & said).sum()),
-        false_positive=int((~truth & said).sum()),
-        false_negative=int((truth & ~said).sum()),
-        true_negative=int((~truth & ~said).sum()),
+        true_positive=int((truth & predicted).sum()),
+        false_positive=int((~truth & predicted).sum()),
+        false_negative=int((truth & ~predicted).sum()),
+        true_negative=int((~truth & ~predicted).sum()),
     )
 
 
@@ -37,9 +37,9 @@ def multi_label_score(
     scores: Float[np.ndarray, "test class"],
     view_scores: Mapping[float, Float[np.ndarray, "test class"]],
 ) -> MultiLabelScore:
-    """Say each class whose cosine reaches a threshold of its own, chosen on the training samples.
+    """Predict each class whose cosine reaches a threshold of its own, chosen on the training samples.
 
-    Whose samples they are is not known here: that no subject is on both sides is up to the caller.
+    The caller checks that no subject is on both sides.
 
     Args:
         classes: In the order of the columns.
@@ -50,9 +50,6 @@ def multi_label_score(
         truth: Which classes each test sample has.
         scores: Cosine of each test sample's fused embedding with each class.
         view_scores: View angle to the same from that view alone.
-
-    Raises:
-        SettingsError: There are no samples on one side, or numbers of samples, classes or views differ.
     """
     if list(train_view_scores) != list(view_scores):
         raise SettingsError(f"views {list(train_view_scores)} to choose on, but {list(view_scores)} to score")
@@ -61,7 +58,7 @@ def multi_label_score(
     if len(subjects) != len(truth):
         raise SettingsError(f"{len(subjects)} subjects of {len(truth)} test samples")
     thresholds = _thresholds(train_scores, train_truth)
-    said = scores >= np.array(thresholds)
+    predicted = scores >= np.array(thresholds)
     views = {
         float(angle): view_scores[angle] >= np.array(_thresholds(on_training, train_truth))
         for angle, on_training in train_view_scores.items()
@@ -70,15 +67,15 @@ def multi_label_score(
         subjects=tuple(sorted(set(subjects))),
         num_samples=len(truth),
         thresholds=dict(zip(classes, thresholds, strict=True)),
-        fused=_by_class(truth, said, classes),
+        fused=_by_class(truth, predicted, classes),
         by_view={angle: _by_class(truth, view, classes) for angle, view in views.items()},
         always_no=_by_class(truth, np.zeros_like(truth), classes),
-        num_exact=int((said == truth).all(axis=1).sum()),
+        num_exact=int((predicted == truth).all(axis=1).sum()),
     )
 
 
 def choose_threshold(scores: Float[np.ndarray, " n"], there: Bool[np.ndarray, " n"]) -> float:
-    """The cosine from which saying a class gives the highest F1 on these samples.
+    """The cosine threshold at which predicting a class gives the highest F1 on these samples.
 
     Candidates lie midway between neighbouring scores, and midway between -1, the least cosine, and the lowest score.
     Among equally good ones it is the one nearest to the middle of their range, and of two equally near the lower. A
@@ -87,9 +84,6 @@ def choose_threshold(scores: Float[np.ndarray, " n"], there: Bool[np.ndarray, " 
     Args:
         scores: Cosine of each sample with the class.
         there: Whether the sample has the class.
-
-    Raises:
-        SettingsError: There are no samples.
     """
     if len(scores) == 0:
         raise SettingsError("there are no samples to choose a threshold on")
@@ -97,7 +91,7 @@ def choose_threshold(scores: Float[np.ndarray, " n"], there: Bool[np.ndarray, " 
         return NEVER
     order = np.argsort(scores, kind="stable")
     ranked = np.asarray(scores, dtype=np.float64)[order]
-    # Everything from a cut onwards is said; equal scores stay together.
+    # Everything from a cut onwards is predicted; equal scores stay together.
     cuts = np.concatenate([[0], np.flatnonzero(np.diff(ranked) > _TIE) + 1])
     candidates = (np.concatenate([[-1.0], ranked])[cuts] + ranked[cuts]) / 2.0
     hits = np.cumsum(there[order][::-1])[::-1][cuts]
@@ -120,6 +114,6 @@ def _thresholds(scores: Float[np.ndarray, "n class"], truth: Bool[np.ndarray, "n
 
 
 def _by_class(
-    truth: Bool[np.ndarray, "n class"], said: Bool[np.ndarray, "n class"], classes: Sequence[str]
+    truth: Bool[np.ndarray, "n class"], predicted: Bool[np.ndarray, "n class"], classes: Sequence[str]
 ) -> dict[str, BinaryCounts]:
-    return {name: binary_counts(truth[:, number], said[:, number]) for number, name in enumerate(classes)}
+    return {name: binary_counts(truth[:, number], predicted[:, number]) for number, name in enumerate(classes)}

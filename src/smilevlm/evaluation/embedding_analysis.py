@@ -1,16 +1,13 @@
-"""What embeddings look like: a map, correlation matrices, and scores of heads that are turned. Arrays only."""
+"""Embeddings as a t-SNE map, correlation matrices and an effective rank (RankMe), which shows collapse. Arrays only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.fold_score import predict
-from smilevlm.models import Prototypes, unit_rows
-from smilevlm.results import CorrelationMatrix, Stage, YawPoint
+from smilevlm.models import unit_rows
+from smilevlm.results import CorrelationMatrix, Stage
 
 MAX_BLOCKS = 64
 MIN_MAP_SAMPLES = 4
@@ -28,10 +25,6 @@ def embedding_map(embeddings: Float[np.ndarray, "n dim"], *, seed: int) -> tuple
 
     Returns:
         Places without unit, and the perplexity: 30, or a third of the other samples where that is less.
-
-    Raises:
-        SettingsError: Fewer than four samples.
-        CheckpointError: An embedding is zero or not finite, or all point the same way.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -53,9 +46,6 @@ def multi_view_correlation(
 ) -> Float[np.ndarray, "dim dim"]:
     """C between two distortions of the same samples: mean over views, embeddings standardised per view over samples.
 
-    Raises:
-        SettingsError: The shapes differ, or there are fewer than two samples.
-
     Source: SMILE-VLM, Eq. 2, standardised, Assumption A7. Departs from the loss: nothing is added to the variance, so
     that the small embeddings of an untrained model do not seem unrelated; a feature that is constant counts as zero.
     """
@@ -69,9 +59,6 @@ def cross_modal_correlation(
     z_fused: Float[np.ndarray, "n dim"], z_text: Float[np.ndarray, "n dim"]
 ) -> Float[np.ndarray, "dim dim"]:
     """C_vt between fused embeddings (rows) and the text of each sample (columns), both standardised over samples.
-
-    Raises:
-        SettingsError: The shapes differ, or there are fewer than two samples.
 
     Source: SMILE-VLM, Eq. 8, standardised as in `multi_view_correlation`.
     """
@@ -98,11 +85,7 @@ def blocks(matrix: Float[np.ndarray, "dim dim"], most: int = MAX_BLOCKS) -> Floa
 
 
 def describe_correlation(matrix: Float[np.ndarray, "dim dim"], *, cross_modal: bool, stage: Stage) -> CorrelationMatrix:
-    """A correlation matrix as results keep it: two numbers of the whole, and its blocks.
-
-    Raises:
-        SettingsError: It is of width one, so that nothing is off the diagonal.
-    """
+    """A correlation matrix as results keep it: two numbers of the whole, and its blocks."""
     width = len(matrix)
     if width < 2:
         raise SettingsError("a correlation matrix of width 1 has nothing off its diagonal")
@@ -117,53 +100,18 @@ def describe_correlation(matrix: Float[np.ndarray, "dim dim"], *, cross_modal: b
     )
 
 
-def yaw_columns(nominal_deg: Sequence[float], prepared_deg: Sequence[float]) -> dict[float, list[int]]:
-    """By how much heads can be turned, and which of the prepared views stand for the nominal ones then.
+def effective_rank(embeddings: Float[np.ndarray, "n dim"]) -> float:
+    """Exp of the entropy of the singular values, normalised to sum one: from 1 (a line) to min(n, dim).
 
-    Args:
-        nominal_deg: Angles that the model was trained with, in its order.
-        prepared_deg: Angles that there are.
+    The embeddings are taken as they are, neither centred nor made unit length.
 
-    Returns:
-        Yaw, rising, to indices into `prepared_deg`, one per nominal angle.
+    Source: Garrido et al., RankMe, arXiv 2210.02885, Eq. 1. Departs from it: a singular value that is zero to rounding
+    is left out, as its share times its logarithm tends to zero, where the paper adds 1e-7 to every share.
     """
-    places = {round(angle, 6): index for index, angle in enumerate(prepared_deg)}
-    turns = sorted({round(angle - nominal_deg[0], 6) + 0.0 for angle in prepared_deg})
-    found = {}
-    for yaw in turns:
-        turned = [round(angle + yaw, 6) for angle in nominal_deg]
-        if all(angle in places for angle in turned):
-            found[yaw] = [places[angle] for angle in turned]
-    return found
-
-
-def yaw_point(
-    *,
-    yaw_deg: float,
-    z_views: Float[np.ndarray, "n view dim"],
-    z_fused: Float[np.ndarray, "n dim"],
-    view_weights: Float[np.ndarray, "n view"],
-    truth: Int[np.ndarray, " n"],
-    prototypes: Prototypes,
-    nominal_deg: Sequence[float],
-) -> YawPoint:
-    """Score the views of heads that are turned, under the names that the views would have had without the turn.
-
-    Raises:
-        CheckpointError: An embedding is zero or not finite.
-    """
-
-    def accuracy(embeddings: np.ndarray) -> float:
-        return float((predict(embeddings, prototypes) == truth).mean())
-
-    weights = np.asarray(view_weights, dtype=np.float64).mean(axis=0)
-    return YawPoint(
-        yaw_deg=yaw_deg,
-        num_samples=len(truth),
-        accuracy=accuracy(z_fused),
-        mean_fusion_accuracy=accuracy(np.asarray(z_views, dtype=np.float64).mean(axis=1)),
-        single_view_accuracy={float(angle): accuracy(z_views[:, view]) for view, angle in enumerate(nominal_deg)},
-        view_weights={
-            float(angle): float(weight / weights.sum()) for angle, weight in zip(nominal_deg, weights, strict=True)
-        },
-    )
+    double = np.asarray(embeddings, dtype=np.float64)
+    if double.size == 0 or not np.isfinite(double).all() or not double.any():
+        raise CheckpointError("the embeddings have no rank: there are none, or they are zero or not finite")
+    values = np.linalg.svd(double, compute_uv=False)
+    values = values[values > max(double.shape) * np.finfo(np.float64).eps * values[0]]
+    shares = values / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))

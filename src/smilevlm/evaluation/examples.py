@@ -1,8 +1,9 @@
-"""Test samples to show in a report: drawn by lot, so that the gallery is no better than the score."""
+"""Test samples to show in a report: drawn at random, so that the gallery is no better than the score."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -12,12 +13,27 @@ from smilevlm.models import predicted_classes, probabilities
 from smilevlm.results import MAX_EXAMPLES, Example
 
 
-def draw_examples(truth: Sequence[str], classes: Sequence[str], *, num_examples: int = 12, seed: int = 0) -> list[int]:
-    """Indexes of samples, the true classes taking turns, at random within a class and blind to the prediction.
+@dataclass(frozen=True, kw_only=True)
+class ExampleSample:
+    """A test sample to show.
 
-    Raises:
-        SettingsError: `num_examples` is out of range, or a true class is none of the classes.
+    Attributes:
+        sample_id: Unique in the data set.
+        subject: A test subject of the fold.
+        fold: Index from zero.
+        truth: The true class.
+        images: View angle to the PNG's path relative to the result file.
     """
+
+    sample_id: str
+    subject: str
+    fold: int
+    truth: str
+    images: Mapping[float, str]
+
+
+def draw_examples(truth: Sequence[str], classes: Sequence[str], *, num_examples: int = 12, seed: int = 0) -> list[int]:
+    """Indexes of samples, the true classes taking turns, at random within a class and blind to the prediction."""
     if not 0 <= num_examples <= MAX_EXAMPLES:
         raise SettingsError(f"num_examples={num_examples}, expected 0 to {MAX_EXAMPLES}")
     if unknown := sorted(set(truth) - set(classes)):
@@ -31,40 +47,32 @@ def draw_examples(truth: Sequence[str], classes: Sequence[str], *, num_examples:
 
 
 def make_example(
+    sample: ExampleSample,
     *,
-    sample_id: str,
-    subject: str,
-    fold: int,
-    truth: str,
     scores: Float[np.ndarray, " class"],
     temperature: float,
     classes: Sequence[str],
     view_weights: Mapping[float, float],
-    images: Mapping[float, str],
 ) -> Example:
     """One example from its cosines.
 
     Args:
-        sample_id: Unique in the data set.
-        subject: A test subject of the fold.
-        fold: Index from zero.
-        truth: The true class.
+        sample: What is shown.
         scores: Cosine with each class.
         temperature: Of the softmax.
         classes: In the order of the scores.
         view_weights: View angle to fusion weight.
-        images: View angle to the PNG's path relative to the result file.
     """
     predicted = int(predicted_classes(scores[None])[0])
     shares = probabilities(scores[None], temperature)[0]
     total = sum(view_weights.values())
     return Example(
-        sample_id=sample_id,
-        subject=subject,
-        fold=fold,
-        truth=truth,
+        sample_id=sample.sample_id,
+        subject=sample.subject,
+        fold=sample.fold,
+        truth=sample.truth,
         predicted=classes[predicted],
         probabilities={name: float(share) for name, share in zip(classes, shares, strict=True)},
         view_weights={float(angle): float(weight / total) for angle, weight in view_weights.items()},
-        images={float(angle): path for angle, path in images.items()},
+        images={float(angle): path for angle, path in sample.images.items()},
     )

@@ -1,8 +1,9 @@
-"""From the embeddings of one fold's test samples to its scores."""
+"""From the embeddings of one fold's test samples to its scores: zero-shot accuracy, probes, calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,8 +11,8 @@ from jaxtyping import Float, Int
 from smilevlm.datasets import check_shared_subjects
 from smilevlm.datasets.folds import first_few
 from smilevlm.errors import LeakError, SettingsError
-from smilevlm.evaluation.calibration import calibration
 from smilevlm.evaluation.metrics import (
+    calibration,
     class_indices,
     classification_metrics,
     subject_bootstrap_interval,
@@ -19,104 +20,135 @@ from smilevlm.evaluation.metrics import (
 )
 from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes
 from smilevlm.models import Prototypes, predicted_classes, probabilities, zero_shot_scores
-from smilevlm.results import EpochChoice, FoldResult, MultiLabelScore
+from smilevlm.results import EpochChoice, FoldResult, MultiLabelScore, Readout
 
 _WEIGHT_TOLERANCE = 5e-3
 """Half precision, as in mixed-precision inference, leaves the sum of some weights off by about 1e-3."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FoldEmbeddings:
+    """Embeddings of a fold's test samples.
+
+    Attributes:
+        z_views: Each view's embedding, as it entered the fusion.
+        z_fused: The fusion's embedding.
+        view_weights: The fusion's weights; each row sums to one.
+        features: The tower's, before the projector; read by the fitted probes.
+        view_angles_deg: One per view.
+    """
+
+    z_views: Float[np.ndarray, "n view dim"]
+    z_fused: Float[np.ndarray, "n dim"]
+    view_weights: Float[np.ndarray, "n view"]
+    features: Float[np.ndarray, "n view feature"]
+    view_angles_deg: Sequence[float | int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSamples:
+    """What is known of a fold's test samples.
+
+    Attributes:
+        truth: True class of each sample.
+        subjects: Subject of each sample; together they are the test subjects.
+        levels: Intensity of each sample, 0 where there is none.
+    """
+
+    truth: Sequence[str]
+    subjects: Sequence[str]
+    levels: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShotClassifier:
+    """How embeddings become classes.
+
+    Attributes:
+        prototypes: Of every class, whether or not it occurs among the samples.
+        temperature: Of the softmax over cosines that gives probabilities.
+        nearest: Every prompt by itself, for the probe `nearest_prompt`; None: it is left out.
+    """
+
+    prototypes: Prototypes
+    temperature: float
+    nearest: Prototypes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldTraining:
+    """How the fold's model was trained; noted in the result.
+
+    Attributes:
+        fold: Index from zero.
+        num_folds: Folds of the protocol.
+        subjects: Every training subject. May repeat, as a list over samples does.
+        num_samples: Training samples.
+        validation_subjects: Subjects that a choice was made on.
+        epoch_choice: Which epoch they chose.
+        metrics_csv: The training log, relative to the result file.
+    """
+
+    fold: int
+    num_folds: int
+    subjects: Sequence[str]
+    num_samples: int
+    validation_subjects: Sequence[str] = ()
+    epoch_choice: EpochChoice | None = None
+    metrics_csv: str | None = None
+
+
 def score_fold(
+    embeddings: FoldEmbeddings,
+    samples: FoldSamples,
+    classifier: ZeroShotClassifier,
+    training: FoldTraining,
     *,
-    fold: int,
-    num_folds: int,
-    z_views: Float[np.ndarray, "n view dim"],
-    z_fused: Float[np.ndarray, "n dim"],
-    view_weights: Float[np.ndarray, "n view"],
-    truth: Sequence[str],
-    subjects: Sequence[str],
-    prototypes: Prototypes,
-    view_angles_deg: Sequence[float | int],
-    train_subjects: Sequence[str],
-    num_train_samples: int,
-    test_features: Float[np.ndarray, "n view feature"],
-    train: ProbeTrainingSet | None,
-    temperature: float,
-    levels: Sequence[int],
-    nearest: Prototypes | None = None,
+    probe_training: ProbeTrainingSet | None = None,
     multi_label: MultiLabelScore | None = None,
-    validation_subjects: Sequence[str] = (),
-    epoch_choice: EpochChoice | None = None,
-    metrics_csv: str | None = None,
     bootstrap_seed: int = 0,
 ) -> FoldResult:
     """Score the fused embedding, each view alone, and the plain mean of the views, all against the same prototypes.
 
-    Beside them, readouts of the same samples, the calibration of the fused embedding's probabilities, and its hits by
-    intensity.
+    Beside them, probes of the same samples, the expected calibration error of the fused embedding's probabilities, and
+    its accuracy by intensity.
 
     Args:
-        fold: Index from zero.
-        num_folds: Folds of the protocol.
-        z_views: Each view's embedding, as it entered the fusion.
-        z_fused: The fusion's embedding.
-        view_weights: The fusion's weights; each row sums to one.
-        truth: True class of each sample.
-        subjects: Subject of each sample; together they are the test subjects.
-        prototypes: Of every class, whether or not it occurs among the samples.
-        view_angles_deg: One per view.
-        train_subjects: Everyone that training saw. May repeat, as a list over samples does.
-        num_train_samples: How many samples training saw.
-        test_features: The tower's, before the projector; read by the fitted readouts.
-        train: What readouts are fitted on, of training subjects only; None: they are left out.
-        temperature: Of the softmax over cosines that gives probabilities.
-        levels: Intensity of each sample, 0 where there is none.
-        nearest: Every prompt for itself, for the readout `nearest_prompt`; None: it is left out.
+        embeddings: Of the test samples.
+        samples: The test samples, in the same order.
+        classifier: Prototypes and temperature.
+        training: Of the fold's model.
+        probe_training: What the linear probe and k-NN are fitted on, of training subjects only; None: they are left
+            out.
         multi_label: The score of all test samples where some have several classes; noted in the result.
-        validation_subjects: Everyone that a choice was made on.
-        epoch_choice: Which epoch they chose, noted in the result.
-        metrics_csv: The training log, relative to the result file.
         bootstrap_seed: Of the interval over subjects, and of the inner split of the linear probe.
 
     Raises:
-        LeakError: A subject is in two of training, validation and test, or a readout would be fitted on somebody else
-            than the training subjects. Nothing is scored.
-        SettingsError: Numbers of samples or views differ, a class is unknown, a level is negative, or weights do not
-            sum to one.
-        CheckpointError: An embedding is zero or not finite.
+        LeakError: A subject is in two of training, validation and test, or a probe would be fitted on others than the
+            training subjects. Nothing is scored.
     """
-    check_shared_subjects(train=train_subjects, validation=validation_subjects, test=subjects)
-    _refuse_fitting_on_others(train, train_subjects, subjects)
-    angles = _distinct_angles(view_angles_deg)
-    numbers = {"truth": len(truth), "subjects": len(subjects), "levels": len(levels)}
-    _check_sizes(z_views, z_fused, view_weights, test_features, numbers, len(angles))
-    index = class_indices(truth, prototypes.classes)
-    weights = _sound_weights(view_weights)
+    _check_leaks(samples, training, probe_training)
+    _check_sizes(embeddings, samples)
+    angles = _distinct_angles(embeddings.view_angles_deg)
+    prototypes, subjects = classifier.prototypes, samples.subjects
+    truth = class_indices(samples.truth, prototypes.classes)
+    weights = _normalised_weights(embeddings.view_weights)
 
-    scores = zero_shot_scores(z_fused, prototypes)
+    scores = zero_shot_scores(embeddings.z_fused, prototypes)
     predicted = predicted_classes(scores)
-    correct = predicted == index
-    fused = classification_metrics(index, predicted, prototypes.classes)
-    said_by_view = [predict(z_views[:, number], prototypes) for number in range(len(angles))]
-    views = [classification_metrics(index, said, prototypes.classes) for said in said_by_view]
-    said_by_mean = predict(np.asarray(z_views, dtype=np.float64).mean(axis=1), prototypes)
-    readouts = score_probes(
-        z_views=z_views,
-        z_fused=z_fused,
-        prototypes=prototypes,
-        truth=truth,
-        subjects=subjects,
-        temperature=temperature,
-        nearest=nearest,
-    )
-    if train is not None:
-        readouts |= fitted_probes(train, test_features, truth, subjects, prototypes.classes, bootstrap_seed)
+    correct = predicted == truth
+    fused = classification_metrics(truth, predicted, prototypes.classes)
+    by_view = {angle: predict(embeddings.z_views[:, view], prototypes) for view, angle in enumerate(angles)}
+    single_view = {angle: classification_metrics(truth, each, prototypes.classes) for angle, each in by_view.items()}
+    mean_of_views = np.asarray(embeddings.z_views, dtype=np.float64).mean(axis=1)
+    correct_by_mean = predict(mean_of_views, prototypes) == truth
     return FoldResult(
-        fold=fold,
-        num_folds=num_folds,
-        train_subjects=tuple(sorted(set(train_subjects))),
-        validation_subjects=tuple(sorted(set(validation_subjects))),
-        test_subjects=tuple(sorted(set(subjects))),
-        num_train_samples=num_train_samples,
+        fold=training.fold,
+        num_folds=training.num_folds,
+        train_subjects=_distinct(training.subjects),
+        validation_subjects=_distinct(training.validation_subjects),
+        test_subjects=_distinct(subjects),
+        num_train_samples=training.num_samples,
         num_test_samples=len(truth),
         accuracy=fused.accuracy,
         accuracy_interval=subject_bootstrap_interval(correct, subjects, seed=bootstrap_seed),
@@ -127,29 +159,50 @@ def score_fold(
         subject_counts=subject_counts(correct, subjects),
         view_weights=_mean_weights(weights, angles),
         view_weights_by_class={
-            name: _mean_weights(weights[index == number], angles)
-            for number, name in enumerate(prototypes.classes)
-            if (index == number).any()
+            prototypes.classes[number]: _mean_weights(weights[truth == number], angles) for number in np.unique(truth)
         },
-        single_view_accuracy={angle: view.accuracy for angle, view in zip(angles, views, strict=True)},
-        single_view_confusion={angle: view.confusion_matrix for angle, view in zip(angles, views, strict=True)},
-        single_view_subject_counts={
-            angle: subject_counts(said == index, subjects) for angle, said in zip(angles, said_by_view, strict=True)
-        },
-        mean_fusion_accuracy=float((said_by_mean == index).mean()),
-        mean_fusion_subject_counts=subject_counts(said_by_mean == index, subjects),
-        readouts=readouts,
-        calibration=calibration(probabilities(scores, temperature), correct, temperature),
-        by_level=_level_counts(correct, levels),
+        single_view_accuracy={angle: view.accuracy for angle, view in single_view.items()},
+        single_view_confusion={angle: view.confusion_matrix for angle, view in single_view.items()},
+        single_view_subject_counts={angle: subject_counts(each == truth, subjects) for angle, each in by_view.items()},
+        mean_fusion_accuracy=float(correct_by_mean.mean()),
+        mean_fusion_subject_counts=subject_counts(correct_by_mean, subjects),
+        readouts=_probes(embeddings, samples, classifier, probe_training, bootstrap_seed),
+        calibration=calibration(probabilities(scores, classifier.temperature), correct, classifier.temperature),
+        by_level=_level_counts(correct, samples.levels),
         multi_label=multi_label,
-        epoch_choice=epoch_choice,
-        metrics_csv=metrics_csv,
+        epoch_choice=training.epoch_choice,
+        metrics_csv=training.metrics_csv,
     )
 
 
 def predict(embeddings: Float[np.ndarray, "n dim"], prototypes: Prototypes) -> Int[np.ndarray, " n"]:
     """Index of the nearest class of each embedding; among equals the first."""
     return predicted_classes(zero_shot_scores(embeddings, prototypes))
+
+
+def _check_leaks(samples: FoldSamples, training: FoldTraining, probe_training: ProbeTrainingSet | None) -> None:
+    check_shared_subjects(train=training.subjects, validation=training.validation_subjects, test=samples.subjects)
+    if probe_training is None:
+        return
+    check_shared_subjects(**{"the probes' training": probe_training.subjects, "test": samples.subjects})
+    if strangers := sorted(set(probe_training.subjects) - set(training.subjects)):
+        raise LeakError(f"probes would be fitted on {first_few(strangers)}, no training subjects of the fold")
+
+
+def _check_sizes(embeddings: FoldEmbeddings, samples: FoldSamples) -> None:
+    by_view = {
+        "z_views": embeddings.z_views,
+        "view_weights": embeddings.view_weights,
+        "test_features": embeddings.features,
+    }
+    rows = {"z_fused": embeddings.z_fused, **by_view, **vars(samples)}
+    num_samples = {name: len(values) for name, values in rows.items()}
+    if len(set(num_samples.values())) != 1 or len(embeddings.z_fused) == 0:
+        raise SettingsError(f"expected the same number of samples, at least one: {num_samples}")
+    num_views = {name: array.shape[1] for name, array in by_view.items()}
+    num_views["view_angles_deg"] = len(embeddings.view_angles_deg)
+    if len(set(num_views.values())) != 1:
+        raise SettingsError(f"expected the same number of views: {num_views}")
 
 
 def _distinct_angles(view_angles_deg: Sequence[float | int]) -> list[float]:
@@ -159,38 +212,34 @@ def _distinct_angles(view_angles_deg: Sequence[float | int]) -> list[float]:
     return angles
 
 
-def _refuse_fitting_on_others(train: ProbeTrainingSet | None, trained: Sequence[str], tested: Sequence[str]) -> None:
-    if train is None:
-        return
-    check_shared_subjects(**{"the readouts' training": train.subjects, "test": tested})
-    if strangers := sorted(set(train.subjects) - set(trained)):
-        raise LeakError(f"readouts would be fitted on {first_few(strangers)}, no training subjects of the fold")
-
-
-def _check_sizes(
-    z_views: np.ndarray,
-    z_fused: np.ndarray,
-    weights: np.ndarray,
-    features: np.ndarray,
-    numbers: Mapping[str, int],
-    num_views: int,
-) -> None:
-    arrays = {"z_views": z_views, "z_fused": z_fused, "view_weights": weights, "test_features": features}
-    samples = {name: len(array) for name, array in arrays.items()} | dict(numbers)
-    if len(set(samples.values())) != 1 or len(z_fused) == 0:
-        raise SettingsError(f"expected the same number of samples, at least one: {samples}")
-    del arrays["z_fused"]
-    views = {name: array.shape[1] for name, array in arrays.items()} | {"view_angles_deg": num_views}
-    if len(set(views.values())) != 1:
-        raise SettingsError(f"expected the same number of views: {views}")
-
-
-def _sound_weights(view_weights: np.ndarray) -> np.ndarray:
+def _normalised_weights(view_weights: np.ndarray) -> np.ndarray:
     weights = np.asarray(view_weights, dtype=np.float64)
     if not (weights >= 0).all() or np.abs(weights.sum(axis=1) - 1.0).max() > _WEIGHT_TOLERANCE:
         raise SettingsError("view weights must not be negative and must sum to one for each sample")
     # The mean weights then sum to one in double precision too.
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _probes(
+    embeddings: FoldEmbeddings,
+    samples: FoldSamples,
+    classifier: ZeroShotClassifier,
+    probe_training: ProbeTrainingSet | None,
+    seed: int,
+) -> dict[str, Readout]:
+    probes = score_probes(
+        z_views=embeddings.z_views,
+        z_fused=embeddings.z_fused,
+        prototypes=classifier.prototypes,
+        truth=samples.truth,
+        subjects=samples.subjects,
+        temperature=classifier.temperature,
+        nearest=classifier.nearest,
+    )
+    if probe_training is not None:
+        classes = classifier.prototypes.classes
+        probes |= fitted_probes(probe_training, embeddings.features, samples.truth, samples.subjects, classes, seed)
+    return probes
 
 
 def _level_counts(correct: np.ndarray, levels: Sequence[int]) -> dict[int, tuple[int, int]]:
@@ -204,3 +253,7 @@ def _level_counts(correct: np.ndarray, levels: Sequence[int]) -> dict[int, tuple
 
 def _mean_weights(weights: np.ndarray, angles: Sequence[float]) -> dict[float, float]:
     return {angle: float(weight) for angle, weight in zip(angles, weights.mean(axis=0), strict=True)}
+
+
+def _distinct(subjects: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(subjects)))

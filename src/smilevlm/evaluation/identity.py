@@ -1,4 +1,7 @@
-"""Whose face is it: embeddings of an expression model used to verify and to identify people it never saw."""
+"""Face verification and identification of unseen people with the embeddings of an expression model.
+
+Verification: equal error rate, and true accept rate at a false accept rate. Identification: rank-1 and rank-k rates.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,20 @@ from jaxtyping import Bool, Float, Int
 from smilevlm.datasets import check_shared_subjects
 from smilevlm.errors import SettingsError
 from smilevlm.evaluation.metrics import subject_bootstrap_interval
+from smilevlm.evaluation.probes import side_by_side
 from smilevlm.evaluation.verification import (
-    Roc,
     area_under_curve,
     equal_error_rate,
     equal_error_rate_interval,
     probe_ranks,
     rank_rates,
     roc_curve,
-    thinned,
+    roc_points,
     true_accept_rate_at,
 )
 from smilevlm.labels import NEUTRAL
 from smilevlm.models import Embedded, unit_rows
-from smilevlm.results import Features, IdentificationResult, RocPoint, TrueAcceptRate, VerificationResult
+from smilevlm.results import Features, IdentificationResult, TrueAcceptRate, VerificationResult
 from smilevlm.store import Sample
 
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)
@@ -56,7 +59,7 @@ class _Space:
 
 @dataclass(frozen=True, kw_only=True)
 class _People:
-    """Who is on the test samples.
+    """The subjects of the test samples.
 
     Attributes:
         names: The test subjects, sorted.
@@ -100,8 +103,6 @@ def identity_results(
 
     Raises:
         LeakError: A test subject is among the known ones or the training samples'. Nothing is compared.
-        SettingsError: Numbers of samples or views differ.
-        CheckpointError: An embedding is zero or not finite.
     """
     check_shared_subjects(
         train=[*known_subjects, *(s.subject for s in train_samples)], test=[s.subject for s in test_samples]
@@ -127,17 +128,17 @@ def identity_results(
 def fit_discriminants(
     features: Float[np.ndarray, "sample view feature"], subjects: Sequence[str]
 ) -> Callable[[Float[np.ndarray, "other view feature"]], _Space] | None:
-    """Fit what tells people apart: standardised features, then a linear discriminant with Ledoit-Wolf shrinkage.
+    """Fit linear discriminants of subjects on standardised features, with Ledoit-Wolf shrinkage.
 
-    There are two: one sees a sample's views side by side, one sees each view as a sample of its own, so that any two
+    There are two: one takes a sample's views side by side, the other each view as a sample of its own, so that any two
     views can be compared in one space.
 
     Args:
         features: Of training subjects alone.
-        subjects: Whose each sample is.
+        subjects: Subject of each sample.
 
     Returns:
-        What takes other people's features to the two spaces; None without two subjects of two samples each.
+        A function from other people's features to the two spaces; None without two subjects of two samples each.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.pipeline import make_pipeline
@@ -175,17 +176,12 @@ def _tower(features: np.ndarray) -> _Space:
     return _Space(name="tower", whole=_unit(side_by_side(features)), views=_unit(features))
 
 
-def side_by_side(features: np.ndarray) -> Float[np.ndarray, "sample columns"]:
-    """Every view at unit length, so that none outvotes the others."""
-    return _unit(features).reshape(len(features), -1)
-
-
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return unit_rows(vectors.reshape(-1, vectors.shape[-1]), "image").reshape(vectors.shape)
 
 
 def _people(samples: Sequence[Sample]) -> tuple[_People, list[str]]:
-    """Who is there, and which sample stands for whom: the first neutral one, by name, else the first of any."""
+    """Subjects and their gallery samples: the first neutral one by name, else the first of any."""
     names, subject = np.unique([sample.subject for sample in samples], return_inverse=True)
     _, recording = np.unique([sample.recording or sample.sample_id for sample in samples], return_inverse=True)
     reference, without = [], 0
@@ -251,7 +247,7 @@ def _verification(
     people: _People,
     seed: int,
 ) -> VerificationResult | None:
-    # Windows of one recording share frames: they are no evidence that a person is known again.
+    # Windows of one recording share frames: they are no evidence that a person is recognised.
     apart = people.recording[left] != people.recording[right]
     left, right = left[apart], right[apart]
     same: Bool[np.ndarray, " pair"] = people.subject[left] == people.subject[right]
@@ -306,15 +302,6 @@ def _identify(space: _Space, people: _People, seed: int) -> Iterator[Identificat
         rank1_by_expression={
             name: (int(hits[shown == name].sum()), int((shown == name).sum())) for name in sorted(set(shown.tolist()))
         },
-    )
-
-
-def roc_points(roc: Roc) -> tuple[RocPoint, ...]:
-    """A curve as a result file holds it, thinned for drawing."""
-    few = thinned(roc)
-    return tuple(
-        RocPoint(false_accept_rate=false, true_accept_rate=true)
-        for false, true in zip(few.false_accept_rate.tolist(), few.true_accept_rate.tolist(), strict=True)
     )
 
 

@@ -1,4 +1,4 @@
-"""Scores of a set of predictions, and how far to trust them."""
+"""Scores of a set of predictions: accuracy, F1, confusion matrix, intervals, expected calibration error."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from smilevlm.errors import SettingsError
 from smilevlm.results import (
+    Calibration,
+    CalibrationBin,
     ConfusionMatrix,
     Interval,
     bootstrap_interval,
     class_f1,
-    class_recall,
+    overall_scores,
 )
 
 
@@ -38,10 +40,19 @@ def classification_metrics(
         truth: Index into `classes`.
         predicted: Index into `classes`.
         classes: All of them, also those that do not occur.
-
-    Raises:
-        SettingsError: There are no samples, or an index is none of a class.
     """
+    matrix = confusion_matrix(truth, predicted, classes)
+    return Metrics(
+        **overall_scores(matrix),
+        per_class_f1={name: float(value) for name, value in zip(classes, class_f1(matrix), strict=True)},
+        confusion_matrix=matrix,
+    )
+
+
+def confusion_matrix(
+    truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], classes: Sequence[str]
+) -> ConfusionMatrix:
+    """Counts of (true class, predicted class), rows the true classes; arguments as for `classification_metrics`."""
     if len(truth) == 0:
         raise SettingsError("there are no test samples to score")
     for name, values in (("truth", truth), ("predicted", predicted)):
@@ -50,23 +61,11 @@ def classification_metrics(
     # Counted here and not by scikit-learn, whose checks cost more than a fold's dozen of small matrices.
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (truth, predicted), 1)
-    matrix: ConfusionMatrix = tuple(tuple(int(count) for count in row) for row in counts)
-    f1 = class_f1(matrix)
-    return Metrics(
-        accuracy=float(np.trace(counts) / counts.sum()),
-        macro_f1=float(f1.mean()),
-        per_class_f1={name: float(value) for name, value in zip(classes, f1, strict=True)},
-        unweighted_average_recall=float(class_recall(matrix).mean()),
-        confusion_matrix=matrix,
-    )
+    return tuple(tuple(int(count) for count in row) for row in counts)
 
 
 def class_indices(names: Sequence[str], classes: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """Index into `classes` of each name.
-
-    Raises:
-        SettingsError: A name is none of the classes.
-    """
+    """Index into `classes` of each name."""
     if unknown := sorted(set(names) - set(classes)):
         raise SettingsError(f"{', '.join(unknown)} are none of the classes {', '.join(classes)}")
     places = {name: index for index, name in enumerate(classes)}
@@ -91,12 +90,50 @@ def subject_bootstrap_interval(
 
     Returns:
         None with fewer than two subjects: one person says nothing of how people differ.
-
-    Raises:
-        SettingsError: The numbers of samples differ.
     """
     if len(correct) != len(subjects):
         raise SettingsError(f"{len(correct)} samples, but {len(subjects)} subjects of samples")
     _, index = np.unique(np.asarray(subjects), return_inverse=True)
     hits = np.bincount(index, weights=correct.astype(np.float64))
     return bootstrap_interval(hits, np.bincount(index).astype(np.float64), seed=seed, num_resamples=num_resamples)
+
+
+def calibration(
+    probabilities: Float[np.ndarray, "n class"], correct: Bool[np.ndarray, " n"], temperature: float, num_bins: int = 15
+) -> Calibration:
+    """Expected calibration error over bins of equal width.
+
+    A sample's confidence is its highest probability. A bin holds its lower end and not its upper one; the last bin
+    holds 1 as well.
+
+    Args:
+        probabilities: Rows sum to one.
+        correct: Whether the class of the highest probability is the true one.
+        temperature: Of the softmax that gave the probabilities; only noted.
+        num_bins: How many intervals [0, 1] is cut into.
+
+    Source: Guo et al., On calibration of modern neural networks, Eq. 3. Departs from it: its bins are closed above.
+    """
+    if len(correct) == 0 or num_bins < 1:
+        raise SettingsError(f"expected samples and bins, found {len(correct)} and {num_bins}")
+    shares = np.asarray(probabilities, dtype=np.float64)
+    if not ((shares >= 0).all() and np.abs(shares.sum(axis=1) - 1.0).max() < 1e-6):
+        raise SettingsError("the probabilities of each sample must not be negative and must sum to one")
+    # Rounding can lift a softmax above one by the last bit.
+    confidence = np.minimum(shares.max(axis=1), 1.0)
+    lows = np.arange(num_bins) / num_bins
+    place = np.searchsorted(lows, confidence, side="right") - 1
+    bins = []
+    for number, low in enumerate(lows):
+        inside = place == number
+        count = int(inside.sum())
+        bins.append(
+            CalibrationBin(
+                low=float(low),
+                count=count,
+                confidence=float(confidence[inside].mean()) if count else 0.0,
+                accuracy=float(correct[inside].mean()) if count else 0.0,
+            )
+        )
+    error = sum(each.count * abs(each.accuracy - each.confidence) for each in bins) / len(correct)
+    return Calibration(expected_calibration_error=error, temperature=temperature, bins=tuple(bins))

@@ -1,4 +1,4 @@
-"""Other ways to read classes from the same embeddings: probes fitted on training subjects, and unfitted rules."""
+"""Probes of the embeddings: linear probe, k-NN and majority from training labels, late fusion, nearest prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from smilevlm.datasets import check_shared_subjects, subject_folds
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.metrics import class_indices, classification_metrics, subject_counts
+from smilevlm.evaluation.metrics import class_indices, confusion_matrix, subject_counts
 from smilevlm.models import (
     Prototypes,
     predicted_classes,
@@ -19,7 +19,7 @@ from smilevlm.models import (
     unit_rows,
     zero_shot_scores,
 )
-from smilevlm.results import Readout, ReadoutSupervision
+from smilevlm.results import Readout, ReadoutSupervision, overall_scores
 
 _INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0)
 _DEFAULT_PENALTY = 0.1
@@ -33,7 +33,7 @@ _LEAST_VOTE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeTrainingSet:
-    """Training samples of one fold, for readouts that are fitted; never of a test subject.
+    """Training samples of one fold, for probes that are fitted; never of a test subject.
 
     Attributes:
         features: The tower's, before the projector.
@@ -59,7 +59,7 @@ def fitted_probes(
     classes: Sequence[str],
     seed: int,
 ) -> dict[str, Readout]:
-    """Readouts that learn from the labels of training subjects: `linear_probe`, `knn` and `majority`.
+    """Probes fitted on the labels of training subjects: `linear_probe`, `knn` and `majority`.
 
     Args:
         train: The fold's training samples.
@@ -71,8 +71,6 @@ def fitted_probes(
 
     Raises:
         LeakError: A training subject is a test subject.
-        SettingsError: Sizes differ, a class is unknown, or the training samples are all of one class.
-        CheckpointError: A feature is not finite, or the features of one view of a sample are all zero.
     """
     check_shared_subjects(train=train.subjects, test=subjects)
     if test_features.shape[1:] != train.features.shape[1:]:
@@ -88,7 +86,7 @@ def fitted_probes(
         "knn": nearest_neighbours(train.features, known, test_features, len(classes)),
         "majority": np.full(len(truth), np.bincount(known, minlength=len(classes)).argmax(), dtype=np.int64),
     }
-    return {name: _readout(index, predicted, subjects, classes, "labels") for name, predicted in predictions.items()}
+    return {name: _scored(index, predicted, subjects, classes, "labels") for name, predicted in predictions.items()}
 
 
 def score_probes(
@@ -101,7 +99,7 @@ def score_probes(
     temperature: float,
     nearest: Prototypes | None = None,
 ) -> dict[str, Readout]:
-    """Readouts that are not fitted: `late_fusion`, and `nearest_prompt` where every prompt is given.
+    """Probes that are not fitted: `late_fusion`, and `nearest_prompt` where every prompt is given.
 
     Args:
         z_views: Each view's embedding.
@@ -112,10 +110,6 @@ def score_probes(
         temperature: Of the softmax over each view's cosines.
         nearest: Every prompt, as `class_prototypes(..., combine="max")` keeps them: the class of the prompt that is
             nearest to the fused embedding.
-
-    Raises:
-        SettingsError: A class is unknown, or the classes of `nearest` are others.
-        CheckpointError: An embedding is zero or not finite.
     """
     index = class_indices(truth, prototypes.classes)
     views = [
@@ -128,8 +122,7 @@ def score_probes(
             raise SettingsError(f"the prompts are of {list(nearest.classes)}, expected {list(prototypes.classes)}")
         predictions["nearest_prompt"] = predicted_classes(zero_shot_scores(z_fused, nearest))
     return {
-        name: _readout(index, predicted, subjects, prototypes.classes, "none")
-        for name, predicted in predictions.items()
+        name: _scored(index, predicted, subjects, prototypes.classes, "none") for name, predicted in predictions.items()
     }
 
 
@@ -151,7 +144,7 @@ def nearest_neighbours(
         num_classes: How many classes there are.
         num_neighbours: How many vote; all of them where there are fewer. Of equally near samples the first ones.
     """
-    cosines = _side_by_side(features) @ _side_by_side(train_features).T / features.shape[1]
+    cosines = side_by_side(features) @ side_by_side(train_features).T / features.shape[1]
     nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :num_neighbours]
     weights = np.maximum(np.take_along_axis(cosines, nearest, axis=1), _LEAST_VOTE)
     votes = np.zeros((len(features), num_classes))
@@ -223,24 +216,23 @@ def _rows(features: Float[np.ndarray, "n view feature"]) -> Float[np.ndarray, "n
     return features.reshape(len(features), -1).astype(np.float64)
 
 
-def _side_by_side(features: Float[np.ndarray, "n view feature"]) -> Float[np.ndarray, "n column"]:
+def side_by_side(features: Float[np.ndarray, "n view feature"]) -> Float[np.ndarray, "n column"]:
+    """The views' features at unit length, so that none outweighs the others, in one row for each sample."""
     views = [unit_rows(features[:, number], "tower") for number in range(features.shape[1])]
     return np.concatenate(views, axis=1)
 
 
-def _readout(
+def _scored(
     index: Int[np.ndarray, " n"],
     predicted: Int[np.ndarray, " n"],
     subjects: Sequence[str],
     classes: Sequence[str],
     supervision: ReadoutSupervision,
 ) -> Readout:
-    scores = classification_metrics(index, predicted, classes)
+    matrix = confusion_matrix(index, predicted, classes)
     return Readout(
         supervision=supervision,
-        accuracy=scores.accuracy,
-        macro_f1=scores.macro_f1,
-        unweighted_average_recall=scores.unweighted_average_recall,
-        confusion_matrix=scores.confusion_matrix,
+        **overall_scores(matrix),
+        confusion_matrix=matrix,
         subject_counts=subject_counts(predicted == index, subjects),
     )

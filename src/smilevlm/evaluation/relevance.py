@@ -1,4 +1,7 @@
-"""Which pixels of which view speak for a class: integrated gradients through tower, projector and fusion."""
+"""Saliency: which pixels of which view raise the score of a class.
+
+Integrated gradients through tower, projector and fusion; unlike Grad-CAM they fit every tower.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 from scipy import ndimage
 
+from smilevlm.deprecation import renamed_attributes
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.models import Prototypes, unit_rows
 from smilevlm.threads import one_thread
@@ -38,7 +42,7 @@ class PixelRelevance:
     """What each pixel of one sample's views adds to the score of one class.
 
     Args:
-        pixels: Summed over the colour channels; above 0 speaks for the class, below 0 against it.
+        pixels: Summed over the colour channels; above 0 raises the score of the class, below 0 lowers it.
         score: Cosine of the fused embedding with the class minus the mean cosine with the other classes.
         baseline_score: The same of the baseline's views.
         num_steps: Points on the path from the baseline to the views.
@@ -61,18 +65,14 @@ class PixelRelevance:
 
     @property
     def view_share(self) -> Float[np.ndarray, " view"]:
-        """Share of the absolute relevance in each view; sums to one.
-
-        Raises:
-            CheckpointError: No pixel changes the score.
-        """
+        """Share of the absolute relevance in each view; sums to one. No relevance at all is a `CheckpointError`."""
         absolute = np.abs(self.pixels).sum(axis=(1, 2), dtype=np.float64)
         if not absolute.any():
             raise CheckpointError("no pixel of the views changes the score; the model does not look at them")
         return absolute / absolute.sum()
 
 
-def relevance(
+def pixel_relevance(
     bundle: ModelBundle,
     images: ViewImages,
     target: str | Float[np.ndarray, " dim"],
@@ -82,21 +82,17 @@ def relevance(
     dynamic: bool = False,
     batch_steps: int = 8,
 ) -> PixelRelevance:
-    """Explain how the views of one sample come to their score for one class.
+    """Attribute the score of one sample for one class to the pixels of its views.
 
     Args:
         bundle: A trained model; works with every image tower and fusion.
         images: The sample's views.
         target: A class, whose score is compared with those of the others; or a direction, compared with all classes.
         prototypes: The classes that are compared; None for those of the bundle.
-        candidates: Prompts, centred, which a text-guided fusion looks at; None for those the model was trained with.
+        candidates: Prompts, centred, that a text-guided fusion attends to; None for those the model was trained with.
         dynamic: Whether the views are dynamic images. Their baseline is mid-grey, nothing moves; that of scans is
             black, no surface.
         batch_steps: Points of the path that are in memory at a time.
-
-    Raises:
-        SettingsError: The class is unknown, or the direction is of another width.
-        CheckpointError: The direction is zero or not finite.
 
     Source: Sundararajan et al., Axiomatic Attribution for Deep Networks, arXiv 1703.01365, with Gauss-Legendre points;
     they are doubled until the relevance adds up to the score, or are 512.
@@ -166,7 +162,7 @@ def _score_of(
 
     def score(images: torch.Tensor) -> torch.Tensor:
         fused = torch.nn.functional.normalize(model(images, text=text).z_fused, dim=-1)
-        # Where every prompt counts for itself, the nearest one speaks for its class.
+        # Where every prompt is kept by itself, the nearest one gives its class's score.
         cosine = (fused @ wanted.T).amax(dim=1)
         if not others:
             return cosine
@@ -189,7 +185,7 @@ def overlay_scale(pixels: Float[np.ndarray, "view height width"]) -> float:
 def relevance_overlay(
     image: RgbImage, pixels: Float[np.ndarray, "height width"], *, scale: float
 ) -> UInt8[np.ndarray, "224 224 3"]:
-    """Relevance on the face: orange speaks for the class, blue against it, the face itself is grey.
+    """Relevance on the face: orange raises the score of the class, blue lowers it, the face itself is grey.
 
     Args:
         image: The view; pixels without surface, black in all channels, stay plain.
@@ -207,7 +203,7 @@ def relevance_overlay(
 
 
 def _shaded(image: RgbImage) -> np.ndarray:
-    """The view as grey, stretched so that the face's darkest and brightest parts can be told apart."""
+    """The view as grey, stretched so that the face's darkest and brightest parts differ."""
     grey = np.asarray(Image.fromarray(image).convert("L"), dtype=np.float32)
     covered = image.any(axis=2)
     low, high = np.percentile(grey[covered], (2, 98)) if covered.any() else (0, 255)
@@ -226,3 +222,6 @@ def _enlarged(values: np.ndarray) -> np.ndarray:
     return np.asarray(
         Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BILINEAR), dtype=np.float64
     )
+
+
+__getattr__ = renamed_attributes(__name__, {"relevance": f"{__name__}.pixel_relevance"})

@@ -1,4 +1,4 @@
-"""Score a run: every trained fold on people it never saw, the controls, and examples to look at."""
+"""Score a run, `RUN/results.json`: every trained fold on its test subjects, the controls, and examples to show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from smilevlm.errors import CheckpointError, SettingsError, StoreError
-from smilevlm.evaluation import draw_examples, make_example, summarise_folds
+from smilevlm.evaluation.examples import ExampleSample, draw_examples, make_example
 from smilevlm.evaluation.scoring import EvaluationData, class_directions, score_job, tested_indices
 from smilevlm.models import ModelBundle, load_bundle, zero_shot_scores
 from smilevlm.results import (
@@ -21,26 +21,27 @@ from smilevlm.results import (
     OtherTrainingData,
     ReportedPairing,
     honest_pairing_name,
+    summarise_folds,
     write_results,
     write_timing,
 )
 from smilevlm.store import PreparedSet, differing_settings
-from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.fold_data import check_store
-from smilevlm.training.pseudo import read_pairing_teacher
-from smilevlm.training.resolve import config_from
-from smilevlm.training.run_folder import (
+from smilevlm.training import (
     EXAMPLES_NAME,
     PROPOSALS_NAME,
     RESULTS_NAME,
     TIMING_NAME,
+    ExperimentConfig,
     FoldJob,
+    HardwareConfig,
+    check_folds,
+    check_store,
+    config_from,
     fold_jobs,
     read_fold_record,
+    read_pairing_teacher,
     read_run_config,
 )
-from smilevlm.training.splits import check_folds
 
 
 def evaluate_run(
@@ -59,13 +60,6 @@ def evaluate_run(
         test_store: The prepared set to test on, where the protocol tests on another data set.
         num_examples: Test samples to keep for the report, drawn blind to the prediction.
         hardware: Where the embeddings are computed; the CPU by default.
-
-    Raises:
-        CheckpointError: No fold is trained, or the fold file, a fold's split or its model is not the recipe's.
-        StoreError: The store is not the one that the run was trained on, or the test store does not fit the protocol.
-        SettingsError: The protocol needs a test store and there is none, or the other way round.
-        LeakError: A test subject or test sample was in training, or had a part in choosing an epoch or the prompts.
-        PromptError: The prompts were changed since training.
     """
     described = read_run_config(run)
     config = config_from(described["settings"])
@@ -81,7 +75,7 @@ def evaluate_run(
     repeated = [job for job in jobs if job.shuffled and job.fold in trained]
     control_folds = tuple(score_job(config, tested, run, job, device) for job in repeated)
     pairing, teacher = _reported_pairing(config), None
-    # Where the losses were told nothing of its proposals, or those of other samples, there is none to report.
+    # Without losses that use its proposals, or with those of other samples, there is none to report.
     if pairing == "pseudo":
         teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
     manifest, learned_from = tested.test.manifest, tested.train.manifest
@@ -99,7 +93,7 @@ def evaluate_run(
         if tested.elsewhere
         else None,
         started_from=first.started_from,
-        # The model knows whether it, or one before it, was trained on synthetic faces.
+        # The model records whether it, or one before it, was trained on synthetic faces.
         synthetic=manifest.synthetic or first.synthetic,
         pairing_mode=pairing,
         pairing_name=honest_pairing_name(pairing, None if teacher is None else teacher.description),
@@ -122,7 +116,7 @@ def evaluate_run(
 
 
 def _reported_pairing(config: ExperimentConfig) -> ReportedPairing:
-    """What the losses were really told of classes."""
+    """Which pairing the losses really used."""
     if config.optimiser.epochs == 0:
         return "none"
     if config.pairing != "labels" and config.loss.beta == config.loss.gamma == 0:
@@ -140,7 +134,7 @@ def _is_aligned(config: ExperimentConfig) -> bool:
 def open_evaluation_data(
     config: ExperimentConfig, manifest_hash: str, store: Path, test_store: Path | None, run: Path
 ) -> EvaluationData:
-    """Open the stores that a run is scored with, and refuse those that are not its own.
+    """Open the stores that a run is scored with, after checking that they are its own.
 
     Args:
         config: The run's recipe.
@@ -148,11 +142,6 @@ def open_evaluation_data(
         store: The prepared set it was trained on.
         test_store: The one that is tested on, where that is another.
         run: For its fold file, and for messages.
-
-    Raises:
-        CheckpointError: The fold file is not what recipe and store give.
-        StoreError: A store does not fit.
-        SettingsError: There is a test store and the protocol has none, or the other way round.
     """
     prepared = PreparedSet(store)
     check_store(config, prepared)
@@ -224,15 +213,17 @@ def _examples(
             paths[angle] = path.relative_to(run).as_posix()
         examples.append(
             make_example(
-                sample_id=sample.sample_id,
-                subject=tested.subject_name(sample),
-                fold=job.fold,
-                truth=sample.expression,
+                ExampleSample(
+                    sample_id=sample.sample_id,
+                    subject=tested.subject_name(sample),
+                    fold=job.fold,
+                    truth=sample.expression,
+                    images=paths,
+                ),
                 scores=scores[row],
                 temperature=bundle.temperature,
                 classes=tested.classes,
                 view_weights=dict(zip(angles, embedded.view_weights[row].tolist(), strict=True)),
-                images=paths,
             )
         )
     return tuple(examples)

@@ -1,4 +1,4 @@
-"""Relevance of some test samples of a fold, with the pictures."""
+"""Saliency maps of some test samples of a fold: pixel relevance by integrated gradients, with the pictures."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ from pathlib import Path
 
 from PIL import Image
 
-from smilevlm.evaluation import draw_examples, predict
-from smilevlm.evaluation.fold_analysis import AnalysedFold
-from smilevlm.evaluation.relevance import METHOD, PixelRelevance, overlay_scale, relevance, relevance_overlay
+from smilevlm.evaluation.examples import draw_examples
+from smilevlm.evaluation.fold_score import predict
+from smilevlm.evaluation.relevance import METHOD, PixelRelevance, overlay_scale, pixel_relevance, relevance_overlay
+from smilevlm.evaluation.trained_fold import TrainedFold
 from smilevlm.files import write_atomically
 from smilevlm.results import Relevance
 from smilevlm.store import Sample
 from smilevlm.typing import ViewImages
 
 
-def draw_explained(fold: AnalysedFold, num_samples: int) -> list[int]:
-    """Which test samples are explained: as many of each class as can be, blind to the prediction.
-
-    Raises:
-        SettingsError: The number is out of range.
-    """
+def draw_explained(fold: TrainedFold, num_samples: int) -> list[int]:
+    """Which test samples are explained: the classes take turns, blind to the prediction."""
     truth = [sample.expression for sample in fold.samples]
     return draw_examples(truth, fold.prototypes.classes, num_examples=num_samples, seed=fold.config.seed)
 
 
-def explain_sample(fold: AnalysedFold, row: int, run: Path, pictures: str, notes: list[str]) -> list[Relevance]:
+def explain_sample(fold: TrainedFold, row: int, run: Path, pictures: str, notes: list[str]) -> list[Relevance]:
     """Relevance of one test sample for its class and, where that is another, for the predicted one.
 
     Args:
@@ -38,17 +35,10 @@ def explain_sample(fold: AnalysedFold, row: int, run: Path, pictures: str, notes
     """
     sample = fold.samples[row]
     images = fold.prepared.images(fold.indices[row])
-    said = int(predict(fold.bundle.embed(images[None]).z_fused, fold.prototypes)[0])
-    predicted = fold.prototypes.classes[said]
+    predicted = fold.prototypes.classes[int(predict(fold.bundle.embed(images[None]).z_fused, fold.prototypes)[0])]
     explained = []
     for target in dict.fromkeys((sample.expression, predicted)):
-        found = relevance(
-            fold.bundle,
-            images,
-            target,
-            prototypes=fold.prototypes,
-            dynamic=sample.is_dynamic,
-        )
+        found = pixel_relevance(fold.bundle, images, target, prototypes=fold.prototypes, dynamic=sample.is_dynamic)
         if not found.pixels.any():
             notes.append(f"Relevance of {sample.sample_id} for {target} was left out: no pixel changes the score.")
             continue
@@ -59,7 +49,7 @@ def explain_sample(fold: AnalysedFold, row: int, run: Path, pictures: str, notes
         angles = fold.config.prepare.views.angles_deg
         names = [f"{pictures}/{sample.sample_id}_{target}_{angle:+g}.png" for angle in angles]
         _write_overlays([run / name for name in names], images, found)
-        explained.append(_described(sample, predicted, target, found, dict(zip(angles, names, strict=True))))
+        explained.append(_result(sample, predicted, target, found, dict(zip(angles, names, strict=True))))
     return explained
 
 
@@ -71,9 +61,7 @@ def _write_overlays(paths: list[Path], images: ViewImages, found: PixelRelevance
         write_atomically(path, buffer.getvalue())
 
 
-def _described(
-    sample: Sample, predicted: str, target: str, found: PixelRelevance, images: dict[float, str]
-) -> Relevance:
+def _result(sample: Sample, predicted: str, target: str, found: PixelRelevance, images: dict[float, str]) -> Relevance:
     return Relevance(
         sample_id=sample.sample_id,
         subject=sample.subject,

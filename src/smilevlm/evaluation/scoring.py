@@ -1,4 +1,4 @@
-"""Score one trained fold: embed its training and test side, refuse leaks, and hand both to `evaluation`."""
+"""Score one trained fold: check for leaks, embed training and test samples, and compute the scores."""
 
 from __future__ import annotations
 
@@ -12,14 +12,30 @@ from jaxtyping import Bool
 
 from smilevlm.datasets import check_shared_subjects, find_protocol, train_elsewhere_split
 from smilevlm.errors import CheckpointError
-from smilevlm.evaluation import ProbeTrainingSet, multi_label_score, score_fold
+from smilevlm.evaluation.binary_scores import multi_label_score
+from smilevlm.evaluation.fold_score import (
+    FoldEmbeddings,
+    FoldSamples,
+    FoldTraining,
+    ZeroShotClassifier,
+    score_fold,
+)
+from smilevlm.evaluation.probes import ProbeTrainingSet
 from smilevlm.models import Embedded, ModelBundle, Prototypes, class_prototypes, load_bundle, zero_shot_scores
 from smilevlm.results import FoldResult, MultiLabelScore
 from smilevlm.store import PreparedSet, Sample
-from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.leak_checks import check_chosen_prompts, check_known_test_people, check_same_prompts
-from smilevlm.training.run_folder import METRICS_NAME, FoldJob, read_fold_record
-from smilevlm.training.splits import FoldSplit, check_split_leaks, split_fold
+from smilevlm.training import (
+    METRICS_NAME,
+    ExperimentConfig,
+    FoldJob,
+    FoldSplit,
+    check_chosen_prompts,
+    check_known_test_people,
+    check_same_prompts,
+    check_split_leaks,
+    read_fold_record,
+    split_fold,
+)
 
 _SAMPLES_AT_A_TIME = 256
 
@@ -76,11 +92,6 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
         run: Its folder.
         job: Which fold.
         device: Where embeddings are computed, as torch names it.
-
-    Raises:
-        CheckpointError: The fold's split or model is not the recipe's.
-        LeakError: Test subjects or test samples are known from training or from a choice.
-        PromptError: The prompts were changed since training.
     """
     folder = job.folder(run)
     split, bundle = checked_fold(config, tested, folder, job.fold)
@@ -97,28 +108,37 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
     single = [row for row, sample in enumerate(samples) if len(sample.classes) == 1]
     chosen = [samples[row] for row in single]
     log = folder / METRICS_NAME
+    angles = config.prepare.views.angles_deg
     return score_fold(
-        fold=job.fold,
-        num_folds=config.num_folds,
-        z_views=embedded.z_views[single],
-        z_fused=embedded.z_fused[single],
-        view_weights=embedded.view_weights[single],
-        test_features=embedded.features[single],
-        truth=[sample.expression for sample in chosen],
-        subjects=[tested.subject_name(sample) for sample in chosen],
-        levels=[sample.level for sample in chosen],
-        prototypes=prototypes,
-        nearest=class_directions(bundle, tested.classes, combine="max"),
-        view_angles_deg=config.prepare.views.angles_deg,
-        train=_train_side(tested, learned_from, train_samples),
-        train_subjects=[tested.train_subject_name(name) for name in split.train_subjects],
-        validation_subjects=[tested.train_subject_name(name) for name in split.validation_subjects],
-        num_train_samples=len(split.train),
-        temperature=bundle.temperature,
+        FoldEmbeddings(
+            z_views=embedded.z_views[single],
+            z_fused=embedded.z_fused[single],
+            view_weights=embedded.view_weights[single],
+            features=embedded.features[single],
+            view_angles_deg=angles,
+        ),
+        FoldSamples(
+            truth=[sample.expression for sample in chosen],
+            subjects=[tested.subject_name(sample) for sample in chosen],
+            levels=[sample.level for sample in chosen],
+        ),
+        ZeroShotClassifier(
+            prototypes=prototypes,
+            temperature=bundle.temperature,
+            nearest=class_directions(bundle, tested.classes, combine="max"),
+        ),
+        FoldTraining(
+            fold=job.fold,
+            num_folds=config.num_folds,
+            subjects=[tested.train_subject_name(name) for name in split.train_subjects],
+            num_samples=len(split.train),
+            validation_subjects=[tested.train_subject_name(name) for name in split.validation_subjects],
+            epoch_choice=read_fold_record(folder).epoch_choice,
+            # Weights that were not trained have no log.
+            metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
+        ),
+        probe_training=_probe_training(tested, learned_from, train_samples),
         multi_label=multi_label,
-        epoch_choice=read_fold_record(folder).epoch_choice,
-        # Weights that were not trained have no log.
-        metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
         bootstrap_seed=config.seed,
     )
 
@@ -126,13 +146,7 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
 def checked_fold(
     config: ExperimentConfig, tested: EvaluationData, folder: Path, fold: int
 ) -> tuple[FoldSplit, ModelBundle]:
-    """The split and the model of a trained fold, after everything that could have leaked was looked for.
-
-    Raises:
-        CheckpointError: The split or the model is not the recipe's.
-        LeakError: Test subjects or test samples are known from training or from a choice.
-        PromptError: The prompts were changed since training.
-    """
+    """The split and the model of a trained fold, after all leak checks."""
     split = read_fold_record(folder).split
     if split != split_fold(config, tested.train, fold):
         raise CheckpointError(f"{folder} was trained on another split than the recipe's; train it again")
@@ -147,11 +161,7 @@ def checked_fold(
 
 
 def tested_indices(tested: EvaluationData, split: FoldSplit) -> tuple[int, ...]:
-    """Samples of the test store that a fold is tested on.
-
-    Raises:
-        LeakError: The protocol tests elsewhere, and the two stores share samples.
-    """
+    """Samples of the test store that a fold is tested on."""
     return tested.elsewhere_indices if tested.elsewhere else split.test
 
 
@@ -174,8 +184,8 @@ def embed(bundle: ModelBundle, prepared: PreparedSet, indices: Sequence[int]) ->
     )
 
 
-def _train_side(tested: EvaluationData, embedded: Embedded, samples: Sequence[Sample]) -> ProbeTrainingSet:
-    """What readouts are fitted on: the training samples of exactly one class that is compared."""
+def _probe_training(tested: EvaluationData, embedded: Embedded, samples: Sequence[Sample]) -> ProbeTrainingSet:
+    """What probes are fitted on: the training samples of exactly one class that is compared."""
     rows = [row for row, sample in enumerate(samples) if sample.expression in tested.classes]
     return ProbeTrainingSet(
         features=embedded.features[rows],

@@ -1,93 +1,163 @@
-"""One trained fold of a run, opened for a closer look after everything that evaluation refuses was looked for."""
+"""One trained fold of a run, opened for analysis after the leak checks of the evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.evaluation.run import open_evaluation_data
-from smilevlm.evaluation.scoring import EvaluationData, checked_fold
-from smilevlm.models import ModelBundle
-from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.resolve import config_from
-from smilevlm.training.run_folder import fold_jobs, read_run_config
-from smilevlm.training.splits import FoldSplit
+from smilevlm.evaluation.scoring import EvaluationData, checked_fold, class_directions, tested_indices
+from smilevlm.models import ModelBundle, Prototypes, build_model
+from smilevlm.parallel import ProgressCallback
+from smilevlm.store import PreparedSet, Sample
+from smilevlm.training import (
+    ExperimentConfig,
+    FoldSplit,
+    config_from,
+    fold_jobs,
+    fold_seed,
+    load_initial_weights,
+    read_run_config,
+)
 
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
+if TYPE_CHECKING:
+    from smilevlm.models import SmileVlm
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenedFold:
-    """A trained fold with everything that a closer look needs.
+class TrainedFold:
+    """A trained fold: its model, its subjects, and its test samples of exactly one class.
 
-    Args:
+    Attributes:
         folder: Of the fold.
-        described: What the run says of itself, as `read_run_config` gives it.
+        package_version: That the run was trained with.
+        git_commit: The same of the working tree; None outside one.
         config: The run's recipe.
-        tested: Its store.
-        split: Who is where.
+        data: Its store.
+        split: Training, validation and test subjects.
         bundle: The trained model.
     """
 
     folder: Path
-    described: dict[str, Any]
+    package_version: str
+    git_commit: str | None
     config: ExperimentConfig
-    tested: EvaluationData
+    data: EvaluationData
     split: FoldSplit
     bundle: ModelBundle
 
+    @property
+    def prepared(self) -> PreparedSet:
+        """The store, which holds training and test samples."""
+        return self.data.test
 
-def open_trained_fold(run: Path, store: Path, fold: int | None) -> OpenedFold:
+    @cached_property
+    def prototypes(self) -> Prototypes:
+        """The classes that are compared."""
+        return class_directions(self.bundle, self.data.classes)
+
+    @cached_property
+    def indices(self) -> tuple[int, ...]:
+        """Test samples of exactly one class, into the store."""
+        tested = tested_indices(self.data, self.split)
+        single = tuple(index for index in tested if len(self.prepared.samples[index].classes) == 1)
+        if not single:
+            raise SettingsError(f"{self.folder}: none of the {len(tested)} test samples has exactly one class")
+        return single
+
+    @property
+    def num_left_out(self) -> int:
+        """Test samples of several classes."""
+        return len(tested_indices(self.data, self.split)) - len(self.indices)
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """The test samples of `indices`, without their images."""
+        return tuple(self.prepared.samples[index] for index in self.indices)
+
+    @cached_property
+    def truth(self) -> Int[np.ndarray, " n"]:
+        """Index of each of these samples' class."""
+        return np.array([self.prototypes.classes.index(sample.expression) for sample in self.samples])
+
+
+def open_trained_fold(run: Path, store: Path, fold: int | None) -> TrainedFold:
     """Open a run as evaluation does.
 
     Args:
         run: A run folder.
         store: The prepared set it was trained on.
         fold: Which; None for the first that is trained.
-
-    Raises:
-        CheckpointError: The fold is not trained, or the fold file, its split or its model is not the recipe's.
-        StoreError: The store is not the run's.
-        SettingsError: The run tests on another data set than it trained on, or the fold is out of range.
-        LeakError: A test subject or test sample was in training or had a part in a choice.
-        PromptError: The prompts were changed since training.
     """
     described = read_run_config(run)
     config = config_from(described["settings"])
     if find_protocol(config.protocol).train_on is not None:
         raise SettingsError(
-            f"protocol {config.protocol} tests on another data set than it trains on; a closer look at such a run is "
-            "not there yet"
+            f"protocol {config.protocol} tests on another data set than it trains on; such a run cannot be analysed yet"
         )
-    tested = open_evaluation_data(config, described["manifest_hash"], store, None, run)
+    data = open_evaluation_data(config, described["manifest_hash"], store, None, run)
     jobs = [job for job in fold_jobs(config, None if fold is None else [fold]) if not job.shuffled]
     trained = [job for job in jobs if job.is_trained(run)]
     if not trained:
         what = "no trained fold" if fold is None else f"no trained fold {fold}"
         raise CheckpointError(f"{run} has {what}; run `smilevlm train` first")
     folder = trained[0].folder(run)
-    split, bundle = checked_fold(config, tested, folder, trained[0].fold)
-    return OpenedFold(folder=folder, described=described, config=config, tested=tested, split=split, bundle=bundle)
+    split, bundle = checked_fold(config, data, folder, trained[0].fold)
+    return TrainedFold(
+        folder=folder,
+        package_version=described["package_version"],
+        git_commit=described["git_commit"],
+        config=config,
+        data=data,
+        split=split,
+        bundle=bundle,
+    )
 
 
-class Steps:
+def untrained_model(fold: TrainedFold) -> SmileVlm:
+    """The model that the fold's training began with: the same seed's fresh weights, or those it started from.
+
+    Raises:
+        CheckpointError: The model that it started from, or the pretrained tower, is no longer there.
+        LeakError, StoreError: The model that it started from does not fit.
+    """
+    import torch
+
+    config, split = fold.config, fold.split
+    if config.start_from is not None:
+        _, start = load_initial_weights(
+            config.start_from,
+            "start_from",
+            fold.prepared.manifest,
+            split.test_subjects,
+            test_digests=[sample.digest for sample in fold.samples],
+        )
+        return start.model.eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(fold_seed(config, split.fold))
+        return build_model(config.model).eval()
+
+
+class StepCounter:
     """Counts steps for a progress bar.
 
     Args:
         total: How many there will be.
-        progress: Told of each; None for nobody.
+        progress: Called after each; may be None.
     """
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
+    def __init__(self, total: int, progress: ProgressCallback | None) -> None:
         self._done, self._total, self._progress = 0, total, progress
 
-    def done(self) -> None:
-        """One more step."""
+    def step(self) -> None:
+        """Count one more."""
         self._done += 1
         if self._progress is not None:
             self._progress(self._done, self._total)

@@ -1,4 +1,4 @@
-"""Scores of comparisons: how often the right person is accepted, and how often the wrong one. Arrays only.
+"""Scores of comparisons: ROC curve, equal error rate, true accept rate at a false accept rate, ranks. Arrays only.
 
 A comparison is accepted when its score is at least the threshold. Genuine comparisons should be accepted (the same
 person; a bona fide scan), impostors should not (another person; an attack).
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from smilevlm.errors import SettingsError
-from smilevlm.results import LEVEL, Interval
+from smilevlm.results import Interval, RocPoint, percentile_interval
 
 MAX_POINTS = 200
 _SCORE_BINS = 1000
@@ -42,23 +42,22 @@ def roc_curve(genuine: Float[np.ndarray, " genuine"], impostor: Float[np.ndarray
 
     Args:
         genuine: Scores that should be accepted; higher is more alike.
-        impostor: Scores that should be refused.
-
-    Raises:
-        SettingsError: One of them is empty or not finite.
+        impostor: Scores that should be rejected.
     """
+    from sklearn import metrics
+
     for name, scores in (("genuine", genuine), ("impostor", impostor)):
         if len(scores) == 0:
             raise SettingsError(f"there are no {name} comparisons")
         if not np.isfinite(scores).all():
             raise SettingsError(f"a score of the {name} comparisons is not finite")
-    values, index = np.unique(np.concatenate([genuine, impostor]).astype(np.float64), return_inverse=True)
-    accepted_genuine = np.bincount(index[: len(genuine)], minlength=len(values))[::-1].cumsum()
-    accepted_impostor = np.bincount(index[len(genuine) :], minlength=len(values))[::-1].cumsum()
+    scores = np.concatenate([genuine, impostor]).astype(np.float64)
+    is_genuine = np.arange(len(scores)) < len(genuine)
+    false_accept_rate, true_accept_rate, thresholds = metrics.roc_curve(is_genuine, scores, drop_intermediate=False)
     return Roc(
-        thresholds=np.concatenate([[np.inf], values[::-1]]),
-        false_accept_rate=np.concatenate([[0.0], accepted_impostor / len(impostor)]),
-        true_accept_rate=np.concatenate([[0.0], accepted_genuine / len(genuine)]),
+        thresholds=thresholds,
+        false_accept_rate=false_accept_rate,
+        true_accept_rate=true_accept_rate,
         num_genuine=len(genuine),
         num_impostor=len(impostor),
     )
@@ -94,10 +93,7 @@ def true_accept_rate_at(roc: Roc, false_accept_rate: float) -> float | None:
     """The largest true accept rate at which no more than this share of the impostors is accepted.
 
     Returns:
-        None with fewer than 1 / `false_accept_rate` impostors: so small a share of them cannot be told.
-
-    Raises:
-        SettingsError: The rate is not above 0 and at most 1.
+        None with fewer than 1 / `false_accept_rate` impostors: so small a share of them cannot be measured.
     """
     if not 0 < false_accept_rate <= 1:
         raise SettingsError(f"a false accept rate of {false_accept_rate} was asked for; expected above 0 to 1")
@@ -123,11 +119,7 @@ def rank_rates(
 
 
 def probe_ranks(scores: Float[np.ndarray, "probe gallery"], truth: Int[np.ndarray, " probe"]) -> Int[np.ndarray, " p"]:
-    """Rank of each probe's own entry, from 1. Others with the same score come before it: a tie is no recognition.
-
-    Raises:
-        SettingsError: There are no probes.
-    """
+    """Rank of each probe's own entry, from 1. Others with the same score come before it: a tie is no recognition."""
     if len(scores) == 0:
         raise SettingsError("there are no probes to identify")
     own = np.take_along_axis(scores, truth[:, None], axis=1)
@@ -139,9 +131,6 @@ def thinned(roc: Roc, max_points: int = MAX_POINTS) -> Roc:
 
     Half of the points are spread over the true accept rate, half over the logarithm of the false accept rate, so that
     the curve keeps its shape on both kinds of axes.
-
-    Raises:
-        SettingsError: Fewer than four points are asked for.
     """
     if max_points < 4:
         raise SettingsError(f"{max_points} points were asked for; a curve needs at least 4")
@@ -163,6 +152,15 @@ def thinned(roc: Roc, max_points: int = MAX_POINTS) -> Roc:
     )
 
 
+def roc_points(roc: Roc) -> tuple[RocPoint, ...]:
+    """A curve as a result file holds it, thinned for drawing."""
+    few = thinned(roc)
+    return tuple(
+        RocPoint(false_accept_rate=false, true_accept_rate=true)
+        for false, true in zip(few.false_accept_rate.tolist(), few.true_accept_rate.tolist(), strict=True)
+    )
+
+
 def equal_error_rate_interval(
     *,
     genuine: Float[np.ndarray, " genuine"],
@@ -180,7 +178,7 @@ def equal_error_rate_interval(
 
     Args:
         genuine: Scores.
-        genuine_subject: Whose each is.
+        genuine_subject: Subject of each.
         impostor: Scores.
         impostor_subjects: The two people of each.
         num_subjects: Subjects are numbered from 0.
@@ -208,9 +206,7 @@ def equal_error_rate_interval(
         return None
     reject = 1.0 - accepted_genuine[usable] / accepted_genuine[usable, -1:]
     rates = _equal_error_rates(accepted_impostor[usable] / accepted_impostor[usable, -1:], reject)
-    tail = (1.0 - LEVEL) / 2.0
-    lower, upper = np.quantile(rates, [tail, 1.0 - tail])
-    return float(lower), float(upper)
+    return percentile_interval(rates)
 
 
 def _accepted(
@@ -229,7 +225,7 @@ def _equal_error_rates(
 ) -> Float[np.ndarray, " curve"]:
     """Where rising and falling rates cross, by linear interpolation."""
     difference = false_accept - false_reject
-    # The first point at or past the crossing; the last one is, for there nothing is refused.
+    # The first point at or past the crossing; the last one is, for there nothing is rejected.
     after = np.argmax(difference >= 0, axis=1)
     rows = np.arange(len(difference))
     before = after - 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from smilevlm.datasets import find_protocol, protocol_folds
 from smilevlm.errors import CheckpointError, ResultError, SmileVlmError
-from smilevlm.evaluation.run import evaluate_run
+from smilevlm.evaluation import evaluate_run
 from smilevlm.files import locked
 from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results

@@ -151,7 +151,7 @@ def _analyse(
     run: PlannedRun,
     result: ExperimentResult,
 ) -> Path:
-    from smilevlm.evaluation.analysis import analyse_run
+    from smilevlm.evaluation import analyse_run
 
     source, path = data[run.values.data], run.folder / ANALYSIS_NAME
     yaw_store = make_yaw_store(source, request.out, jobs, progress) if run.setting == OTHER_TASKS else None
@@ -164,7 +164,7 @@ def _analyse(
 def _other_tasks(
     data: Mapping[str, StudyData], progress: Callable[[int, int], None], run: PlannedRun, result: ExperimentResult
 ) -> Path:
-    from smilevlm.evaluation.tasks import run_tasks
+    from smilevlm.evaluation import run_tasks
 
     source, path = data[run.values.data], run.folder / TASKS_NAME
     known = _read_current(path, TasksResult, result)

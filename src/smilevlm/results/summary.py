@@ -100,9 +100,13 @@ def bootstrap_interval(
     if len(sizes) < 2:
         return None
     drawn = np.random.default_rng(seed).integers(len(sizes), size=(num_resamples, len(sizes)))
-    shares = amounts[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    return percentile_interval(amounts[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+
+
+def percentile_interval(values: Float[np.ndarray, " resample"]) -> Interval:
+    """The 95 % percentile interval of a number over bootstrap resamples."""
     tail = (1.0 - LEVEL) / 2.0
-    low, high = np.quantile(shares, [tail, 1.0 - tail])
+    low, high = np.quantile(values, [tail, 1.0 - tail])
     return float(low), float(high)
 
 

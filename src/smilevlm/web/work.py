@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from smilevlm.evaluation.relevance import overlay_scale, relevance, relevance_overlay
+from smilevlm.evaluation import overlay_scale, pixel_relevance, relevance_overlay
 from smilevlm.geometry import rotation_from_axes
 from smilevlm.predict import Model, Prediction, PreparedScan, prepare_scan
 from smilevlm.readers import read_mesh
@@ -111,7 +111,7 @@ class Explain:
     def __call__(self, model: Model, settings: WebSettings) -> Overlays:
         del settings
         prediction, comparison = self.recognition.prediction, model.compare_with(self.prompts)
-        pixels = relevance(
+        pixels = pixel_relevance(
             model.bundle,
             prediction.views,
             prediction.label,

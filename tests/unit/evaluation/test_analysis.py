@@ -13,11 +13,13 @@ from PIL import Image
 
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import CheckpointError, LeakError, SettingsError, StoreError
-from smilevlm.evaluation.analysis import ANALYSIS_NAME, analyse_run
-from smilevlm.evaluation.fold_analysis import fold_seed, open_fold, untrained_model
+from smilevlm.evaluation import analyse_run
+from smilevlm.evaluation.trained_fold import open_trained_fold, untrained_model
 from smilevlm.models import build_model, load_bundle, zero_shot_scores
 from smilevlm.results import AnalysisResult, read_record, read_results
 from smilevlm.store import PreparedSet, prepare
+from smilevlm.training.run_folder import ANALYSIS_NAME
+from smilevlm.training.splits import fold_seed
 
 ANGLES = (-60.0, -30.0, 0.0, 30.0, 60.0)
 
@@ -151,7 +153,7 @@ def test_before_training_are_the_weights_that_training_began_with(
     monkeypatch.setattr(trainer, "build_model", spied)
     train_run(make_tiny_config("num_control_folds=0"), prepared_store, tmp_path / "run", folds=[1])
     before = torch.get_rng_state()
-    model = untrained_model(open_fold(tmp_path / "run", prepared_store, 1))
+    model = untrained_model(open_trained_fold(tmp_path / "run", prepared_store, 1))
     assert torch.equal(torch.get_rng_state(), before)
     assert not model.training
     for name, value in model.state_dict().items():
@@ -174,7 +176,7 @@ def test_a_store_of_too_few_angles_is_noted(run, prepared_store):
 
 
 def test_samples_without_more_angles_are_counted(run, prepared_store, synthetic_faces, small_store_settings, tmp_path):
-    fold = open_fold(run, prepared_store, 0)
+    fold = open_trained_fold(run, prepared_store, 0)
     missing = fold.samples[0].sample_id
     kept = [each for each in index_data_set("bu3dfe", synthetic_faces).recordings if each.sample_id != missing]
     settings = replace(small_store_settings, views=replace(small_store_settings.views, angles_deg=ANGLES))
@@ -191,7 +193,7 @@ def test_yaw_stores_that_are_refused(run, prepared_store, synthetic_faces, small
     )
     with pytest.raises(StoreError, match=r"views.size is 32, the run has 48"):
         analyse_run(run, prepared_store, yaw_store=smaller)
-    fold = open_fold(run, prepared_store, 0)
+    fold = open_trained_fold(run, prepared_store, 0)
     test, trained = fold.split.test_subjects, fold.split.train_subjects
     others = prepared_with(
         synthetic_faces, tmp_path / "others", small_store_settings, angles_deg=ANGLES, subjects=set(trained)

@@ -1,4 +1,4 @@
-"""Maps, correlation matrices and turned heads, against references written as loops."""
+"""Maps, correlation matrices and effective ranks, against references written as loops."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from smilevlm.evaluation.embedding_analysis import (
     blocks,
     cross_modal_correlation,
     describe_correlation,
+    effective_rank,
     embedding_map,
     multi_view_correlation,
-    yaw_columns,
-    yaw_point,
 )
-from smilevlm.models import class_prototypes
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -106,33 +104,33 @@ def test_what_cannot_be_mapped():
         embedding_map(np.outer(np.arange(1.0, 8), np.ones(5)), seed=0)
 
 
-def test_turns_need_every_nominal_view():
-    assert yaw_columns((-30.0, 0.0, 30.0), (-60.0, -45, -30, 0, 15, 30, 60)) == {
-        -30.0: [0, 2, 3],
-        0.0: [2, 3, 5],
-        30.0: [3, 5, 6],
-    }
-    assert yaw_columns((0.0,), (10.0, -10.0)) == {-10.0: [1], 10.0: [0]}
-    assert yaw_columns((-0.1, 0.2), (0.0, 0.3)) == {0.1: [0, 1]}
-    assert yaw_columns((-30.0, 30.0), (0.0, 15.0)) == {}
+def test_orthonormal_rows_use_every_dimension():
+    rows, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))
+    assert effective_rank(rows[:5]) == pytest.approx(5.0)
+    assert effective_rank(7.0 * rows) == pytest.approx(8.0)
 
 
-def test_a_yaw_point():
-    prototypes = class_prototypes(np.eye(2, 4), ("a", "b"), ("a", "b"))
-    a, b = np.eye(2, 4)
-    z_views = np.stack([[a, 3 * b], [b, a], [b, 0.5 * a], [b, b]])
-    point = yaw_point(
-        yaw_deg=15.0,
-        z_views=z_views,
-        z_fused=np.stack([a, a, a, a]),
-        view_weights=np.array([[0.5, 0.5], [1, 0], [0.5, 0.5], [0.2, 0.8]]),
-        truth=np.array([0, 1, 1, 1]),
-        prototypes=prototypes,
-        nominal_deg=(-10.0, 10.0),
-    )
-    assert point.accuracy == 0.25
-    # The means lean to b, to a tie that the first class wins, to b, to b.
-    assert point.mean_fusion_accuracy == 0.5
-    assert point.single_view_accuracy == {-10.0: 1.0, 10.0: 0.25}
-    assert point.view_weights == pytest.approx({-10.0: 0.55, 10.0: 0.45})
-    assert point.num_samples == 4
+def test_a_line_is_one_dimension():
+    rng = np.random.default_rng(0)
+    line = np.outer(rng.normal(size=50), rng.normal(size=12))
+    assert effective_rank(line) == pytest.approx(1.0)
+    assert effective_rank(line.astype(np.float32)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_two_singular_values():
+    """3 and 1: shares 3/4 and 1/4, so exp(H) = 4 / 3^(3/4)."""
+    turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    assert effective_rank(turn @ np.diag([3.0, 1.0])) == pytest.approx(4 / 3**0.75)
+
+
+def test_embeddings_are_neither_centred_nor_scaled():
+    same = np.tile([[1.0, 2.0, 2.0]], (6, 1))
+    assert effective_rank(same) == pytest.approx(1.0)
+    long = np.diag([100.0, 1.0])
+    assert effective_rank(long) < 1.1
+
+
+@pytest.mark.parametrize("rows", [np.zeros((3, 4)), np.zeros((0, 4)), np.full((2, 2), np.nan)])
+def test_what_has_no_rank(rows):
+    with pytest.raises(CheckpointError):
+        effective_rank(rows)

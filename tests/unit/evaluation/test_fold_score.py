@@ -5,7 +5,18 @@ import pytest
 
 from fake_results import CLASSES, FakeFold, fake_result, fold_result
 from smilevlm.errors import LeakError, SettingsError
-from smilevlm.evaluation import ProbeTrainingSet, draw_examples, make_example, score_fold, summarise_folds
+from smilevlm.evaluation import (
+    ExampleSample,
+    FoldEmbeddings,
+    FoldSamples,
+    FoldTraining,
+    ProbeTrainingSet,
+    ZeroShotClassifier,
+    draw_examples,
+    make_example,
+    score_fold,
+    summarise_folds,
+)
 from smilevlm.models import class_prototypes
 from smilevlm.results import write_results
 
@@ -16,8 +27,6 @@ def arguments(**changes):
     axes = np.eye(3, dtype=np.float32)
     front, side = axes[[0, 1, 2, 0]], axes[[0, 0, 2, 1]]
     return {
-        "fold": 0,
-        "num_folds": 2,
         "z_views": np.stack([side, front], axis=1),
         "z_fused": axes[[0, 1, 2, 1]],
         "view_weights": np.array([[0.2, 0.8], [0.2, 0.8], [0.5, 0.5], [0.1, 0.9]], dtype=np.float32),
@@ -26,17 +35,37 @@ def arguments(**changes):
         "prototypes": class_prototypes(np.eye(3), ("happy", "sad", "fear"), ("happy", "sad", "fear")),
         "view_angles_deg": ANGLES,
         "train_subjects": ["d", "c", "c"],
-        "num_train_samples": 3,
-        "test_features": np.stack([side, front], axis=1),
-        "train": None,
+        "features": np.stack([side, front], axis=1),
         "temperature": 0.1,
         "levels": [3, 4, 4, 4],
         "validation_subjects": ["v"],
+        "probe_training": None,
     } | changes
 
 
+def scored(**changes):
+    given = arguments(**changes)
+
+    def part(kind, *names):
+        return kind(**{name: given[name] for name in names})
+
+    return score_fold(
+        part(FoldEmbeddings, "z_views", "z_fused", "view_weights", "features", "view_angles_deg"),
+        part(FoldSamples, "truth", "subjects", "levels"),
+        part(ZeroShotClassifier, "prototypes", "temperature"),
+        FoldTraining(
+            fold=0,
+            num_folds=2,
+            subjects=given["train_subjects"],
+            num_samples=3,
+            validation_subjects=given["validation_subjects"],
+        ),
+        probe_training=given["probe_training"],
+    )
+
+
 def test_by_hand():
-    found = score_fold(**arguments())
+    found = scored()
     assert found.accuracy == 0.75
     assert found.single_view_accuracy == {-30.0: 0.5, 0.0: 1.0}
     # Views that disagree evenly tie, and a tie goes to the first class: sample 1 is wrong, sample 3 right.
@@ -48,7 +77,7 @@ def test_by_hand():
     assert found.view_weights_by_class["happy"] == pytest.approx({-30.0: 0.15, 0.0: 0.85})
 
 
-def train_side(*subjects):
+def probe_training(*subjects):
     """The first sample of each is happy, the second sad, the third afraid, along an axis each."""
     count = len(subjects)
     features = np.repeat(np.eye(3, dtype=np.float32)[np.arange(count) % 3, None], 2, axis=1)
@@ -57,7 +86,7 @@ def train_side(*subjects):
 
 
 def test_the_rest_by_hand():
-    found = score_fold(**arguments(multi_label=None))
+    found = scored()
     assert found.by_level == {3: (1, 1), 4: (2, 3)}
     # Every fused embedding has cosine 1 with one class and 0 with the two others.
     confidence = 1 / (1 + 2 * np.exp(-10))
@@ -68,8 +97,8 @@ def test_the_rest_by_hand():
     assert found.multi_label is None
 
 
-def test_fitted_readouts_come_with_a_training_side():
-    found = score_fold(**arguments(train=train_side(*"cccddd")))
+def test_fitted_probes_come_with_a_training_set():
+    found = scored(probe_training=probe_training(*"cccddd"))
     assert set(found.readouts) == {"late_fusion", "linear_probe", "knn", "majority"}
     # Happy comes first among equally frequent classes.
     assert found.readouts["majority"].confusion_matrix == ((2, 0, 0), (1, 0, 0), (1, 0, 0))
@@ -82,14 +111,14 @@ def test_fitted_readouts_come_with_a_training_side():
 @pytest.mark.parametrize(
     ("subjects", "message"),
     [
-        ("cda", "both in the readouts' training and in test: a"),
+        ("cda", "both in the probes' training and in test: a"),
         ("cdv", "fitted on v, no training subjects"),
         ("cde", "fitted on e, no training subjects"),
     ],
 )
-def test_readouts_learn_from_training_subjects_only(subjects, message):
+def test_probes_learn_from_training_subjects_only(subjects, message):
     with pytest.raises(LeakError, match=message):
-        score_fold(**arguments(train=train_side(*subjects)))
+        scored(probe_training=probe_training(*subjects))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +131,7 @@ def test_readouts_learn_from_training_subjects_only(subjects, message):
 )
 def test_shared_subjects_are_a_leak(changes, message):
     with pytest.raises(LeakError, match=message):
-        score_fold(**arguments(**changes))
+        scored(**changes)
 
 
 @pytest.mark.parametrize(
@@ -123,15 +152,15 @@ def test_shared_subjects_are_a_leak(changes, message):
 )
 def test_unsound_input(changes, message):
     with pytest.raises(SettingsError, match=message):
-        score_fold(**arguments(**changes))
+        scored(**changes)
 
 
 def test_order_of_samples_does_not_matter():
     order = [2, 0, 3, 1]
     given = arguments()
-    moved = {name: given[name][order] for name in ("z_views", "z_fused", "view_weights", "test_features")}
+    moved = {name: given[name][order] for name in ("z_views", "z_fused", "view_weights", "features")}
     moved |= {name: [given[name][i] for i in order] for name in ("truth", "subjects", "levels")}
-    first, second = score_fold(**given), score_fold(**arguments(**moved))
+    first, second = scored(), scored(**moved)
     assert first.view_weights == pytest.approx(second.view_weights)
     assert first.confusion_matrix == second.confusion_matrix
     assert first.accuracy_interval == second.accuracy_interval
@@ -175,9 +204,12 @@ def test_examples_take_turns_and_are_blind_to_the_prediction():
 
 def test_example_from_scores():
     example = make_example(
-        sample_id="a_1", subject="a", fold=0, truth="sad", scores=np.array([0.2, 0.9, 0.1]), temperature=0.1,
-        classes=("happy", "sad", "fear"), view_weights={0.0: 1.0}, images={0.0: "a.png"},
-    )  # fmt: skip
+        ExampleSample(sample_id="a_1", subject="a", fold=0, truth="sad", images={0.0: "a.png"}),
+        scores=np.array([0.2, 0.9, 0.1]),
+        temperature=0.1,
+        classes=("happy", "sad", "fear"),
+        view_weights={0.0: 1.0},
+    )
     assert example.predicted == "sad"
     assert sum(example.probabilities.values()) == pytest.approx(1.0)
     assert example.images == {0.0: "a.png"}

@@ -10,7 +10,7 @@ import torch
 
 from builders_clip import TINY_CLIP_DIM, TINY_CLIP_IMAGE_SIZE, build_tiny_clip
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.relevance import PixelRelevance, overlay_scale, relevance, relevance_overlay
+from smilevlm.evaluation import PixelRelevance, overlay_scale, pixel_relevance, relevance_overlay
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.models import (
     ClipTowerSettings,
@@ -83,7 +83,7 @@ def score_of(bundle: ModelBundle, views: np.ndarray, target: str) -> float:
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_it_adds_up_to_the_score(tower, dynamic, request):
     bundle, views = request.getfixturevalue(tower), random_views()
-    found = relevance(bundle, views, "sad", dynamic=dynamic)
+    found = pixel_relevance(bundle, views, "sad", dynamic=dynamic)
     baseline = np.full_like(views, 128 if dynamic else 0)
     assert found.score == pytest.approx(score_of(bundle, views, "sad"), abs=1e-5)
     assert found.baseline_score == pytest.approx(score_of(bundle, baseline, "sad"), abs=1e-5)
@@ -95,7 +95,7 @@ def test_it_adds_up_to_the_score(tower, dynamic, request):
 
 
 def test_what_equals_the_baseline_has_no_relevance(conv):
-    found = relevance(conv, random_views(), "happy")
+    found = pixel_relevance(conv, random_views(), "happy")
     assert not found.pixels[:, :6].any()
     assert found.pixels[:, 6:].any(axis=(1, 2)).all()
 
@@ -108,7 +108,7 @@ def test_a_fusion_that_looks_at_one_view_gives_relevance_there_alone(conv, decid
         return z[:, deciding], weights
 
     monkeypatch.setattr(conv.model.fusion, "forward", one_view)
-    found = relevance(conv, random_views(), "happy")
+    found = pixel_relevance(conv, random_views(), "happy")
     assert found.adds_up
     expected = np.zeros(3)
     expected[deciding] = 1
@@ -121,20 +121,20 @@ def test_a_fusion_that_reads_prompts_gets_them():
         fusion=FusionSettings(kind="text_guided", hidden_dim=5, num_heads=2),
     )
     views = random_views()
-    found = relevance(guided, views, "fear")
+    found = pixel_relevance(guided, views, "fear")
     assert found.score == pytest.approx(score_of(guided, views, "fear"), abs=1e-5)
     others = -guided.prompts.centred
-    moved = relevance(guided, views, "fear", candidates=others)
+    moved = pixel_relevance(guided, views, "fear", candidates=others)
     assert moved.score != found.score
 
 
 def test_the_same_bytes_whatever_the_mode_and_the_threads(conv):
-    first = relevance(conv, random_views(), "happy")
+    first = pixel_relevance(conv, random_views(), "happy")
     conv.model.train()
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        second = relevance(conv, random_views(), "happy")
+        second = pixel_relevance(conv, random_views(), "happy")
     finally:
         torch.set_num_threads(threads)
     assert not conv.model.training
@@ -144,20 +144,20 @@ def test_the_same_bytes_whatever_the_mode_and_the_threads(conv):
 
 def test_a_direction_and_classes_of_its_own(conv):
     views, own = random_views(), conv.prototypes
-    named = relevance(conv, views, "happy")
+    named = pixel_relevance(conv, views, "happy")
     # A direction is compared with all classes, itself included: cosine - mean of three, two thirds of the named score.
-    direct = relevance(conv, views, 3.0 * own.vectors[0])
+    direct = pixel_relevance(conv, views, 3.0 * own.vectors[0])
     assert direct.score == pytest.approx(2 / 3 * named.score, abs=1e-5)
     typed = class_prototypes(conv.prompts.centred[:3], ("calm", "calm", "pain"), ("calm", "pain"), "max")
     scores = zero_shot_scores(conv.embed(views[None]).z_fused, typed)[0]
-    found = relevance(conv, views, "pain", prototypes=typed)
+    found = pixel_relevance(conv, views, "pain", prototypes=typed)
     assert found.score == pytest.approx(scores[1] - scores[0], abs=1e-5)
     with pytest.raises(SettingsError, match="'happy' is none of the classes calm, pain"):
-        relevance(conv, views, "happy", prototypes=typed)
+        pixel_relevance(conv, views, "happy", prototypes=typed)
     with pytest.raises(SettingsError, match=r"\(5,\) wide, the prototypes \(12,\)"):
-        relevance(conv, views, np.ones(5))
+        pixel_relevance(conv, views, np.ones(5))
     with pytest.raises(CheckpointError, match="1 target embeddings are zero"):
-        relevance(conv, views, np.zeros(DIM))
+        pixel_relevance(conv, views, np.zeros(DIM))
 
 
 def test_no_relevance_at_all_has_no_shares():

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smilevlm.evaluation.calibration import calibration
-from smilevlm.evaluation.run import evaluate_run
-from smilevlm.evaluation.scoring import class_directions, embed
+from smilevlm.evaluation import calibration, class_directions, embed, evaluate_run
 from smilevlm.models import load_bundle, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.results import read_results
 from smilevlm.store import PreparedSet

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from smilevlm.errors import CheckpointError, LayoutError, LeakError, SettingsError, StoreError
-from smilevlm.evaluation.tasks import TASKS_NAME, run_tasks
+from smilevlm.evaluation import run_tasks
 from smilevlm.results import TasksResult, read_record
 from smilevlm.store import PreparedSet
 from smilevlm.synthesis.spoofs import ATTACKS, BONA_FIDE
-from smilevlm.training.run_folder import FOLD_NAME
+from smilevlm.training.run_folder import FOLD_NAME, TASKS_NAME
 from smilevlm.training.trainer import train_run
 
 

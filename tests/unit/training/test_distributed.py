@@ -11,7 +11,7 @@ import pytorch_lightning as lightning
 import torch
 
 import smilevlm
-from smilevlm.evaluation.run import evaluate_run
+from smilevlm.evaluation import evaluate_run
 from smilevlm.models import ModelBundle, load_bundle
 from smilevlm.training import fold_data, initial_weights, trainer
 from smilevlm.training.distributed import HardwareConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smilevlm.errors import LeakError, SettingsError, StoreError
-from smilevlm.evaluation.run import evaluate_run
+from smilevlm.evaluation import evaluate_run
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS
 from smilevlm.recipes import find_recipe

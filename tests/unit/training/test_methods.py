@@ -6,7 +6,7 @@ import pytest
 
 from builders_clip import build_tiny_clip
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.run import evaluate_run
+from smilevlm.evaluation import evaluate_run
 from smilevlm.models import build_model, load_bundle
 from smilevlm.predict import load
 from smilevlm.recipes import RECIPES, find_recipe

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from smilevlm.errors import CheckpointError, LeakError, SettingsError, SmileVlmError, StoreError
-from smilevlm.evaluation.run import evaluate_run
+from smilevlm.evaluation import evaluate_run
 from smilevlm.files import locked
 from smilevlm.models import fit_temperature, load_bundle, zero_shot_scores
 from smilevlm.store import PreparedSet
