@@ -17,7 +17,7 @@ from smilevlm.files import write_atomically
 from smilevlm.models.zero_shot import Prototypes, class_prototypes
 from smilevlm.prompts import PromptEmbeddings
 from smilevlm.results import OtherTrainingData
-from smilevlm.store import PrepareSettings, prepare_settings_from, read_fields
+from smilevlm.store import PrepareSettings, prepare_settings_from, read_json_fields
 from smilevlm.threads import torch_threads
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def load_bundle(folder: Path) -> ModelBundle:
     try:
         values = json.loads(path.read_text())
         values.setdefault("abstain_threshold", values.pop("unsure_below", 0.0))
-        known = read_fields(_Description, values)
+        known = read_json_fields(_Description, values)
         tensors = load((folder / _PROMPTS_NAME).read_bytes())
         return ModelBundle(
             model=load_model(folder),

@@ -12,7 +12,7 @@ from smilevlm.store.manifest import (
     Remark,
     differing_settings,
     prepare_settings_from,
-    read_fields,
+    read_json_fields,
     read_manifest,
 )
 from smilevlm.store.numbering import (
@@ -53,8 +53,8 @@ __all__ = [
     "differing_settings",
     "prepare",
     "prepare_settings_from",
-    "read_fields",
     "read_frame",
+    "read_json_fields",
     "read_manifest",
     "read_numbering",
     "remark_kind",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -145,15 +145,24 @@ Fields = TypeVar("Fields")
 
 
 def read_fields(kind: type[Fields], values: Mapping[str, Any]) -> Fields:
-    """A dataclass of JSON values, those of its own parts included.
+    """A dataclass of JSON values, those of its own parts included; parts that are made already may stand among them.
 
     Raises:
         ValueError: A field is missing or of the wrong kind; the message begins with its path.
     """
+    return _validated(lambda: _type_adapter(kind).validate_python(dict(values)))
+
+
+def read_json_fields(kind: type[Fields], values: Mapping[str, Any]) -> Fields:
+    """The same of JSON values alone, of which strict parts, such as those of results, take objects for dataclasses."""
+    return _validated(lambda: _type_adapter(kind).validate_json(json.dumps(values), context={}))
+
+
+def _validated(validate: Callable[[], Fields]) -> Fields:
     from pydantic import ValidationError
 
     try:
-        return _type_adapter(kind).validate_python(dict(values))
+        return validate()
     except ValidationError as invalid:
         first = invalid.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

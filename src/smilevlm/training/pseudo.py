@@ -21,7 +21,7 @@ from smilevlm.models import (
     zero_shot_scores,
 )
 from smilevlm.results import FoldProposals, PairingTeacher
-from smilevlm.store import Manifest, read_fields
+from smilevlm.store import Manifest, read_json_fields
 from smilevlm.training.initial_weights import load_initial_weights
 from smilevlm.views import ViewSettings
 
@@ -228,7 +228,7 @@ def read_proposals(path: Path) -> ProposedClasses:
         CheckpointError: The file is missing or damaged.
     """
     try:
-        return read_fields(ProposedClasses, json.loads(path.read_text()))
+        return read_json_fields(ProposedClasses, json.loads(path.read_text()))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; the fold was not trained with pairing 'pseudo'") from None
     except (OSError, ValueError, TypeError) as error:

@@ -17,7 +17,7 @@ from filelock import Timeout
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import locked, write_atomically
 from smilevlm.results import EpochChoice
-from smilevlm.store import PreparedSet, read_fields
+from smilevlm.store import PreparedSet, read_json_fields
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.distributed import process_rank
 from smilevlm.training.resolve import with_current_names
@@ -204,7 +204,7 @@ def read_fold_record(folder: Path) -> FoldRecord:
         values = json.loads(path.read_text())
         # Folds of versions that did not keep the epoch's choice do not have it.
         beside = {"epoch_choice": values.pop("epoch_choice", None), "seconds": values.pop("seconds")}
-        return read_fields(FoldRecord, {"split": values, **beside})
+        return read_json_fields(FoldRecord, {"split": values, **beside})
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no trained fold; run `smilevlm train` (with --resume) first") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
