@@ -66,7 +66,7 @@ def test_a_class_that_is_called_like_a_column_keeps_it_apart(prediction):
 
 def test_a_table_without_pandas(prediction, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingExtraError, match="pip install pandas"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'smilevlm\[reports\]'"):
         to_frame([prediction])
 
 
