@@ -54,7 +54,7 @@ COVERS: dict[str, tuple[str, ...]] = {
 QUICK_TESTS_ALONE = (
     "src/smilevlm/__init__.py", "src/smilevlm/__main__.py", "src/smilevlm/caches.py", "src/smilevlm/cli/",
     "src/smilevlm/compiled.py", "src/smilevlm/data.py", "src/smilevlm/deprecation.py", "src/smilevlm/dynamics/",
-    "src/smilevlm/experiment.py", "src/smilevlm/extras.py",
+    "src/smilevlm/experiment.py", "src/smilevlm/extras.py", "src/smilevlm/lazy.py",
     "src/smilevlm/errors.py", "src/smilevlm/pretrained.py", "src/smilevlm/prompts/", "src/smilevlm/typing.py",
     "src/smilevlm/version.py", "src/smilevlm/views/", "tests/unit/", "tests/integration/", "tests/golden/",
     "benchmarks/", "docs/", "tools/", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md",

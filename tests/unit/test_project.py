@@ -20,7 +20,7 @@ ROOMS = {
 """Those of the design, `reproduction` (ADR 6) and `augment` (ADR 8)."""
 MODULES = {
     "caches", "compiled", "errors", "typing", "distributed", "files", "pretrained", "threads", "version", "__init__",
-    "__main__", "data", "deprecation", "experiment", "extras", "parallel",
+    "__main__", "data", "deprecation", "experiment", "extras", "lazy", "parallel",
 }  # fmt: skip
 # Written in two parts, so that this file does not match itself.
 REGISTRIES = [

@@ -15,9 +15,9 @@ made of. Where a docstring says no more, the functions of this room raise:
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from smilevlm.lazy import lazy_attributes
 from smilevlm.results import spread, summarise_folds
 
 if TYPE_CHECKING:
@@ -95,8 +95,4 @@ __all__ = [
     "summarise_folds",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _LAZY_IMPORTS:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY_IMPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, _LAZY_IMPORTS)

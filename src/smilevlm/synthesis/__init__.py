@@ -7,9 +7,9 @@ it belongs to, so the same seed gives the same bytes. Settings out of range rais
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from smilevlm.lazy import lazy_attributes
 from smilevlm.synthesis.marker import MARKER_NAME
 
 if TYPE_CHECKING:
@@ -56,8 +56,4 @@ __all__ = [
     "worse_scanner",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _LAZY_IMPORTS:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY_IMPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, _LAZY_IMPORTS)

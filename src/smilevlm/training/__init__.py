@@ -6,8 +6,9 @@ run or model `CheckpointError`, a store that does not fit `StoreError`, test dat
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from smilevlm.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from smilevlm.training.config import ExperimentConfig, OptimiserSettings, ValidationSettings
@@ -107,8 +108,4 @@ __all__ = [
     "with_overrides",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _LAZY_IMPORTS:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY_IMPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, _LAZY_IMPORTS)
