@@ -116,10 +116,7 @@ class PreparedDataset(Dataset[Item]):
 
     def distortions(self, settings: DistortionSettings | None = None) -> Distortions:
         """The distortions that fit these views: their angles, and the channel of the horizontal normal."""
-        views = self.prepared.manifest.settings.views
-        return Distortions(
-            settings or DistortionSettings(), self.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
-        )
+        return Distortions.for_views(settings or DistortionSettings(), self.prepared.manifest.settings.views)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the prompts of another epoch; call it before the epoch's iterator of a loader is made.

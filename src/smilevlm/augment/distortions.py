@@ -23,6 +23,7 @@ from smilevlm.augment.image_ops import (
 )
 from smilevlm.dynamics import MID_GREY
 from smilevlm.errors import SettingsError
+from smilevlm.views import ViewSettings
 
 _NOISE_ROWS = 64
 """Samples whose pixel noise is drawn at a time; decides the random stream, and how much a process draws at once."""
@@ -114,6 +115,11 @@ class Distortions:
             raise SettingsError(f"mirroring needs view angles symmetric about 0, got {angles_deg}")
         order = [angles_deg.index(-angle) if settings.mirror > 0 else i for i, angle in enumerate(angles_deg)]
         self._mirrored_order = torch.tensor(order)
+
+    @classmethod
+    def for_views(cls, settings: DistortionSettings, views: ViewSettings) -> Distortions:
+        """Those that fit views: their angles, and the channel of the horizontal normal where there is one."""
+        return cls(settings, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None)
 
     def __call__(
         self,

@@ -194,9 +194,7 @@ def _distorted_pair(
     from smilevlm.training import to_channels_first, which_are_dynamic
 
     config, views, indices = fold.config, fold.config.prepare.views, fold.indices
-    distortions = Distortions(
-        config.distortions, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
-    )
+    distortions = Distortions.for_views(config.distortions, views)
     state = np.random.SeedSequence([config.seed, fold.split.fold, _DISTORTION]).generate_state(1)
     generator = torch.Generator().manual_seed(int(state[0]))
     model = bundle.model.eval()

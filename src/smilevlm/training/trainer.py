@@ -299,16 +299,13 @@ def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> Sm
         )
     if config.optimiser.compile:
         model.tower.compile()  # pyright: ignore[reportAttributeAccessIssue]
-    views = config.prepare.views
     embeddings, table = fold_data.prompts.embeddings, torch.from_numpy(fold_data.prompts.table)
     prototypes = class_prototypes(embeddings.centred, embeddings.classes, embeddings.class_names)
     supervised = config.pairing == "labels"
     return SmileVlmModule(
         model=model,
         loss=SupervisedLoss(table, config.loss.temperature) if supervised else JointLoss(config.loss),
-        distortions=Distortions(
-            config.distortions, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None
-        ),
+        distortions=Distortions.for_views(config.distortions, config.prepare.views),
         prompts=PromptTensors(
             table=table,
             candidates=torch.from_numpy(embeddings.centred),
