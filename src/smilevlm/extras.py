@@ -35,15 +35,6 @@ EXTRAS = {
 """Module that is imported to the extra that installs it."""
 
 
-def missing_extra(error: ImportError) -> MissingExtraError | None:
-    """What to install where a library of an extra is missing; None where the error is about something else."""
-    module = (error.name or "").partition(".")[0]
-    extra = EXTRAS.get(module)
-    if extra is None or not isinstance(error, ModuleNotFoundError):
-        return None
-    return MissingExtraError(f"this needs {module}, which is not installed: pip install 'smilevlm[{extra}]'")
-
-
 @contextmanager
 def explained_imports() -> Iterator[None]:
     """Say which extra is missing where the block imports a library that is not installed.
@@ -54,7 +45,8 @@ def explained_imports() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        missing = missing_extra(error)
-        if missing is None:
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
             raise
-        raise missing from error
+        message = f"this needs {module}, which is not installed: pip install 'smilevlm[{EXTRAS[module]}]'"
+        raise MissingExtraError(message) from error
