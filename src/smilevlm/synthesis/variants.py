@@ -129,6 +129,21 @@ def draw_wide_variant(rng: np.random.Generator, expression: str) -> Recipe:
     return variants[int(rng.integers(len(variants)))]
 
 
+CONFUSED: tuple[tuple[str, str], ...] = (("surprise", "fear"), ("angry", "disgust"))
+"""Pairs that people themselves confuse most. Source: Du and Martinez, Journal of Vision 11(13), 2011."""
+
+
+def draw_blend(rng: np.random.Generator, first: str, second: str) -> Recipe:
+    """A face between two expressions, each with 35 to 65 % of the strength of a posed one."""
+    share = float(rng.uniform(0.35, 0.65))
+    core: dict[str, float] = {}
+    for expression, weight in ((first, share), (second, 1 - share)):
+        variants = VARIANTS[expression]
+        for action, full in variants[int(rng.integers(len(variants)))].core.items():
+            core[action] = core.get(action, 0.0) + 1.15 * weight * full
+    return Recipe(core=core, optional={})
+
+
 def draw_manner(rng: np.random.Generator) -> Manner:
     """How an expression is shown, whatever its recipe."""
     return get_args(Manner)[int(rng.choice(len(_MANNER_SHARES), p=_MANNER_SHARES))]

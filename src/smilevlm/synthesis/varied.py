@@ -41,6 +41,8 @@ from smilevlm.synthesis.scan_appearance import (
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
 from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.variants import (
+    CONFUSED,
+    draw_blend,
     draw_manner,
     draw_variant,
     draw_varied_actions,
@@ -72,6 +74,7 @@ class VariedSettings:
         strength: How unlike each other the face models are, 1 for the training set.
         population: Which people there are, None for another mixture per person.
         action_scans: Single scans of each person that show a random combination of actions and belong to no class.
+        blend_scans: Single scans of each person between two expressions that people confuse; they have both classes.
         wide_share: Of the expressions, those shown in a further way (`WIDE_VARIANTS`, FACS frequencies).
         incidental_share: Of all faces, those that do something besides: an open mouth, closed eyes, speech.
     """
@@ -84,6 +87,7 @@ class VariedSettings:
     strength: float = 1.0
     population: Population | None = None
     action_scans: int = 5
+    blend_scans: int = 1
     wide_share: float = 0.2
     incidental_share: float = 0.25
 
@@ -93,6 +97,7 @@ class VariedSettings:
         check_range("frames", self.frames, 6, 1000)
         check_seed(self.seed)
         check_range("action_scans", self.action_scans, 0, len(ascii_letters))
+        check_range("blend_scans", self.blend_scans, 0, len(ascii_letters))
         shares = ("filmed_share", "wide_share", "incidental_share")
         for name, most in (*((share, 1.0) for share in shares), ("strength", 2.0)):
             if not 0 <= getattr(self, name) <= most:
@@ -157,6 +162,8 @@ def _plan_scans(key: SeedKey, folder: Path, person: VariedPerson, settings: Vari
     numbers = {expression: settings.scans for expression in _EXPRESSIONS}
     numbers[NEUTRAL] *= _NEUTRAL_SCANS
     numbers[UNLABELLED] = settings.action_scans
+    blended = CONFUSED[int(key.generator("blend").integers(len(CONFUSED)))]
+    numbers["+".join(blended)] = settings.blend_scans
     for place, (expression, number_of_scans) in enumerate(numbers.items()):
         target = folder / expression
         if number_of_scans:
@@ -177,7 +184,7 @@ def draw_scan_actions(
     Args:
         rng: The scan's own generator.
         person: Their habits shape the expression.
-        expression: A basic expression, `neutral` or `unlabelled`.
+        expression: A basic expression, two joined by `+`, `neutral` or `unlabelled`.
         settings: Shares of the further ways and of incidental movement.
         idle: Strength of movements that belong to no expression, None to draw it.
     """
@@ -187,11 +194,15 @@ def draw_scan_actions(
         shown = draw_action_combination(rng, facial_actions)
         resting = by_side(rng, person, draw_idle(rng, 0.5 * idle), facial_actions)
         return {name: max(shown.get(name, 0.0), resting.get(name, 0.0)) for name in {**resting, **shown}}
-    wide = expression != NEUTRAL and rng.uniform() < settings.wide_share
+    wide = expression in BASIC_EXPRESSIONS and rng.uniform() < settings.wide_share
+    if "+" in expression:
+        recipe = draw_blend(rng, *expression.split("+"))
+    else:
+        recipe = draw_wide_variant(rng, expression) if wide else draw_variant(rng, expression)
     weights = draw_varied_actions(
         rng,
         person=person,
-        recipe=draw_wide_variant(rng, expression) if wide else draw_variant(rng, expression),
+        recipe=recipe,
         intensity=_draw_intensity(rng),
         facial_actions=facial_actions,
         idle=idle,

@@ -8,7 +8,7 @@ import pytest
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, actions_from_arkit
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.incidental import VISEMES, draw_action_combination, draw_incidental
-from smilevlm.synthesis.variants import draw_varied_actions, show_in_manner
+from smilevlm.synthesis.variants import draw_blend, draw_varied_actions, show_in_manner
 from smilevlm.synthesis.varied import VariedSettings, draw_scan_actions, draw_varied_person
 from smilevlm.synthesis.wide_variants import FACS_FREQUENCIES, WIDE_VARIANTS, draw_facs_recipe
 
@@ -49,6 +49,13 @@ def test_manners():
     assert one["jawOpen"] == 0.5
     assert one["eyeLookOutLeft"] == 0.3
     assert show_in_manner(rng, weights, "plain") == weights
+
+
+def test_a_blend_shows_both_expressions_and_neither_in_full():
+    recipes = [draw_blend(np.random.default_rng(seed), "surprise", "fear") for seed in range(50)]
+    assert all({"eyeWide", "jawOpen"} & set(recipe.core) for recipe in recipes)
+    assert np.mean(["mouthStretch" in recipe.core for recipe in recipes]) > 0.9
+    assert max(recipe.core.get("mouthStretch", 0) for recipe in recipes) < 0.8
 
 
 def test_combinations_use_only_what_the_head_model_knows():

@@ -24,7 +24,7 @@ from smilevlm.synthesis.scan_appearance import (
     draw_pose,
     place_mesh,
 )
-from smilevlm.synthesis.variants import VARIANTS, draw_variant, draw_varied_actions
+from smilevlm.synthesis.variants import CONFUSED, VARIANTS, draw_variant, draw_varied_actions
 from smilevlm.synthesis.varied import VariedSettings, draw_varied_person, synthesize_varied
 
 SMALL = VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6)
@@ -48,7 +48,11 @@ def digests(root: Path) -> dict[str, str]:
 def test_the_folder_layout_reads_all_of_it(faces):
     index = index_data_set("folder", faces)
     assert index.synthetic
-    assert {recording.expression for recording in index.recordings} == {NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS}
+    blends = {"+".join(pair) for pair in CONFUSED}
+    plain = [recording.expression for recording in index.recordings if recording.expression not in blends]
+    assert set(plain) == {NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS}
+    assert {r.labels for r in index.recordings if r.expression in blends} <= set(CONFUSED)
+    assert len(index.recordings) - len(plain) == 2, "one face a person is between two expressions"
     kinds = Counter((recording.expression, recording.is_sequence) for recording in index.recordings)
     assert all(kinds[name, True] == 2 for name in (NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS)), "both people are filmed"
     assert kinds[UNLABELLED, False] == 10, "five scans a person belong to no class"
