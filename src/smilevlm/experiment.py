@@ -55,7 +55,7 @@ def train(
         progress: Called after every epoch with (name of the fold, epochs done, epochs in all, loss).
 
     Raises:
-        SmileVlmError: See `smilevlm.training.trainer.train_run`.
+        SmileVlmError: See `smilevlm.training.train_run`.
     """
     with explained_imports():
         from smilevlm.recipes import recipe_for_store

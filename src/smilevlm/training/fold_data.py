@@ -29,8 +29,9 @@ from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.data import Samples, to_channels_first, which_are_dynamic
-from smilevlm.training.distributed import HardwareConfig, broadcast_from_rank0
+from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.initial_weights import load_initial_weights, working_on
+from smilevlm.training.processes import broadcast_from_rank0
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
 from smilevlm.training.splits import FoldSplit, split_folds
 

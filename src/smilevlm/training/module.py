@@ -21,7 +21,7 @@ from smilevlm.models import SmileVlm, uses_batch_statistics
 from smilevlm.training.averaging import moving_average
 from smilevlm.training.config import OptimiserSettings, ValidationSettings
 from smilevlm.training.data import Batch, ShardSpec
-from smilevlm.training.distributed import average_gradients
+from smilevlm.training.processes import average_gradients
 
 _DISTORTION, _DROPOUT, _VALIDATION = range(3)
 
