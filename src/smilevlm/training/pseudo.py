@@ -38,8 +38,9 @@ class PseudoSettings:
     Args:
         teacher: Run folder (its first fold is used) or fold folder of the model that proposes; needed with pairing
             `pseudo`.
-        temperature: Of the softmax over the teacher's cosines that confidences come from. Higher than the one it was
-            trained with: on other people's faces it is less often right than it is sure.
+        temperature: Of the softmax over the teacher's cosines that confidences come from, in place of the one that its
+            own probabilities have. Higher than that of the loss it was trained with: on other people's faces it is less
+            often right than it is sure.
         mirror: Show the teacher each head and its mirror image, and take the mean.
         balance: `none` takes the teacher's word. `cap` lets no class have more prompts than an equal share of the
             samples, the most confident first. `sinkhorn` moves the confidences as little as makes all classes equally

@@ -296,11 +296,11 @@ def _bundle(
     if not config.validation.calibrate:
         return bundle
     with working_on(bundle, hardware.torch_device, config.optimiser.threads) as working:
-        temperature = _fitted_temperature(working, fold_data)
+        temperature = _calibration_temperature(working, fold_data)
     return replace(bundle, temperature=temperature, calibrated=True)
 
 
-def _fitted_temperature(bundle: ModelBundle, fold_data: FoldData) -> float:
+def _calibration_temperature(bundle: ModelBundle, fold_data: FoldData) -> float:
     """Temperature scaling on the validation subjects."""
     held_back = fold_data.validation
     assert held_back is not None, "the settings ask for held-back subjects"

@@ -249,7 +249,7 @@ def test_the_backward_pass_is_outside_autocast(batch):
         inside.add_gradients(batch)
     with torch.autocast("cpu", torch.bfloat16):
         views, mask = outside._distorted(batch, outside._generator(0, 0))
-        terms = outside.loss(**outside._loss_inputs(outside.model.encode_features(views), batch, mask))
+        terms = outside._loss_terms(outside.model, outside.model.encode_features(views), batch, mask)
     terms.total.backward()
     expected, found = gradients(outside), gradients(inside)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
