@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from smilevlm.training.data import to_channels_first, which_are_dynamic
     from smilevlm.training.fold_data import check_store
     from smilevlm.training.hardware import HardwareConfig
-    from smilevlm.training.initial_weights import load_initial_weights
+    from smilevlm.training.initial_weights import check_initial_weights, load_initial_weights
     from smilevlm.training.leak_checks import check_chosen_prompts, check_known_test_people, check_same_prompts
     from smilevlm.training.processes import launch, process_rank, under_launcher
     from smilevlm.training.pseudo import PseudoSettings, read_pairing_teacher
-    from smilevlm.training.resolve import config_from, with_clip_width, with_overrides
+    from smilevlm.training.resolve import by_current_names, config_from, with_clip_width, with_overrides
     from smilevlm.training.run import train_run
     from smilevlm.training.run_folder import (
         ANALYSIS_NAME,
@@ -51,11 +51,11 @@ _EXPORTS = {
     "data": ("to_channels_first", "which_are_dynamic"),
     "fold_data": ("check_store",),
     "hardware": ("HardwareConfig",),
-    "initial_weights": ("load_initial_weights",),
+    "initial_weights": ("check_initial_weights", "load_initial_weights",),
     "leak_checks": ("check_chosen_prompts", "check_known_test_people", "check_same_prompts"),
     "processes": ("launch", "process_rank", "under_launcher"),
     "pseudo": ("PseudoSettings", "read_pairing_teacher"),
-    "resolve": ("config_from", "with_clip_width", "with_overrides"),
+    "resolve": ("by_current_names", "config_from", "with_clip_width", "with_overrides"),
     "run": ("train_run",),
     "run_folder": (
         "ANALYSIS_NAME", "EXAMPLES_NAME", "METRICS_NAME", "PICTURES_NAME", "PROPOSALS_NAME", "RESULTS_NAME",
@@ -84,8 +84,10 @@ __all__ = [
     "OptimiserSettings",
     "PseudoSettings",
     "ValidationSettings",
+    "by_current_names",
     "check_chosen_prompts",
     "check_folds",
+    "check_initial_weights",
     "check_known_test_people",
     "check_same_prompts",
     "check_split_leaks",

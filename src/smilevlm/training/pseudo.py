@@ -106,32 +106,21 @@ class ProposedClasses:
     kept: Mapping[str, int]
 
 
-def load_teacher(
-    settings: PseudoSettings,
-    manifest: Manifest,
-    test_subjects: Sequence[str],
-    *,
-    test_digests: Sequence[str] = (),
-) -> Teacher:
-    """Load the teacher that settings name, and refuse one that does not fit or has seen test subjects.
+def load_teacher(settings: PseudoSettings, manifest: Manifest) -> Teacher:
+    """Load the teacher that settings name, and refuse one that does not fit.
 
     Args:
         settings: Name it.
         manifest: Of the set that it will see.
-        test_subjects: Of the fold that its proposals are for.
-        test_digests: Of the fold's test samples, so that people are known under other names as well.
 
     Raises:
         SettingsError: No teacher is named.
         CheckpointError: There is no trained model, or it does not say what it was trained on.
         StoreError: It was trained on views made in another way.
-        LeakError: It was trained on a test subject.
     """
     if settings.teacher is None:
         raise SettingsError("pairing 'pseudo' needs a teacher: set pseudo.teacher to a run folder or a fold folder")
-    folder, bundle = load_initial_weights(
-        settings.teacher, "pseudo.teacher", manifest, test_subjects, test_digests=test_digests
-    )
+    folder, bundle = load_initial_weights(settings.teacher, "pseudo.teacher", manifest)
     trained_on = bundle.trained_on
     assert trained_on is not None
     resolved = folder.resolve()

@@ -13,7 +13,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.parallel import parallel_map
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.config_checks import check_config
-from smilevlm.training.fold_data import RunData, load_initial_models, load_run_data
+from smilevlm.training.fold_data import RunData, check_initial_models, load_run_data
 from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.leak_checks import check_chosen_prompts
 from smilevlm.training.processes import (
@@ -106,7 +106,7 @@ def _checked_run_data(config: ExperimentConfig, store: Path, wanted: Sequence[Fo
         split = data.splits[job.fold]
         check_split_leaks(split, data.prepared)
         check_chosen_prompts(config, split.test_subjects, data.prepared.manifest.layout)
-        load_initial_models(config, data.prepared, split)
+        check_initial_models(data, split)
     return data
 
 
