@@ -17,6 +17,13 @@ from smilevlm.prompts.pairing import (
     shuffle_classes,
 )
 from smilevlm.prompts.prompt_set import Generation, PromptSet, Provenance, find_fault
+from smilevlm.prompts.statements import (
+    LanguageStatements,
+    Opposite,
+    UnseenClass,
+    language_statements,
+    read_language_statements,
+)
 from smilevlm.prompts.text_tower import NO_TEXT_TOWER, MiniLmTextTower, TextTower, load_text_tower
 from smilevlm.prompts.yaml_file import (
     PromptSource,
@@ -38,7 +45,9 @@ __all__ = [
     "ClipTextTower",
     "Finding",
     "Generation",
+    "LanguageStatements",
     "MiniLmTextTower",
+    "Opposite",
     "PairingMode",
     "PromptEmbeddings",
     "PromptReport",
@@ -46,17 +55,20 @@ __all__ = [
     "PromptSource",
     "Provenance",
     "TextTower",
+    "UnseenClass",
     "available_prompt_sets",
     "centre_and_normalise",
     "check_prompts",
     "embed_prompts",
     "find_fault",
     "find_prompt_file",
+    "language_statements",
     "load_prompt_set",
     "load_text_tower",
     "pairing_texts",
     "parse_prompt_source",
     "prompt_set_for",
+    "read_language_statements",
     "read_prompt_source",
     "sample_prompts",
     "shuffle_classes",

@@ -59,7 +59,7 @@ class YamlDocument:
 
         Args:
             kind: The dataclass.
-            parts: Key to dataclass, of those within it.
+            parts: Key to dataclass, of those within it; or the top key to dataclass, of those in a list or mapping.
         """
         try:
             return TypeAdapter(kind).validate_python(self.values)
@@ -72,7 +72,8 @@ class YamlDocument:
             raise self.error(_MESSAGES.get(problem, first["msg"]), *location)
         if not parents and problem == _MISSING:
             raise PromptError(f"{key!r} is missing", path=self.path)
-        known = fields(parts[str(parents[-1])] if parents else cast(Any, kind))
+        within = [parts[str(parent)] for parent in (parents[-1], parents[0]) if str(parent) in parts] if parents else []
+        known = fields(within[0] if within else cast(Any, kind))
         if not parents:
             names = ", ".join(field.name for field in known)
             raise self.error(f"unknown key {key!r}; known are {names}", key, of_key=True)
