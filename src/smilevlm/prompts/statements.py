@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass as validated_dataclass
 
-from smilevlm.errors import PromptError
 from smilevlm.labels import FACIAL_ACTIONS, PRESENT_INTENSITY, ActionIntensities, side_of
 from smilevlm.prompts.prompt_set import Provenance, Text
 from smilevlm.prompts.yaml_document import YamlDocument
@@ -120,7 +119,7 @@ def read_language_statements(path: Path) -> LanguageStatements:
     Raises:
         PromptError: The file is damaged, names an action that is not known, or compares actions without a sentence.
     """
-    document = read_yaml(path)
+    document = YamlDocument.read(path)
     parts = {"provenance": Provenance, "opposites": Opposite, "unseen_classes": UnseenClass}
     content = document.validate(LanguageStatements, parts)
     for use in _uses(content):
@@ -135,20 +134,6 @@ def read_language_statements(path: Path) -> LanguageStatements:
         if not texts:
             raise document.error(f"{code} needs a sentence or more", "actions", code)
     return content
-
-
-def read_yaml(path: Path) -> YamlDocument:
-    """A file as a YAML document.
-
-    Raises:
-        PromptError: It cannot be read.
-    """
-    try:
-        return YamlDocument(path.read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise PromptError(f"cannot be read: {error.strerror}", path=path) from error
-    except UnicodeDecodeError as error:
-        raise PromptError("not UTF-8 text", path=path) from error
 
 
 def _uses(content: LanguageStatements) -> Iterator[_Use]:

@@ -54,6 +54,20 @@ class YamlDocument:
         if not isinstance(self.values, dict):
             raise PromptError("expected 'key: value' pairs", path=path, line=self.line())
 
+    @classmethod
+    def read(cls, path: Path) -> YamlDocument:
+        """A file's document.
+
+        Raises:
+            PromptError: The file cannot be read or is not YAML.
+        """
+        try:
+            return cls(path.read_text(encoding="utf-8"), path)
+        except OSError as error:
+            raise PromptError(f"cannot be read: {error.strerror}", path=path) from error
+        except UnicodeDecodeError as error:
+            raise PromptError("not UTF-8 text", path=path) from error
+
     def validate(self, kind: type[Content], parts: Mapping[str, Any]) -> Content:
         """The values as a pydantic dataclass.
 
