@@ -17,13 +17,23 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import SettingsError
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, ActionIntensities, actions_from_arkit
 from smilevlm.readers import write_mesh
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.data_set import Layout, SubjectFolder, check_range, check_seed, subject_names
 from smilevlm.synthesis.face_family import FaceFamily, draw_family
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.motion import MotionContext, blinks, combine, drift, idle_movement, limit_angles, plateau, sway
+from smilevlm.synthesis.motion import (
+    MotionContext,
+    blinks,
+    combine,
+    drift,
+    idle_movement,
+    limit_angles,
+    phase_frames,
+    plateau,
+    sway,
+)
 from smilevlm.synthesis.people import Person, draw_tempo
 from smilevlm.synthesis.population import Population
 from smilevlm.synthesis.scan_appearance import (
@@ -111,7 +121,9 @@ class VariedPerson:
             yield self.hair.on(head)
 
 
-def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings) -> None:
+def _write_person(
+    _root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings
+) -> dict[str, ActionIntensities]:
     key = SeedKey(layout="varied", seed=settings.seed, person=part.number)
     person = draw_varied_person(
         key.generator("person"), sex=part.path[0], strength=settings.strength, population=settings.population
@@ -121,9 +133,21 @@ def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: Vari
     heads = person.heads([scan.actions for scan in planned])
     for scan, head in zip(planned, heads, strict=True):
         _write_scan(scan, head)
+    done: dict[str, ActionIntensities] = {
+        _sample_id(part, scan.path, planned): actions_from_arkit(scan.actions) for scan in planned
+    }
     for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
         rng = key.generator("film", place)
-        _write_sequence(rng, folder / expression / "film", person, expression, settings.frames)
+        apex = _write_sequence(rng, folder / expression / "film", person, expression, settings.frames)
+        done[f"{part.path}_{expression}_film"] = actions_from_arkit(apex)
+    return done
+
+
+def _sample_id(part: SubjectFolder, path: Path, planned: Sequence[_PlannedScan]) -> str:
+    """As the folder layout names a scan: by its file only where several lie in one folder."""
+    name = f"{part.path}_{path.parent.name}"
+    is_alone = sum(scan.path.parent == path.parent for scan in planned) == 1
+    return name if is_alone else f"{name}_{path.stem}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,8 +225,8 @@ def _draw_intensity(rng: np.random.Generator) -> float:
 
 def _write_sequence(
     rng: np.random.Generator, folder: Path, person: VariedPerson, expression: str, num_frames: int
-) -> None:
-    """One sequence of one appearance, a file per frame."""
+) -> Mapping[str, float]:
+    """One sequence of one appearance, a file per frame; returns the facial actions where it shows most."""
     folder.mkdir()
     num_frames = max(6, round(num_frames * rng.uniform(0.7, 1.3)))
     names = head_model().facial_actions
@@ -212,8 +236,9 @@ def _write_sequence(
         facial_actions=names,
         time_s=np.arange(num_frames) / _FRAMES_PER_SECOND,
     )
+    acted = _expression(rng, context, expression)
     strength = combine(
-        _expression(rng, context, expression),
+        acted,
         idle_movement(rng, context, float(rng.uniform(0.2, 1.0))),
         blinks(rng, context),
     )
@@ -228,6 +253,7 @@ def _write_sequence(
         pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)
         mesh = place_mesh(apply_appearance(rng, appearance, head), pose, appearance.mm_per_unit)
         write_mesh(mesh, folder / f"{frame:03d}.{suffix}")
+    return actions[phase_frames(acted)[1]]
 
 
 def _expression(rng: np.random.Generator, context: MotionContext, expression: str) -> np.ndarray:
