@@ -39,7 +39,10 @@ _BOSPHORUS = {
 }  # fmt: skip
 _BP4D = {"vertices": _VERTICES, "texture_size": "texture_width", "frames": "num_frames"}
 _4DME = {"vertices": _VERTICES, "texture_size": "texture_width", "clips": "clips_per_subject"}
-_VARIED = {"frames": "frames", "filmed": "filmed_share", "unlike": "strength"}
+_VARIED = {
+    "frames": "frames", "filmed": "filmed_share", "unlike": "strength", "scans": "scans",
+    "action_scans": "action_scans", "wide": "wide_share", "incidental": "incidental_share",
+}  # fmt: skip
 LAYOUTS: dict[str, _Layout] = {
     "bu3dfe": _Layout(subjects=100, options=_BU3DFE),
     "bu4dfe": _Layout(subjects=10, options=_BU4DFE),
@@ -52,6 +55,7 @@ _FLAGS = {
     "vertices": "--vertices", "texture_size": "--texture-size", "frames": "--frames", "clips": "--clips",
     "levels": "--levels", "with_raw": "--only-cropped", "with_others": "--only-expressions",
     "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike",
+    "scans": "--scans", "action_scans": "--action-scans", "wide": "--wide", "incidental": "--incidental",
 }  # fmt: skip
 """Options that not every layout has, or not in the same way, as they are typed."""
 
@@ -85,6 +89,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--filmed", type=float, metavar="SHARE", help=filmed_help)
     unlike_help = "folder: how unlike each other the people's face models are (default: 1)"
     add("--unlike", type=float, metavar="FACTOR", help=unlike_help)
+    scans_help = "folder: scans of each person and expression, three times as many at rest (default: 1)"
+    add("--scans", type=int, help=scans_help)
+    actions_help = "folder: scans of each person that show random facial actions and no expression (default: 5)"
+    add("--action-scans", type=int, help=actions_help)
+    wide_help = "folder: share of the expressions shown in other than the posed ways (default: 0.2)"
+    add("--wide", type=float, metavar="SHARE", help=wide_help)
+    incidental_help = "folder: share of the faces that speak, look aside, shut their eyes, ... besides (default: 0.25)"
+    add("--incidental", type=float, metavar="SHARE", help=incidental_help)
     add_jobs(parser, "people or sequences")
 
 

@@ -17,12 +17,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import SettingsError
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, ActionIntensities, actions_from_arkit
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, ActionIntensities, actions_from_arkit
 from smilevlm.readers import write_mesh
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.data_set import Layout, SubjectFolder, check_range, check_seed, subject_names
+from smilevlm.synthesis.expressions import by_side, draw_idle
 from smilevlm.synthesis.face_family import FaceFamily, draw_family
 from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.incidental import draw_action_combination, draw_incidental
 from smilevlm.synthesis.motion import (
     MotionContext,
     blinks,
@@ -48,7 +50,15 @@ from smilevlm.synthesis.scan_appearance import (
 )
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
 from smilevlm.synthesis.seeds import SeedKey
-from smilevlm.synthesis.variants import draw_variant, draw_varied_actions
+from smilevlm.synthesis.variants import (
+    CONFUSED,
+    draw_blend,
+    draw_manner,
+    draw_variant,
+    draw_varied_actions,
+    draw_wide_variant,
+    show_in_manner,
+)
 from smilevlm.typing import Vertices
 
 _EXPRESSIONS = (NEUTRAL, *BASIC_EXPRESSIONS)
@@ -73,6 +83,10 @@ class VariedSettings:
         frames: Frames per sequence; sequences vary around it.
         strength: How unlike each other the face models are, 1 for the training set.
         population: Which people there are, None for another mixture per person.
+        action_scans: Single scans of each person that show a random combination of actions and belong to no class.
+        blend_scans: Single scans of each person between two expressions that people confuse; they have both classes.
+        wide_share: Of the expressions, those shown in a further way (`WIDE_VARIANTS`, FACS frequencies).
+        incidental_share: Of all faces, those that do something besides: an open mouth, closed eyes, speech.
     """
 
     num_subjects: int = 200
@@ -82,14 +96,22 @@ class VariedSettings:
     frames: int = 12
     strength: float = 1.0
     population: Population | None = None
+    action_scans: int = 5
+    blend_scans: int = 1
+    wide_share: float = 0.2
+    incidental_share: float = 0.25
 
     def __post_init__(self) -> None:
         check_range("num_subjects", self.num_subjects, 1, 99_999)
         check_range("scans", self.scans, 0, 17)
         check_range("frames", self.frames, 6, 1000)
         check_seed(self.seed)
-        if not (0 <= self.filmed_share <= 1 and 0 <= self.strength <= 2):
-            raise SettingsError("filmed_share is expected in 0 to 1, strength in 0 to 2")
+        check_range("action_scans", self.action_scans, 0, len(ascii_letters))
+        check_range("blend_scans", self.blend_scans, 0, len(ascii_letters))
+        shares = ("filmed_share", "wide_share", "incidental_share")
+        for name, most in (*((share, 1.0) for share in shares), ("strength", 2.0)):
+            if not 0 <= getattr(self, name) <= most:
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected 0 to {most:g}")
 
 
 def plan_varied(settings: VariedSettings) -> list[SubjectFolder]:
@@ -129,16 +151,17 @@ def _write_person(
         key.generator("person"), sex=part.path[0], strength=settings.strength, population=settings.population
     )
     filmed = key.generator("filmed").uniform() < settings.filmed_share
-    planned = list(_plan_scans(key, folder, person, settings.scans))
+    planned = list(_plan_scans(key, folder, person, settings))
     heads = person.heads([scan.actions for scan in planned])
     for scan, head in zip(planned, heads, strict=True):
         _write_scan(scan, head)
     done: dict[str, ActionIntensities] = {
         _sample_id(part, scan.path, planned): actions_from_arkit(scan.actions) for scan in planned
     }
-    for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
+    for place, expression in enumerate((*_EXPRESSIONS, UNLABELLED) if filmed else ()):
         rng = key.generator("film", place)
-        apex = _write_sequence(rng, folder / expression / "film", person, expression, settings.frames)
+        (folder / expression).mkdir(exist_ok=True)
+        apex = _write_sequence(rng, folder / expression / "film", person, expression, settings)
         done[f"{part.path}_{expression}_film"] = actions_from_arkit(apex)
     return done
 
@@ -159,23 +182,57 @@ class _PlannedScan:
     actions: Mapping[str, float]
 
 
-def _plan_scans(key: SeedKey, folder: Path, person: VariedPerson, scans: int) -> Iterator[_PlannedScan]:
-    for place, expression in enumerate(_EXPRESSIONS):
+def _plan_scans(key: SeedKey, folder: Path, person: VariedPerson, settings: VariedSettings) -> Iterator[_PlannedScan]:
+    numbers = {expression: settings.scans for expression in _EXPRESSIONS}
+    numbers[NEUTRAL] *= _NEUTRAL_SCANS
+    numbers[UNLABELLED] = settings.action_scans
+    blended = CONFUSED[int(key.generator("blend").integers(len(CONFUSED)))]
+    numbers["+".join(blended)] = settings.blend_scans
+    for place, (expression, number_of_scans) in enumerate(numbers.items()):
         target = folder / expression
-        target.mkdir()
+        if number_of_scans:
+            target.mkdir()
         # The folder layout reads one format per folder.
         suffix = _draw_format(key.generator("format", place))
-        for number in range(scans * (_NEUTRAL_SCANS if expression == NEUTRAL else 1)):
+        for number in range(number_of_scans):
             rng = key.generator(f"scan/{number}", place)
-            actions = draw_varied_actions(
-                rng,
-                person=person.person,
-                recipe=draw_variant(rng, expression),
-                intensity=_draw_intensity(rng),
-                facial_actions=head_model().facial_actions,
-                idle=float(rng.uniform(0, 0.9)),
-            )
+            actions = draw_scan_actions(rng, person.person, expression, settings)
             yield _PlannedScan(rng=rng, path=target / f"scan_{ascii_letters[number]}.{suffix}", actions=actions)
+
+
+def draw_scan_actions(
+    rng: np.random.Generator, person: Person, expression: str, settings: VariedSettings, *, idle: float | None = None
+) -> dict[str, float]:
+    """ARKit weights of one scan of an expression, of `neutral`, or of `unlabelled`: a random combination of actions.
+
+    Args:
+        rng: The scan's own generator.
+        person: Their habits shape the expression.
+        expression: A basic expression, two joined by `+`, `neutral` or `unlabelled`.
+        settings: Shares of the further ways and of incidental movement.
+        idle: Strength of movements that belong to no expression, None to draw it.
+    """
+    facial_actions = head_model().facial_actions
+    idle = float(rng.uniform(0, 0.9)) if idle is None else idle
+    if expression == UNLABELLED:
+        shown = draw_action_combination(rng, facial_actions)
+        resting = by_side(rng, person, draw_idle(rng, 0.5 * idle), facial_actions)
+        return {name: max(shown.get(name, 0.0), resting.get(name, 0.0)) for name in {**resting, **shown}}
+    wide = expression in BASIC_EXPRESSIONS and rng.uniform() < settings.wide_share
+    if "+" in expression:
+        recipe = draw_blend(rng, *expression.split("+"))
+    else:
+        recipe = draw_wide_variant(rng, expression) if wide else draw_variant(rng, expression)
+    weights = draw_varied_actions(
+        rng,
+        person=person,
+        recipe=recipe,
+        intensity=_draw_intensity(rng),
+        facial_actions=facial_actions,
+        idle=idle,
+        incidental=draw_incidental(rng) if rng.uniform() < settings.incidental_share else {},
+    )
+    return show_in_manner(rng, weights, draw_manner(rng)) if wide else weights
 
 
 def draw_varied_person(
@@ -224,11 +281,11 @@ def _draw_intensity(rng: np.random.Generator) -> float:
 
 
 def _write_sequence(
-    rng: np.random.Generator, folder: Path, person: VariedPerson, expression: str, num_frames: int
+    rng: np.random.Generator, folder: Path, person: VariedPerson, expression: str, settings: VariedSettings
 ) -> Mapping[str, float]:
     """One sequence of one appearance, a file per frame; returns the facial actions where it shows most."""
     folder.mkdir()
-    num_frames = max(6, round(num_frames * rng.uniform(0.7, 1.3)))
+    num_frames = max(6, round(settings.frames * rng.uniform(0.7, 1.3)))
     names = head_model().facial_actions
     context = MotionContext(
         person=person.person,
@@ -236,7 +293,7 @@ def _write_sequence(
         facial_actions=names,
         time_s=np.arange(num_frames) / _FRAMES_PER_SECOND,
     )
-    acted = _expression(rng, context, expression)
+    acted = _expression(rng, context, draw_scan_actions(rng, person.person, expression, settings, idle=0.0))
     strength = combine(
         acted,
         idle_movement(rng, context, float(rng.uniform(0.2, 1.0))),
@@ -256,16 +313,8 @@ def _write_sequence(
     return actions[phase_frames(acted)[1]]
 
 
-def _expression(rng: np.random.Generator, context: MotionContext, expression: str) -> np.ndarray:
+def _expression(rng: np.random.Generator, context: MotionContext, full: Mapping[str, float]) -> np.ndarray:
     """Coming and going, or only coming: each action with an envelope of its own."""
-    full = draw_varied_actions(
-        rng,
-        person=context.person,
-        recipe=draw_variant(rng, expression),
-        intensity=_draw_intensity(rng),
-        facial_actions=context.facial_actions,
-        idle=0.0,
-    )
     end = context.duration_s
     start, peak = sorted(rng.uniform(0, 0.45, 2) * end)
     goes = rng.uniform() < 0.5

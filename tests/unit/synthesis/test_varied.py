@@ -11,7 +11,7 @@ import pytest
 
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import LayoutError, SettingsError
-from smilevlm.labels import BASIC_EXPRESSIONS, LEAST_INTENSITY, NEUTRAL
+from smilevlm.labels import BASIC_EXPRESSIONS, LEAST_INTENSITY, NEUTRAL, UNLABELLED
 from smilevlm.readers import ACTIONS_NAME, read_action_table
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.face_family import Bumps, draw_family, skin_average
@@ -25,7 +25,7 @@ from smilevlm.synthesis.scan_appearance import (
     draw_pose,
     place_mesh,
 )
-from smilevlm.synthesis.variants import VARIANTS, draw_variant, draw_varied_actions
+from smilevlm.synthesis.variants import CONFUSED, VARIANTS, draw_variant, draw_varied_actions
 from smilevlm.synthesis.varied import VariedSettings, draw_varied_person, synthesize_varied
 
 SMALL = VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6)
@@ -49,9 +49,14 @@ def digests(root: Path) -> dict[str, str]:
 def test_the_folder_layout_reads_all_of_it(faces):
     index = index_data_set("folder", faces)
     assert index.synthetic
-    assert {recording.expression for recording in index.recordings} == {NEUTRAL, *BASIC_EXPRESSIONS}
+    blends = {"+".join(pair) for pair in CONFUSED}
+    plain = [recording.expression for recording in index.recordings if recording.expression not in blends]
+    assert set(plain) == {NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS}
+    assert {r.labels for r in index.recordings if r.expression in blends} <= set(CONFUSED)
+    assert len(index.recordings) - len(plain) == 2, "one face a person is between two expressions"
     kinds = Counter((recording.expression, recording.is_sequence) for recording in index.recordings)
-    assert all(kinds[name, True] == 2 for name in (NEUTRAL, *BASIC_EXPRESSIONS)), "both people are filmed"
+    assert all(kinds[name, True] == 2 for name in (NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS)), "both people are filmed"
+    assert kinds[UNLABELLED, False] == 10, "five scans a person belong to no class"
     assert kinds[NEUTRAL, False] == 6
     assert all(kinds[name, False] == 2 for name in BASIC_EXPRESSIONS)
     assert not index.remarks or all("were left out" not in remark for remark in index.remarks)
@@ -75,7 +80,17 @@ def test_other_settings_are_refused_in_the_same_folder(faces):
         synthesize_varied(faces, VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6, strength=0.5))
 
 
-@pytest.mark.parametrize("changes", [{"filmed_share": 1.5}, {"strength": -1.0}, {"frames": 2}, {"num_subjects": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filmed_share": 1.5},
+        {"wide_share": -0.1},
+        {"action_scans": 53},
+        {"strength": -1.0},
+        {"frames": 2},
+        {"num_subjects": 0},
+    ],
+)
 def test_settings_out_of_range(changes):
     with pytest.raises(SettingsError):
         VariedSettings(**changes)
