@@ -17,6 +17,7 @@ from smilevlm.datasets.index_report import IndexReport
 from smilevlm.errors import LayoutError
 from smilevlm.labels import canonical_expression
 from smilevlm.readers import (
+    ACTIONS_NAME,
     MESH_SUFFIXES,
     POINT_SUFFIXES,
     PassedOver,
@@ -118,7 +119,7 @@ class _Search:
 
     def skip_loose_files(self, folder: Path) -> None:
         """Meshes that lie beside the folders of expressions, and all other files there."""
-        files = [file for file in self._files(folder) if file.name != MARKER_NAME]
+        files = [file for file in self._files(folder) if file.name not in (MARKER_NAME, ACTIONS_NAME)]
         loose, tables = choose_meshes(files, self.skipped)
         note_tables(tables, self.skipped)
         names = [file.name for file in loose if mesh_suffix(file) not in POINT_SUFFIXES]

@@ -20,7 +20,7 @@ from jaxtyping import Float32
 
 from smilevlm.errors import SettingsError
 from smilevlm.files import write_atomically
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, ActionIntensities, actions_from_arkit
 from smilevlm.readers import write_mesh
 from smilevlm.synthesis.amplitudes import Amplitude, amplified, draw_amplitude
 from smilevlm.synthesis.data_set import Layout, SubjectFolder, check_range, check_seed, subject_names
@@ -28,7 +28,17 @@ from smilevlm.synthesis.expressions import by_side, draw_idle
 from smilevlm.synthesis.face_family import FaceFamily, draw_family
 from smilevlm.synthesis.incidental import draw_action_combination, draw_incidental
 from smilevlm.synthesis.marker import OMIT_DEFAULT, RECORD
-from smilevlm.synthesis.motion import MotionContext, blinks, combine, drift, idle_movement, limit_angles, plateau, sway
+from smilevlm.synthesis.motion import (
+    MotionContext,
+    blinks,
+    combine,
+    drift,
+    idle_movement,
+    limit_angles,
+    phase_frames,
+    plateau,
+    sway,
+)
 from smilevlm.synthesis.people import Person, draw_tempo
 from smilevlm.synthesis.population import Population
 from smilevlm.synthesis.rigs.loading import BUILT_IN, load_rig, load_rigs, rig_identities
@@ -163,7 +173,9 @@ class VariedPerson:
             yield self.hair.on(head)
 
 
-def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings) -> None:
+def _write_person(
+    _root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings
+) -> dict[str, ActionIntensities]:
     key = SeedKey(layout="varied", seed=settings.seed, person=part.number)
     person = draw_varied_person(
         key.generator("person"),
@@ -178,12 +190,24 @@ def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: Vari
     heads = person.heads([scan.actions for scan in planned])
     for scan, head in zip(planned, heads, strict=True):
         _write_scan(scan, person.rig, head)
+    done: dict[str, ActionIntensities] = {
+        _sample_id(part, scan.path, planned): actions_from_arkit(scan.actions) for scan in planned
+    }
     for place, expression in enumerate((*_EXPRESSIONS, UNLABELLED) if filmed else ()):
         rng = key.generator("film", place)
         (folder / expression).mkdir(exist_ok=True)
         show = _draw_amplifier(key.generator("amplifier/film", place), person.rig, amplitude)
         full = draw_scan_actions(rng, person, expression, settings, idle=0.0)
-        _write_sequence(rng, folder / expression / "film", person, settings.frames, full, show)
+        apex = _write_sequence(rng, folder / expression / "film", person, settings.frames, full, show)
+        done[f"{part.path}_{expression}_film"] = actions_from_arkit(apex)
+    return done
+
+
+def _sample_id(part: SubjectFolder, path: Path, planned: Sequence[_PlannedScan]) -> str:
+    """As the folder layout names a scan: by its file only where several lie in one folder."""
+    name = f"{part.path}_{path.parent.name}"
+    is_alone = sum(scan.path.parent == path.parent for scan in planned) == 1
+    return name if is_alone else f"{name}_{path.stem}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,8 +351,12 @@ def _write_sequence(
     num_frames: int,
     full: Mapping[str, float],
     show: Callable[[Mapping[str, float]], dict[str, float]],
-) -> None:
-    """One sequence of one appearance, a file per frame; `show` as of `_draw_amplifier`."""
+) -> Mapping[str, float]:
+    """One sequence of one appearance, a file per frame; `show` as of `_draw_amplifier`.
+
+    Returns:
+        The rig's weights where the face shows most.
+    """
     folder.mkdir()
     num_frames = max(6, round(num_frames * rng.uniform(0.7, 1.3)))
     names: tuple[str, ...] = ARKIT_ACTIONS
@@ -338,8 +366,9 @@ def _write_sequence(
         facial_actions=names,
         time_s=np.arange(num_frames) / _FRAMES_PER_SECOND,
     )
+    acted = _expression(rng, context, full)
     strength = combine(
-        _expression(rng, context, full),
+        acted,
         idle_movement(rng, context, float(rng.uniform(0.2, 1.0))),
         blinks(rng, context),
     )
@@ -355,6 +384,7 @@ def _write_sequence(
         pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)
         mesh = place_mesh(apply_appearance(rng, appearance, head), pose, appearance.mm_per_unit)
         write_mesh(mesh, folder / f"{frame:03d}.{suffix}")
+    return actions[phase_frames(acted)[1]]
 
 
 def _expression(rng: np.random.Generator, context: MotionContext, full: Mapping[str, float]) -> np.ndarray:

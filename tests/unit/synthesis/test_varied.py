@@ -11,7 +11,8 @@ import pytest
 
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import LayoutError, SettingsError
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED
+from smilevlm.labels import BASIC_EXPRESSIONS, LEAST_INTENSITY, NEUTRAL, UNLABELLED
+from smilevlm.readers import ACTIONS_NAME, read_action_table
 from smilevlm.synthesis.face_family import Bumps, draw_family
 from smilevlm.synthesis.rigs import ARKIT_ACTIONS, RigSurface, load_rig
 from smilevlm.synthesis.scan_appearance import (
@@ -198,3 +199,11 @@ def test_a_placed_mesh_has_the_unit_and_the_pose_it_was_given(surface):
     pose = draw_pose(rng)
     moved = place_mesh(mesh, pose, 10.0)
     np.testing.assert_allclose(moved.vertices * 10, mesh.vertices @ pose.rotation.T + pose.offset_mm, atol=1e-2)
+
+
+def test_every_scan_and_film_has_its_actions(faces):
+    index = index_data_set("folder", faces)
+    assert read_action_table(faces / ACTIONS_NAME).keys() == {recording.sample_id for recording in index.recordings}
+    shown = {(r.expression, r.is_sequence): r.actions for r in index.recordings}
+    assert all(shown[expression, filmed] for expression in BASIC_EXPRESSIONS for filmed in (False, True))
+    assert max(shown["happy", True]["AU12"]) > LEAST_INTENSITY
