@@ -120,7 +120,7 @@ def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: Vari
     planned = list(_plan_scans(key, folder, person, settings.scans))
     heads = person.heads([scan.actions for scan in planned])
     for scan, head in zip(planned, heads, strict=True):
-        _write_scan(scan, head)
+        _write_scan(scan, head, person.hair)
     for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
         rng = key.generator("film", place)
         _write_sequence(rng, folder / expression / "film", person, expression, settings.frames)
@@ -188,9 +188,9 @@ def _draw_format(rng: np.random.Generator) -> str:
     return _FORMATS[int(rng.choice(len(_FORMATS), p=_FORMAT_SHARES))]
 
 
-def _write_scan(scan: _PlannedScan, head: Vertices) -> None:
+def _write_scan(scan: _PlannedScan, head: Vertices, hair: Hair) -> None:
     appearance = draw_appearance(scan.rng, forms=get_args(SurfaceForm) if scan.path.suffix == ".ply" else SURFACES)
-    mesh = apply_appearance(scan.rng, appearance, head)
+    mesh = apply_appearance(scan.rng, appearance, head, hair)
     write_mesh(place_mesh(mesh, draw_pose(scan.rng), appearance.mm_per_unit), scan.path)
 
 
@@ -226,7 +226,7 @@ def _write_sequence(
     for frame, head in enumerate(person.heads(actions)):
         turn = seat.rotation @ rotation_from_angles(*angles[frame].tolist())
         pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)
-        mesh = place_mesh(apply_appearance(rng, appearance, head), pose, appearance.mm_per_unit)
+        mesh = place_mesh(apply_appearance(rng, appearance, head, person.hair), pose, appearance.mm_per_unit)
         write_mesh(mesh, folder / f"{frame:03d}.{suffix}")
 
 
