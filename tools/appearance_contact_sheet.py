@@ -9,7 +9,7 @@ Command: python tools/appearance_contact_sheet.py docs/images/appearance.png
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -20,14 +20,13 @@ from matplotlib.figure import Figure
 
 from smilevlm.geometry import Mesh
 from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.model_parts import EyeModel, faces_with
 from smilevlm.synthesis.partial_faces import FacePart, draw_part
 from smilevlm.synthesis.scan_appearance import (
-    EyeModel,
     ScanAppearance,
     SurfaceForm,
     apply_appearance,
     draw_appearance,
-    faces_with,
 )
 from smilevlm.synthesis.scan_setup import rotation_from_angles
 from smilevlm.synthesis.variants import VARIANTS, draw_varied_actions
@@ -48,27 +47,27 @@ class Row:
     appearance: ScanAppearance
 
 
-def drawn(form: SurfaceForm, number: int, change: Callable[[ScanAppearance], ScanAppearance] | None = None) -> Row:
-    """A whole face of this form, or what `change` makes of it."""
-    appearance = replace(draw_appearance(np.random.default_rng((SEED, number)), forms=(form,)), partial=None)
-    return Row(title=form.replace("_", " "), appearance=change(appearance) if change else appearance)
+def drawn(person: VariedPerson, form: SurfaceForm, number: int) -> Row:
+    """A whole face of this form."""
+    appearance = draw_appearance(np.random.default_rng((SEED, number)), person.rig.surface, person.hair, forms=(form,))
+    return Row(title=form.replace("_", " "), appearance=replace(appearance, partial=None))
 
 
-def rows() -> list[Row]:
+def rows(person: VariedPerson) -> list[Row]:
     forms: tuple[SurfaceForm, ...] = ("scan", "phone", "structured_light")
     others: tuple[SurfaceForm, ...] = ("mesh", "coarse", "clustered", "simplified", "subdivided", "points")
-    found = [drawn(form, number) for form in forms for number in range(DRAWS + (form != "scan"))]
-    found += [drawn(form, 0) for form in others]
-    clean = drawn("mesh", 1).appearance
+    found = [drawn(person, form, number) for form in forms for number in range(DRAWS + (form != "scan"))]
+    found += [drawn(person, form, 0) for form in others]
+    clean = drawn(person, "mesh", 1).appearance
     incomplete: tuple[tuple[EyeModel, bool], ...] = (("sockets", False), ("holes", True), ("closed", True))
     for eyes, sealed in incomplete:
-        faces = faces_with(eyes=eyes, inner=False, mouth=False, sealed=sealed, coarse=False)
+        faces = faces_with(person.rig.surface, eyes=eyes, teeth=False, cavity=False, sealed=sealed)
         title = f"eyes: {eyes}" + (", mouth sealed" if sealed else ", no cavity")
         found.append(Row(title=title, appearance=replace(clean, faces=faces, noise_mm=0.0)))
     for number, part in enumerate(get_args(FacePart)):
         partial = draw_part(np.random.default_rng((SEED, number)), part)
         appearance = replace(
-            drawn("structured_light", number).appearance, partial=partial, reach_mm=130.0, depth_mm=90.0
+            drawn(person, "structured_light", number).appearance, partial=partial, reach_mm=130.0, depth_mm=90.0
         )
         found.append(Row(title=f"{part} part", appearance=appearance))
     return found
@@ -117,7 +116,7 @@ def shaded(mesh: Mesh) -> np.ndarray:
 def draw_row(axes: Sequence[Axes] | np.ndarray, row: Row, person: VariedPerson, heads: Sequence[np.ndarray]) -> None:
     counts = []
     for number, (panel, head) in enumerate(zip(axes, heads, strict=True)):
-        mesh = apply_appearance(np.random.default_rng((SEED, number)), row.appearance, head, person.hair)
+        mesh = apply_appearance(np.random.default_rng((SEED, number)), row.appearance, head)
         counts.append(mesh.num_vertices)
         panel.imshow(shaded(mesh), cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
         panel.axis("off")
@@ -126,7 +125,7 @@ def draw_row(axes: Sequence[Axes] | np.ndarray, row: Row, person: VariedPerson, 
 
 def main(out: Path) -> None:
     person, heads = person_and_heads()
-    found = rows()
+    found = rows(person)
     blocks = 3
     figure = Figure(figsize=(13.5, 1.65 * -(-len(found) // blocks)), dpi=80)
     grid = figure.subplots(

@@ -18,8 +18,16 @@ def behind_opening(
         skin: Vertices of the skin, whose outside is its largest part.
         behind: Those that seem to lie behind the outside; steep places of the outside may be among them.
         faces: Triangles.
+
+    Returns:
+        The largest patch of `behind`, and what it alone joined to the rest.
     """
-    return skin & ~_largest_patch(skin & ~_largest_patch(behind, faces), faces)
+    if not behind.any():
+        return behind
+    patch = _largest_patch(behind, faces)
+    labels = component_labels(faces[skin[faces].all(axis=1)], len(skin))
+    joined = skin & (labels == labels[np.flatnonzero(patch)[0]])
+    return joined & ~_largest_patch(joined & ~patch, faces)
 
 
 def _largest_patch(mask: Bool[np.ndarray, " vert"], faces: Faces) -> Bool[np.ndarray, " vert"]:
@@ -29,7 +37,7 @@ def _largest_patch(mask: Bool[np.ndarray, " vert"], faces: Faces) -> Bool[np.nda
 
 
 def rim_around(faces: Faces, vertices: Vertices, place_mm: Float64[np.ndarray, " 3"]) -> Int64[np.ndarray, " corner"]:
-    """The vertices of the hole whose middle is nearest to a place, in order around it."""
+    """The vertices of the hole whose middle is nearest to a place, in order around it; empty without holes."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     known = set(map(tuple, edges.tolist()))
     following = {start: end for start, end in known if (end, start) not in known}
@@ -40,7 +48,7 @@ def rim_around(faces: Faces, vertices: Vertices, place_mm: Float64[np.ndarray, "
             rim.append(end)
         rims.append(np.array(rim))
     distance = [np.linalg.norm(vertices[rim].mean(axis=0) - place_mm) for rim in rims]
-    return rims[int(np.argmin(distance))]
+    return rims[int(np.argmin(distance))] if rims else np.zeros(0, np.int64)
 
 
 def close_across(rim: Int64[np.ndarray, " corner"], vertices: Vertices) -> Faces:

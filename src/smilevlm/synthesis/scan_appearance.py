@@ -5,24 +5,21 @@ The appearance is independent of the expression, so a model that is trained on a
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from smilevlm.geometry import Mesh
-from smilevlm.synthesis.anatomy import anatomy, on_the_outside
 from smilevlm.synthesis.depth_sensor import DepthSensor, sense
-from smilevlm.synthesis.face_family import skin_average
-from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.mesh_density import merge_cells, only_used, simplify, subdivide
-from smilevlm.synthesis.mesh_holes import behind_opening, close_across, rim_around
+from smilevlm.synthesis.model_parts import dark_regions, draw_faces
 from smilevlm.synthesis.partial_faces import PartialFace, draw_partial
+from smilevlm.synthesis.rigs.rig import RigSurface
 from smilevlm.synthesis.scan_setup import Pose, ScannerSettings, draw_scan, rotation_from_angles
 from smilevlm.synthesis.scanner import scan_with_setup
-from smilevlm.synthesis.sensor_profiles import Absorption, DarkRegions, SensorKind, draw_sensor
+from smilevlm.synthesis.sensor_profiles import DarkRegions, draw_sensor
 from smilevlm.typing import Faces, Vertices
 
 SurfaceForm = Literal[
@@ -42,13 +39,8 @@ _FORM_SHARES: dict[SurfaceForm, float] = {
     "points": 0.05,
 }
 SURFACES: tuple[SurfaceForm, ...] = tuple(form for form in _FORM_SHARES if form != "points")
-EyeModel = Literal["eyeballs", "sockets", "holes", "closed"]
-"""Eyeballs; none, and the skin behind them; none, and nothing behind them; skin from lid to lid."""
-_EYE_SHARES: dict[EyeModel, float] = {"eyeballs": 0.76, "sockets": 0.1, "holes": 0.08, "closed": 0.06}
 _MM_PER_UNIT = (1.0, 10.0, 100.0, 1000.0)
 _UNIT_SHARES = (0.7, 0.1, 0.05, 0.15)
-_SOCKET_RADIUS_MM = 21.5
-"""Around an eyeball's middle; sockets end within."""
 _HEAD_CENTRE_MM = np.array([0.0, 20.0, -95.0], np.float32)
 
 
@@ -85,7 +77,8 @@ class ScanAppearance:
         noise_mm: Standard deviation of noise on the vertices, scans apart, which have their own.
         num_points: Of the form `points`.
         scanner: Of the form `scan`.
-        sensor, absorption: Of the forms `phone` and `structured_light`, None of others.
+        sensor: Of the forms `phone` and `structured_light`, None of others.
+        absorption: Share of its measurements that fail, per vertex; empty for other forms.
         cropped: Whether the scanner kept the face alone.
         mm_per_unit: The file's unit.
     """
@@ -102,7 +95,7 @@ class ScanAppearance:
     num_points: int
     scanner: ScannerSettings
     sensor: DepthSensor | None
-    absorption: Absorption | None
+    absorption: Float32[np.ndarray, " vert"]
     cropped: bool
     mm_per_unit: float
 
@@ -113,19 +106,23 @@ class ScanAppearance:
 
 
 def draw_appearance(
-    rng: np.random.Generator, *, forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm)
+    rng: np.random.Generator,
+    surface: RigSurface,
+    hair: Hair | None = None,
+    *,
+    forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm),
 ) -> ScanAppearance:
-    """Draw how a face is shown; `forms` are what may become of its surface."""
+    """Draw how a face of a rig with this hair is shown; `forms` are what may become of its surface."""
     shares = np.array([_FORM_SHARES[form] for form in forms])
     form = forms[int(rng.choice(len(forms), p=shares / shares.sum()))]
     partial = draw_partial(rng)
     # Half a face with the whole back of the head is no scan.
     whole = partial is None and rng.uniform() < 0.45
-    sensor, absorption = _draw_depth_sensor(rng, form)
+    sensor, absorption = _draw_depth_sensor(rng, form, dark_regions(surface), hair)
     subdivided = form == "subdivided"
     return ScanAppearance(
         form=form,
-        faces=_draw_faces(rng, coarse=form == "coarse"),
+        faces=draw_faces(rng, surface, coarse=form == "coarse"),
         reach_mm=float("inf") if whole else float(rng.uniform(85, 140)),
         depth_mm=float(rng.uniform(60, 120)) if not whole and rng.uniform() < 0.6 else float("inf"),
         partial=partial,
@@ -149,19 +146,17 @@ def draw_appearance(
     )
 
 
-def apply_appearance(
-    rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices, hair: Hair | None = None
-) -> Mesh:
-    """The mesh that a file holds of one refined head, which is in the face frame and has this hair on already."""
+def apply_appearance(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:
+    """The mesh that a file holds of one refined head, which is in the face frame."""
     faces = appearance.faces
     if appearance.form == "scan":
         # The scanner has a crop of its own.
         partial = appearance.partial
         return _scanned(rng, appearance, head_mm, faces if partial is None else _inside(faces, partial.keeps(head_mm)))
     faces = _inside(faces, appearance.keeps(head_mm))
-    if appearance.sensor is not None and appearance.absorption is not None:
-        absorption = _dark_regions(hair).absorption(appearance.absorption)
-        return sense(rng, appearance.sensor, head_mm, faces, absorption)
+    if appearance.form in ("phone", "structured_light"):
+        assert appearance.sensor is not None
+        return sense(rng, appearance.sensor, head_mm, faces, appearance.absorption)
     vertices, faces = only_used(head_mm, faces)
     if appearance.form == "clustered":
         vertices, faces = merge_cells(vertices, faces, appearance.cell_mm)
@@ -187,10 +182,9 @@ def draw_pose(rng: np.random.Generator, *, angle_deg: float = 9.0, offset_mm: fl
     return Pose(rotation=rotation_from_angles(*angles.tolist()), offset_mm=rng.normal(0, offset_mm, 3))
 
 
-def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
+def draw_hair(rng: np.random.Generator, surface: RigSurface, *, bearded: bool) -> Hair:
     """Hair of one person: from none to a thick mop with a fringe, and now and then, if `bearded`, a beard."""
-    regions = anatomy()
-    x, y, z = regions.position_mm.T
+    x, y, z = surface.position_mm.T
     layer = np.zeros(len(x))
     if rng.uniform() < 0.6:
         line, side, thickness = rng.uniform(58, 95), rng.uniform(56, 75), rng.uniform(1.5, 20)
@@ -198,113 +192,28 @@ def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
         temples = np.clip((np.abs(x) - side) / 8, 0, 1) * np.clip((y + rng.uniform(-70, 30)) / 15, 0, 1) * (z < -40)
         layer += thickness * np.maximum(scalp, temples)
     if bearded and rng.uniform() < 0.3:
-        layer += rng.uniform(1, 9) * regions.stubble
+        layer += rng.uniform(1, 9) * surface.stubble
     rough = rng.normal(size=(len(x), 2))
     for _ in range(3):
-        rough[:, 0] = skin_average() @ rough[:, 0]
+        rough[:, 0] = surface.skin_average @ rough[:, 0]
     lumps = rough[:, 0].copy()
     for _ in range(25):
-        lumps = skin_average() @ lumps
+        lumps = surface.skin_average @ lumps
     relief = 1 + 0.2 * lumps / max(lumps.std(), 1e-9) + 0.15 * rough[:, 0] / rough[:, 0].std()
-    skin = (regions.eyes == 0) & ~regions.inner
+    skin = ~surface.eyes & ~surface.inner
     return Hair(layer_mm=(np.maximum(layer * relief, 0) * skin).astype(np.float32))
 
 
-@functools.cache
-def _inside_mouth() -> Bool[np.ndarray, " vert"]:
-    """Vertices of the skin that lie behind the lips."""
-    regions = anatomy()
-    x, y, z = regions.position_mm.T
-    near = (np.abs(x) < 33) & (y > -62) & (y < -10) & (z > -90)
-    skin = (regions.eyes == 0) & ~regions.inner
-    behind = skin & near & ~on_the_outside(regions.position_mm)
-    return behind_opening(skin, behind, head_model().topology.fine_faces)
-
-
-@functools.cache
-def _eye_sockets() -> Bool[np.ndarray, " vert"]:
-    """Vertices of the skin that lie behind the lids."""
-    regions = anatomy()
-    skin, behind = (regions.eyes == 0) & ~regions.inner, ~on_the_outside(regions.position_mm)
-    near = [np.linalg.norm(regions.position_mm - centre, axis=1) < _SOCKET_RADIUS_MM for centre in _eye_centres()]
-    fine_faces = head_model().topology.fine_faces
-    return np.logical_or.reduce([behind_opening(skin, skin & behind & place, fine_faces) for place in near])
-
-
-def _eye_centres() -> list[Float32[np.ndarray, " 3"]]:
-    regions = anatomy()
-    sides = [(regions.eyes > 0) & (regions.position_mm[:, 0] * side > 0) for side in (-1, 1)]
-    return [regions.position_mm[side].mean(axis=0) for side in sides]
-
-
-def _draw_depth_sensor(rng: np.random.Generator, form: SurfaceForm) -> tuple[DepthSensor | None, Absorption | None]:
-    return draw_sensor(rng, form) if form in get_args(SensorKind) else (None, None)
-
-
-def _dark_regions(hair: Hair | None) -> DarkRegions:
-    regions = anatomy()
-    layer_mm = np.zeros(len(regions.eyes), np.float32) if hair is None else hair.layer_mm
-    return DarkRegions(eyes=regions.eyes, brows=regions.brows, hair=np.clip(layer_mm, 0, 1).astype(np.float32))
-
-
-def _draw_faces(rng: np.random.Generator, *, coarse: bool) -> Faces:
-    sealed = bool(rng.uniform() < 0.15)
-    eye_models = get_args(EyeModel)
-    eyes = eye_models[int(rng.choice(len(eye_models), p=[_EYE_SHARES[each] for each in eye_models]))]
-    inner, mouth = bool(rng.uniform() >= 0.4), bool(rng.uniform() >= 0.3)
-    return faces_with(eyes=eyes, inner=inner and not sealed, mouth=mouth and not sealed, sealed=sealed, coarse=coarse)
-
-
-def faces_with(*, eyes: EyeModel, inner: bool, mouth: bool, sealed: bool, coarse: bool) -> Faces:
-    """Triangles of a head model that is more or less complete.
-
-    Args:
-        eyes: What is in the place of the eyes.
-        inner: Whether there are teeth and a tongue.
-        mouth: Whether there is skin behind the lips.
-        sealed: Whether skin closes the mouth from lip to lip.
-        coarse: Of the unrefined head.
-    """
-    topology, regions = head_model().topology, anatomy()
-    faces = topology.faces if coarse else topology.fine_faces
-    gone = np.zeros(len(regions.eyes), bool)
-    for part, absent in (
-        (regions.eyes > 0, eyes != "eyeballs"),
-        (_eye_sockets(), eyes in ("holes", "closed")),
-        (regions.inner, not inner),
-        (_inside_mouth(), not mouth),
-    ):
-        if absent:
-            gone |= part
-    patches = [faces[~gone[faces].any(axis=1)]]
-    if sealed:
-        patches.append(_between_lips(coarse=coarse))
-    if eyes == "closed":
-        patches.append(_between_lids(coarse=coarse))
-    return np.ascontiguousarray(np.concatenate(patches))
-
-
-@functools.cache
-def _between_lips(*, coarse: bool) -> Faces:
-    """Triangles from lip to lip, as models have them whose mouth is a painted skin."""
-    regions = anatomy()
-    rim = rim_around(_outer_skin(_inside_mouth(), coarse=coarse), regions.position_mm, np.array([0.0, -32.0, -18.0]))
-    return close_across(rim, regions.position_mm)
-
-
-@functools.cache
-def _between_lids(*, coarse: bool) -> Faces:
-    """Triangles from lid to lid of both eyes, as models have them that know no eyes."""
-    position_mm, faces = anatomy().position_mm, _outer_skin(_eye_sockets(), coarse=coarse)
-    rims = [rim_around(faces, position_mm, centre.astype(np.float64)) for centre in _eye_centres()]
-    return np.concatenate([close_across(rim, position_mm) for rim in rims])
-
-
-def _outer_skin(behind: Bool[np.ndarray, " vert"], *, coarse: bool) -> Faces:
-    """The skin's triangles without those that lie behind the lips or the lids."""
-    topology, regions = head_model().topology, anatomy()
-    faces = topology.faces if coarse else topology.fine_faces
-    return faces[~((regions.eyes > 0) | regions.inner | behind)[faces].any(axis=1)]
+def _draw_depth_sensor(
+    rng: np.random.Generator, form: SurfaceForm, dark: DarkRegions, hair: Hair | None
+) -> tuple[DepthSensor | None, Float32[np.ndarray, " vert"]]:
+    """A sensor and the share of its measurements that fail per vertex; none for other forms."""
+    if form not in ("phone", "structured_light"):
+        return None, np.zeros(0, np.float32)
+    sensor, shares = draw_sensor(rng, form)
+    if hair is not None:
+        dark = replace(dark, hair=np.clip(hair.layer_mm, 0, 1))
+    return sensor, dark.absorption(shares)
 
 
 def _scanned(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices, faces: Faces) -> Mesh:
