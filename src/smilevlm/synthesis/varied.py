@@ -73,6 +73,8 @@ class VariedSettings:
         population: Which people there are, None for another mixture per person.
         rigs: Head models, see `rigs.loading.load_rig`; the marker records them by name and content.
         rig_shares: Of the people, per rig; they sum to one. Empty for equal shares.
+        at_rest: Whether every file shows the person's neutral face, everything else being as without; a model that
+            tells such expressions apart has found a shortcut. Of scans only.
     """
 
     num_subjects: int = 200
@@ -84,6 +86,7 @@ class VariedSettings:
     population: Population | None = None
     rigs: tuple[str, ...] = field(default=(BUILT_IN,), metadata={**OMIT_DEFAULT, RECORD: rig_identities})
     rig_shares: tuple[float, ...] = field(default=(), metadata=OMIT_DEFAULT)
+    at_rest: bool = field(default=False, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_range("num_subjects", self.num_subjects, 1, 99_999)
@@ -92,6 +95,8 @@ class VariedSettings:
         check_seed(self.seed)
         if not (0 <= self.filmed_share <= 1 and 0 <= self.strength <= 2):
             raise SettingsError("filmed_share is expected in 0 to 1, strength in 0 to 2")
+        if self.at_rest and self.filmed_share > 0:
+            raise SettingsError(f"filmed_share is {self.filmed_share}; expected 0 where faces are at rest")
         if not self.rigs:
             raise SettingsError("rigs is empty; expected at least one head model")
         shares = self.shares
@@ -154,7 +159,7 @@ def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: Vari
     amplitude = draw_amplitude(key.generator("amplitude"), person.rig)
     filmed = key.generator("filmed").uniform() < settings.filmed_share
     planned = list(_plan_scans(key, folder, person, amplitude, settings.scans))
-    heads = person.heads([scan.actions for scan in planned])
+    heads = person.heads([{} if settings.at_rest else scan.actions for scan in planned])
     for scan, head in zip(planned, heads, strict=True):
         _write_scan(scan, person, head)
     for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
