@@ -97,6 +97,8 @@ class VariedSettings:
         incidental_share: Of all faces, those that do something besides: an open mouth, closed eyes, speech.
         rigs: Head models, see `rigs.loading.load_rig`; the marker records them by name and content.
         rig_shares: Of the people, per rig; they sum to one. Empty for equal shares.
+        at_rest: Whether every file shows the person's neutral face, everything else being as without; a model that
+            tells such expressions apart has found a shortcut. Of scans only.
     """
 
     num_subjects: int = 200
@@ -112,6 +114,7 @@ class VariedSettings:
     incidental_share: float = 0.25
     rigs: tuple[str, ...] = field(default=(BUILT_IN,), metadata={**OMIT_DEFAULT, RECORD: rig_identities})
     rig_shares: tuple[float, ...] = field(default=(), metadata=OMIT_DEFAULT)
+    at_rest: bool = field(default=False, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_range("num_subjects", self.num_subjects, 1, 99_999)
@@ -123,6 +126,8 @@ class VariedSettings:
         for name, most in (("filmed_share", 1), ("wide_share", 1), ("incidental_share", 1), ("strength", 2)):
             if not 0 <= getattr(self, name) <= most:
                 raise SettingsError(f"{name} is {getattr(self, name)}; expected 0 to {most}")
+        if self.at_rest and self.filmed_share > 0:
+            raise SettingsError(f"filmed_share is {self.filmed_share}; expected 0 where faces are at rest")
         if not self.rigs:
             raise SettingsError("rigs is empty; expected at least one head model")
         shares = self.shares
@@ -187,11 +192,12 @@ def _write_person(
     amplitude = draw_amplitude(key.generator("amplitude"), person.rig)
     filmed = key.generator("filmed").uniform() < settings.filmed_share
     planned = list(_plan_scans(key, folder, person, amplitude, settings))
-    heads = person.heads([scan.actions for scan in planned])
-    for scan, head in zip(planned, heads, strict=True):
-        _write_scan(scan, person.rig, head)
+    shown = [{} if settings.at_rest else scan.actions for scan in planned]
+    for scan, head in zip(planned, person.heads(shown), strict=True):
+        _write_scan(scan, person, head)
     done: dict[str, ActionIntensities] = {
-        _sample_id(part, scan.path, planned): actions_from_arkit(scan.actions) for scan in planned
+        _sample_id(part, scan.path, planned): actions_from_arkit(weights)
+        for scan, weights in zip(planned, shown, strict=True)
     }
     for place, expression in enumerate((*_EXPRESSIONS, UNLABELLED) if filmed else ()):
         rng = key.generator("film", place)
@@ -332,9 +338,9 @@ def _draw_format(rng: np.random.Generator) -> str:
     return _FORMATS[int(rng.choice(len(_FORMATS), p=_FORMAT_SHARES))]
 
 
-def _write_scan(scan: _PlannedScan, rig: Rig, head: Vertices) -> None:
+def _write_scan(scan: _PlannedScan, person: VariedPerson, head: Vertices) -> None:
     forms = get_args(SurfaceForm) if scan.path.suffix == ".ply" else SURFACES
-    appearance = draw_appearance(scan.rng, rig.surface, forms=forms)
+    appearance = draw_appearance(scan.rng, person.rig.surface, person.hair, forms=forms)
     mesh = apply_appearance(scan.rng, appearance, head)
     write_mesh(place_mesh(mesh, draw_pose(scan.rng), appearance.mm_per_unit), scan.path)
 
@@ -372,7 +378,7 @@ def _write_sequence(
         idle_movement(rng, context, float(rng.uniform(0.2, 1.0))),
         blinks(rng, context),
     )
-    appearance = draw_appearance(rng, person.rig.surface, forms=SURFACES)
+    appearance = draw_appearance(rng, person.rig.surface, person.hair, forms=SURFACES)
     seat = draw_pose(rng)
     angles, offsets = sway(rng, context, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
     angles = limit_angles(angles)

