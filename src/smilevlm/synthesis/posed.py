@@ -138,7 +138,8 @@ def _irregular(rng: np.random.Generator, context: MotionContext, phase: Phase, a
         for length in (phase.peak - phase.start, phase.release - phase.peak, phase.end - phase.release)
     )
     peak = phase.peak + amount * float(rng.uniform(-0.4, 0.4)) * duration
-    peak = float(np.clip(peak, *(share * duration for share in _PEAK_WITHIN)))
+    first, last = (share * duration for share in _PEAK_WITHIN)
+    peak = min(max(peak, first), last)
     return _phase(duration, peak=peak, rise=rise, hold=hold, fall=fall)
 
 
