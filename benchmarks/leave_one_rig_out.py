@@ -87,14 +87,8 @@ class People:
 
     def subset(self, names: Sequence[str], num_people: int) -> PreparedSet:
         """A store of some of the people, equally many of each rig; its parts are links to those of the whole store."""
-        subjects = [
-            subject
-            for name in names
-            for subject in _alternating([s for s, rig in self.rig_of.items() if rig == name])[
-                : num_people // len(names)
-            ]
-        ]
-        chosen = [r for r in self.index.recordings if r.subject in set(subjects)]
+        subjects = {subject for name in names for subject in self._of_rig(name)[: num_people // len(names)]}
+        chosen = [r for r in self.index.recordings if r.subject in subjects]
         store = self.folder / f"store_{'_'.join(names)}_{num_people}"
         if not (store / MANIFEST_NAME).exists():
             for job in part_jobs(chosen):
