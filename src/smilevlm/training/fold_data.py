@@ -7,32 +7,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError, StoreError
 from smilevlm.models import ModelBundle, SmileVlm
 from smilevlm.prompts import (
+    CAPTION_MODES,
     NO_TEXT_TOWER,
     CachedTextTower,
     PromptEmbeddings,
     PromptSet,
     Provenance,
+    centre_and_normalise,
     embed_prompts,
     load_prompt_set,
     load_text_tower,
     pairing_texts,
-    shuffle_classes,
+    reference_captions,
+    shuffled_order,
 )
 from smilevlm.results import OtherTrainingData
 from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
+from smilevlm.training.captions import run_captions
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.data import Samples, to_channels_first, which_are_dynamic
+from smilevlm.training.data import SampleCaptions, Samples, to_channels_first, which_are_dynamic
 from smilevlm.training.distributed import HardwareConfig, broadcast_from_rank0
 from smilevlm.training.initial_weights import load_initial_weights, working_on
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
-from smilevlm.training.splits import FoldSplit, split_folds
+from smilevlm.training.splits import FoldSplit, split_folds, trained_sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,7 @@ class RunData:
         class_names: The classes of the protocol's training side.
         splits: The subject assignment per fold.
         prompts: Embedded.
+        caption_rows: Of the prompt table, a row of them per sample of the store; in pairings `actions` and `mixed`.
     """
 
     config: ExperimentConfig
@@ -94,6 +99,7 @@ class RunData:
     class_names: tuple[str, ...]
     splits: tuple[FoldSplit, ...]
     prompts: Prompts
+    caption_rows: Int64[np.ndarray, "sample caption"] | None = None
 
 
 def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[PreparedSet], None] | None = None) -> RunData:
@@ -105,7 +111,7 @@ def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[Prepar
         check: Called with the opened store before anything else.
 
     Raises:
-        StoreError: The store does not fit the recipe.
+        StoreError: The store does not fit the recipe, or lacks facial actions, see `run_captions`.
         LayoutError, SettingsError: The folds do not fit the store.
         PromptError, CheckpointError: See `load_prompts`.
     """
@@ -114,12 +120,18 @@ def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[Prepar
         check(prepared)
     check_store(config, prepared)
     class_names = find_protocol(config.protocol).training.classes_of(prepared.samples)
+    splits, captions = tuple(split_folds(config, prepared)), None
+    if config.pairing in CAPTION_MODES:
+        used = {index for split in splits for side in trained_sides(split) for index in side}
+        texts = pairing_texts(load_prompt_set(config.prompt_set, classes=class_names), config.pairing)
+        captions = run_captions(config, prepared, used, texts)
     return RunData(
         config=config,
         prepared=prepared,
         class_names=class_names,
-        splits=tuple(split_folds(config, prepared)),
-        prompts=load_prompts(config, class_names),
+        splits=splits,
+        prompts=load_prompts(config, class_names, () if captions is None else captions.texts),
+        caption_rows=None if captions is None else captions.rows,
     )
 
 
@@ -135,8 +147,13 @@ def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
         raise StoreError(f"{prepared.path} holds {prepared.manifest.layout}, the recipe's protocol needs {layout}")
 
 
-def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompts:
+def load_prompts(config: ExperimentConfig, class_names: Sequence[str], captions: Sequence[str] = ()) -> Prompts:
     """Embed the recipe's prompts for these classes, from the cache where they were embedded before.
+
+    Args:
+        config: The recipe.
+        class_names: Of the protocol.
+        captions: Stand in the table behind the prompts.
 
     Raises:
         PromptError: The set lacks a class, or a prompt is too long for the tower.
@@ -152,8 +169,19 @@ def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompt
             f"model.embedding_dim is {config.model.embedding_dim}, but text tower {config.text_tower} is {tower.dim} "
             "wide; they must be equal"
         )
-    embeddings = embed_prompts(prompt_set, tower, centred=config.centre_prompts)
-    table = embeddings.embed(pairing_texts(prompt_set, config.pairing), tower)
+    share = {"actions": 1.0, "mixed": config.caption_share}.get(config.pairing, 0.0)
+    embeddings = embed_prompts(
+        prompt_set,
+        tower,
+        centred=config.centre_prompts,
+        # Not the mean of this run's captions, so that scoring finds the same without its samples. Assumption A56.
+        other_mean=tower.encode_many(reference_captions()).mean(axis=0) if share else None,
+        other_share=share,
+    )
+    table = np.concatenate([
+        embeddings.embed(pairing_texts(prompt_set, config.pairing), tower),
+        centre_and_normalise(tower.encode_many(captions), embeddings.mean),
+    ])  # fmt: skip
     return Prompts(prompt_set=prompt_set, embeddings=embeddings, table=table, text_digest=tower.digest)
 
 
@@ -201,15 +229,15 @@ def load_fold_data(
     config, prepared, class_names = data.config, data.prepared, data.class_names
     teacher, start = load_initial_models(config, prepared, split)
     hardware = hardware or HardwareConfig()
-    training, proposals = _paired(config, prepared, split.train, class_names, teacher, hardware)
+    training, proposals = _paired(data, (split.train, split.captioned), teacher, hardware)
     if shuffled:
-        training = replace(training, classes=shuffle_classes(training.classes, seed=config.seed))
+        training = _shuffled(training, config.seed)
     validation = None
     if split.validation:
-        validation, _ = _paired(config, prepared, split.validation, class_names, teacher, hardware)
+        validation, _ = _paired(data, (split.validation, ()), teacher, hardware)
         if shuffled:
             # The true classes would choose the epoch whose chance mapping is nearest to the truth.
-            validation = replace(validation, classes=shuffle_classes(validation.classes, seed=config.seed))
+            validation = _shuffled(validation, config.seed)
         # With a teacher the labels are not read, and a sample may have several.
         names = [None if teacher is not None else name for name in validation.classes]
         truth = tuple(-1 if name is None else class_names.index(name) for name in names)
@@ -256,18 +284,35 @@ def load_initial_models(
     return teacher, start
 
 
+def _shuffled(samples: Samples, seed: int) -> Samples:
+    """The control: every sample gets class and captions of one and the same other sample."""
+    order = shuffled_order(len(samples.classes), seed=seed)
+    captions = samples.captions
+    return replace(
+        samples,
+        classes=tuple(samples.classes[index] for index in order.tolist()),
+        captions=None if captions is None else replace(captions, rows=captions.rows[order]),
+    )
+
+
 def _paired(
-    config: ExperimentConfig,
-    prepared: PreparedSet,
-    chosen: Sequence[int],
-    class_names: Sequence[str],
+    data: RunData,
+    sides: tuple[Sequence[int], Sequence[int]],
     teacher: Teacher | None,
     hardware: HardwareConfig,
 ) -> tuple[Samples, ProposedClasses | None]:
-    proposals = None
-    if teacher is None:
+    """Samples of classes, and behind them those that only captions are for."""
+    config, prepared, class_names = data.config, data.prepared, data.class_names
+    (chosen, captioned), proposals = sides, None
+    if config.pairing == "actions":
+        chosen = [*chosen, *captioned]
+        images, classes = prepared.load_images(chosen), (None,) * len(chosen)
+    elif teacher is None:
         # A clip with several classes stands there once for each of them.
-        named = [(index, name) for index in chosen for name in prepared.samples[index].classes if name in class_names]
+        named: list[tuple[int, str | None]] = [
+            (index, name) for index in chosen for name in prepared.samples[index].classes if name in class_names
+        ]
+        named += [(index, None) for index in captioned]
         chosen, classes = [index for index, _ in named], tuple(name for _, name in named)
         images = prepared.load_images(chosen)
     else:
@@ -278,4 +323,9 @@ def _paired(
         proposals = broadcast_from_rank0(proposals)
         classes = proposals.classes
     is_dynamic = which_are_dynamic([prepared.samples[index] for index in chosen])
-    return Samples(images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic), proposals
+    captions = None
+    if data.caption_rows is not None:
+        share = 1.0 if config.pairing == "actions" else config.caption_share
+        captions = SampleCaptions(rows=data.caption_rows[list(chosen)], share=share)
+    samples = Samples(images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic, captions=captions)
+    return samples, proposals
