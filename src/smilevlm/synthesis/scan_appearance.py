@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Float32, Float64, Int32, Int64
 
 from smilevlm.geometry import Mesh
-from smilevlm.synthesis.anatomy import anatomy, on_the_outside
-from smilevlm.synthesis.face_family import skin_average
-from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.rigs.rig import RigSurface
 from smilevlm.synthesis.scan_setup import Pose, ScannerSettings, draw_scan, rotation_from_angles
 from smilevlm.synthesis.scanner import scan_with_setup
 from smilevlm.typing import Faces, Vertices
@@ -26,6 +24,8 @@ SURFACES: tuple[SurfaceForm, ...] = ("scan", "mesh", "coarse", "clustered")
 _FORM_SHARES = (0.5, 0.2, 0.1, 0.14, 0.06)
 _MM_PER_UNIT = (1.0, 10.0, 100.0, 1000.0)
 _UNIT_SHARES = (0.7, 0.1, 0.05, 0.15)
+_MOUTH_REACH_MM = 25.0
+"""A hole whose middle is further from the lips' is no mouth."""
 _HEAD_CENTRE_MM = np.array([0.0, 20.0, -95.0], np.float32)
 
 
@@ -76,15 +76,15 @@ class ScanAppearance:
 
 
 def draw_appearance(
-    rng: np.random.Generator, *, forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm)
+    rng: np.random.Generator, surface: RigSurface, *, forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm)
 ) -> ScanAppearance:
-    """Draw how a face is shown; `forms` are what may become of its surface."""
+    """Draw how a face of a rig is shown; `forms` are what may become of its surface."""
     shares = np.array([_FORM_SHARES[get_args(SurfaceForm).index(form)] for form in forms])
     form = forms[int(rng.choice(len(forms), p=shares / shares.sum()))]
     whole = rng.uniform() < 0.45
     return ScanAppearance(
         form=form,
-        faces=_draw_faces(rng, coarse=form == "coarse"),
+        faces=_draw_faces(rng, surface, coarse=form == "coarse"),
         reach_mm=float("inf") if whole else float(rng.uniform(85, 140)),
         depth_mm=float(rng.uniform(60, 120)) if not whole and rng.uniform() < 0.6 else float("inf"),
         cell_mm=float(rng.uniform(2.5, 10.0)),
@@ -130,10 +130,9 @@ def draw_pose(rng: np.random.Generator, *, angle_deg: float = 9.0, offset_mm: fl
     return Pose(rotation=rotation_from_angles(*angles.tolist()), offset_mm=rng.normal(0, offset_mm, 3))
 
 
-def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
+def draw_hair(rng: np.random.Generator, surface: RigSurface, *, bearded: bool) -> Hair:
     """Hair of one person: from none to a thick mop with a fringe, and now and then, if `bearded`, a beard."""
-    regions = anatomy()
-    x, y, z = regions.position_mm.T
+    x, y, z = surface.position_mm.T
     layer = np.zeros(len(x))
     if rng.uniform() < 0.6:
         line, side, thickness = rng.uniform(58, 95), rng.uniform(56, 75), rng.uniform(1.5, 20)
@@ -141,53 +140,49 @@ def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
         temples = np.clip((np.abs(x) - side) / 8, 0, 1) * np.clip((y + rng.uniform(-70, 30)) / 15, 0, 1) * (z < -40)
         layer += thickness * np.maximum(scalp, temples)
     if bearded and rng.uniform() < 0.3:
-        layer += rng.uniform(1, 9) * regions.stubble
+        layer += rng.uniform(1, 9) * surface.stubble
     rough = rng.normal(size=(len(x), 2))
     for _ in range(3):
-        rough[:, 0] = skin_average() @ rough[:, 0]
+        rough[:, 0] = surface.skin_average @ rough[:, 0]
     lumps = rough[:, 0].copy()
     for _ in range(25):
-        lumps = skin_average() @ lumps
+        lumps = surface.skin_average @ lumps
     relief = 1 + 0.2 * lumps / max(lumps.std(), 1e-9) + 0.15 * rough[:, 0] / rough[:, 0].std()
-    skin = (regions.eyes == 0) & ~regions.inner
+    skin = ~surface.eyes & ~surface.inner
     return Hair(layer_mm=(np.maximum(layer * relief, 0) * skin).astype(np.float32))
 
 
-@functools.cache
-def _inside_mouth() -> Bool[np.ndarray, " vert"]:
-    """Vertices of the skin that lie behind the lips."""
-    regions = anatomy()
-    x, y, z = regions.position_mm.T
-    near = (np.abs(x) < 33) & (y > -62) & (y < -10) & (z > -90)
-    return near & ~on_the_outside(regions.position_mm) & (regions.eyes == 0)
-
-
-def _draw_faces(rng: np.random.Generator, *, coarse: bool) -> Faces:
+def _draw_faces(rng: np.random.Generator, surface: RigSurface, *, coarse: bool) -> Faces:
     """The head's triangles without those that this model or scanner does not have."""
-    topology, regions = head_model().topology, anatomy()
-    faces = topology.faces if coarse else topology.fine_faces
+    faces = _triangles(surface, coarse=coarse)
     keep = np.ones(len(faces), bool)
     sealed = rng.uniform() < 0.15
-    for part, absent in ((regions.eyes > 0, 0.2), (regions.inner, 1.0 if sealed else 0.4), (_inside_mouth(), 0.3)):
+    for part, absent in ((surface.eyes, 0.2), (surface.inner, 1.0 if sealed else 0.4), (surface.inside_mouth, 0.3)):
         if rng.uniform() < absent:
             keep &= ~part[faces].any(axis=1)
     if sealed:
-        keep &= ~_inside_mouth()[faces].any(axis=1)
-        return np.concatenate([faces[keep], _between_lips(coarse=coarse)])
+        keep &= ~surface.inside_mouth[faces].any(axis=1)
+        return np.concatenate([faces[keep], _between_lips(surface, coarse=coarse)])
     return np.ascontiguousarray(faces[keep])
 
 
+def _triangles(surface: RigSurface, *, coarse: bool) -> Faces:
+    return surface.coarse_faces if coarse and surface.coarse_faces is not None else surface.faces
+
+
 @functools.cache
-def _between_lips(*, coarse: bool) -> Faces:
+def _between_lips(surface: RigSurface, *, coarse: bool) -> Faces:
     """Triangles from lip to lip, as models have them whose mouth is a painted skin."""
-    topology, regions = head_model().topology, anatomy()
-    faces = topology.faces if coarse else topology.fine_faces
-    faces = faces[~((regions.eyes > 0) | regions.inner | _inside_mouth())[faces].any(axis=1)]
-    rim = _rim_around(faces, regions.position_mm, np.array([0.0, -32.0, -18.0]))
+    faces = _triangles(surface, coarse=coarse)
+    faces = faces[~(surface.eyes | surface.inner | surface.inside_mouth)[faces].any(axis=1)]
+    middle = np.average(surface.position_mm, axis=0, weights=surface.lips)
+    rim = _rim_around(faces, surface.position_mm, middle)
+    if len(rim) == 0 or np.linalg.norm(surface.position_mm[rim].mean(axis=0) - middle) > _MOUTH_REACH_MM:
+        return np.zeros((0, 3), np.int32)
     # From corner to corner along either lip, whatever the sense of the rim.
-    x = regions.position_mm[rim, 0]
+    x = surface.position_mm[rim, 0]
     rim = np.roll(rim, -int(np.argmin(x)))
-    corner = int(np.argmax(regions.position_mm[rim, 0]))
+    corner = int(np.argmax(surface.position_mm[rim, 0]))
     one, other = rim[: corner + 1], np.append(rim[corner:], rim[0])[::-1]
     triangles, i, j = [], 0, 0
     while i < len(one) - 1 or j < len(other) - 1:
@@ -195,14 +190,14 @@ def _between_lips(*, coarse: bool) -> Faces:
         triangles.append((one[i], other[j], one[i + 1] if along_one else other[j + 1]))
         i, j = (i + 1, j) if along_one else (i, j + 1)
     found = np.array([each for each in triangles if len(set(each)) == 3], np.int32)
-    corners = regions.position_mm[found]
+    corners = surface.position_mm[found]
     backward = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] < 0
     found[backward] = found[backward][:, ::-1]
     return found
 
 
 def _rim_around(faces: Faces, vertices: Vertices, place_mm: Float64[np.ndarray, " 3"]) -> Int64[np.ndarray, " corner"]:
-    """The vertices of the hole whose middle is nearest to a place, in order around it."""
+    """The vertices of the hole whose middle is nearest to a place, in order around it; empty without holes."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     known = set(map(tuple, edges.tolist()))
     following = {start: end for start, end in known if (end, start) not in known}
@@ -213,7 +208,7 @@ def _rim_around(faces: Faces, vertices: Vertices, place_mm: Float64[np.ndarray, 
             rim.append(end)
         rims.append(np.array(rim))
     distance = [np.linalg.norm(vertices[rim].mean(axis=0) - place_mm) for rim in rims]
-    return rims[int(np.argmin(distance))]
+    return rims[int(np.argmin(distance))] if rims else np.zeros(0, np.int64)
 
 
 def _scanned(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:

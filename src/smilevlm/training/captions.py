@@ -75,11 +75,7 @@ def draw_caption_table(
 def recorded_actions(samples: Sequence[Sample]) -> tuple[FaceActions, ...]:
     """What a store knows of its samples' faces."""
     return tuple(
-        FaceActions(
-            name=sample.sample_id,
-            actions=getattr(sample, "actions", None),
-            unjudged=getattr(sample, "unjudged_actions", ()),
-        )
+        FaceActions(name=sample.sample_id, actions=sample.actions, unjudged=sample.unjudged_actions)
         for sample in samples
     )
 
