@@ -196,3 +196,11 @@ def test_labels_may_choose_the_epoch_with_mixed_alone(make_tiny_config):
     assert make_tiny_config("pairing=mixed", *chosen).pairing == "mixed"
     with pytest.raises(SettingsError, match="label-free"):
         make_tiny_config("pairing=actions", *chosen)
+
+
+def test_actions_of_a_store_are_those_of_its_samples(prepared_store):
+    samples = PreparedSet(prepared_store).samples
+    found = caption_module.recorded_actions(samples)
+    assert [face.name for face in found] == [sample.sample_id for sample in samples]
+    assert all(face.actions == sample.actions for face, sample in zip(found, samples, strict=True))
+    assert any(face.actions for face in found)
