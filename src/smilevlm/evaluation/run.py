@@ -13,6 +13,7 @@ from smilevlm.errors import CheckpointError, SettingsError, StoreError
 from smilevlm.evaluation.examples import ExampleSample, draw_examples, make_example
 from smilevlm.evaluation.scoring import EvaluationData, class_directions, score_job, tested_indices
 from smilevlm.models import ModelBundle, load_bundle, zero_shot_scores
+from smilevlm.prompts import CAPTION_MODES
 from smilevlm.results import (
     ControlResult,
     Example,
@@ -38,6 +39,7 @@ from smilevlm.training import (
     check_folds,
     check_store,
     config_from,
+    described_captions,
     fold_jobs,
     read_fold_record,
     read_pairing_teacher,
@@ -80,6 +82,7 @@ def evaluate_run(
     if pairing == "pseudo":
         teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
     manifest, learned_from = tested.test.manifest, tested.train.manifest
+    captions = described_captions(config, synthetic=learned_from.synthetic) if pairing in CAPTION_MODES else None
     first = load_bundle(main[0].folder(run))
     result = ExperimentResult(
         **run_identity(described, config, manifest),
@@ -95,8 +98,9 @@ def evaluate_run(
         # The model records whether it, or one before it, was trained on synthetic faces.
         synthetic=manifest.synthetic or first.synthetic,
         pairing_mode=pairing,
-        pairing_name=honest_pairing_name(pairing, None if teacher is None else teacher.description),
+        pairing_name=honest_pairing_name(pairing, None if teacher is None else teacher.description, captions),
         pairing_teacher=teacher,
+        pairing_captions=captions,
         protocol=tested.protocol.name,
         level=sample_level(config, tested),
         classes=tested.classes,

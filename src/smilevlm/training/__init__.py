@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from smilevlm.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from smilevlm.training.captions import described_captions
     from smilevlm.training.config import ExperimentConfig, OptimiserSettings, ValidationSettings
     from smilevlm.training.data import to_channels_first, which_are_dynamic
     from smilevlm.training.fold_data import check_store
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     )
 
 _EXPORTS = {
+    "captions": ("described_captions",),
     "config": ("ExperimentConfig", "OptimiserSettings", "ValidationSettings"),
     "data": ("to_channels_first", "which_are_dynamic"),
     "fold_data": ("check_store",),
@@ -93,6 +95,7 @@ __all__ = [
     "check_split_leaks",
     "check_store",
     "config_from",
+    "described_captions",
     "fold_jobs",
     "fold_seed",
     "git_commit",

@@ -117,6 +117,10 @@ class ExperimentConfig:
         text_tower: `minilm`, or a CLIP model by hub id or local folder; frozen.
         centre_prompts: Take the mean of the prompts' embeddings out. Assumption A5.
         pairing: Where a sample's prompt comes from; `labels` trains the supervised baseline instead, without prompts.
+        caption_share: In pairing `mixed`, the probability that a sample with a class and recorded actions gets a
+            caption and not a prompt of its class.
+        captions_per_sample: In pairings `actions` and `mixed`: captions that are drawn for a sample before training,
+            one of which it gets at a time.
         num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
             random; zero-shot must fall to chance there.
         shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
@@ -145,6 +149,8 @@ class ExperimentConfig:
     text_tower: str = "minilm"
     centre_prompts: bool = True
     pairing: PairingMode = "class"
+    caption_share: float = 0.5
+    captions_per_sample: int = 8
     num_control_folds: int = 1
     shuffle_prompts: bool = False
     seed: int = 0
@@ -169,12 +175,17 @@ class ExperimentConfig:
             raise SettingsError(f"protocol {self.protocol} tests on another data set: it has one fold; set num_folds=1")
         if self.num_folds < 2 and not elsewhere:
             raise SettingsError(f"num_folds is {self.num_folds}; expected 2 or more")
-        if self.pairing not in ("class", "labels") and self.validation.share and self.validation.monitor == "accuracy":
+        if not 0 <= self.caption_share <= 1:
+            raise SettingsError(f"caption_share is {self.caption_share}; expected 0 to 1")
+        if self.captions_per_sample < 1:
+            raise SettingsError(f"captions_per_sample is {self.captions_per_sample}; expected 1 or more")
+        reads_labels = self.pairing in ("class", "labels", "mixed")
+        if not reads_labels and self.validation.share and self.validation.monitor == "accuracy":
             raise SettingsError(
                 f"validation.monitor=accuracy reads labels, but pairing {self.pairing!r} is reported as label-free; "
                 "use validation.monitor=loss"
             )
-        if self.pairing not in ("class", "labels") and self.validation.calibrate:
+        if not reads_labels and self.validation.calibrate:
             raise SettingsError(f"validation.calibrate reads labels, but pairing {self.pairing!r} is label-free")
         if not 0 <= self.abstain_threshold < 1:
             raise SettingsError(f"abstain_threshold is {self.abstain_threshold}; expected 0 to below 1")

@@ -57,7 +57,7 @@ from smilevlm.training.run_folder import (
     locked_fold,
     write_fold_record,
 )
-from smilevlm.training.splits import FoldSplit, check_split_leaks, fold_seed
+from smilevlm.training.splits import FoldSplit, check_split_leaks, fold_seed, trained_sides
 
 RunProgress = Callable[[str, int, int, float], None]
 """Called with (name of the fold, epochs done, epochs in all, loss)."""
@@ -290,7 +290,7 @@ def _bundle(
             manifest_hash=manifest.content_hash,
             subjects=(*split.train_subjects, *split.validation_subjects),
             layout=manifest.layout,
-            digests=(*(samples[i].digest for i in (*split.train, *split.validation)), *fold_data.known_digests),
+            digests=(*(samples[i].digest for side in trained_sides(split) for i in side), *fold_data.known_digests),
         ),
     )
     if not config.validation.calibrate:
