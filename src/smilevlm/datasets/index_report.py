@@ -152,7 +152,9 @@ class IndexReport:
             self.file_problem(path, error, then="; its facial actions are not recorded")
             return recordings
         names = {recording.sample_id for recording in recordings}
-        self.warning(f"{ACTIONS_NAME} has the facial actions of {len(names & table.keys())} of {len(names)} recordings")
+        if names - table.keys():
+            known = len(names & table.keys())
+            self.warning(f"{ACTIONS_NAME} has the facial actions of {known} of {len(names)} recordings")
         if unknown := sorted(table.keys() - names):
             self.warning(f"{ACTIONS_NAME} names what is not there: {some(unknown)}")
         return [

@@ -1,7 +1,7 @@
 """The scores of a run: zero-shot accuracy, probes, calibration, saliency, face verification, anti-spoofing.
 
-`evaluate_run`, `analyse_run` and `run_tasks` write the result files of a run folder; the rest are the scores they are
-made of. Where a docstring says no more, the functions of this room raise:
+`evaluate_run`, `analyse_run` and `run_tasks` write the result files of a run folder, `evaluate_language` scores any
+model; the rest are the scores they are made of. Where a docstring says no more, the functions of this room raise:
 
 - `LeakError`: a test subject or test sample was in training, or had a part in a choice (an epoch, the prompts).
   Nothing is scored then.
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         predict,
         score_fold,
     )
+    from smilevlm.evaluation.language import evaluate_language
     from smilevlm.evaluation.metrics import (
         Metrics,
         calibration,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _LAZY_IMPORTS = {
     "analyse_run": "analysis", "evaluate_run": "run", "run_tasks": "tasks",
+    "evaluate_language": "language",
     "EvaluationData": "scoring", "class_directions": "scoring", "embed": "scoring",
     "FoldEmbeddings": "fold_score", "FoldSamples": "fold_score", "FoldTraining": "fold_score",
     "ZeroShotClassifier": "fold_score", "predict": "fold_score", "score_fold": "fold_score",
@@ -82,6 +84,7 @@ __all__ = [
     "draw_examples",
     "effective_rank",
     "embed",
+    "evaluate_language",
     "evaluate_run",
     "fitted_probes",
     "make_example",

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from smilevlm.datasets import check_shared_subjects, find_protocol, train_elsewhere_split
 from smilevlm.errors import CheckpointError
@@ -172,10 +172,16 @@ def class_directions(bundle: ModelBundle, classes: Sequence[str], *, combine: st
     return class_prototypes(prompts.centred[kept], [prompts.classes[row] for row in kept], classes, combine)
 
 
-def embed(bundle: ModelBundle, prepared: PreparedSet, indices: Sequence[int]) -> Embedded:
-    """Embed samples of a store, of which a few hundred are in memory at a time."""
+def embed(
+    bundle: ModelBundle,
+    prepared: PreparedSet,
+    indices: Sequence[int],
+    *,
+    candidates: Float32[np.ndarray, "prompt dim"] | None = None,
+) -> Embedded:
+    """Embed samples of a store, of which a few hundred are in memory at a time; see `ModelBundle.embed`."""
     parts = [
-        bundle.embed(prepared.load_images(indices[start : start + _SAMPLES_AT_A_TIME]))
+        bundle.embed(prepared.load_images(indices[start : start + _SAMPLES_AT_A_TIME]), candidates=candidates)
         for start in range(0, len(indices), _SAMPLES_AT_A_TIME)
     ]
     return replace(

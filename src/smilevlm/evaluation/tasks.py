@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from smilevlm.datasets import check_leaks, index_data_set
+from smilevlm.datasets import index_data_set
 from smilevlm.errors import StoreError
 from smilevlm.evaluation.anti_spoofing import Presentation, PresentedFeatures, anti_spoofing_result, presentations
 from smilevlm.evaluation.identity import identity_results
 from smilevlm.evaluation.scoring import embed
-from smilevlm.evaluation.trained_fold import StepCounter, TrainedFold, open_trained_fold
+from smilevlm.evaluation.trained_fold import StepCounter, TrainedFold, open_fold_people, samples_of_subjects
 from smilevlm.labels import NEUTRAL
 from smilevlm.models import ModelBundle
 from smilevlm.parallel import ProgressCallback
 from smilevlm.results import AntiSpoofingResult, TasksResult, write_record
 from smilevlm.store import Recording, Sample, read_frame
 from smilevlm.synthesis.spoofs import BONA_FIDE, SpoofSettings
-from smilevlm.training import TASKS_NAME, check_known_test_people
+from smilevlm.training import TASKS_NAME
 
 SPOOF_VIEWS = ("geometry", "texture")
 _SCANS_PER_SUBJECT = 2
@@ -52,9 +52,9 @@ def run_tasks(
         StoreError: The store is not the run's, or `faces` are not those it was prepared from.
         LayoutError: `faces` does not hold the store's layout.
     """
-    trained = _open_fold(run, store, fold)
+    trained = open_fold_people(run, store, fold)
     split, samples = trained.split, trained.prepared.samples
-    test, train = (_of_subjects(samples, names) for names in (split.test_subjects, split.train_subjects))
+    test, train = (samples_of_subjects(samples, names) for names in (split.test_subjects, split.train_subjects))
     attacked = [] if faces is None else _attacked(trained, num_spoof_subjects)
     steps = StepCounter(2 + len(attacked), progress)
     embedded = embed(trained.bundle, trained.prepared, test)
@@ -87,31 +87,13 @@ def run_tasks(
     return result
 
 
-def _open_fold(run: Path, store: Path, fold: int | None) -> TrainedFold:
-    """Open the fold; leaks are also checked on the scans that its protocol leaves out."""
-    trained = open_trained_fold(run, store, fold)
-    split, samples = trained.split, trained.prepared.samples
-    known, test = (
-        [samples[i] for i in _of_subjects(samples, names)]
-        for names in ((*split.train_subjects, *split.validation_subjects), split.test_subjects)
-    )
-    check_leaks(known, test)
-    check_known_test_people(trained.bundle, split, test, same_set=True, place=trained.folder)
-    return trained
-
-
-def _of_subjects(samples: Sequence[Sample], subjects: Iterable[str]) -> list[int]:
-    wanted = set(subjects)
-    return [i for i, sample in enumerate(samples) if sample.subject in wanted]
-
-
 def _attacked(trained: TrainedFold, num_train_subjects: int) -> list[Sample]:
     """Scans to attack, of some training and all test subjects: a neutral one and another of each."""
     generator = np.random.default_rng([trained.config.seed, trained.split.fold, _SPOOFED])
     some = sorted(generator.permutation(sorted(trained.split.train_subjects))[:num_train_subjects].tolist())
     picked = []
     for subject in (*some, *trained.split.test_subjects):
-        mine = [trained.prepared.samples[i] for i in _of_subjects(trained.prepared.samples, [subject])]
+        mine = [trained.prepared.samples[i] for i in samples_of_subjects(trained.prepared.samples, [subject])]
         scans = sorted((s for s in mine if s.first_frame == s.last_frame), key=lambda sample: sample.sample_id)
         shuffled = [scans[i] for i in generator.permutation(len(scans))]
         picked += sorted(shuffled, key=lambda sample: sample.expression != NEUTRAL)[:_SCANS_PER_SUBJECT]

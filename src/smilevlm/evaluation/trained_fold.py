@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from smilevlm.datasets import find_protocol
+from smilevlm.datasets import check_leaks, find_protocol
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.evaluation.run import RunIdentity, open_evaluation_data, run_identity
 from smilevlm.evaluation.scoring import EvaluationData, checked_fold, class_directions, tested_indices
@@ -21,6 +22,7 @@ from smilevlm.training import (
     ExperimentConfig,
     FoldSplit,
     check_initial_weights,
+    check_known_test_people,
     config_from,
     fold_jobs,
     fold_seed,
@@ -117,6 +119,25 @@ def open_trained_fold(run: Path, store: Path, fold: int | None) -> TrainedFold:
         split=split,
         bundle=bundle,
     )
+
+
+def open_fold_people(run: Path, store: Path, fold: int | None) -> TrainedFold:
+    """Open a fold to test all scans of its test subjects; leaks are also checked on those its protocol leaves out."""
+    trained = open_trained_fold(run, store, fold)
+    split, samples = trained.split, trained.prepared.samples
+    known, test = (
+        [samples[i] for i in samples_of_subjects(samples, names)]
+        for names in ((*split.train_subjects, *split.validation_subjects), split.test_subjects)
+    )
+    check_leaks(known, test)
+    check_known_test_people(trained.bundle, split, test, same_set=True, place=trained.folder)
+    return trained
+
+
+def samples_of_subjects(samples: Sequence[Sample], subjects: Iterable[str]) -> list[int]:
+    """Indices of the samples of some people."""
+    wanted = set(subjects)
+    return [i for i, sample in enumerate(samples) if sample.subject in wanted]
 
 
 def untrained_model(fold: TrainedFold) -> SmileVlm:

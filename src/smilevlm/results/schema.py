@@ -31,7 +31,7 @@ from smilevlm.results.fields import (
 from smilevlm.results.fold import FoldResult
 from smilevlm.results.summary import FoldsSummary, check_summary
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 3
 MAX_EXAMPLES = 24
 
 Level = Literal["scan", "sequence", "window"]
@@ -268,7 +268,7 @@ class ExperimentResult(ResultFile):
     pairing_mode: ReportedPairing
     pairing_name: Text
     pairing_teacher: PairingTeacher | None
-    pairing_captions: PairingCaptions | None
+    pairing_captions: PairingCaptions | None = None
     protocol: Text
     level: Level
     seeds: Mapping[str, Size]

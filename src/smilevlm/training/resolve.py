@@ -23,6 +23,8 @@ RENAMED_SETTINGS = {
     "distortions.clean_degraded": "distortions.weak_degraded_share",
 }
 """Former name to today's. An override by the former name works for one release; a run folder may have it for ever."""
+ADDED_SETTINGS: Mapping[str, Any] = {"caption_share": 0.5, "captions_per_sample": 8}
+"""Settings that former run folders lack, with values by which they mean what they meant then."""
 _KEY = "experiment"
 _TOWER_KEY = "model.tower_settings."
 _Settings = TypeVar("_Settings")
@@ -91,14 +93,14 @@ def config_from(values: Mapping[str, Any]) -> ExperimentConfig:
 
 
 def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run folder, those with a former name under today's."""
+    """The settings of a run folder, those with a former name under today's and those it did not know yet."""
     settings_now: dict[str, Any] = json.loads(json.dumps(values))
     for former, current in RENAMED_SETTINGS.items():
         group, _, name = former.rpartition(".")
         settings = settings_now.get(group) if group else settings_now
         if isinstance(settings, dict) and name in settings:
             settings[current.rpartition(".")[2]] = settings.pop(name)
-    return settings_now
+    return {**ADDED_SETTINGS, **settings_now}
 
 
 def _parse_config(values: dict[str, Any]) -> ExperimentConfig:

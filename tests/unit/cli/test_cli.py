@@ -21,10 +21,11 @@ from processes import run_python
 from smilevlm.cli import main
 from smilevlm.datasets import index_data_set
 from smilevlm.labels import BASIC_EXPRESSIONS
+from smilevlm.synthesis import MARKER_NAME
 
 COMMANDS = (
-    "synthesize", "check", "prepare", "train", "evaluate", "analyse", "tasks", "report", "reproduce", "predict",
-    "serve", "export", "prompts",
+    "synthesize", "check", "prepare", "train", "evaluate", "analyse", "tasks", "language", "report", "reproduce",
+    "predict", "serve", "export", "prompts",
 )  # fmt: skip
 
 
@@ -352,8 +353,7 @@ def test_evaluate_says_synthetic_and_ends_with_the_result_file(command, trained_
 def test_prepare_lists_what_it_skips(command, synthetic_faces, tmp_path):
     root = tmp_path / "faces"
     root.mkdir()
-    marker = next(path for path in synthetic_faces.iterdir() if path.is_file())
-    shutil.copy(marker, root)
+    shutil.copy(synthetic_faces / MARKER_NAME, root)
     subject = shutil.copytree(synthetic_faces / "F0001", root / "F0001")
     broken = sorted(subject.glob("*_F3D.wrl"))[0]
     broken.write_text("#VRML V2.0 utf8\nnonsense")

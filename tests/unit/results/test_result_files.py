@@ -131,13 +131,13 @@ def test_an_epoch_is_chosen_by_validation_subjects_alone(result, tmp_path):
 def test_an_older_file_says_how_to_write_it_again(plain, tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps(json.loads(plain) | {"schema_version": 2}))
-    with pytest.raises(ResultError, match="reads version 4, found 2; run `smilevlm evaluate` again"):
+    with pytest.raises(ResultError, match="reads version 3, found 2; run `smilevlm evaluate` again"):
         read_results(path)
 
 
 TAMPERINGS = [
     ("schema_version", 1, "schema_version"),
-    ("schema_version", "4", "schema_version"),
+    ("schema_version", "3", "schema_version"),
     ("schema_version", 2, "schema_version"),
     ("folds.0.epoch_choice", {"epoch": 1, "num_epochs": 3}, "folds[0].epoch_choice"),
     ("folds.0.epoch_choice", EPOCH | {"epoch": 3}, "folds[0].epoch_choice.epoch"),
