@@ -39,7 +39,9 @@ from smilevlm.synthesis.varied import VariedSettings, synthesize_varied
 
 CLASSES = (NEUTRAL, *BASIC_EXPRESSIONS)
 FORMATS = (".ply", ".obj", ".off", ".stl")
-NUM_FOLDS, NUM_BOOTSTRAPS, NUM_PERMUTATIONS, CORNER_PX = 5, 1000, 99, 8
+NUM_FOLDS, NUM_BOOTSTRAPS, CORNER_PX = 5, 1000, 8
+FILE_PERMUTATIONS, TOWER_PERMUTATIONS = 99, 19
+"""The tower has thousands of features; each permutation costs seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +216,8 @@ def audit(name: str, shown: Sequence[Shown]) -> list[Row]:
     people = np.array([each.person for each in shown])
     files, tower = file_features(shown), np.stack([each.features for each in shown])
     rows = [
-        probe(f"{name}: class from files and views", files, labels, people, permutations=NUM_PERMUTATIONS),
-        probe(f"{name}: class from the tower's features", tower, labels, people, permutations=NUM_PERMUTATIONS),
+        probe(f"{name}: class from files and views", files, labels, people, permutations=FILE_PERMUTATIONS),
+        probe(f"{name}: class from the tower's features", tower, labels, people, permutations=TOWER_PERMUTATIONS),
     ]
     # What a probe can read at all: without these, chance above would mean little.
     surface = np.array([each.categories["surface"] == "points" for each in shown]).astype(int)
