@@ -33,7 +33,10 @@ def landmarks() -> np.ndarray:
 
 def shape(number: int) -> np.ndarray:
     """A displacement in mm, another for each number."""
-    return np.random.default_rng(number).normal(0, 1, (SIDE * SIDE, 3)).astype(np.float32)
+    rng = np.random.default_rng(number)
+    vertices, _ = face_grid()
+    waves = np.sin(vertices[:, :2] @ rng.uniform(-0.02, 0.02, (2, 3)) + rng.uniform(0, 6, 3))
+    return (waves * rng.normal(0, 2, 3)).astype(np.float32)
 
 
 def write_ict_folder(folder: Path) -> None:
@@ -58,6 +61,31 @@ def write_ict_file(path: Path, **changes: np.ndarray) -> None:
         "identity_int16": identity, "identity_scale_mm": identity_scale,
         "action_int16": action, "action_scale_mm": action_scale, "action_names": np.array(NAMES),
     }  # fmt: skip
+    np.savez(path, **(arrays | changes))
+
+
+def write_gnm_file(path: Path, **changes: np.ndarray) -> None:
+    """GNM's file on the same face: some components are what the other rig's actions do, the rest are faint."""
+    vertices, quads = face_grid()
+    vectors = np.stack([0.02 * shape(1000 + number) for number in range(383)])
+    vectors[200:203] = [shape(number) for number in (102, 103, 104)]
+    vectors[0], vectors[100] = shape(105), shape(106)
+    vectors[1] = shape(100) + shape(101)
+    scale = np.maximum(np.abs(vectors).max(axis=1) / 127, 1e-9)
+    rng = np.random.default_rng(9)
+    sizes = (66, 8, 8, 8, 8, 383)
+    arrays = {
+        "template_mm": vertices, "faces": np.concatenate([quads[:, :3], quads[:, [0, 2, 3]]]),
+        "expression_int8": np.rint(vectors / scale[:, None]).astype(np.int8),
+        "expression_scale_m": (scale / 1000).astype(np.float32),
+        "landmark68_index": np.stack([landmarks()] * 3, axis=1), "landmark68_weight": np.tile([0.8, 0.1, 0.1], (68, 1)),
+        "semantic_names": np.array(["happy", "surprise"]),
+        "group_eyes": np.array([200, 201]), "group_teeth": np.array([3]), "group_gums": np.array([4]),
+        "group_tongue": np.array([5]), "group_mouth_sock": np.array([6]),
+    }  # fmt: skip
+    for layer in range(5):
+        arrays[f"dec{layer}_w"] = rng.normal(size=sizes[layer : layer + 2]).astype(np.float32)
+        arrays[f"dec{layer}_b"] = rng.normal(size=sizes[layer + 1]).astype(np.float32)
     np.savez(path, **(arrays | changes))
 
 

@@ -1,6 +1,8 @@
 """Draw what a rig's facial actions look like: each at its full shape on three people, one of them turned.
 
-.venv/bin/python tools/rig_contact_sheet.py RIG OUT.png            RIG as in `smilevlm synthesize folder --rig RIG`
+.venv/bin/python tools/rig_contact_sheet.py RIG... OUT.png         RIG as in `smilevlm synthesize folder --rig RIG`
+
+The first rig is drawn; further ones lend it what it has not.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from smilevlm.geometry import Mesh
 from smilevlm.synthesis.people import action_stem
-from smilevlm.synthesis.rigs import Rig, load_rig
+from smilevlm.synthesis.rigs import Rig, load_rigs
 from smilevlm.views import ViewSettings, render_normalised
 
 SIZE_PX, LABEL_PX, SHEET_COLUMNS = 116, 14, 5
@@ -28,6 +30,8 @@ GREYS = 40
 def poses_of(rig: Rig) -> Iterator[tuple[str, Mapping[str, float]]]:
     """At rest, then each action; those with sides on both and on the left alone."""
     yield "at rest", {}
+    if rig.draw_rest(np.random.default_rng(0)):
+        yield from ((f"at rest, scan {scan}", rig.draw_rest(np.random.default_rng(scan))) for scan in range(2, 6))
     for stem in dict.fromkeys(action_stem(name) for name in rig.facial_actions):
         if stem == "mouthClose":
             # The shape brings the lips of an open jaw together, and means nothing without it.
@@ -51,9 +55,9 @@ def draw_head(rig: Rig, head: np.ndarray, angle_deg: float) -> np.ndarray:
     return np.where((normals > 0).any(axis=2), 30 + 225 * light, 255).astype(np.uint8)
 
 
-def main(text: str, out: Path) -> None:
+def main(texts: list[str], out: Path) -> None:
     """Draw and save."""
-    rig = load_rig(text)
+    rig = load_rigs(texts)[0]
     labels, poses = zip(*poses_of(rig), strict=True)
     people = [rig.draw_person(np.random.default_rng([SEED, number]), sex="FMF"[number]) for number in range(3)]
     rows = -(-len(poses) // SHEET_COLUMNS)
@@ -73,4 +77,4 @@ def main(text: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1:-1], Path(sys.argv[-1]))

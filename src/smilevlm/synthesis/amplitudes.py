@@ -10,11 +10,11 @@ import numpy as np
 from smilevlm.synthesis.people import action_stem
 from smilevlm.synthesis.rigs.rig import Rig
 
-_ENDS_IN_CONTACT = frozenset(
-    {"eyeBlink", "mouthClose", "mouthPress", "mouthRollLower", "mouthRollUpper", "eyeLookDown", "eyeLookUp",
+_AT_THEIR_END = frozenset(
+    {"eyeBlink", "jawOpen", "mouthClose", "mouthPress", "mouthRollLower", "mouthRollUpper", "eyeLookDown", "eyeLookUp",
      "eyeLookIn", "eyeLookOut"}
 )  # fmt: skip
-"""Actions that are over when lids or lips meet or the gaze is at its end: nothing lies beyond their full shape."""
+"""Nothing lies beyond their full shape: lids or lips meet, the gaze or the jaw is at its end (about 40 mm)."""
 _PERSON_SPREAD, _SCAN_SPREAD = 0.15, 0.12
 
 
@@ -42,8 +42,8 @@ def draw_amplitude(rng: np.random.Generator, rig: Rig) -> Amplitude:
 
 
 def amplified(actions: Mapping[str, float], factor: float) -> dict[str, float]:
-    """Actions in [0, 1] times a factor; those whose end is contact stay in [0, 1]."""
+    """Actions in [0, 1] times a factor; those that end at their full shape stay in [0, 1]."""
     return {
-        name: min(value * factor, 1.0) if action_stem(name) in _ENDS_IN_CONTACT else value * factor
+        name: min(value * factor, 1.0) if action_stem(name) in _AT_THEIR_END else value * factor
         for name, value in actions.items()
     }

@@ -13,10 +13,11 @@ from jaxtyping import Float32, Int64
 from scipy.spatial import KDTree
 
 from smilevlm.files import folder_in_one_piece
+from smilevlm.labels import ActionIntensities
 from smilevlm.readers import write_bnd, write_bu4dfe_vrml
 from smilevlm.synthesis.data_set import Layout, check_range, subject_names
-from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
+from smilevlm.synthesis.posed import ActingSettings, posed_motion
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.scanner import Scan
 from smilevlm.synthesis.seeds import SeedKey
@@ -51,11 +52,14 @@ class Bu4dfeSettings(SequenceSettings):
     Args:
         num_frames: Frames per sequence, about: sequences vary by a quarter. BU-4DFE has about 100 at 25 per second.
         landmarks: Also write the tree of landmark files that is distributed beside the data set.
+        acting: How clearly and regularly people act. With `REGULAR` and a scanner without flicker, expressions are
+            easier to tell than those of people.
     """
 
     num_frames: int = 100
     landmarks: bool = True
-    scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=3.0, offset_mm=12.0))
+    acting: ActingSettings = field(default_factory=ActingSettings)
+    scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=3.0, offset_mm=12.0, flicker=1.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,7 +145,9 @@ def _write_viewer(root: Path, _settings: Bu4dfeSettings, _sequences: Sequence[Bu
     (root / _VIEWER_FOLDER / "readme.txt").write_text(_VIEWER_TEXT, newline="\n")
 
 
-def _write_sequence(root: Path, folder: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> None:
+def _write_sequence(
+    root: Path, folder: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings
+) -> dict[str, ActionIntensities]:
     """One sequence; its landmarks are complete before its folder is."""
     capture = _capture(sequence, settings)
     camera = capture.portrait_camera(
@@ -156,6 +162,7 @@ def _write_sequence(root: Path, folder: Path, sequence: Bu4dfeSequence, settings
         landmarks[number] = _Landmarks(points=scan.vertices[nearest], indices=np.asarray(nearest, np.int64))
     if settings.landmarks:
         _write_landmarks(root / LANDMARK_TREE / sequence.path, landmarks)
+    return {f"{sequence.subject}_{sequence.word}": capture.actions_at_apex()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +176,7 @@ class _Landmarks:
 def _capture(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> SequenceCapture:
     return prepare_capture(
         SeedKey(layout=LAYOUT.name, seed=settings.seed, person=sequence.number, sequence=sequence.index),
-        lambda rng, context: posed_motion(rng, context, _FOLDERS[sequence.word]),
+        lambda rng, context: posed_motion(rng, context, _FOLDERS[sequence.word], settings.acting),
         sex=sequence.subject[0],
         num_frames=sequence.num_frames,
         frames_per_second=FRAMES_PER_SECOND,

@@ -20,13 +20,25 @@ from jaxtyping import Float32
 
 from smilevlm.errors import SettingsError
 from smilevlm.files import write_atomically
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, ActionIntensities, actions_from_arkit
 from smilevlm.readers import write_mesh
 from smilevlm.synthesis.amplitudes import Amplitude, amplified, draw_amplitude
 from smilevlm.synthesis.data_set import Layout, SubjectFolder, check_range, check_seed, subject_names
+from smilevlm.synthesis.expressions import by_side, draw_idle
 from smilevlm.synthesis.face_family import FaceFamily, draw_family
+from smilevlm.synthesis.incidental import draw_action_combination, draw_incidental
 from smilevlm.synthesis.marker import OMIT_DEFAULT, RECORD
-from smilevlm.synthesis.motion import MotionContext, blinks, combine, drift, idle_movement, limit_angles, plateau, sway
+from smilevlm.synthesis.motion import (
+    MotionContext,
+    blinks,
+    combine,
+    drift,
+    idle_movement,
+    limit_angles,
+    phase_frames,
+    plateau,
+    sway,
+)
 from smilevlm.synthesis.people import Person, draw_tempo
 from smilevlm.synthesis.population import Population
 from smilevlm.synthesis.rigs.loading import BUILT_IN, load_rig, load_rigs, rig_identities
@@ -43,7 +55,15 @@ from smilevlm.synthesis.scan_appearance import (
 )
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
 from smilevlm.synthesis.seeds import SeedKey
-from smilevlm.synthesis.variants import draw_variant, draw_varied_actions
+from smilevlm.synthesis.variants import (
+    CONFUSED,
+    draw_blend,
+    draw_manner,
+    draw_variant,
+    draw_varied_actions,
+    draw_wide_variant,
+    show_in_manner,
+)
 from smilevlm.typing import Vertices
 
 _EXPRESSIONS = (NEUTRAL, *BASIC_EXPRESSIONS)
@@ -71,6 +91,10 @@ class VariedSettings:
         frames: Frames per sequence; sequences vary around it.
         strength: How unlike each other the face models are, 1 for the training set.
         population: Which people there are, None for another mixture per person.
+        action_scans: Single scans of each person that show a random combination of actions and belong to no class.
+        blend_scans: Single scans of each person between two expressions that people confuse; they have both classes.
+        wide_share: Of the expressions, those shown in a further way (`WIDE_VARIANTS`, FACS frequencies).
+        incidental_share: Of all faces, those that do something besides: an open mouth, closed eyes, speech.
         rigs: Head models, see `rigs.loading.load_rig`; the marker records them by name and content.
         rig_shares: Of the people, per rig; they sum to one. Empty for equal shares.
         at_rest: Whether every file shows the person's neutral face, everything else being as without; a model that
@@ -84,6 +108,10 @@ class VariedSettings:
     frames: int = 12
     strength: float = 1.0
     population: Population | None = None
+    action_scans: int = 5
+    blend_scans: int = 1
+    wide_share: float = 0.2
+    incidental_share: float = 0.25
     rigs: tuple[str, ...] = field(default=(BUILT_IN,), metadata={**OMIT_DEFAULT, RECORD: rig_identities})
     rig_shares: tuple[float, ...] = field(default=(), metadata=OMIT_DEFAULT)
     at_rest: bool = field(default=False, metadata=OMIT_DEFAULT)
@@ -93,8 +121,11 @@ class VariedSettings:
         check_range("scans", self.scans, 0, 17)
         check_range("frames", self.frames, 6, 1000)
         check_seed(self.seed)
-        if not (0 <= self.filmed_share <= 1 and 0 <= self.strength <= 2):
-            raise SettingsError("filmed_share is expected in 0 to 1, strength in 0 to 2")
+        check_range("action_scans", self.action_scans, 0, len(ascii_letters))
+        check_range("blend_scans", self.blend_scans, 0, len(ascii_letters))
+        for name, most in (("filmed_share", 1), ("wide_share", 1), ("incidental_share", 1), ("strength", 2)):
+            if not 0 <= getattr(self, name) <= most:
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected 0 to {most}")
         if self.at_rest and self.filmed_share > 0:
             raise SettingsError(f"filmed_share is {self.filmed_share}; expected 0 where faces are at rest")
         if not self.rigs:
@@ -147,7 +178,9 @@ class VariedPerson:
             yield self.hair.on(head)
 
 
-def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings) -> None:
+def _write_person(
+    _root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings
+) -> dict[str, ActionIntensities]:
     key = SeedKey(layout="varied", seed=settings.seed, person=part.number)
     person = draw_varied_person(
         key.generator("person"),
@@ -158,14 +191,29 @@ def _write_person(_root: Path, folder: Path, part: SubjectFolder, settings: Vari
     )
     amplitude = draw_amplitude(key.generator("amplitude"), person.rig)
     filmed = key.generator("filmed").uniform() < settings.filmed_share
-    planned = list(_plan_scans(key, folder, person, amplitude, settings.scans))
-    heads = person.heads([{} if settings.at_rest else scan.actions for scan in planned])
-    for scan, head in zip(planned, heads, strict=True):
+    planned = list(_plan_scans(key, folder, person, amplitude, settings))
+    shown = [{} if settings.at_rest else scan.actions for scan in planned]
+    for scan, head in zip(planned, person.heads(shown), strict=True):
         _write_scan(scan, person, head)
-    for place, expression in enumerate(_EXPRESSIONS if filmed else ()):
+    done: dict[str, ActionIntensities] = {
+        _sample_id(part, scan.path, planned): actions_from_arkit(weights)
+        for scan, weights in zip(planned, shown, strict=True)
+    }
+    for place, expression in enumerate((*_EXPRESSIONS, UNLABELLED) if filmed else ()):
         rng = key.generator("film", place)
-        show = _draw_manner(key.generator("manner/film", place), person.rig, amplitude)
-        _write_sequence(rng, folder / expression / "film", person, expression, settings.frames, show)
+        (folder / expression).mkdir(exist_ok=True)
+        show = _draw_amplifier(key.generator("amplifier/film", place), person.rig, amplitude)
+        full = draw_scan_actions(rng, person, expression, settings, idle=0.0)
+        apex = _write_sequence(rng, folder / expression / "film", person, settings.frames, full, show)
+        done[f"{part.path}_{expression}_film"] = actions_from_arkit(apex)
+    return done
+
+
+def _sample_id(part: SubjectFolder, path: Path, planned: Sequence[_PlannedScan]) -> str:
+    """As the folder layout names a scan: by its file only where several lie in one folder."""
+    name = f"{part.path}_{path.parent.name}"
+    is_alone = sum(scan.path.parent == path.parent for scan in planned) == 1
+    return name if is_alone else f"{name}_{path.stem}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,34 +226,72 @@ class _PlannedScan:
 
 
 def _plan_scans(
-    key: SeedKey, folder: Path, person: VariedPerson, amplitude: Amplitude, scans: int
+    key: SeedKey, folder: Path, person: VariedPerson, amplitude: Amplitude, settings: VariedSettings
 ) -> Iterator[_PlannedScan]:
-    for place, expression in enumerate(_EXPRESSIONS):
+    numbers = {expression: settings.scans for expression in _EXPRESSIONS}
+    numbers[NEUTRAL] *= _NEUTRAL_SCANS
+    numbers[UNLABELLED] = settings.action_scans
+    blended = CONFUSED[int(key.generator("blend").integers(len(CONFUSED)))]
+    numbers["+".join(blended)] = settings.blend_scans
+    for place, (expression, number_of_scans) in enumerate(numbers.items()):
         target = folder / expression
-        target.mkdir()
+        if number_of_scans:
+            target.mkdir()
         # The folder layout reads one format per folder.
         suffix = _draw_format(key.generator("format", place))
-        for number in range(scans * (_NEUTRAL_SCANS if expression == NEUTRAL else 1)):
+        for number in range(number_of_scans):
             rng = key.generator(f"scan/{number}", place)
-            actions = draw_varied_actions(
-                rng,
-                person=person.person,
-                recipe=draw_variant(rng, expression),
-                intensity=_draw_intensity(rng),
-                facial_actions=ARKIT_ACTIONS,
-                idle=float(rng.uniform(0, 0.9)),
-            )
-            show = _draw_manner(key.generator(f"manner/{number}", place), person.rig, amplitude)
+            actions = draw_scan_actions(rng, person, expression, settings)
+            show = _draw_amplifier(key.generator(f"amplifier/{number}", place), person.rig, amplitude)
             path = target / f"scan_{ascii_letters[number]}.{suffix}"
             yield _PlannedScan(rng=rng, path=path, actions=show(actions))
 
 
-def _draw_manner(
+def _draw_amplifier(
     rng: np.random.Generator, rig: Rig, amplitude: Amplitude
 ) -> Callable[[Mapping[str, float]], dict[str, float]]:
     """How one scan or sequence turns actions in [0, 1] into the rig's weights, from a generator of its own."""
     factor, rest = amplitude.draw(rng), rig.draw_rest(rng)
     return lambda actions: amplified(shown_actions(rig, actions), factor) | rest
+
+
+def draw_scan_actions(
+    rng: np.random.Generator,
+    person: VariedPerson,
+    expression: str,
+    settings: VariedSettings,
+    *,
+    idle: float | None = None,
+) -> dict[str, float]:
+    """ARKit weights of one scan of an expression, of `neutral`, or of `unlabelled`: a random combination of actions.
+
+    Args:
+        rng: The scan's own generator.
+        person: Their habits shape the expression.
+        expression: A basic expression, two joined by `+`, `neutral` or `unlabelled`.
+        settings: Shares of the further ways and of incidental movement.
+        idle: Strength of movements that belong to no expression, None to draw it.
+    """
+    idle = float(rng.uniform(0, 0.9)) if idle is None else idle
+    if expression == UNLABELLED:
+        shown = draw_action_combination(rng, person.rig.facial_actions)
+        resting = by_side(rng, person.person, draw_idle(rng, 0.5 * idle), ARKIT_ACTIONS)
+        return {name: max(shown.get(name, 0.0), resting.get(name, 0.0)) for name in {**resting, **shown}}
+    wide = expression in BASIC_EXPRESSIONS and rng.uniform() < settings.wide_share
+    if "+" in expression:
+        recipe = draw_blend(rng, *expression.split("+"))
+    else:
+        recipe = draw_wide_variant(rng, expression) if wide else draw_variant(rng, expression)
+    weights = draw_varied_actions(
+        rng,
+        person=person.person,
+        recipe=recipe,
+        intensity=_draw_intensity(rng),
+        facial_actions=ARKIT_ACTIONS,
+        idle=idle,
+        incidental=draw_incidental(rng) if rng.uniform() < settings.incidental_share else {},
+    )
+    return show_in_manner(rng, weights, draw_manner(rng)) if wide else weights
 
 
 def draw_varied_person(
@@ -268,11 +354,15 @@ def _write_sequence(
     rng: np.random.Generator,
     folder: Path,
     person: VariedPerson,
-    expression: str,
     num_frames: int,
+    full: Mapping[str, float],
     show: Callable[[Mapping[str, float]], dict[str, float]],
-) -> None:
-    """One sequence of one appearance, a file per frame; `show` as of `_draw_manner`."""
+) -> Mapping[str, float]:
+    """One sequence of one appearance, a file per frame; `show` as of `_draw_amplifier`.
+
+    Returns:
+        The rig's weights where the face shows most.
+    """
     folder.mkdir()
     num_frames = max(6, round(num_frames * rng.uniform(0.7, 1.3)))
     names: tuple[str, ...] = ARKIT_ACTIONS
@@ -282,8 +372,9 @@ def _write_sequence(
         facial_actions=names,
         time_s=np.arange(num_frames) / _FRAMES_PER_SECOND,
     )
+    acted = _expression(rng, context, full)
     strength = combine(
-        _expression(rng, context, expression),
+        acted,
         idle_movement(rng, context, float(rng.uniform(0.2, 1.0))),
         blinks(rng, context),
     )
@@ -299,18 +390,11 @@ def _write_sequence(
         pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)
         mesh = place_mesh(apply_appearance(rng, appearance, head), pose, appearance.mm_per_unit)
         write_mesh(mesh, folder / f"{frame:03d}.{suffix}")
+    return actions[phase_frames(acted)[1]]
 
 
-def _expression(rng: np.random.Generator, context: MotionContext, expression: str) -> np.ndarray:
+def _expression(rng: np.random.Generator, context: MotionContext, full: Mapping[str, float]) -> np.ndarray:
     """Coming and going, or only coming: each action with an envelope of its own."""
-    full = draw_varied_actions(
-        rng,
-        person=context.person,
-        recipe=draw_variant(rng, expression),
-        intensity=_draw_intensity(rng),
-        facial_actions=context.facial_actions,
-        idle=0.0,
-    )
     end = context.duration_s
     start, peak = sorted(rng.uniform(0, 0.45, 2) * end)
     goes = rng.uniform() < 0.5

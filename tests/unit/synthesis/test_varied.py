@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import connected_components
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.geometry import NormaliseSettings, normalise
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
-from smilevlm.readers import read_mesh
+from smilevlm.labels import BASIC_EXPRESSIONS, LEAST_INTENSITY, NEUTRAL, UNLABELLED
+from smilevlm.readers import ACTIONS_NAME, read_action_table, read_mesh
 from smilevlm.synthesis.face_family import Bumps, draw_family
 from smilevlm.synthesis.model_parts import _between_lids, _between_lips, faces_with
 from smilevlm.synthesis.partial_faces import FacePart, draw_part
@@ -31,7 +31,7 @@ from smilevlm.synthesis.scan_appearance import (
     draw_pose,
     place_mesh,
 )
-from smilevlm.synthesis.variants import VARIANTS, draw_variant, draw_varied_actions
+from smilevlm.synthesis.variants import CONFUSED, VARIANTS, draw_variant, draw_varied_actions
 from smilevlm.synthesis.varied import VariedSettings, draw_varied_person, synthesize_varied
 
 SMALL = VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6)
@@ -60,9 +60,14 @@ def digests(root: Path) -> dict[str, str]:
 def test_the_folder_layout_reads_all_of_it(faces):
     index = index_data_set("folder", faces)
     assert index.synthetic
-    assert {recording.expression for recording in index.recordings} == {NEUTRAL, *BASIC_EXPRESSIONS}
+    blends = {"+".join(pair) for pair in CONFUSED}
+    plain = [recording.expression for recording in index.recordings if recording.expression not in blends]
+    assert set(plain) == {NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS}
+    assert {r.labels for r in index.recordings if r.expression in blends} <= set(CONFUSED)
+    assert len(index.recordings) - len(plain) == 2, "one face a person is between two expressions"
     kinds = Counter((recording.expression, recording.is_sequence) for recording in index.recordings)
-    assert all(kinds[name, True] == 2 for name in (NEUTRAL, *BASIC_EXPRESSIONS)), "both people are filmed"
+    assert all(kinds[name, True] == 2 for name in (NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS)), "both people are filmed"
+    assert kinds[UNLABELLED, False] == 10, "five scans a person belong to no class"
     assert kinds[NEUTRAL, False] == 6
     assert all(kinds[name, False] == 2 for name in BASIC_EXPRESSIONS)
     assert not index.remarks or all("were left out" not in remark for remark in index.remarks)
@@ -86,7 +91,17 @@ def test_other_settings_are_refused_in_the_same_folder(faces):
         synthesize_varied(faces, VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6, strength=0.5))
 
 
-@pytest.mark.parametrize("changes", [{"filmed_share": 1.5}, {"strength": -1.0}, {"frames": 2}, {"num_subjects": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filmed_share": 1.5},
+        {"wide_share": -0.1},
+        {"action_scans": 53},
+        {"strength": -1.0},
+        {"frames": 2},
+        {"num_subjects": 0},
+    ],
+)
 def test_settings_out_of_range(changes):
     with pytest.raises(SettingsError):
         VariedSettings(**changes)
@@ -280,3 +295,11 @@ def test_a_placed_mesh_has_the_unit_and_the_pose_it_was_given(surface):
     pose = draw_pose(rng)
     moved = place_mesh(mesh, pose, 10.0)
     np.testing.assert_allclose(moved.vertices * 10, mesh.vertices @ pose.rotation.T + pose.offset_mm, atol=1e-2)
+
+
+def test_every_scan_and_film_has_its_actions(faces):
+    index = index_data_set("folder", faces)
+    assert read_action_table(faces / ACTIONS_NAME).keys() == {recording.sample_id for recording in index.recordings}
+    shown = {(r.expression, r.is_sequence): r.actions for r in index.recordings}
+    assert all(shown[expression, filmed] for expression in BASIC_EXPRESSIONS for filmed in (False, True))
+    assert max(shown["happy", True]["AU12"]) > LEAST_INTENSITY

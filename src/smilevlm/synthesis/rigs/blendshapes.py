@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from smilevlm.synthesis.people import Person, draw_person
 from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.synthesis.rigs.rig import ARKIT_ACTIONS, RigSurface
+from smilevlm.threads import one_thread
 from smilevlm.typing import Vertices
 
 _MOST_DEVIATIONS = 2.5
@@ -37,10 +38,20 @@ class Displacements:
             KeyError: A name is unknown.
         """
         places = {name: place for place, name in enumerate(self.names)}
-        numbers = [places[name] for name in weights]
-        values = np.array(list(weights.values()), np.float32)
-        flat = self.vectors_mm.reshape(len(self.names), -1)[numbers]
-        return (values @ flat).reshape(-1, 3)
+        values = np.zeros(len(self.names), np.float32)
+        values[[places[name] for name in weights]] = list(weights.values())
+        return weighted_sum(values, self.vectors_mm)
+
+
+def weighted_sum(
+    values: Float32[np.ndarray, " shape"], vectors_mm: Float32[np.ndarray, "shape vert 3"]
+) -> Float32[np.ndarray, "vert 3"]:
+    """Shapes times values, with the same bits whatever the number of cores."""
+    import torch
+
+    with one_thread():
+        total = torch.from_numpy(values) @ torch.from_numpy(vectors_mm.reshape(len(values), 3 * vectors_mm.shape[1]))
+    return total.numpy().reshape(vectors_mm.shape[1:])
 
 
 class BlendshapeRig:
@@ -79,12 +90,15 @@ class BlendshapeRig:
 
     def heads(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
         """See `Rig`."""
-        neutral = self.surface.position_mm + self._identity.weighted(person.shape)
+        neutral = self._neutral(person)
         neutral -= neutral[self.surface.nose_tip].copy()
         size = np.float32(person.size)
         for weights in actions:
             moved = self._shapes.weighted(weights) if weights else np.float32(0)
             yield (neutral + moved) * size
+
+    def _neutral(self, person: Person) -> Vertices:
+        return self.surface.position_mm + self._identity.weighted(person.shape)
 
 
 def arkit_displacements(names: Sequence[str], vectors_mm: Float32[np.ndarray, "shape vert 3"]) -> Displacements:
@@ -92,7 +106,7 @@ def arkit_displacements(names: Sequence[str], vectors_mm: Float32[np.ndarray, "s
 
     Shapes that ARKit does not know are left out.
     """
-    spelled = {_arkit_name(name): vector for name, vector in zip(names, vectors_mm, strict=True)}
+    spelled = {arkit_name(name): vector for name, vector in zip(names, vectors_mm, strict=True)}
     found: dict[str, np.ndarray] = {}
     for action in ARKIT_ACTIONS:
         halves = [spelled[f"{action}{side}"] for side in ("Left", "Right") if f"{action}{side}" in spelled]
@@ -104,7 +118,8 @@ def arkit_displacements(names: Sequence[str], vectors_mm: Float32[np.ndarray, "s
     return Displacements(names=tuple(found), vectors_mm=vectors)
 
 
-def _arkit_name(name: str) -> str:
+def arkit_name(name: str) -> str:
+    """A name whose side is written `_L` or `_R` as ARKit writes it."""
     for ending, side in (("_L", "Left"), ("_R", "Right")):
         if name.endswith(ending):
             return name.removesuffix(ending) + side
