@@ -16,7 +16,9 @@ from typing import get_args
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from smilevlm.geometry import Mesh
 from smilevlm.synthesis.face_model import head_model
@@ -35,7 +37,8 @@ from smilevlm.views import kernels
 
 EXPRESSIONS = (None, "happy", "surprise")
 SEED, PERSON_SEED, DRAWS = 20, 8, 2
-ANGLE_DEG, PITCH_MM, HALF_MM = -20.0, 1.35, 150.0
+ANGLE_DEG, PITCH_MM = -20.0, 1.15
+LEFT_MM, WIDTH_MM, TOP_MM, HEIGHT_MM = -85.0, 222.0, 135.0, 245.0
 LIGHTS = (((-0.45, 0.55, 0.70), 0.8), ((0.75, 0.10, 0.65), 0.25))
 
 
@@ -94,15 +97,15 @@ def person_and_heads() -> tuple[VariedPerson, list[np.ndarray]]:
 def shaded(mesh: Mesh) -> np.ndarray:
     """A grey picture of a mesh or a point cloud, white where there is nothing."""
     posed = (mesh.vertices @ rotation_from_angles(ANGLE_DEG, 0, 0).T).astype(np.float32)
-    size = int(2 * HALF_MM / PITCH_MM)
-    depth = np.full((size, size), kernels.EMPTY, np.float32)
-    cover = np.full((size, size), -1, np.int32)
-    x, y = ((each / PITCH_MM).astype(np.float32) for each in (posed[:, 0] + HALF_MM, HALF_MM - posed[:, 1]))
+    shape = int(HEIGHT_MM / PITCH_MM), int(WIDTH_MM / PITCH_MM)
+    depth = np.full(shape, kernels.EMPTY, np.float32)
+    cover = np.full(shape, -1, np.int32)
+    x, y = ((each / PITCH_MM).astype(np.float32) for each in (posed[:, 0] - LEFT_MM, TOP_MM - posed[:, 1]))
     z = np.ascontiguousarray(posed[:, 2])
-    picture = np.ones((size, size))
+    picture = np.ones(shape)
     if mesh.is_point_cloud:
-        kernels.splat(x, y, z, np.float32(0.7), depth, cover)
-        picture[cover >= 0] = np.clip(0.95 + 0.008 * z[cover[cover >= 0]], 0.1, 0.9)
+        kernels.splat(x, y, z, np.float32(0.9), depth, cover)
+        picture[cover >= 0] = np.clip(0.75 + 0.006 * z[cover[cover >= 0]], 0.1, 0.9)
         return picture
     kernels.rasterise(x, y, z, mesh.faces, depth, cover)
     corners = posed[mesh.faces]
@@ -120,17 +123,17 @@ def draw_row(axes: Sequence[Axes] | np.ndarray, row: Row, person: VariedPerson, 
         counts.append(mesh.num_vertices)
         panel.imshow(shaded(mesh), cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
         panel.axis("off")
-    axes[1].set_title(f"{row.title}, {min(counts):,} to {max(counts):,} vertices", fontsize=8, pad=2)
+    axes[1].set_title(f"{row.title}, {min(counts):,} to {max(counts):,} vertices", fontsize=10, pad=2)
 
 
 def main(out: Path) -> None:
     person, heads = person_and_heads()
     found = rows(person)
     blocks = 3
-    figure = Figure(figsize=(13.5, 1.65 * -(-len(found) // blocks)), dpi=80)
+    figure = Figure(figsize=(14.8, 2.3 * -(-len(found) // blocks)), dpi=95)
     grid = figure.subplots(
         -(-len(found) // blocks), blocks * len(heads),
-        gridspec_kw={"left": 0, "right": 1, "bottom": 0, "top": 0.97, "wspace": 0, "hspace": 0.12},
+        gridspec_kw={"left": 0, "right": 1, "bottom": 0, "top": 0.97, "wspace": 0, "hspace": 0.08},
     )  # fmt: skip
     panels = [axes for line in grid for axes in np.split(line, blocks)]
     for axes, row in zip(panels, found, strict=False):
@@ -138,7 +141,9 @@ def main(out: Path) -> None:
     for axes in panels[len(found) :]:
         for panel in axes:
             panel.axis("off")
-    figure.savefig(out, dpi=80, pil_kwargs={"optimize": True})
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).convert("L").save(out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ from smilevlm.synthesis.varied import VariedSettings, synthesize_varied
 CLASSES = (NEUTRAL, *BASIC_EXPRESSIONS)
 FORMATS = (".ply", ".obj", ".off", ".stl")
 NUM_FOLDS, NUM_BOOTSTRAPS, CORNER_PX = 5, 1000, 8
+FILE_PERMUTATIONS, TOWER_PERMUTATIONS = 99, 19
+"""The tower has thousands of features; each permutation costs seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,8 @@ class Row:
         what: What is tested.
         value: Balanced accuracy of a probe, or Cramér's V.
         low, high: 95 % interval over people; nan for a contingency table.
-        chance: Of a probe; nan for a contingency table.
-        p_value: Of a contingency table; nan for a probe.
+        chance: Of a probe, the mean over permuted classes where these were tried; nan for a contingency table.
+        p_value: How often the value would be as high if there were no dependence; nan where that was not asked.
     """
 
     what: str
@@ -139,26 +141,53 @@ def file_features(shown: Sequence[Shown]) -> Float[np.ndarray, "scan column"]:
 
 
 def probe(
-    what: str, columns: Float[np.ndarray, "scan column"], target: Int[np.ndarray, " scan"], people: np.ndarray
+    what: str,
+    columns: Float[np.ndarray, "scan column"],
+    target: Int[np.ndarray, " scan"],
+    people: Int[np.ndarray, " scan"],
+    *,
+    permutations: int = 0,
 ) -> Row:
-    """Balanced accuracy of a linear probe on people whom it was not fitted on."""
+    """Balanced accuracy of a linear probe on people whom it was not fitted on.
+
+    Args:
+        what: Title of the row.
+        columns: What it is told.
+        target: What it is to say.
+        people: Whose scan each is.
+        permutations: How often classes change places within each person, for what chance is.
+    """
+    right = _predicted(columns, target, people) == target
+    rng = np.random.default_rng(0)
+    rows_of = [np.flatnonzero(people == person) for person in np.unique(people)]
+    # People, not scans, are independent of each other.
+    draws = []
+    for _ in range(NUM_BOOTSTRAPS):
+        rows = np.concatenate([rows_of[k] for k in rng.integers(0, len(rows_of), len(rows_of))])
+        draws.append(_balanced(right[rows], target[rows]))
+    low, high = np.percentile(draws, [2.5, 97.5])
+    value, chance, p_value = _balanced(right, target), 1 / len(np.unique(target)), float("nan")
+    if permutations:
+        by_chance = np.empty(permutations)
+        for number in range(permutations):
+            permuted = target.copy()
+            for rows in rows_of:
+                permuted[rows] = rng.permutation(permuted[rows])
+            by_chance[number] = _balanced(_predicted(columns, permuted, people) == permuted, permuted)
+        chance, p_value = float(by_chance.mean()), float((1 + (by_chance >= value).sum()) / (1 + permutations))
+    return Row(what=what, value=value, low=float(low), high=float(high), chance=chance, p_value=p_value)
+
+
+def _predicted(
+    columns: Float[np.ndarray, "scan column"], target: Int[np.ndarray, " scan"], people: Int[np.ndarray, " scan"]
+) -> Int[np.ndarray, " scan"]:
     predicted = np.empty_like(target)
     for train, test in GroupKFold(NUM_FOLDS).split(columns, target, people):
         classifier = make_pipeline(
             StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=300, tol=1e-3)
         )
         predicted[test] = classifier.fit(columns[train], target[train]).predict(columns[test])
-    right = predicted == target
-    rng = np.random.default_rng(0)
-    # People, not scans, are independent of each other.
-    rows_of = [np.flatnonzero(people == person) for person in np.unique(people)]
-    draws = []
-    for _ in range(NUM_BOOTSTRAPS):
-        rows = np.concatenate([rows_of[k] for k in rng.integers(0, len(rows_of), len(rows_of))])
-        draws.append(_balanced(right[rows], target[rows]))
-    low, high = np.percentile(draws, [2.5, 97.5])
-    chance = 1 / len(np.unique(target))
-    return Row(what=what, value=_balanced(right, target), low=float(low), high=float(high), chance=chance)
+    return predicted
 
 
 def _balanced(right: np.ndarray, target: np.ndarray) -> float:
@@ -187,8 +216,8 @@ def audit(name: str, shown: Sequence[Shown]) -> list[Row]:
     people = np.array([each.person for each in shown])
     files, tower = file_features(shown), np.stack([each.features for each in shown])
     rows = [
-        probe(f"{name}: class from files and views", files, labels, people),
-        probe(f"{name}: class from the tower's features", tower, labels, people),
+        probe(f"{name}: class from files and views", files, labels, people, permutations=FILE_PERMUTATIONS),
+        probe(f"{name}: class from the tower's features", tower, labels, people, permutations=TOWER_PERMUTATIONS),
     ]
     # What a probe can read at all: without these, chance above would mean little.
     surface = np.array([each.categories["surface"] == "points" for each in shown]).astype(int)

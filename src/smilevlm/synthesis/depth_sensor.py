@@ -12,13 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Int32
 from scipy import ndimage
 
 from smilevlm.errors import MeshError, SettingsError
 from smilevlm.geometry import Mesh
+from smilevlm.synthesis.mesh_density import only_used
 from smilevlm.synthesis.scan_setup import rotation_from_angles
-from smilevlm.synthesis.scanner import grid_polygons
 from smilevlm.typing import Faces, Vertices
 from smilevlm.views import kernels
 
@@ -163,8 +163,8 @@ def sense(
     if not len(faces):
         raise MeshError("a depth sensor sees nothing of this surface")
     pitch_mm = max(sensor.pitch_mm, _finest_pitch(posed, faces, sensor.distance_mm))
-    used = posed[np.unique(faces)]
-    camera = _Pinhole.around(used, distance_mm=sensor.distance_mm, pitch_mm=pitch_mm, shift_mm=0.0)
+    posed, absorption, faces = _only_seen(posed, absorption, faces)
+    camera = _Pinhole.around(posed, distance_mm=sensor.distance_mm, pitch_mm=pitch_mm, shift_mm=0.0)
     disparity, cover = camera.look(posed, faces)
     height = _height(disparity, sensor.distance_mm)
     kernels.fill_holes(height, 1)
@@ -173,7 +173,7 @@ def sense(
     lost |= _absorbed(rng, absorption[faces].mean(axis=1), cover, pitch_mm)
     height[lost] = kernels.EMPTY
     height = _with_errors(rng, sensor, camera, height)
-    return _mesh(rng, camera, height, sensor.max_jump_mm, rotation)
+    return _mesh(camera, height, sensor.max_jump_mm, rotation)
 
 
 def _facing(points: Vertices, faces: Faces, distance_mm: float) -> Faces:
@@ -181,6 +181,14 @@ def _facing(points: Vertices, faces: Faces, distance_mm: float) -> Faces:
     a, b, c = (points[faces[:, k]] for k in range(3))
     toward = np.array([0, 0, distance_mm], np.float32) - a
     return np.ascontiguousarray(faces[(np.cross(b - a, c - a) * toward).sum(axis=1) > 0])
+
+
+def _only_seen(
+    points: Vertices, absorption: Float32[np.ndarray, " vert"], faces: Faces
+) -> tuple[Vertices, Float32[np.ndarray, " vert"], Faces]:
+    """Without vertices that no triangle has."""
+    together, faces = only_used(np.column_stack([points, absorption]), faces)
+    return np.ascontiguousarray(together[:, :3]), np.ascontiguousarray(together[:, 3]), faces
 
 
 def _finest_pitch(points: Vertices, faces: Faces, distance_mm: float) -> float:
@@ -221,7 +229,7 @@ def _unlit(
     if sensor.triangulation_deg == 0:
         return np.zeros(height.shape, bool)
     projector = _Pinhole.around(
-        posed[np.unique(faces)],
+        posed,
         distance_mm=camera.distance_mm,
         pitch_mm=camera.pitch_mm,
         shift_mm=camera.distance_mm * float(np.tan(np.deg2rad(sensor.triangulation_deg))),
@@ -285,19 +293,34 @@ def _beside_an_edge(height: np.ndarray, max_jump_mm: float) -> Bool[np.ndarray, 
 
 
 def _mesh(
-    rng: np.random.Generator,
     camera: _Pinhole,
     height: Float32[np.ndarray, "row column"],
     max_jump_mm: float,
     rotation: Float32[np.ndarray, "3 3"],
 ) -> Mesh:
     """Triangles between neighbouring pixels, in the face frame; `rotation` is camera from face."""
-    valid = height != kernels.EMPTY
-    if not valid.any():
+    triangles = _grid_triangles(height, max_jump_mm)
+    if not len(triangles):
         raise MeshError("a depth sensor sees nothing of this surface")
-    cuts = rng.uniform(size=(2, (height.shape[0] - 1) * (height.shape[1] - 1)))
-    triangles = grid_polygons(cuts, valid, height.astype(np.float64), 0.0, max_jump_mm)[:, :3]
-    used: Int32[np.ndarray, " vert"]
-    used, faces = np.unique(triangles, return_inverse=True)
-    points: Float64[np.ndarray, "vert 3"] = camera.points(height).reshape(-1, 3)[used] @ rotation
-    return Mesh(vertices=points.astype(np.float32), faces=faces.reshape(-1, 3).astype(np.int32))
+    points, faces = only_used(camera.points(height).reshape(-1, 3), triangles)
+    return Mesh(vertices=(points @ rotation).astype(np.float32), faces=faces)
+
+
+def _grid_triangles(height: Float32[np.ndarray, "row column"], max_jump_mm: float) -> Int32[np.ndarray, "face 3"]:
+    """Two triangles per cell along its flatter diagonal, none across an empty pixel or a step in depth."""
+    heights, numbers = _cell_corners(height), _cell_corners(np.arange(height.size).reshape(height.shape))
+    along_ac = np.abs(heights["a"] - heights["c"]) <= np.abs(heights["b"] - heights["d"])
+    found = []
+    for chosen, triangles in ((along_ac, ("abc", "acd")), (~along_ac, ("abd", "bcd"))):
+        for triangle in triangles:
+            first, second, third = (heights[corner] for corner in triangle)
+            lowest = np.minimum(np.minimum(first, second), third)
+            step = np.maximum(np.maximum(first, second), third) - lowest
+            drawn = chosen & (lowest != kernels.EMPTY) & (step <= max_jump_mm)
+            found.append(np.stack([numbers[corner][drawn] for corner in triangle], axis=1))
+    return np.concatenate(found).astype(np.int32)
+
+
+def _cell_corners(grid: np.ndarray) -> dict[str, np.ndarray]:
+    """The four corners of every cell, counter-clockwise from the top left."""
+    return {"a": grid[:-1, :-1], "b": grid[1:, :-1], "c": grid[1:, 1:], "d": grid[:-1, 1:]}

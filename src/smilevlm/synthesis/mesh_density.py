@@ -7,14 +7,15 @@ from jaxtyping import Float32, Int32
 
 from smilevlm.typing import Faces, Vertices
 
-_BISECTIONS = 9
+_BISECTIONS = 7
 _SMALLEST_CELL_MM, _LARGEST_CELL_MM = 0.5, 40.0
 
 
 def only_used(vertices: Vertices, faces: Faces) -> tuple[Vertices, Faces]:
     """Without vertices that no triangle has."""
-    used, new = np.unique(faces, return_inverse=True)
-    return vertices[used], new.reshape(faces.shape).astype(np.int32)
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    return vertices[used], (np.cumsum(used, dtype=np.int32) - 1)[faces].astype(np.int32)
 
 
 def merge_cells(vertices: Vertices, faces: Faces, cell_mm: float, *, growth: float = 0.0) -> tuple[Vertices, Faces]:

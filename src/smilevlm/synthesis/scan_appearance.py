@@ -27,18 +27,18 @@ SurfaceForm = Literal[
 ]
 """Seen by a virtual stereo scanner, a phone, a structured-light scanner; the model's own fine or coarse triangles;
 these merged cell by cell, with larger cells away from the nose, or divided; points alone."""
-_FORM_SHARES: dict[SurfaceForm, float] = {
-    "scan": 0.3,
-    "phone": 0.13,
-    "structured_light": 0.1,
-    "mesh": 0.17,
-    "coarse": 0.08,
-    "clustered": 0.1,
-    "simplified": 0.05,
-    "subdivided": 0.02,
-    "points": 0.05,
+FORM_SHARES: dict[SurfaceForm, float] = {
+    "scan": 0.36,
+    "phone": 0.12,
+    "structured_light": 0.08,
+    "mesh": 0.18,
+    "coarse": 0.1,
+    "clustered": 0.08,
+    "simplified": 0.03,
+    "subdivided": 0.01,
+    "points": 0.04,
 }
-SURFACES: tuple[SurfaceForm, ...] = tuple(form for form in _FORM_SHARES if form != "points")
+SURFACES: tuple[SurfaceForm, ...] = tuple(form for form in FORM_SHARES if form != "points")
 _MM_PER_UNIT = (1.0, 10.0, 100.0, 1000.0)
 _UNIT_SHARES = (0.7, 0.1, 0.05, 0.15)
 _HEAD_CENTRE_MM = np.array([0.0, 20.0, -95.0], np.float32)
@@ -113,7 +113,7 @@ def draw_appearance(
     forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm),
 ) -> ScanAppearance:
     """Draw how a face of a rig with this hair is shown; `forms` are what may become of its surface."""
-    shares = np.array([_FORM_SHARES[form] for form in forms])
+    shares = np.array([FORM_SHARES[form] for form in forms])
     form = forms[int(rng.choice(len(forms), p=shares / shares.sum()))]
     partial = draw_partial(rng)
     # Half a face with the whole back of the head is no scan.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,13 +15,16 @@ from scipy.sparse.csgraph import connected_components
 
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import LayoutError, SettingsError
+from smilevlm.geometry import NormaliseSettings, normalise
 from smilevlm.labels import BASIC_EXPRESSIONS, LEAST_INTENSITY, NEUTRAL, UNLABELLED
-from smilevlm.readers import ACTIONS_NAME, read_action_table
+from smilevlm.readers import ACTIONS_NAME, read_action_table, read_mesh
 from smilevlm.synthesis.face_family import Bumps, draw_family
 from smilevlm.synthesis.model_parts import _between_lids, _between_lips, faces_with
+from smilevlm.synthesis.partial_faces import FacePart, draw_part
 from smilevlm.synthesis.rigs import ARKIT_ACTIONS, RigSurface, load_rig
 from smilevlm.synthesis.scan_appearance import (
     SURFACES,
+    SurfaceForm,
     apply_appearance,
     draw_appearance,
     draw_hair,
@@ -177,6 +182,64 @@ def test_each_form_shows_the_same_face(form, surface):
     assert np.isfinite(mesh.vertices).all()
     nose = mesh.vertices[np.linalg.norm(mesh.vertices, axis=1) < 12]
     assert len(nose) > 0, "the nose tip is in every form"
+
+
+@pytest.mark.parametrize("form", get_args(SurfaceForm))
+def test_a_form_comes_again_with_its_seed_and_keeps_its_budget(surface, form):
+    hair = draw_hair(np.random.default_rng(1), surface, bearded=True)
+    made = []
+    for _ in range(2):
+        rng = np.random.default_rng(12)
+        appearance = draw_appearance(rng, surface, hair, forms=(form,))
+        made.append(apply_appearance(rng, appearance, hair.on(surface.position_mm)))
+    assert (made[0].vertices == made[1].vertices).all()
+    assert (made[0].faces == made[1].faces).all()
+    budget = {"simplified": appearance.num_vertices, "subdivided": appearance.num_vertices, "points": 40_000}
+    assert 200 <= made[0].num_vertices <= budget.get(form, 70_000)
+
+
+@pytest.mark.parametrize("part", get_args(FacePart))
+@pytest.mark.parametrize("form", ["scan", "phone", "mesh", "points"])
+def test_a_partial_face_is_cut_in_every_form(surface, form, part):
+    rng = np.random.default_rng(2)
+    partial = draw_part(rng, part)
+    appearance = replace(draw_appearance(rng, surface, forms=(form,)), partial=partial, noise_mm=0.0)
+    mesh = apply_appearance(rng, appearance, surface.position_mm)
+    assert mesh.num_vertices > 100
+    # A scanner's grid bridges gaps of some millimetres, and pixels at the rim may fly.
+    off = ~partial.keeps(mesh.vertices) & ~partial.keeps(mesh.vertices - np.eye(3)[partial.axis] * -partial.sign * 8)
+    assert off.mean() < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["phone", "structured_light"])
+def test_faces_of_depth_sensors_are_found(form):
+    rng = np.random.default_rng(4)
+    person = draw_varied_person(rng, sex="F")
+    heads = list(person.heads([{}, {"jawOpen": 0.7}, {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0}]))
+    found = 0
+    for number in range(21):
+        appearance = replace(draw_appearance(rng, person.rig.surface, person.hair, forms=(form,)), partial=None)
+        mesh = apply_appearance(rng, appearance, heads[number % 3])
+        face = normalise(mesh, NormaliseSettings())
+        turn = np.rad2deg(np.arccos(np.clip((np.trace(face.rotation) - 1) / 2, -1, 1)))
+        found += bool(turn < 20) and not face.is_barely_found
+    assert found >= 20
+
+
+def test_a_set_at_rest_has_the_appearance_and_nothing_of_the_expressions(tmp_path):
+    settings = VariedSettings(num_subjects=1, seed=9, filmed_share=0.0)
+    with pytest.raises(SettingsError, match="at rest"):
+        replace(settings, at_rest=True, filmed_share=0.5)
+    for name in ("faces", "rest"):
+        synthesize_varied(tmp_path / name, replace(settings, at_rest=name == "rest"))
+    names = [sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("scan_*"))
+             for name in ("faces", "rest")]  # fmt: skip
+    assert names[0] == names[1]
+    for path in names[0]:
+        faces, rest = (read_mesh(tmp_path / name / path) for name in ("faces", "rest"))
+        assert np.ptp(rest.vertices, axis=0) == pytest.approx(np.ptp(faces.vertices, axis=0), rel=0.25)
+        assert faces.num_vertices != rest.num_vertices or not np.allclose(faces.vertices, rest.vertices, atol=1e-6)
 
 
 def test_the_mouth_of_a_sealed_face_is_skin_between_the_lips(surface):
