@@ -178,6 +178,7 @@ def fake_result(
         pairing_mode=mode,
         pairing_name=honest_pairing_name(mode),
         pairing_teacher=None,
+        pairing_captions=None,
         protocol="BU-3DFE Subset I, subject-independent folds",
         level="scan",
         classes=CLASSES,

@@ -33,7 +33,10 @@ class _Layout:
 
 _VERTICES = "scanner.num_vertices"
 _BU3DFE = {"vertices": _VERTICES, "texture_size": "texture_size", "levels": "levels", "with_raw": "complete"}
-_BU4DFE = {"vertices": _VERTICES, "texture_size": "texture_width", "frames": "num_frames", "landmarks": "landmarks"}
+_BU4DFE = {
+    "vertices": _VERTICES, "texture_size": "texture_width", "frames": "num_frames", "landmarks": "landmarks",
+    "regular": "acting",
+}  # fmt: skip
 _BOSPHORUS = {
     "vertices": "scanner.pitch_mm", "texture_size": "scanner.texture_width", "with_others": "complete",
 }  # fmt: skip
@@ -42,19 +45,21 @@ _4DME = {"vertices": _VERTICES, "texture_size": "texture_width", "clips": "clips
 _VARIED = {
     "frames": "frames", "filmed": "filmed_share", "unlike": "strength", "scans": "scans",
     "action_scans": "action_scans", "wide": "wide_share", "incidental": "incidental_share",
+    "rig": "rigs", "shares": "rig_shares",
 }  # fmt: skip
 LAYOUTS: dict[str, _Layout] = {
     "bu3dfe": _Layout(subjects=100, options=_BU3DFE),
     "bu4dfe": _Layout(subjects=10, options=_BU4DFE),
     "bosphorus": _Layout(subjects=105, options=_BOSPHORUS),
     "bp4d": _Layout(subjects=10, options=_BP4D),
-    "4dme": _Layout(subjects=10, options=_4DME),
+    "4dme": _Layout(subjects=10, options=_4DME | {"class_shares": "classes", "amplitude": "amplitude"}),
     "folder": _Layout(subjects=100, options=_VARIED),
 }
 _FLAGS = {
+    "class_shares": "--class-shares", "amplitude": "--amplitude", "regular": "--regular",
     "vertices": "--vertices", "texture_size": "--texture-size", "frames": "--frames", "clips": "--clips",
     "levels": "--levels", "with_raw": "--only-cropped", "with_others": "--only-expressions",
-    "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike",
+    "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike", "rig": "--rig", "shares": "--shares",
     "scans": "--scans", "action_scans": "--action-scans", "wide": "--wide", "incidental": "--incidental",
 }  # fmt: skip
 """Options that not every layout has, or not in the same way, as they are typed."""
@@ -78,6 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     frames_help = "bu4dfe, bp4d, folder: frames per sequence, about (default: 100; folder 12)"
     add("--frames", type=positive_int, help=frames_help)
     add("--clips", type=positive_int, help="4dme: micro-expressions per person (default: 4)")
+    shares_help = "4dme: as many clips of each class, or 4DME's own shares (default: balanced)"
+    add("--class-shares", choices=("balanced", "as_4dme"), help=shares_help)
+    regular_help = "bu4dfe: clear and regular acting before a steady scanner, which is easy to recognise"
+    add("--regular", action="store_true", default=None, help=regular_help)
+    amplitude_help = "4dme: factor on the micro-expressions' movement, up to 4 (default: 1)"
+    add("--amplitude", type=float, metavar="FACTOR", help=amplitude_help)
     add("--levels", type=integer_list, help="bu3dfe: intensities, such as 3,4 (default: 1,2,3,4)")
     for option, what in (
         ("with_raw", "bu3dfe: leave out the RAW scans, pose files and 2D photographs"),
@@ -97,6 +108,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--wide", type=float, metavar="SHARE", help=wide_help)
     incidental_help = "folder: share of the faces that speak, look aside, shut their eyes, ... besides (default: 0.25)"
     add("--incidental", type=float, metavar="SHARE", help=incidental_help)
+    rig_help = "folder: head model, as often as wanted: anny, ict=PATH, gnm=PATH, or a rig file of your own"
+    add("--rig", action="append", metavar="RIG", help=f"{rig_help}; see docs/rigs.md (default: anny)")
+    add("--shares", type=float, nargs="+", metavar="SHARE", help="folder: share of the people per --rig; sum to one")
     add_jobs(parser, "people or sequences")
 
 
@@ -151,7 +165,12 @@ def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:
     foreign = [_FLAGS[option] for option in given if option not in layout.options]
     if foreign:
         raise SettingsError(f"{arguments.layout} has no option {', '.join(foreign)}")
+    given |= {name: tuple(given[name]) for name in ("rig", "shares") if name in given}
     chosen = {layout.options[option]: value for option, value in given.items()}
+    if "acting" in chosen:
+        from smilevlm.synthesis.posed import REGULAR
+
+        chosen |= {"acting": REGULAR, "scanner.flicker": 0.0}
     if "scanner.pitch_mm" in chosen:
         from smilevlm.synthesis import range_image_pitch
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from smilevlm.errors import CheckpointError, SettingsError, StoreError
 from smilevlm.evaluation.examples import ExampleSample, draw_examples, make_example
 from smilevlm.evaluation.scoring import EvaluationData, class_directions, score_job, tested_indices
 from smilevlm.models import ModelBundle, load_bundle, zero_shot_scores
+from smilevlm.prompts import CAPTION_MODES
 from smilevlm.results import (
     ControlResult,
     Example,
@@ -25,7 +27,7 @@ from smilevlm.results import (
     write_results,
     write_timing,
 )
-from smilevlm.store import PreparedSet, differing_settings
+from smilevlm.store import Manifest, PreparedSet, differing_settings
 from smilevlm.training import (
     EXAMPLES_NAME,
     PROPOSALS_NAME,
@@ -37,6 +39,7 @@ from smilevlm.training import (
     check_folds,
     check_store,
     config_from,
+    described_captions,
     fold_jobs,
     read_fold_record,
     read_pairing_teacher,
@@ -79,14 +82,13 @@ def evaluate_run(
     if pairing == "pseudo":
         teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
     manifest, learned_from = tested.test.manifest, tested.train.manifest
+    captions = described_captions(config, synthetic=learned_from.synthetic) if pairing in CAPTION_MODES else None
     first = load_bundle(main[0].folder(run))
     result = ExperimentResult(
-        recipe=config.name,
+        **run_identity(described, config, manifest),
         method=config.method,
         aligned_with_text=_is_aligned(config),
         settings=described["settings"],
-        layout=manifest.layout,
-        manifest_hash=manifest.content_hash,
         trained_on=OtherTrainingData(
             layout=learned_from.layout, manifest_hash=learned_from.content_hash, synthetic=learned_from.synthetic
         )
@@ -96,15 +98,14 @@ def evaluate_run(
         # The model records whether it, or one before it, was trained on synthetic faces.
         synthetic=manifest.synthetic or first.synthetic,
         pairing_mode=pairing,
-        pairing_name=honest_pairing_name(pairing, None if teacher is None else teacher.description),
+        pairing_name=honest_pairing_name(pairing, None if teacher is None else teacher.description, captions),
         pairing_teacher=teacher,
+        pairing_captions=captions,
         protocol=tested.protocol.name,
         level=sample_level(config, tested),
         classes=tested.classes,
         view_angles_deg=config.prepare.views.angles_deg,
         seeds={"folds": config.seed, "training": config.seed},
-        package_version=described["package_version"],
-        git_commit=described["git_commit"],
         folds=folds,
         summary=summarise_folds(folds),
         controls=_controls(control_folds),
@@ -113,6 +114,33 @@ def evaluate_run(
     write_results(run / RESULTS_NAME, result)
     write_timing(run / TIMING_NAME, {f"train {job.name}": read_fold_record(job.folder(run)).seconds for job in jobs})
     return result
+
+
+class RunIdentity(TypedDict):
+    """What every result file of a run says of it: the fields of these names."""
+
+    recipe: str
+    layout: str
+    manifest_hash: str
+    package_version: str
+    git_commit: str | None
+
+
+def run_identity(described: Mapping[str, Any], config: ExperimentConfig, manifest: Manifest) -> RunIdentity:
+    """Which run a result is of.
+
+    Args:
+        described: As `read_run_config` gives it.
+        config: The run's recipe.
+        manifest: Of the set that is tested on.
+    """
+    return RunIdentity(
+        recipe=config.name,
+        layout=manifest.layout,
+        manifest_hash=manifest.content_hash,
+        package_version=described["package_version"],
+        git_commit=described["git_commit"],
+    )
 
 
 def _reported_pairing(config: ExperimentConfig) -> ReportedPairing:

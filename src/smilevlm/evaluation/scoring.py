@@ -131,7 +131,7 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
             fold=job.fold,
             num_folds=config.num_folds,
             subjects=[tested.train_subject_name(name) for name in split.train_subjects],
-            num_samples=len(split.train),
+            num_samples=len(split.train) + len(split.captioned),
             validation_subjects=[tested.train_subject_name(name) for name in split.validation_subjects],
             epoch_choice=read_fold_record(folder).epoch_choice,
             # Weights that were not trained have no log.

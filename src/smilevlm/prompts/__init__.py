@@ -4,18 +4,29 @@ What is wrong with a prompt set or its file is a `PromptError`, which names file
 """
 
 from smilevlm.prompts.cache import CachedTextTower
-from smilevlm.prompts.captions import Caption, CaptionSettings, caption, draw_captions, make_caption, strength_of
+from smilevlm.prompts.captions import (
+    Caption,
+    CaptionSettings,
+    caption,
+    draw_captions,
+    make_caption,
+    reference_captions,
+    strength_of,
+)
 from smilevlm.prompts.checking import Finding, PromptReport, check_prompts
 from smilevlm.prompts.clip_text_tower import ClipTextTower
 from smilevlm.prompts.embeddings import PromptEmbeddings, centre_and_normalise, embed_prompts
 from smilevlm.prompts.pairing import (
+    CAPTION_MODES,
     GENERIC_PROMPT,
     NO_PROMPT,
     PAIRING_MODES,
     PairingMode,
+    mix_captions,
     pairing_texts,
     sample_prompts,
     shuffle_classes,
+    shuffled_order,
 )
 from smilevlm.prompts.phrase_bank import PhraseBank, phrase_bank, read_phrase_bank
 from smilevlm.prompts.phrase_checking import HARDLY_SEPARATED, PhraseFinding, PhraseReport, check_phrases
@@ -40,6 +51,7 @@ from smilevlm.prompts.yaml_file import (
 )
 
 __all__ = [
+    "CAPTION_MODES",
     "GENERIC_PROMPT",
     "HARDLY_SEPARATED",
     "NO_PROMPT",
@@ -78,6 +90,7 @@ __all__ = [
     "load_prompt_set",
     "load_text_tower",
     "make_caption",
+    "mix_captions",
     "pairing_texts",
     "parse_prompt_source",
     "phrase_bank",
@@ -85,8 +98,10 @@ __all__ = [
     "read_language_statements",
     "read_phrase_bank",
     "read_prompt_source",
+    "reference_captions",
     "sample_prompts",
     "shuffle_classes",
+    "shuffled_order",
     "strength_of",
     "write_prompt_file",
 ]

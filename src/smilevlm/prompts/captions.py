@@ -14,6 +14,7 @@ from smilevlm.prompts.phrase_bank import PhraseBank, Strength, Words, phrase_ban
 
 SLIGHT_BELOW = 0.3
 STRONG_ABOVE = 0.7
+_NUM_REFERENCES = 400
 _Item = TypeVar("_Item")
 
 
@@ -94,14 +95,14 @@ def make_caption(
         raise SettingsError(f"{unknown[0]!r} is no facial action; known are {', '.join(FACIAL_ACTIONS)}")
     units = _chosen(_units(actions, generator, settings, bank), generator, settings)
     mentioned = tuple(code for unit in units for code in unit.codes)
-    if not units:
+    told = set(FACIAL_ACTIONS if coded is None else coded)
+    present = {code for code, sides in actions.items() if max(sides) >= LEAST_INTENSITY}
+    fitting = [each for each in bank.absent if not present & set(each.actions) and told >= set(each.actions)]
+    # Where only some actions were looked for, a face without these is not said to be at rest as a whole.
+    if not units and not (told < set(FACIAL_ACTIONS) and fitting):
         return Caption(_pick(bank.rest, generator), ())
-    if generator.random() < settings.absent_share:
-        present = {code for code, sides in actions.items() if max(sides) >= LEAST_INTENSITY}
-        told = set(FACIAL_ACTIONS if coded is None else coded)
-        fitting = [each for each in bank.absent if not present & set(each.actions) and told >= set(each.actions)]
-        if fitting:
-            units.append(_Unit((), _pick(fitting, generator), "plain", 0.0))
+    if fitting and (not units or generator.random() < settings.absent_share):
+        units.append(_Unit((), _pick(fitting, generator), "plain", 0.0))
     return Caption(_joined(units, generator, settings, bank), mentioned)
 
 
@@ -120,6 +121,18 @@ def draw_captions(
 ) -> tuple[str, ...]:
     """Captions of one face, each drawn for itself; see `make_caption`."""
     return tuple(make_caption(actions, generator, settings=settings, coded=coded).text for _ in range(number))
+
+
+def reference_captions() -> tuple[str, ...]:
+    """Captions of faces with one action to four, always the same: their mean is what captions have in common."""
+    generator = np.random.default_rng(0)
+    captions = []
+    for number in range(_NUM_REFERENCES):
+        codes = generator.choice(list(FACIAL_ACTIONS), 1 + number % 4, replace=False).tolist()
+        intensities = generator.uniform(LEAST_INTENSITY, 1, len(codes)).tolist()
+        face = {code: (intensity, intensity) for code, intensity in zip(codes, intensities, strict=True)}
+        captions.append(make_caption(face, generator).text)
+    return tuple(captions)
 
 
 def strength_of(intensity: float) -> Strength:

@@ -11,18 +11,22 @@ from smilevlm.errors import PromptError, SettingsError
 from smilevlm.prompts.prompt_set import PromptSet
 from smilevlm.results import PAIRING_MODES, PairingMode
 
+CAPTION_MODES: tuple[PairingMode, ...] = ("actions", "mixed")
+"""Pairings that need what each face does."""
 NO_PROMPT = -1
 """Stands for a prompt's index where a sample has no prompt."""
 GENERIC_PROMPT = "a photo of a human face"
 
 
 def pairing_texts(prompt_set: PromptSet, mode: PairingMode) -> tuple[str, ...]:
-    """The texts that the indices of `sample_prompts` refer to.
+    """The texts that the indices of `sample_prompts` refer to; captions, which are a sample's own, come after them.
 
     Raises:
         SettingsError: The mode is not known.
     """
     _check_mode(mode)
+    if mode == "actions":
+        return ()
     return (GENERIC_PROMPT,) if mode == "generic" else prompt_set.texts
 
 
@@ -33,7 +37,8 @@ def sample_prompts(
 
     Args:
         classes: The class that each sample's prompt is drawn from: its own in mode `class`, the one its teacher
-            proposes in mode `pseudo`; None for a sample without a prompt. Only their number counts in mode `generic`.
+            proposes in mode `pseudo`; None for a sample without a prompt. Only their number counts in modes `generic`
+            and `actions`, whose samples all have the generic prompt, or none beside their captions.
         prompt_set: The prompts.
         mode: Where the prompt comes from.
         generator: Source of chance.
@@ -48,6 +53,8 @@ def sample_prompts(
     _check_mode(mode)
     if mode == "generic":
         return np.zeros(len(classes), np.int64)
+    if mode == "actions":
+        return np.full(len(classes), NO_PROMPT, np.int64)
     named = [name for name in classes if name is not None]
     missing = sorted(set(named) - set(prompt_set.classes))
     if missing:
@@ -65,6 +72,26 @@ def sample_prompts(
     return indices
 
 
+def mix_captions(
+    prompts: Int64[np.ndarray, " sample"],
+    captions: Int64[np.ndarray, "sample caption"],
+    *,
+    share: float,
+    generator: np.random.Generator,
+) -> Int64[np.ndarray, " sample"]:
+    """Put a caption in the place of a sample's prompt, each of its captions being as likely as the others.
+
+    Args:
+        prompts: What `sample_prompts` drew.
+        captions: Indices of each sample's captions, `NO_PROMPT` throughout for a sample without any.
+        share: Probability of a caption where a sample has both; without a prompt it always gets a caption.
+        generator: Source of chance.
+    """
+    drawn = captions[np.arange(len(captions)), generator.integers(captions.shape[1], size=len(captions))]
+    wanted = (generator.random(len(captions)) < share) | (prompts == NO_PROMPT)
+    return np.where(wanted & (drawn != NO_PROMPT), drawn, prompts)
+
+
 def shuffle_classes(classes: Sequence[str | None], *, seed: int) -> tuple[str | None, ...]:
     """The control: the same classes, dealt out to the samples by a permutation that the seed fixes.
 
@@ -75,8 +102,12 @@ def shuffle_classes(classes: Sequence[str | None], *, seed: int) -> tuple[str | 
         classes: The class of each training sample, in an order that does not change between epochs.
         seed: Fixes the permutation.
     """
-    order = np.random.default_rng(seed).permutation(len(classes))
-    return tuple(classes[int(index)] for index in order)
+    return tuple(classes[index] for index in shuffled_order(len(classes), seed=seed).tolist())
+
+
+def shuffled_order(number: int, *, seed: int) -> Int64[np.ndarray, " sample"]:
+    """Of which sample each sample gets the class and the captions in the control."""
+    return np.random.default_rng(seed).permutation(number)
 
 
 def _check_mode(mode: str) -> None:

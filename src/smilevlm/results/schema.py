@@ -31,16 +31,17 @@ from smilevlm.results.fields import (
 from smilevlm.results.fold import FoldResult
 from smilevlm.results.summary import FoldsSummary, check_summary
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MAX_EXAMPLES = 24
 
 Level = Literal["scan", "sequence", "window"]
 """What one test sample is."""
-PairingMode = Literal["class", "pseudo", "generic", "labels"]
+PairingMode = Literal["class", "pseudo", "generic", "labels", "actions", "mixed"]
 """Where a training sample's prompt comes from. `class`: drawn from the sample's own class, the paper's practice.
 `pseudo`: from the class that a frozen teacher proposes. `generic`: one class-free prompt for all. `labels`: there are
-no prompts, the class itself is in the loss; the supervised baseline."""
-ReportedPairing = Literal["class", "pseudo", "generic", "labels", "none", "shuffled"]
+no prompts, the class itself is in the loss; the supervised baseline. `actions`: a caption of what the face does, made
+from its facial actions. `mixed`: that for a share of the draws, and else as `class`."""
+ReportedPairing = Literal["class", "pseudo", "generic", "labels", "actions", "mixed", "none", "shuffled"]
 """What a result says of its prompts: the pairing, or `none` where no loss saw any, or `shuffled` in the control."""
 
 LEVELS: tuple[Level, ...] = ("scan", "sequence", "window")
@@ -55,15 +56,34 @@ _HONEST_NAMES = {
 }
 
 
-def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
+ActionDescriptions = Literal["synthetic by construction", "coded by people"]
+"""Where the facial actions behind captions come from: synthetic faces were made to do them, real ones were coded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairingCaptions(Record):
+    """The captions of pairings `actions` and `mixed`.
+
+    Args:
+        source: Where the actions come from.
+        share: Of the draws of a sample with a class that gave a caption; 1 in pairing `actions`.
+    """
+
+    source: ActionDescriptions
+    share: Annotated[float, Field(ge=0, le=1)]
+
+
+def honest_pairing_name(mode: str, teacher: str | None = None, captions: PairingCaptions | None = None) -> str:
     """How much supervision a pairing mode really uses; printed beside every result.
 
     Args:
         mode: One of `REPORTED_PAIRINGS`.
         teacher: Description of the frozen zero-shot model that proposed the prompts; asked for by `pseudo` only.
+        captions: Asked for by `actions` and `mixed` only.
 
     Raises:
-        SettingsError: An unknown mode, `pseudo` without a teacher, or a teacher with another mode.
+        SettingsError: An unknown mode, `pseudo` without a teacher, or a teacher with another mode; the same of
+            captions.
     """
     if mode not in REPORTED_PAIRINGS:
         raise SettingsError(f"pairing mode {mode!r} is unknown; known are {', '.join(REPORTED_PAIRINGS)}")
@@ -73,7 +93,13 @@ def honest_pairing_name(mode: str, teacher: str | None = None) -> str:
         return f"label-free, teacher {teacher}"
     if teacher is not None:
         raise SettingsError(f"pairing mode {mode!r} has no teacher, {teacher!r} was given")
-    return _HONEST_NAMES[mode]
+    if (captions is None) == (mode in ("actions", "mixed")):
+        given = "none" if captions is None else captions.source
+        raise SettingsError(f"pairings 'actions' and 'mixed' alone have captions; mode {mode!r}, captions {given}")
+    if captions is None:
+        return _HONEST_NAMES[mode]
+    described = f"action descriptions, {captions.source}"
+    return described if mode == "actions" else f"weakly supervised, and {described} (share {captions.share:g})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +244,9 @@ class ExperimentResult(ResultFile):
         started_from: The data set of the model whose weights training began with, where it began with one.
         synthetic: Whether any of the faces were made by a program, those of an earlier model included. Decides what may
             be said about the numbers.
-        pairing_name: `honest_pairing_name(pairing_mode, pairing_teacher.description)`, and nothing else.
+        pairing_name: What `honest_pairing_name` gives, and nothing else.
         pairing_teacher: In pairing `pseudo` only.
+        pairing_captions: In pairings `actions` and `mixed` only.
         seeds: What the seed is for to the seed, for example `{"folds": 0, "training": 0}`.
         git_commit: None outside a checkout.
     """
@@ -241,6 +268,7 @@ class ExperimentResult(ResultFile):
     pairing_mode: ReportedPairing
     pairing_name: Text
     pairing_teacher: PairingTeacher | None
+    pairing_captions: PairingCaptions | None
     protocol: Text
     level: Level
     seeds: Mapping[str, Size]
@@ -274,9 +302,11 @@ class ExperimentResult(ResultFile):
     def _check_pairing(self) -> None:
         teacher = self.pairing_teacher
         try:
-            expected = honest_pairing_name(self.pairing_mode, teacher.description if teacher else None)
+            expected = honest_pairing_name(
+                self.pairing_mode, teacher.description if teacher else None, self.pairing_captions
+            )
         except SettingsError as error:
-            fail("pairing_teacher", str(error))
+            fail("pairing_captions" if "captions" in str(error) else "pairing_teacher", str(error))
         if self.pairing_name != expected:
             fail("pairing_name", f"expected {expected!r}, found {self.pairing_name!r}")
         if teacher:

@@ -16,8 +16,8 @@ from smilevlm.files import folder_in_one_piece
 from smilevlm.labels import ActionIntensities
 from smilevlm.readers import write_bnd, write_bu4dfe_vrml
 from smilevlm.synthesis.data_set import Layout, check_range, subject_names
-from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
+from smilevlm.synthesis.posed import ActingSettings, posed_motion
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.scanner import Scan
 from smilevlm.synthesis.seeds import SeedKey
@@ -52,11 +52,14 @@ class Bu4dfeSettings(SequenceSettings):
     Args:
         num_frames: Frames per sequence, about: sequences vary by a quarter. BU-4DFE has about 100 at 25 per second.
         landmarks: Also write the tree of landmark files that is distributed beside the data set.
+        acting: How clearly and regularly people act. With `REGULAR` and a scanner without flicker, expressions are
+            easier to tell than those of people.
     """
 
     num_frames: int = 100
     landmarks: bool = True
-    scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=3.0, offset_mm=12.0))
+    acting: ActingSettings = field(default_factory=ActingSettings)
+    scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=3.0, offset_mm=12.0, flicker=1.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,7 +176,7 @@ class _Landmarks:
 def _capture(sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> SequenceCapture:
     return prepare_capture(
         SeedKey(layout=LAYOUT.name, seed=settings.seed, person=sequence.number, sequence=sequence.index),
-        lambda rng, context: posed_motion(rng, context, _FOLDERS[sequence.word]),
+        lambda rng, context: posed_motion(rng, context, _FOLDERS[sequence.word], settings.acting),
         sex=sequence.subject[0],
         num_frames=sequence.num_frames,
         frames_per_second=FRAMES_PER_SECOND,

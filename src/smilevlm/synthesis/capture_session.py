@@ -25,6 +25,9 @@ _VISIBLE_ARC_MM = 132.0
 """The cameras see so far around a head that faces them."""
 _SPIKE_SHARE, _SCRAP_SHARE = 0.07, 0.07
 _SMALLEST_HOLE = 0.25
+_PLACE_ERROR_MM, _RIPPLE_JUMP_RAD = 0.3, 0.5
+_HOLES_PER_FRAME, _LOST_PATCH_SHARE, _LOST_PATCH_SIZE = 1.0, 0.08, 3.0
+"""What flicker 1 does to single frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class CaptureSession:
         hole_cycles: (Hz, phase) per hole: how it opens and closes.
         ripple_rates: How fast each wave of the ripple moves on, rad/s.
         rim_rates: The same for the waves of the crop's rim.
+        flicker: How much it changes from one frame to the next, see `ScannerSettings`.
     """
 
     setup: ScanSetup
@@ -48,6 +52,7 @@ class CaptureSession:
     hole_cycles: tuple[tuple[float, float], ...]
     ripple_rates: tuple[float, ...]
     rim_rates: tuple[float, ...]
+    flicker: float = 0.0
 
     def setup_at(self, rng: np.random.Generator, time_s: float, yaw_deg: float) -> ScanSetup:
         """The setup of one frame, `time_s` after the session began.
@@ -70,7 +75,7 @@ class CaptureSession:
             (size, phase + rate * time_s) for (size, phase), rate in zip(crop.waves, self.rim_rates, strict=True)
         )
         turned = float(np.deg2rad(yaw_deg) * _AROUND_HEAD_MM_PER_RAD)
-        return replace(
+        setup = replace(
             self.setup,
             # No two frames of a real scanner share their tessellation.
             pitch_mm=self.setup.pitch_mm * float(rng.uniform(0.992, 1.008)),
@@ -80,6 +85,11 @@ class CaptureSession:
             spikes=_draw_spikes(rng),
             scraps=_draw_scraps(rng, crop),
         )
+        return _with_flicker(rng, setup, self.flicker)
+
+    def place_error_mm(self, rng: np.random.Generator) -> Float64[np.ndarray, " 3"]:
+        """How far off the whole surface of one frame lies."""
+        return rng.normal(0, _PLACE_ERROR_MM * self.flicker, 3) if self.flicker else np.zeros(3)
 
     def pose_at(self, angles_deg: Float64[np.ndarray, " 3"], offset_mm: Float64[np.ndarray, " 3"]) -> Pose:
         """The pose of one frame, from the movement beside how the head sits; the head turns about the neck."""
@@ -105,6 +115,26 @@ def draw_session(rng: np.random.Generator, settings: ScannerSettings) -> Capture
         hole_cycles=tuple((rng.uniform(0.05, 0.5), rng.uniform(0, 2 * np.pi)) for _ in holes),
         ripple_rates=tuple(rng.normal(0, 0.8, len(setup.ripple)).tolist()),
         rim_rates=tuple(rng.normal(0, 0.4, len(setup.crop.waves)).tolist()),
+        flicker=settings.flicker,
+    )
+
+
+def _with_flicker(rng: np.random.Generator, setup: ScanSetup, flicker: float) -> ScanSetup:
+    """The setup of one frame with what is bad about that frame alone."""
+    if flicker == 0:
+        return setup
+    more_noise = float(np.exp(flicker * np.clip(rng.normal(0, 0.4), -1, 1)))
+    more_ripple = float(np.exp(flicker * np.clip(rng.normal(0, 0.4), -1, 1)))
+    holes = [draw_hole(rng, 1.0) for _ in range(int(rng.poisson(_HOLES_PER_FRAME * flicker)))]
+    if rng.uniform() < _LOST_PATCH_SHARE * flicker:
+        holes.append(draw_hole(rng, _LOST_PATCH_SIZE))
+    shifts = rng.normal(0, _RIPPLE_JUMP_RAD * flicker, len(setup.ripple)).tolist()
+    return replace(
+        setup,
+        noise_mm=setup.noise_mm * more_noise,
+        ripple_mm=setup.ripple_mm * more_ripple,
+        ripple=tuple((kx, ky, phase + shift) for (kx, ky, phase), shift in zip(setup.ripple, shifts, strict=True)),
+        holes=(*setup.holes, *holes),
     )
 
 

@@ -16,7 +16,7 @@ from smilevlm.files import folder_in_one_piece, write_atomically
 from smilevlm.labels import ActionIntensities
 from smilevlm.parallel import ProgressCallback, parallel_map
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.marker import MARKER_NAME, OMIT_DEFAULT
+from smilevlm.synthesis.marker import MARKER_NAME, OMIT_DEFAULT, RECORD
 from smilevlm.synthesis.people import TEMPLATE_SEED
 from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.synthesis.recording import gather_actions, record_part
@@ -193,9 +193,12 @@ def settings_record(settings: Any) -> dict[str, Any]:  # noqa: ANN401
     values: dict[str, Any] = {}
     for each in fields(settings):
         value = getattr(settings, each.name)
-        assert each.metadata != OMIT_DEFAULT or each.default is not MISSING
-        if each.metadata == OMIT_DEFAULT and value == each.default:
+        may_be_omitted = OMIT_DEFAULT.items() <= each.metadata.items()
+        assert not may_be_omitted or each.default is not MISSING
+        if may_be_omitted and value == each.default:
             continue
+        if RECORD in each.metadata:
+            value = each.metadata[RECORD](value)
         values[each.name] = settings_record(value) if is_dataclass(value) else value
     return values
 

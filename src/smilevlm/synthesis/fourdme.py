@@ -10,14 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Float32
 
+from smilevlm.errors import SettingsError
 from smilevlm.labels import LEAST_INTENSITY, ActionIntensities, Side, action_intensities, facs_code, side_of_letter
 from smilevlm.readers import FOURDME_COLUMNS, ActionUnit, CellValue, write_workbook
 from smilevlm.synthesis.action_units import ACTION_UNITS
 from smilevlm.synthesis.data_set import Layout, check_range
-from smilevlm.synthesis.micro import STATIC_INTENSITY, MicroExpression, draw_micro_expression, micro_motion
+from smilevlm.synthesis.micro import (
+    MAX_AMPLITUDE,
+    STATIC_INTENSITY,
+    MicroExpression,
+    draw_micro_expression,
+    micro_motion,
+)
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.sequences import SequenceCapture, SequenceSettings, prepare_capture, write_textured_obj
@@ -28,12 +37,15 @@ LABELS = "4DME_Labelling_Micro_release v1.xlsx"
 EXTRA_LABELS = "4DME_Labelling_Micro_extras_release v1.xlsx"
 _HEIGHT_PER_WIDTH = 1600 / 1200
 _FIRST_FRAME = 1
+ClassShares = Literal["balanced", "as_4dme"]
 _SHARES = (
     (("negative",), 127), (("positive",), 34), (("others",), 31), (("surprise",), 30), (("surprise", "positive"), 13),
     (("negative", "surprise"), 8), (("positive", "repression"), 8), (("negative", "repression"), 7),
     (("repression",), 6), (("repression", "surprise"), 3),
 )  # fmt: skip
 """Clips per combination of classes among the 267 of 4DME."""
+_COMBINED_SHARE = 0.15
+"""Of clips with two classes, as in 4DME: 39 of 267."""
 _COLUMN_CLASSES = ("positive", "negative", "surprise", "repression", "others")
 _REPORTED_EMOTIONS = {
     "positive": ("happiness",), "negative": ("disgust", "fear", "sadness", "anger"), "surprise": ("surprise",),
@@ -48,15 +60,27 @@ class FourdmeSettings(SequenceSettings):
 
     Args:
         clips_per_subject: Micro-expressions of each; 4DME has 267 in all.
+        classes: `balanced`: as many clips of each class among those of one class, and as many of each of 4DME's
+            combinations; `as_4dme`: the data set's own shares, half of them negative and two in a hundred repression.
+        amplitude: Factor on the movements, above 0 to 4. With 1 the skin moves by about 1 mm where it moves most
+            (median over clips), with 4 up to as much as by full action units. It has to stand out from
+            `scanner.noise_mm`.
     """
 
     clips_per_subject: int = 4
+    classes: ClassShares = "balanced"
+    amplitude: float = 1.0
     texture_width: int = 240
     scanner: ScannerSettings = field(default_factory=lambda: ScannerSettings(pose_deg=2.0, offset_mm=10.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("clips_per_subject", self.clips_per_subject, 1, 99)
+        if self.classes not in get_args(ClassShares):
+            known = ", ".join(get_args(ClassShares))
+            raise SettingsError(f"classes is {self.classes!r}; expected one of {known}")
+        if not 0 < self.amplitude <= MAX_AMPLITUDE:
+            raise SettingsError(f"amplitude is {self.amplitude}; expected above 0 to {MAX_AMPLITUDE:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,27 +114,39 @@ class FourdmeClip:
 
 
 def plan_4dme(settings: FourdmeSettings) -> list[FourdmeClip]:
-    """The clips to write, their classes in 4DME's own unequal shares."""
+    """The clips to write."""
     total = settings.num_subjects * settings.clips_per_subject
-    labels = _draw_labels(settings.seed, total)
+    labels = _draw_labels(settings, total)
     clips = []
     for place in range(total):
         number, index = divmod(place, settings.clips_per_subject)
         key = SeedKey(layout=LAYOUT.name, seed=settings.seed, person=number, sequence=index)
-        micro = draw_micro_expression(key.generator("plan"), labels[place])
+        micro = draw_micro_expression(key.generator("plan"), labels[place], settings.amplitude)
         clips.append(FourdmeClip(subject=f"S{number + 1:02d}", number=number, index=index, micro=micro))
     return clips
 
 
-def _draw_labels(seed: int, total: int) -> list[tuple[str, ...]]:
+def _label_shares(classes: ClassShares) -> list[tuple[tuple[str, ...], float]]:
+    """Label combinations with their weights."""
+    if classes == "as_4dme":
+        return [(labels, float(count)) for labels, count in _SHARES]
+    combined = [labels for labels, _ in _SHARES if len(labels) > 1]
+    single = [(name,) for name in _COLUMN_CLASSES]
+    return [(labels, (1 - _COMBINED_SHARE) / len(single)) for labels in single] + [
+        (labels, _COMBINED_SHARE / len(combined)) for labels in combined
+    ]
+
+
+def _draw_labels(settings: FourdmeSettings, total: int) -> list[tuple[str, ...]]:
     """Label combinations for so many clips by largest remainders, in random order."""
-    weights = np.array([count for _, count in _SHARES], np.float64)
+    shares = _label_shares(settings.classes)
+    weights = np.array([weight for _, weight in shares], np.float64)
     exact = total * weights / weights.sum()
     counts = np.floor(exact).astype(int)
     rest = np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]
     counts[rest] += 1
-    given = [labels for (labels, _), count in zip(_SHARES, counts.tolist(), strict=True) for _ in range(count)]
-    order = SeedKey(layout=LAYOUT.name, seed=seed).generator("classes").permutation(total)
+    given = [labels for (labels, _), count in zip(shares, counts.tolist(), strict=True) for _ in range(count)]
+    order = SeedKey(layout=LAYOUT.name, seed=settings.seed).generator("classes").permutation(total)
     return [given[place] for place in order]
 
 
@@ -150,6 +186,11 @@ def _capture(clip: FourdmeClip, settings: FourdmeSettings) -> SequenceCapture:
         scanner=settings.scanner,
         population=settings.population,
     )
+
+
+def true_displacement_mm(clip: FourdmeClip, settings: FourdmeSettings) -> Float32[np.ndarray, "vert 3"]:
+    """What the face does in a clip as no scanner sees it, see `SequenceCapture.true_displacement_mm`."""
+    return _capture(clip, settings).true_displacement_mm()
 
 
 def _write_workbooks(root: Path, settings: FourdmeSettings, clips: Sequence[FourdmeClip]) -> None:

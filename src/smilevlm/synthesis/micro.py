@@ -28,6 +28,8 @@ _ONE_SIDED = frozenset({2, 4, 6, 7, 9, 10, 12, 14, 15, 20, 24})
 _INTENSITY = (0.08, 0.25)
 STATIC_INTENSITY = 0.3
 """Of what is kept still all the time, as a share of a full unit."""
+MAX_AMPLITUDE = 1 / _INTENSITY[1]
+"""With it the strongest movement is that of a full action unit."""
 _NUM_FRAMES = (12, 30)
 """From onset to offset, both counted: 0.2 to 0.5 seconds at 60 frames per second."""
 _MARGIN = (2, 6)
@@ -59,8 +61,14 @@ class MicroExpression:
     offset: int
 
 
-def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...]) -> MicroExpression:
-    """Draw what one clip shows; each of its `labels` (of `MICRO_EXPRESSIONS`) adds a combination of action units."""
+def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...], amplitude: float = 1.0) -> MicroExpression:
+    """Draw what one clip shows.
+
+    Args:
+        rng: The clip's own generator.
+        labels: Of `MICRO_EXPRESSIONS`; each adds a combination of action units.
+        amplitude: Factor on the movement, in (0, `MAX_AMPLITUDE`].
+    """
     moving: list[int] = []
     for label in labels:
         combinations = MICRO_UNITS[label]
@@ -78,7 +86,7 @@ def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...]) -> 
         units=tuple(units),
         blinks=bool(rng.uniform() < 0.12),
         # Movements of several units add up where they meet.
-        intensity=float(rng.uniform(*_INTENSITY) / np.sqrt(len(moving))),
+        intensity=amplitude * float(rng.uniform(*_INTENSITY) / np.sqrt(len(moving))),
         num_frames=before + length + after,
         onset=before,
         apex=before + round(float(rng.uniform(0.35, 0.6)) * (length - 1)),

@@ -1,4 +1,4 @@
-"""What a face and its head do over time: a posed expression as BU-4DFE records it, and what all motions share.
+"""What a face and its head do over time: what all motions share.
 
 A motion is smooth: every curve has a continuous first derivative, so that frames of any rate show the same movement.
 Times of a movement belong to the person (`Tempo`), and vary from one sequence to the next.
@@ -20,7 +20,6 @@ TimeAxis = Float64[np.ndarray, " time"]
 _UPPER_FACE = ("brow", "eye", "cheekSquint")
 _VISIBLE_SHARE = 0.05
 """Of its greatest strength: a weaker expression counts as absent."""
-_SECONDS_OF_A_POSED_SEQUENCE = 4.0
 _BLINK_S = (0.10, 0.04, 0.22)
 """Closing, closed, opening."""
 _MAX_ANGLES_DEG = (25.0, 18.0, 12.0)
@@ -125,44 +124,14 @@ class Phase:
     end: float
 
 
-def posed_motion(rng: np.random.Generator, context: MotionContext, expression: str) -> Motion:
-    """Neutral, onset, apex, offset, neutral: one posed expression (or `neutral` for none) over the whole sequence."""
-    phase = _posed_phase(rng, context)
-    acted = animate_expression(rng, context, expression, intensity=float(rng.uniform(0.8, 1.1)), phase=phase)
-    strength = combine(acted, idle_movement(rng, context), blinks(rng, context))
-    angles, offset = sway(rng, context, angles_deg=(1.6, 1.4, 0.8), offset_mm=1.5)
-    envelope = plateau(context.time_s, start=phase.start, peak=phase.peak, release=phase.release, end=phase.end)
-    angles = angles + envelope[:, None] * rng.normal(0, 2.2, 3)
-    onset, apex, last = phase_frames(acted)
-    return Motion(
-        actions=context.facial_actions,
-        strength=strength,
-        angles_deg=limit_angles(angles),
-        offset_mm=offset,
-        onset=onset,
-        apex=apex,
-        offset=last,
-    )
-
-
-def _posed_phase(rng: np.random.Generator, context: MotionContext) -> Phase:
-    duration = context.duration_s
-    # A sequence of fewer frames shows the whole expression too, faster.
-    pace = min(1.0, duration / _SECONDS_OF_A_POSED_SEQUENCE)
-    start = float(rng.uniform(0.06, 0.2)) * duration
-    latest = float(rng.uniform(0.8, 0.94)) * duration
-    rise = context.tempo.onset_s * pace * float(np.exp(rng.normal(0, 0.12)))
-    fall = context.tempo.offset_s * pace * float(np.exp(rng.normal(0, 0.12)))
-    squeeze = min(1.0, 0.85 * (latest - start) / (rise + fall))
-    rise, fall = rise * squeeze, fall * squeeze
-    free = latest - start - rise - fall
-    hold = free * float(np.clip(context.tempo.hold + rng.normal(0, 0.1), 0.15, 1))
-    start += (free - hold) * float(rng.uniform(0.2, 0.8))
-    return Phase(start=start, peak=start + rise, release=start + rise + hold, end=start + rise + hold + fall)
-
-
 def animate_expression(
-    rng: np.random.Generator, context: MotionContext, expression: str, *, intensity: float, phase: Phase
+    rng: np.random.Generator,
+    context: MotionContext,
+    expression: str,
+    *,
+    intensity: float,
+    phase: Phase,
+    upper_phase: Phase | None = None,
 ) -> Float64[np.ndarray, "time action"]:
     """Let one expression come and go, each action at its own moment.
 
@@ -173,7 +142,8 @@ def animate_expression(
         context: The person and the times of the frames.
         expression: One of `SPONTANEOUS_RECIPES`, or `neutral` for none.
         intensity: 0 (nothing) to 1 (full).
-        phase: When.
+        phase: When; it may begin before the sequence or end after it.
+        upper_phase: When brows, eyes and cheeks move, where that is another time.
     """
     if expression == NEUTRAL:
         return context.strengths({})
@@ -185,17 +155,19 @@ def animate_expression(
         facial_actions=context.facial_actions,
         idle=0.0,
     )
-    rise = phase.peak - phase.start
     curves = {}
     for name, value in full.items():
+        own = upper_phase if upper_phase is not None and name.startswith(_UPPER_FACE) else phase
+        rise = own.peak - own.start
         late = float(np.clip(_delay(rng, context.tempo, name), -0.15, 0.15))
-        # No delay may take an action out of the sequence or past its own phase.
         late *= min(1.0, rise / 0.5)
-        late = float(np.clip(late, -0.8 * phase.start, 0.8 * (context.duration_s - phase.end)))
-        slow = min(rise * float(rng.uniform(-0.12, 0.12)), (phase.end - phase.peak) / 2)
-        start, end = phase.start + late, phase.end + late
-        peak = phase.peak + late + slow
-        release = max(phase.release + late, peak)
+        # No delay may take an action out of the sequence or past its own phase.
+        before, after = own.start, context.duration_s - own.end
+        late = float(np.clip(late, -0.8 * before if before > 0 else -np.inf, 0.8 * after if after > 0 else np.inf))
+        slow = min(rise * float(rng.uniform(-0.12, 0.12)), (own.end - own.peak) / 2)
+        start, end = own.start + late, own.end + late
+        peak = own.peak + late + slow
+        release = max(own.release + late, peak)
         wave = 1 + soft_limit(0.06 * drift(rng, context.time_s, fastest_hz=1.0), 0.06)
         envelope = plateau(context.time_s, start=start, peak=peak, release=release, end=end)
         curves[name] = min(value, 0.94) * envelope * wave

@@ -33,6 +33,8 @@ class ScannerSettings:
         offset_mm: Standard deviation of the head's place in front of the scanner.
         hole_size: Factor on the size of the holes.
         crop_share: How much of the face is kept, as a factor on the crop's axes.
+        flicker: How much noise, holes, long-wave errors and place change from one frame of a sequence to the next, in
+            [0, 3]: 0 for a steady scanner. Single scans have none.
     """
 
     num_vertices: int = 8000
@@ -44,6 +46,7 @@ class ScannerSettings:
     offset_mm: float = 15.0
     hole_size: float = field(default=1.0, metadata=OMIT_DEFAULT)
     crop_share: float = field(default=1.0, metadata=OMIT_DEFAULT)
+    flicker: float = field(default=0.0, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         if not 500 <= self.num_vertices <= 200_000:
@@ -52,6 +55,8 @@ class ScannerSettings:
             raise SettingsError("scanner settings cannot be negative")
         if not (0 < self.hole_size <= 10 and 0.5 <= self.crop_share <= 1.2):
             raise SettingsError("scanner.hole_size is expected above 0 to 10, scanner.crop_share 0.5 to 1.2")
+        if not 0 <= self.flicker <= 3:
+            raise SettingsError(f"scanner.flicker is {self.flicker}; expected 0 to 3")
 
 
 @dataclass(frozen=True, kw_only=True)

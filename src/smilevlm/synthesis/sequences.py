@@ -87,6 +87,16 @@ class SequenceCapture:
             for frame, head in zip(frames, self.subject.heads(actions, origin_mm=self.nose_mm), strict=True):
                 yield self._scan(frame, head)
 
+    def true_displacement_mm(self) -> Float32[np.ndarray, "vert 3"]:
+        """Apex minus onset of the true surface: vertices of the coarse head in its own frame, without scanner and pose.
+
+        It holds everything that the face does between the two frames, also what is no expression.
+        """
+        person = self.subject.person
+        ends = [self.motion.at(frame) for frame in (self.motion.onset, self.motion.apex)]
+        onset, apex = head_model().vertices_mm(phenotype=person.phenotype, shape=person.shape, actions=ends)
+        return ((apex - onset) * np.float32(person.size)).astype(np.float32)
+
     def _scan(self, frame: int, head: Vertices) -> Scan:
         rng = self.key.generator("frame", frame)
         angles = self.motion.angles_deg[frame]
@@ -95,7 +105,7 @@ class SequenceCapture:
         return scan_with_setup(
             setup,
             draw_noise(rng, setup),
-            self.session.pose_at(angles, self.motion.offset_mm[frame]),
+            self.session.pose_at(angles, self.motion.offset_mm[frame] + self.session.place_error_mm(rng)),
             vertices_mm=head,
             faces=head_faces(with_mouth=self.session.sees_teeth),
             colors=self.subject.colors,

@@ -117,11 +117,17 @@ class ExperimentConfig:
         text_tower: `minilm`, or a CLIP model by hub id or local folder; frozen.
         centre_prompts: Take the mean of the prompts' embeddings out. Assumption A5.
         pairing: Where a sample's prompt comes from; `labels` trains the supervised baseline instead, without prompts.
+        caption_share: In pairing `mixed`, the probability that a sample with a class and recorded actions gets a
+            caption and not a prompt of its class.
+        captions_per_sample: In pairings `actions` and `mixed`: captions that are drawn for a sample before training,
+            one of which it gets at a time.
         num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
             random; zero-shot must fall to chance there.
         shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
         seed: Decides folds, weights, batches, distortions and prompts.
-        score_temperature: Of the softmax that turns cosines into probabilities, where `validation.calibrate` fits none.
+        score_temperature: Of the softmax that turns the trained model's cosines into probabilities, where
+            `validation.calibrate` fits none. Not the one of the alignment loss, `loss.temperature`, nor that of the
+            teacher, `pseudo.temperature`.
         abstain_threshold: Where the highest of them is lower, the answer is shown as "not sure". Assumption A52.
         prepare: How the views are made; a store made otherwise is refused.
         model: Architecture.
@@ -143,6 +149,8 @@ class ExperimentConfig:
     text_tower: str = "minilm"
     centre_prompts: bool = True
     pairing: PairingMode = "class"
+    caption_share: float = 0.5
+    captions_per_sample: int = 8
     num_control_folds: int = 1
     shuffle_prompts: bool = False
     seed: int = 0
@@ -167,12 +175,17 @@ class ExperimentConfig:
             raise SettingsError(f"protocol {self.protocol} tests on another data set: it has one fold; set num_folds=1")
         if self.num_folds < 2 and not elsewhere:
             raise SettingsError(f"num_folds is {self.num_folds}; expected 2 or more")
-        if self.pairing not in ("class", "labels") and self.validation.share and self.validation.monitor == "accuracy":
+        if not 0 <= self.caption_share <= 1:
+            raise SettingsError(f"caption_share is {self.caption_share}; expected 0 to 1")
+        if self.captions_per_sample < 1:
+            raise SettingsError(f"captions_per_sample is {self.captions_per_sample}; expected 1 or more")
+        reads_labels = self.pairing in ("class", "labels", "mixed")
+        if not reads_labels and self.validation.share and self.validation.monitor == "accuracy":
             raise SettingsError(
                 f"validation.monitor=accuracy reads labels, but pairing {self.pairing!r} is reported as label-free; "
                 "use validation.monitor=loss"
             )
-        if self.pairing not in ("class", "labels") and self.validation.calibrate:
+        if not reads_labels and self.validation.calibrate:
             raise SettingsError(f"validation.calibrate reads labels, but pairing {self.pairing!r} is label-free")
         if not 0 <= self.abstain_threshold < 1:
             raise SettingsError(f"abstain_threshold is {self.abstain_threshold}; expected 0 to below 1")

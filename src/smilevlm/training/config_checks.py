@@ -180,13 +180,14 @@ def _batch(config: ExperimentConfig, prepared: PreparedSet, folds: Sequence[int]
     except (SettingsError, LayoutError) as error:
         yield ConfigProblem(kind=type(error), message=str(error))
         return
-    smallest = min((splits[fold] for fold in folds or range(len(splits))), key=lambda split: len(split.train))
-    size, fewest = config.optimiser.batch_size, len(smallest.train)
+    counts = {fold: len(splits[fold].train) + len(splits[fold].captioned) for fold in folds or range(len(splits))}
+    smallest = min(counts, key=counts.__getitem__)
+    size, fewest = config.optimiser.batch_size, counts[smallest]
     if fewest >= size:
         return
     yield ConfigProblem(
         kind=SettingsError,
-        message=f"fold {smallest.fold} has {fewest} training samples, which do not fill one batch of {size}",
+        message=f"fold {smallest} has {fewest} training samples, which do not fill one batch of {size}",
         overrides=(f"optimiser.batch_size={fewest}",) if fewest >= 2 else (),
         advice="or use more subjects",
     )

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int64, UInt8
 from torch.utils.data import DataLoader, IterableDataset
 
 from smilevlm.errors import SettingsError
-from smilevlm.prompts import PairingMode, PromptSet, sample_prompts
+from smilevlm.prompts import PairingMode, PromptSet, mix_captions, sample_prompts
 from smilevlm.store import Sample
 
 _VALIDATION = 1
@@ -45,6 +45,19 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleCaptions:
+    """Captions beside the prompts of classes, or in their place.
+
+    Args:
+        rows: Rows of the prompt table with each sample's captions; `NO_PROMPT` for a sample without any.
+        share: Probability of a caption for a sample that has a class as well.
+    """
+
+    rows: Int64[np.ndarray, "sample caption"]
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Samples:
     """Training or validation samples.
 
@@ -52,15 +65,17 @@ class Samples:
         images: All of them, in memory.
         classes: That each sample's prompt is drawn from; None for a sample without a prompt. They reach the loss in no
             other way.
-        truth: Index of each sample's class, -1 in pairing `pseudo`, which reads no label; empty for training samples,
-            whose loop is not told.
+        truth: Index of each sample's class, -1 in pairings that read no label; empty for training samples, whose loop
+            is not told.
         is_dynamic: Which are dynamic images; None where none is.
+        captions: In pairings `actions` and `mixed`.
     """
 
     images: UInt8[torch.Tensor, "sample view 3 height width"]
     classes: tuple[str | None, ...]
     truth: tuple[int, ...] = ()
     is_dynamic: Bool[torch.Tensor, " sample"] | None = None
+    captions: SampleCaptions | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +145,7 @@ class TrainingBatches(IterableDataset[Batch]):
         samples, size = self._samples, self._batch_size
         generator = np.random.default_rng([self._seed, self._epoch()])
         order = generator.permutation(len(samples.images))
-        prompts = sample_prompts(samples.classes, self._prompt_set, mode=self._pairing, generator=generator)
+        prompts = drawn_prompts(samples, self._prompt_set, mode=self._pairing, generator=generator)
         rows = self._shard.of(size)
         for first in range(0, len(self) * size, size):
             chosen = torch.from_numpy(order[first + rows.start : first + rows.stop])
@@ -176,7 +191,7 @@ class ValidationBatches(IterableDataset[Batch]):
         # No batch of one, which correlations cannot be taken of.
         num_batches = min(-(-count // batch_size), count // 2)
         self._batches = np.array_split(generator.permutation(count), num_batches)
-        self._prompts = torch.from_numpy(sample_prompts(samples.classes, prompt_set, mode=pairing, generator=generator))
+        self._prompts = torch.from_numpy(drawn_prompts(samples, prompt_set, mode=pairing, generator=generator))
         self._samples = samples
         self._truth = torch.tensor(samples.truth, dtype=torch.int64)
         self._shard = shard or ShardSpec()
@@ -197,6 +212,16 @@ class ValidationBatches(IterableDataset[Batch]):
                 start=rows.start,
                 is_dynamic=None if is_dynamic is None else is_dynamic[own],
             )
+
+
+def drawn_prompts(
+    samples: Samples, prompt_set: PromptSet, *, mode: PairingMode, generator: np.random.Generator
+) -> Int64[np.ndarray, " sample"]:
+    """A row of the prompt table for each sample: a prompt of its class, or one of its captions."""
+    prompts = sample_prompts(samples.classes, prompt_set, mode=mode, generator=generator)
+    if samples.captions is None:
+        return prompts
+    return mix_captions(prompts, samples.captions.rows, share=samples.captions.share, generator=generator)
 
 
 def as_loader(batches: IterableDataset[Batch], *, pin_memory: bool = False) -> DataLoader[Batch]:

@@ -7,32 +7,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError, StoreError
 from smilevlm.models import ModelBundle, SmileVlm
 from smilevlm.prompts import (
+    CAPTION_MODES,
     NO_TEXT_TOWER,
     CachedTextTower,
     PromptEmbeddings,
     PromptSet,
     Provenance,
+    centre_and_normalise,
     embed_prompts,
     load_prompt_set,
     load_text_tower,
     pairing_texts,
-    shuffle_classes,
+    reference_captions,
+    shuffled_order,
 )
 from smilevlm.results import OtherTrainingData
 from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
+from smilevlm.training.captions import run_captions
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.data import Samples, to_channels_first, which_are_dynamic
-from smilevlm.training.distributed import HardwareConfig, broadcast_from_rank0
-from smilevlm.training.initial_weights import load_initial_weights, working_on
+from smilevlm.training.data import SampleCaptions, Samples, to_channels_first, which_are_dynamic
+from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.initial_weights import check_initial_weights, load_initial_weights, working_on
+from smilevlm.training.processes import broadcast_from_rank0
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
-from smilevlm.training.splits import FoldSplit, split_folds
+from smilevlm.training.splits import FoldSplit, split_folds, trained_sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,9 @@ class RunData:
         class_names: The classes of the protocol's training side.
         splits: The subject assignment per fold.
         prompts: Embedded.
+        teacher: Of pairing `pseudo`; None with another pairing.
+        start: The model to begin with, where the recipe names one.
+        caption_rows: Of the prompt table, a row of them per sample of the store; in pairings `actions` and `mixed`.
     """
 
     config: ExperimentConfig
@@ -94,10 +102,13 @@ class RunData:
     class_names: tuple[str, ...]
     splits: tuple[FoldSplit, ...]
     prompts: Prompts
+    teacher: Teacher | None
+    start: ModelBundle | None
+    caption_rows: Int64[np.ndarray, "sample caption"] | None = None
 
 
 def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[PreparedSet], None] | None = None) -> RunData:
-    """Open the store, assign the subjects to folds and embed the prompts.
+    """Open the store, assign the subjects to folds, embed the prompts, load the models that training begins with.
 
     Args:
         config: The recipe.
@@ -105,22 +116,52 @@ def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[Prepar
         check: Called with the opened store before anything else.
 
     Raises:
-        StoreError: The store does not fit the recipe.
+        StoreError: The store does not fit the recipe, or lacks facial actions, see `run_captions`.
         LayoutError, SettingsError: The folds do not fit the store.
         PromptError, CheckpointError: See `load_prompts`.
+        SmileVlmError: As `load_teacher` and `load_initial_weights`; or the model to begin with is of another
+            architecture.
     """
     prepared = PreparedSet(store)
     if check is not None:
         check(prepared)
     check_store(config, prepared)
     class_names = find_protocol(config.protocol).training.classes_of(prepared.samples)
+    splits, captions = tuple(split_folds(config, prepared)), None
+    if config.pairing in CAPTION_MODES:
+        used = {index for split in splits for side in trained_sides(split) for index in side}
+        texts = pairing_texts(load_prompt_set(config.prompt_set, classes=class_names), config.pairing)
+        captions = run_captions(config, prepared, used, texts)
     return RunData(
         config=config,
         prepared=prepared,
         class_names=class_names,
-        splits=tuple(split_folds(config, prepared)),
-        prompts=load_prompts(config, class_names),
+        splits=splits,
+        prompts=load_prompts(config, class_names, () if captions is None else captions.texts),
+        teacher=load_teacher(config.pseudo, prepared.manifest) if config.pairing == "pseudo" else None,
+        start=_load_start(config, prepared),
+        caption_rows=None if captions is None else captions.rows,
     )
+
+
+def _load_start(config: ExperimentConfig, prepared: PreparedSet) -> ModelBundle | None:
+    if config.start_from is None:
+        return None
+    folder, start = load_initial_weights(config.start_from, "start_from", prepared.manifest)
+    if start.model.settings != config.model:
+        raise SettingsError(f"start_from {folder} is a model with other settings than the recipe's `model`")
+    return start
+
+
+def check_initial_models(data: RunData, split: FoldSplit) -> None:
+    """Raises:
+    LeakError: The teacher, or the model to begin with, was trained on people that the fold tests.
+    """
+    manifest, digests = data.prepared.manifest, [data.prepared.samples[i].digest for i in split.test]
+    teacher = None if data.teacher is None else data.teacher.bundle
+    for setting, bundle in (("pseudo.teacher", teacher), ("start_from", data.start)):
+        if bundle is not None:
+            check_initial_weights(bundle, setting, manifest, split.test_subjects, test_digests=digests)
 
 
 def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
@@ -135,8 +176,13 @@ def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
         raise StoreError(f"{prepared.path} holds {prepared.manifest.layout}, the recipe's protocol needs {layout}")
 
 
-def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompts:
+def load_prompts(config: ExperimentConfig, class_names: Sequence[str], captions: Sequence[str] = ()) -> Prompts:
     """Embed the recipe's prompts for these classes, from the cache where they were embedded before.
+
+    Args:
+        config: The recipe.
+        class_names: Of the protocol.
+        captions: Stand in the table behind the prompts.
 
     Raises:
         PromptError: The set lacks a class, or a prompt is too long for the tower.
@@ -152,8 +198,19 @@ def load_prompts(config: ExperimentConfig, class_names: Sequence[str]) -> Prompt
             f"model.embedding_dim is {config.model.embedding_dim}, but text tower {config.text_tower} is {tower.dim} "
             "wide; they must be equal"
         )
-    embeddings = embed_prompts(prompt_set, tower, centred=config.centre_prompts)
-    table = embeddings.embed(pairing_texts(prompt_set, config.pairing), tower)
+    share = {"actions": 1.0, "mixed": config.caption_share}.get(config.pairing, 0.0)
+    embeddings = embed_prompts(
+        prompt_set,
+        tower,
+        centred=config.centre_prompts,
+        # Not the mean of this run's captions, so that scoring finds the same without its samples. Assumption A57.
+        other_mean=tower.encode_many(reference_captions()).mean(axis=0) if share else None,
+        other_share=share,
+    )
+    table = np.concatenate([
+        embeddings.embed(pairing_texts(prompt_set, config.pairing), tower),
+        centre_and_normalise(tower.encode_many(captions), embeddings.mean),
+    ])  # fmt: skip
     return Prompts(prompt_set=prompt_set, embeddings=embeddings, table=table, text_digest=tower.digest)
 
 
@@ -195,21 +252,22 @@ def load_fold_data(
         hardware: Where the teacher works.
 
     Raises:
-        LeakError: The teacher of pairing `pseudo` was trained on a test subject.
-        SmileVlmError: As `load_prompts`, and where the teacher does not fit.
+        LeakError: See `check_initial_models`.
+        PromptError, SettingsError: The teacher does not fit, see `propose_classes`.
     """
-    config, prepared, class_names = data.config, data.prepared, data.class_names
-    teacher, start = load_initial_models(config, prepared, split)
+    config, class_names = data.config, data.class_names
+    teacher, start = data.teacher, data.start
+    check_initial_models(data, split)
     hardware = hardware or HardwareConfig()
-    training, proposals = _paired(config, prepared, split.train, class_names, teacher, hardware)
+    training, proposals = _paired(data, (split.train, split.captioned), teacher, hardware)
     if shuffled:
-        training = replace(training, classes=shuffle_classes(training.classes, seed=config.seed))
+        training = _shuffled(training, config.seed)
     validation = None
     if split.validation:
-        validation, _ = _paired(config, prepared, split.validation, class_names, teacher, hardware)
+        validation, _ = _paired(data, (split.validation, ()), teacher, hardware)
         if shuffled:
             # The true classes would choose the epoch whose chance mapping is nearest to the truth.
-            validation = replace(validation, classes=shuffle_classes(validation.classes, seed=config.seed))
+            validation = _shuffled(validation, config.seed)
         # With a teacher the labels are not read, and a sample may have several.
         names = [None if teacher is not None else name for name in validation.classes]
         truth = tuple(-1 if name is None else class_names.index(name) for name in names)
@@ -234,40 +292,35 @@ def _data_behind(start: ModelBundle | None) -> OtherTrainingData | None:
     return OtherTrainingData(layout=known.layout, manifest_hash=known.manifest_hash, synthetic=start.synthetic)
 
 
-def load_initial_models(
-    config: ExperimentConfig, prepared: PreparedSet, split: FoldSplit
-) -> tuple[Teacher | None, ModelBundle | None]:
-    """The teacher of pairing `pseudo`, and the model to begin with; None where the recipe has none.
-
-    Raises:
-        SettingsError: Pairing `pseudo` has no teacher, or the model to begin with is of another architecture.
-        SmileVlmError: As `load_initial_weights`.
-    """
-    digests = [prepared.samples[i].digest for i in split.test]
-    teacher = start = None
-    if config.pairing == "pseudo":
-        teacher = load_teacher(config.pseudo, prepared.manifest, split.test_subjects, test_digests=digests)
-    if config.start_from is not None:
-        folder, start = load_initial_weights(
-            config.start_from, "start_from", prepared.manifest, split.test_subjects, test_digests=digests
-        )
-        if start.model.settings != config.model:
-            raise SettingsError(f"start_from {folder} is a model with other settings than the recipe's `model`")
-    return teacher, start
+def _shuffled(samples: Samples, seed: int) -> Samples:
+    """The control: every sample gets class and captions of one and the same other sample."""
+    order = shuffled_order(len(samples.classes), seed=seed)
+    captions = samples.captions
+    return replace(
+        samples,
+        classes=tuple(samples.classes[index] for index in order.tolist()),
+        captions=None if captions is None else replace(captions, rows=captions.rows[order]),
+    )
 
 
 def _paired(
-    config: ExperimentConfig,
-    prepared: PreparedSet,
-    chosen: Sequence[int],
-    class_names: Sequence[str],
+    data: RunData,
+    sides: tuple[Sequence[int], Sequence[int]],
     teacher: Teacher | None,
     hardware: HardwareConfig,
 ) -> tuple[Samples, ProposedClasses | None]:
-    proposals = None
-    if teacher is None:
+    """Samples of classes, and behind them those that only captions are for."""
+    config, prepared, class_names = data.config, data.prepared, data.class_names
+    (chosen, captioned), proposals = sides, None
+    if config.pairing == "actions":
+        chosen = [*chosen, *captioned]
+        images, classes = prepared.load_images(chosen), (None,) * len(chosen)
+    elif teacher is None:
         # A clip with several classes stands there once for each of them.
-        named = [(index, name) for index in chosen for name in prepared.samples[index].classes if name in class_names]
+        named: list[tuple[int, str | None]] = [
+            (index, name) for index in chosen for name in prepared.samples[index].classes if name in class_names
+        ]
+        named += [(index, None) for index in captioned]
         chosen, classes = [index for index, _ in named], tuple(name for _, name in named)
         images = prepared.load_images(chosen)
     else:
@@ -278,4 +331,9 @@ def _paired(
         proposals = broadcast_from_rank0(proposals)
         classes = proposals.classes
     is_dynamic = which_are_dynamic([prepared.samples[index] for index in chosen])
-    return Samples(images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic), proposals
+    captions = None
+    if data.caption_rows is not None:
+        share = 1.0 if config.pairing == "actions" else config.caption_share
+        captions = SampleCaptions(rows=data.caption_rows[list(chosen)], share=share)
+    samples = Samples(images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic, captions=captions)
+    return samples, proposals

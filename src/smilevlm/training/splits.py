@@ -14,6 +14,7 @@ from smilevlm.datasets import check_leaks, find_protocol, protocol_folds
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
 from smilevlm.store import PreparedSet, Sample
+from smilevlm.training.captions import captioned_beside
 from smilevlm.training.config import ExperimentConfig
 
 FOLDS_NAME = "folds.json"
@@ -31,6 +32,7 @@ class FoldSplit:
         num_folds: Folds of the protocol.
         train_subjects, validation_subjects, test_subjects: Disjoint; there may be no validation subjects.
         train, validation, test: Indices into the prepared set; `test` is empty where another set is tested on.
+        captioned: Further samples of the training subjects, which captions alone are trained with.
     """
 
     fold: int
@@ -41,6 +43,7 @@ class FoldSplit:
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
+    captioned: tuple[int, ...] = ()
 
 
 def split_folds(config: ExperimentConfig, prepared: PreparedSet) -> list[FoldSplit]:
@@ -86,6 +89,7 @@ def _fold_split(
         train=train,
         validation=tuple(i for i in learned_from if samples[i].subject in held_back),
         test=tuple(test),
+        captioned=captioned_beside(config.pairing, samples, train),
     )
 
 
@@ -98,6 +102,11 @@ def _held_back(config: ExperimentConfig, subjects: Sequence[str], fold: int) -> 
         raise SettingsError(f"validation.share {config.validation.share} leaves none of {len(subjects)} to train on")
     generator = np.random.default_rng([config.seed, fold, _HELD_BACK])
     return {subjects[int(i)] for i in generator.choice(len(subjects), count, replace=False)}
+
+
+def trained_sides(split: FoldSplit) -> tuple[tuple[int, ...], ...]:
+    """Samples that training sees: those of classes, those of captions alone, those that an epoch is chosen on."""
+    return split.train, split.captioned, split.validation
 
 
 def split_fold(config: ExperimentConfig, prepared: PreparedSet, fold: int) -> FoldSplit:
@@ -115,7 +124,7 @@ def check_split_leaks(split: FoldSplit, prepared: PreparedSet) -> None:
     LeakError: A test sample of the split is known from its training or validation samples.
     """
     train, validation, test = (
-        [prepared.samples[i] for i in side] for side in (split.train, split.validation, split.test)
+        [prepared.samples[i] for i in side] for side in ((*split.train, *split.captioned), split.validation, split.test)
     )
     check_leaks(train, test)
     check_leaks(validation, test)
@@ -144,7 +153,7 @@ def check_folds(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> N
 def _described_folds(config: ExperimentConfig, prepared: PreparedSet) -> dict[str, Any]:
     samples = prepared.samples
     splits = split_folds(config, prepared)
-    used = {index for split in splits for side in (split.train, split.validation, split.test) for index in side}
+    used = {i for split in splits for side in (*trained_sides(split), split.test) for i in side}
     return {
         "protocol": config.protocol,
         "scheme": find_protocol(config.protocol).scheme,
@@ -161,6 +170,7 @@ def _described_folds(config: ExperimentConfig, prepared: PreparedSet) -> dict[st
                 "train": [samples[index].sample_id for index in split.train],
                 "validation": [samples[index].sample_id for index in split.validation],
                 "test": [samples[index].sample_id for index in split.test],
+                **({"captioned": [samples[index].sample_id for index in split.captioned]} if split.captioned else {}),
             }
             for split in splits
         ],

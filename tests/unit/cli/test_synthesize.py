@@ -17,7 +17,7 @@ QUICK = {
     "bu4dfe": ["--frames", "5", "--no-landmarks"],
     "bosphorus": ["--only-expressions"],
     "bp4d": ["--frames", "5"],
-    "4dme": ["--clips", "1"],
+    "4dme": ["--clips", "1", "--amplitude", "2", "--class-shares", "as_4dme"],
 }
 WRITTEN = {
     "bu3dfe": ("F0001/F0001_NE00*_F3D.wrl", 1),
@@ -78,12 +78,26 @@ def test_the_shifted_population_is_another_one(tmp_path, capsys):
     assert "population" in error
 
 
+def test_regular_acting_is_as_before_there_was_another(tmp_path, capsys, monkeypatch):
+    import smilevlm.synthesis.bu4dfe as bu4dfe
+    from smilevlm.synthesis.posed import REGULAR
+
+    seen = []
+    monkeypatch.setattr(bu4dfe, "synthesize_bu4dfe", lambda root, settings, **_: seen.append(settings) or 0)
+    assert synthesize(capsys, "bu4dfe", tmp_path / "faces", "--regular", "--vertices", 3000)[0] == 0
+    assert synthesize(capsys, "bu4dfe", tmp_path / "faces")[0] == 0
+    assert (seen[0].acting, seen[0].scanner.flicker, seen[0].scanner.num_vertices) == (REGULAR, 0.0, 3000)
+    assert seen[1].acting != REGULAR
+    assert seen[1].scanner.flicker > 0
+
+
 @pytest.mark.parametrize(
     ("layout", "option"),
     [(layout, option) for layout, offer in LAYOUTS.items() for option in _FLAGS if option not in offer.options],
 )
 def test_options_of_other_layouts_are_refused(layout, option, tmp_path, capsys):
-    value = [] if option in ("with_raw", "with_others", "landmarks") else ["3"]
+    value = [] if option in ("with_raw", "with_others", "landmarks", "regular") else ["3"]
+    value = ["balanced"] if option == "class_shares" else value
     code, out, error = synthesize(capsys, layout, tmp_path / "faces", _FLAGS[option], *value)
     assert code == 1
     assert error.splitlines() == [f"smilevlm synthesize: error: {layout} has no option {_FLAGS[option]}"]

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from smilevlm.caches import cache_folder
-from smilevlm.prompts import CachedTextTower, TextTower
+from smilevlm.prompts import CachedTextTower, MiniLmTextTower, TextTower
 
 
 @pytest.fixture
@@ -103,3 +103,14 @@ def test_folder_from_the_environment(monkeypatch, tmp_path, tower):
     monkeypatch.delenv("SMILEVLM_CACHE_DIR")
     monkeypatch.setenv("HOME", "/home/someone")
     assert str(cache_folder()) == "/home/someone/.cache/smilevlm"
+
+
+def test_many_texts_are_one_entry(tmp_path):
+    minilm = MiniLmTextTower()
+    texts = ("a smile", "the brows are raised", "a closed mouth", "the jaw is dropped and the eyes are wide")
+    tower = CachedTextTower(minilm, tmp_path)
+    found = tower.encode_many(texts)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    np.testing.assert_allclose(found, minilm.encode(texts), atol=1e-5)
+    np.testing.assert_array_equal(tower.encode_many(texts), found)
+    assert tower.encode_many(()).shape == (0, minilm.dim)

@@ -15,6 +15,7 @@ from smilevlm.prompts import (
     NO_PROMPT,
     PAIRING_MODES,
     load_prompt_set,
+    mix_captions,
     pairing_texts,
     sample_prompts,
     shuffle_classes,
@@ -55,6 +56,33 @@ def test_generic_gives_one_prompt_without_a_class():
 def test_no_samples():
     for mode in PAIRING_MODES:
         assert draw(mode=mode, classes=[]).shape == (0,)
+
+
+def test_captions_alone_leave_no_prompt_of_a_class():
+    assert pairing_texts(NEUTRAL, "actions") == ()
+    assert set(draw(mode="actions").tolist()) == {NO_PROMPT}
+
+
+def mixed(share: float, prompts, captions, seed: int = 0) -> list[int]:
+    generator = np.random.default_rng(seed)
+    return mix_captions(np.array(prompts), np.array(captions), share=share, generator=generator).tolist()
+
+
+def test_the_share_of_captions():
+    prompts, captions = [0] * 4000, [[5, 6, 7, 5]] * 4000
+    counts = Counter(mixed(0.3, prompts, captions))
+    assert set(counts) == {0, 5, 6, 7}
+    assert abs(counts[0] / 4000 - 0.7) < 0.03
+    # A caption that was drawn twice is twice as likely.
+    assert 1.6 < counts[5] / counts[6] < 2.4
+    assert set(mixed(0, prompts, captions)) == {0}
+    assert set(mixed(1, prompts, captions)) == {5, 6, 7}
+    assert mixed(0.3, prompts, captions) == mixed(0.3, prompts, captions) != mixed(0.3, prompts, captions, seed=1)
+
+
+def test_a_sample_with_one_of_the_two_gets_it():
+    assert mixed(0, [NO_PROMPT, 3], [[8], [NO_PROMPT]]) == [8, 3]
+    assert mixed(1, [NO_PROMPT, 3], [[8], [NO_PROMPT]]) == [8, 3]
 
 
 def test_classes_without_prompts_are_named():

@@ -186,6 +186,7 @@ def fake_run(setting, method, seed, *, folds=(0,), num_folds=5, synthetic=True):
         pairing_mode=mode,
         pairing_name=honest_pairing_name(mode),
         pairing_teacher=None,
+        pairing_captions=None,
         protocol=setting.replace("4dme", "fourdme"),
         level="sequence" if micro or layout in ("bu4dfe", "bp4d") else "scan",
         classes=classes,

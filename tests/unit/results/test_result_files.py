@@ -9,6 +9,7 @@ from fake_results import fake_result, taught, with_several_classes
 from smilevlm.errors import ResultError, SettingsError
 from smilevlm.results import (
     EpochChoice,
+    PairingCaptions,
     honest_pairing_name,
     read_results,
     read_timing,
@@ -130,13 +131,13 @@ def test_an_epoch_is_chosen_by_validation_subjects_alone(result, tmp_path):
 def test_an_older_file_says_how_to_write_it_again(plain, tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps(json.loads(plain) | {"schema_version": 2}))
-    with pytest.raises(ResultError, match="reads version 3, found 2; run `smilevlm evaluate` again"):
+    with pytest.raises(ResultError, match="reads version 4, found 2; run `smilevlm evaluate` again"):
         read_results(path)
 
 
 TAMPERINGS = [
     ("schema_version", 1, "schema_version"),
-    ("schema_version", "3", "schema_version"),
+    ("schema_version", "4", "schema_version"),
     ("schema_version", 2, "schema_version"),
     ("folds.0.epoch_choice", {"epoch": 1, "num_epochs": 3}, "folds[0].epoch_choice"),
     ("folds.0.epoch_choice", EPOCH | {"epoch": 3}, "folds[0].epoch_choice.epoch"),
@@ -280,6 +281,30 @@ def _objects(value, place=""):
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from _objects(item, f"{place}[{index}]")
+
+
+CONSTRUCTED = PairingCaptions(source="synthetic by construction", share=0.4)
+
+
+def test_pairings_with_captions_say_where_the_actions_come_from():
+    assert honest_pairing_name("actions", captions=CONSTRUCTED) == "action descriptions, synthetic by construction"
+    coded = replace(CONSTRUCTED, source="coded by people")
+    named = "weakly supervised, and action descriptions, coded by people (share 0.4)"
+    assert honest_pairing_name("mixed", captions=coded) == named
+    for mode, captions in (("actions", None), ("mixed", None), ("class", coded), ("shuffled", coded)):
+        with pytest.raises(SettingsError, match="alone have captions"):
+            honest_pairing_name(mode, captions=captions)
+
+
+def test_a_result_with_captions_reads_back(tmp_path):
+    name = honest_pairing_name("mixed", captions=CONSTRUCTED)
+    result = replace(fake_result(), pairing_mode="mixed", pairing_name=name, pairing_captions=CONSTRUCTED)
+    write_results(tmp_path / "r.json", result)
+    assert read_results(tmp_path / "r.json") == result
+    data = json.loads((tmp_path / "r.json").read_text())
+    (tmp_path / "r.json").write_text(json.dumps(data | {"pairing_captions": None}))
+    with pytest.raises(ResultError, match="pairing_captions: pairings 'actions' and 'mixed' alone"):
+        read_results(tmp_path / "r.json")
 
 
 def test_every_field_must_be_there_and_none_beside_it(tmp_path):

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
+from smilevlm.errors import SettingsError
 from smilevlm.labels import NEUTRAL
 from smilevlm.synthesis.capture_session import draw_session
-from smilevlm.synthesis.motion import posed_motion
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.population import DEFAULT
+from smilevlm.synthesis.posed import posed_motion
 from smilevlm.synthesis.scan_setup import (
     Ellipse,
     ScannerSettings,
@@ -253,3 +254,38 @@ def test_up_is_up_in_the_picture():
     _, uv = camera.capture(scan)
     assert uv[np.argmax(scan.vertices[:, 1]), 1] > uv[np.argmin(scan.vertices[:, 1]), 1]
     assert uv[np.argmax(scan.vertices[:, 0]), 0] > uv[np.argmin(scan.vertices[:, 0]), 0]
+
+
+# --- flicker ------------------------------------------------------------------------------------------------------
+
+
+def test_a_steady_scanner_draws_nothing_for_flicker():
+    steady = draw_session(np.random.default_rng(6), ScannerSettings(num_vertices=2500))
+    rng, again = np.random.default_rng(1), np.random.default_rng(1)
+    steady.setup_at(rng, 0.0, 0.0)
+    replace(steady, flicker=1.0).setup_at(again, 0.0, 0.0)
+    assert not steady.place_error_mm(rng).any()
+    assert rng.uniform() != again.uniform()
+    rng, again = np.random.default_rng(2), np.random.default_rng(2)
+    steady.place_error_mm(rng)
+    assert rng.uniform() == again.uniform()
+
+
+@pytest.mark.parametrize("flicker", [1.0, 2.0])
+def test_flicker_changes_noise_holes_ripple_and_place_from_frame_to_frame(flicker):
+    session = draw_session(np.random.default_rng(7), ScannerSettings(num_vertices=2500, max_holes=0, flicker=flicker))
+    frames = [session.setup_at(np.random.default_rng(seed), 1.0, 0.0) for seed in range(200)]
+    assert np.std(np.log([setup.noise_mm / session.setup.noise_mm for setup in frames])) > 0.3
+    holes = [len(setup.holes) for setup in frames]
+    assert np.mean(holes) == pytest.approx(1.08 * flicker, abs=0.4)
+    largest = max(max(hole.radii) for setup in frames for hole in setup.holes)
+    assert 5.0 < largest <= 15.0
+    phases = np.array([setup.ripple[0][2] for setup in frames])
+    assert np.std(phases) == pytest.approx(0.5 * flicker, rel=0.25)
+    places = np.stack([session.place_error_mm(np.random.default_rng(seed)) for seed in range(400)])
+    np.testing.assert_allclose(places.std(axis=0), 0.3 * flicker, rtol=0.2)
+
+
+def test_flicker_out_of_range():
+    with pytest.raises(SettingsError, match=r"scanner\.flicker"):
+        ScannerSettings(flicker=3.1)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,15 @@ from smilevlm.labels import MICRO_EXPRESSIONS
 from smilevlm.readers import ACTIONS_NAME, FOURDME_COLUMNS, read_4dme_labels, read_action_table, read_workbook
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.action_units import ACTION_UNITS
-from smilevlm.synthesis.fourdme import EXTRA_LABELS, LABELS, FourdmeSettings, _capture, plan_4dme, synthesize_4dme
+from smilevlm.synthesis.fourdme import (
+    EXTRA_LABELS,
+    LABELS,
+    FourdmeSettings,
+    _capture,
+    plan_4dme,
+    synthesize_4dme,
+    true_displacement_mm,
+)
 from smilevlm.synthesis.scan_setup import ScannerSettings
 
 SMALL = {
@@ -94,7 +103,7 @@ def test_the_movement_is_in_the_frames_that_the_workbook_names():
 
 
 def test_whole_workbook_has_4dmes_shares_and_combinations():
-    planned = plan_4dme(FourdmeSettings(num_subjects=41, clips_per_subject=7))
+    planned = plan_4dme(FourdmeSettings(num_subjects=41, clips_per_subject=7, classes="as_4dme"))
     counts = Counter(label for clip in planned for label in clip.micro.labels)
     together = Counter("+".join(clip.micro.labels) for clip in planned)
     assert set(counts) == set(MICRO_EXPRESSIONS)
@@ -108,6 +117,29 @@ def test_whole_workbook_has_4dmes_shares_and_combinations():
     assert any(unit.static for clip in planned for unit in clip.micro.units)
     assert {unit.side for clip in planned for unit in clip.micro.units} == {"", "L", "R"}
     assert any(clip.micro.blinks for clip in planned)
+
+
+def test_balanced_clips_are_as_many_of_each_class():
+    planned = plan_4dme(FourdmeSettings(num_subjects=24, clips_per_subject=8))
+    single = Counter(clip.micro.labels[0] for clip in planned if len(clip.micro.labels) == 1)
+    combined = Counter("+".join(clip.micro.labels) for clip in planned if len(clip.micro.labels) > 1)
+    assert set(single) == set(MICRO_EXPRESSIONS)
+    assert max(single.values()) - min(single.values()) <= 1
+    assert sum(combined.values()) / len(planned) == pytest.approx(39 / 267, abs=0.02)
+    assert len(combined) == 5
+    assert max(combined.values()) - min(combined.values()) <= 1
+
+
+def test_amplitude_scales_the_true_movement_and_nothing_else():
+    plain, large = (FourdmeSettings(**SMALL, amplitude=amplitude) for amplitude in (0.5, 1.0))
+    for small_clip, large_clip in zip(plan_4dme(plain), plan_4dme(large), strict=True):
+        assert replace(small_clip.micro, intensity=2 * small_clip.micro.intensity) == large_clip.micro
+        moved = [
+            np.linalg.norm(true_displacement_mm(clip, settings), axis=1).max()
+            for clip, settings in ((small_clip, plain), (large_clip, large))
+        ]
+        # Idle movement and blinks stay as they are.
+        assert 1.1 < moved[1] / moved[0] < 2.2
 
 
 def test_another_seed_gives_other_clips():
@@ -127,7 +159,17 @@ def test_an_interrupted_run_goes_on(clips, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values", [{"num_subjects": 0}, {"clips_per_subject": 0}, {"seed": -1}, {"texture_width": 15}], ids=str
+    "values",
+    [
+        {"num_subjects": 0},
+        {"clips_per_subject": 0},
+        {"seed": -1},
+        {"texture_width": 15},
+        {"classes": "equal"},
+        {"amplitude": 0.0},
+        {"amplitude": 4.1},
+    ],
+    ids=str,
 )
 def test_settings_out_of_range(values):
     with pytest.raises(SettingsError, match=next(iter(values))):

@@ -15,7 +15,7 @@ from smilevlm.synthesis.wide_variants import FACS_FREQUENCIES, WIDE_VARIANTS, dr
 
 @pytest.fixture(scope="module")
 def person():
-    return draw_varied_person(np.random.default_rng(1), sex="F").person
+    return draw_varied_person(np.random.default_rng(1), sex="F")
 
 
 def test_every_expression_has_further_ways_whose_blend_shapes_exist():
@@ -85,7 +85,13 @@ def test_what_a_head_model_lacks_is_left_out(person):
     rng = np.random.default_rng(6)
     gagging = WIDE_VARIANTS["disgust"][1]
     weights = draw_varied_actions(
-        rng, person=person, recipe=gagging, intensity=1.0, facial_actions=known, idle=0.0, incidental={"tongueOut": 1.0}
+        rng,
+        person=person.person,
+        recipe=gagging,
+        intensity=1.0,
+        facial_actions=known,
+        idle=0.0,
+        incidental={"tongueOut": 1.0},
     )
     assert "tongueOut" in gagging.core
     assert "tongueOut" not in weights

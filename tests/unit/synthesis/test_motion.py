@@ -19,11 +19,11 @@ from smilevlm.synthesis.motion import (
     drift,
     minimum_jerk,
     plateau,
-    posed_motion,
     soft_limit,
     squash,
 )
 from smilevlm.synthesis.people import Person, Tempo, draw_person, draw_tempo
+from smilevlm.synthesis.posed import posed_motion
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.spontaneous import TASKS, spontaneous_motion
 

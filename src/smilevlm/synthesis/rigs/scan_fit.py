@@ -1,0 +1,131 @@
+"""Facial actions of one rig as combinations of another's components of expression, learned from scans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from smilevlm.synthesis.people import action_stem
+from smilevlm.synthesis.rigs.blendshapes import Displacements, weighted_sum
+from smilevlm.synthesis.rigs.rig import Rig, RigSurface
+from smilevlm.synthesis.rigs.transfer import Registration, outer_skin
+from smilevlm.synthesis.scan_setup import rotation_from_angles
+from smilevlm.typing import Vertices
+
+_RIDGE = 0.3
+"""Mean squared weight against mean squared error in mm, as if 68 points had been seen."""
+_POINTS = 68
+_FACE_BEHIND_NOSE_MM = 90.0
+_GAZE_DEG: Mapping[str, tuple[float, float]] = {
+    # yaw to the person's left and pitch downward of a full look
+    "eyeLookUpLeft": (0, -22), "eyeLookUpRight": (0, -22), "eyeLookDownLeft": (0, 26), "eyeLookDownRight": (0, 26),
+    "eyeLookInLeft": (-28, 0), "eyeLookOutLeft": (28, 0), "eyeLookInRight": (28, 0), "eyeLookOutRight": (-28, 0),
+}  # fmt: skip
+_LEAST_SHOWN = 0.5
+"""Of a carried displacement, at its peak: an action of which less comes through would not look like itself."""
+_PEAK = 99.7
+"""Percentile: single vertices do not count."""
+_NOT_CARRIED = ("tongueOut",)
+
+
+def fit_actions(
+    donor: Rig,
+    registration: Registration,
+    components_mm: Float32[np.ndarray, "component vert 3"],
+    regions: Sequence[range],
+) -> Displacements:
+    """The donor's facial actions on the registered surface; those that the components hardly show are left out.
+
+    Args:
+        donor: Rig whose actions these are, at its own full shape.
+        registration: From its surface to the components'.
+        components_mm: Displacement at weight one.
+        regions: Components of the left eye, of the right eye, of the mouth and of the tongue.
+    """
+    surface = registration.target
+    mean = donor.surface.position_mm
+    fit = _RegionFit(surface, components_mm, regions)
+    found: dict[str, np.ndarray] = {}
+    names = [name for name in donor.facial_actions if name not in _NOT_CARRIED]
+    for name, moved in zip(names, _mean_displacements(donor, names), strict=True):
+        assert moved.shape == mean.shape
+        wanted = registration.carry(moved)
+        vector = fit.fitted(name, wanted)
+        if fit.share_shown(vector, wanted) < _LEAST_SHOWN:
+            continue
+        if name in _GAZE_DEG:
+            vector = vector + _turned_eye(surface, name)
+        found[name] = vector.astype(np.float32)
+    return Displacements(names=tuple(found), vectors_mm=np.stack(list(found.values())))
+
+
+def _mean_displacements(donor: Rig, names: Sequence[str]) -> list[Vertices]:
+    """What each action does, averaged over a few people of the donor."""
+    people = [donor.draw_person(np.random.default_rng([number]), sex="FM"[number % 2]) for number in range(4)]
+    poses = [{}, *({name: 1.0} for name in names)]
+    total: list[Vertices] = []
+    for person in people:
+        heads = [head / np.float32(person.size) for head in donor.heads(person, poses)]
+        moved = [(head - heads[0]) / np.float32(len(people)) for head in heads[1:]]
+        total = [a + b for a, b in zip(total, moved, strict=True)] if total else moved
+    return total
+
+
+class _RegionFit:
+    """Ridge regression of a displacement onto the components of the action's region."""
+
+    def __init__(self, surface: RigSurface, components_mm: np.ndarray, regions: Sequence[range]) -> None:
+        left, right, mouth, _ = regions
+        self._regions = {"left": [*left], "right": [*right], "both": [*left, *right], "mouth": [*mouth]}
+        self._components = components_mm
+        front = surface.position_mm[:, 2] > -_FACE_BEHIND_NOSE_MM
+        self._seen = outer_skin(surface) & front
+        assert surface.landmarks is not None
+        self._landmarks = surface.landmarks
+
+    def share_shown(self, fitted_mm: Vertices, wanted_mm: Vertices) -> float:
+        """How much of a wanted displacement of the visible face is there, by the peaks of both."""
+        peaks = [np.percentile(np.linalg.norm(each[self._seen], axis=1), _PEAK) for each in (fitted_mm, wanted_mm)]
+        return float(peaks[0] / max(peaks[1], 1e-9))
+
+    def fitted(self, action: str, wanted_mm: Vertices) -> Vertices:
+        """The displacement that the components of the action's region make of a wanted one."""
+        numbers = self._regions[_region(action)]
+        basis = self._components[numbers]
+        moves = self._seen & (np.abs(basis).max(axis=(0, 2)) > 0)
+        dense = np.flatnonzero(moves)
+        landmarks = self._landmarks[moves[self._landmarks]]
+        # Half of the weight lies on the landmarks, half on all of the region's skin.
+        points = np.concatenate([dense, landmarks])
+        share = np.concatenate([np.full(len(dense), 1 / len(dense)), np.full(len(landmarks), 1 / len(landmarks))])
+        root = np.sqrt(share * _POINTS / 2).astype(np.float64)[:, None]
+        matrix = (basis[:, points] * root).reshape(len(numbers), -1)
+        target = (wanted_mm[points] * root).ravel()
+        gram = matrix @ matrix.T + _RIDGE * np.eye(len(numbers))
+        weights = np.linalg.solve(gram, matrix @ target)
+        # Rounded, so that the bits do not depend on how many cores solved it.
+        return weighted_sum(np.round(weights, 4).astype(np.float32), basis)
+
+
+def _region(action: str) -> str:
+    stem = action_stem(action)
+    if not stem.startswith(("brow", "eye")):
+        return "mouth"
+    if stem == action:
+        return "both"
+    return "left" if action.endswith("Left") else "right"
+
+
+def _turned_eye(surface: RigSurface, action: str) -> Vertices:
+    """The displacement of one eyeball, which turns about its middle."""
+    side = 1 if action.endswith("Left") else -1
+    ball = surface.eyes & (surface.position_mm[:, 0] * side > 0)
+    moved = np.zeros_like(surface.position_mm)
+    if ball.any():
+        yaw, pitch = _GAZE_DEG[action]
+        points = surface.position_mm[ball]
+        middle = (points.min(axis=0) + points.max(axis=0)) / 2
+        moved[ball] = (points - middle) @ rotation_from_angles(yaw, pitch, 0.0).T - (points - middle)
+    return moved.astype(np.float32)
