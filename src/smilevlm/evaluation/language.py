@@ -28,7 +28,7 @@ from smilevlm.parallel import ProgressCallback
 from smilevlm.prompts import language_statements, load_text_tower
 from smilevlm.results import LanguageResult
 from smilevlm.store import PreparedSet
-from smilevlm.training import config_from, fold_jobs, load_initial_weights, read_run_config
+from smilevlm.training import check_initial_weights, config_from, fold_jobs, load_initial_weights, read_run_config
 from smilevlm.version import __version__
 
 NUM_RETRIEVED = 200
@@ -166,14 +166,10 @@ def _trained_folds(run: Path) -> tuple[int, ...]:
 
 
 def _bundle_tests(folder: Path, prepared: PreparedSet) -> Iterator[_Tested]:
-    samples = prepared.samples
-    _, bundle = load_initial_weights(
-        str(folder),
-        "the model",
-        prepared.manifest,
-        sorted({sample.subject for sample in samples}),
-        test_digests=[sample.digest for sample in samples],
-    )
+    samples, manifest = prepared.samples, prepared.manifest
+    _, bundle = load_initial_weights(str(folder), "the model", manifest)
+    people = sorted({sample.subject for sample in samples})
+    check_initial_weights(bundle, "the model", manifest, people, test_digests=[sample.digest for sample in samples])
     yield _Tested(bundle=bundle, rows=tuple(range(len(samples))))
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from smilevlm.evaluation.resampled import (
     People,
@@ -159,7 +159,7 @@ def retrieve(faces: ComparedFaces, captions: Mapping[int, str]) -> tuple[Retriev
     rows = np.array(list(captions))
     if len(rows) < _LEAST_FACES:
         return ()
-    square = faces.similarity[np.ix_(rows, [faces.texts[text] for text in captions.values()])].astype(np.float64)
+    square = faces.similarity[rows][:, [faces.texts[text] for text in captions.values()]].astype(np.float64)
     directions: tuple[tuple[Literal["text_to_scan", "scan_to_text"], np.ndarray], ...] = (
         ("text_to_scan", square.T),
         ("scan_to_text", square),
@@ -226,7 +226,7 @@ def order_intensities(
         accuracy = faces.estimate(score)
         assert accuracy is not None
         scores.append(score)
-        rank = float(spearmanr(levels, values).statistic)
+        rank = float(np.corrcoef(rankdata(levels), rankdata(values))[0, 1])
         rows.append(IntensityOrder(action=code, num_faces=len(shown), spearman=rank, pair_accuracy=accuracy))
     return tuple(rows), faces.estimate(mean_of(scores)) if scores else None
 

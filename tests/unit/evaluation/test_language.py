@@ -28,7 +28,7 @@ from smilevlm.prompts import language_statements
 from smilevlm.readers import ACTIONS_NAME
 from smilevlm.results import LanguageResult, read_record
 from smilevlm.store import PreparedSet, Sample, prepare
-from smilevlm.training.trainer import train_run
+from smilevlm.training.run import train_run
 
 STATEMENTS = language_statements()
 CODES = STATEMENTS.choices["16"]
