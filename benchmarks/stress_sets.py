@@ -128,7 +128,8 @@ def people_of(kind: Kind, number: int, people: int) -> Iterator[Sample]:
                 idle=0.0 if kind.prototype else float(rng.uniform(0, 1)),
             )
             (head,) = drawn.heads([actions])
-            appearance = kind.change(rng, draw_appearance(rng))
+            whole = replace(draw_appearance(rng, drawn.rig.surface, drawn.hair), partial=None)
+            appearance = kind.change(rng, whole)
             mesh = apply_appearance(rng, appearance, head)
             yield (
                 expression,

@@ -184,7 +184,7 @@ def make_tiny_config():
 def trained_run(prepared_store, make_tiny_config, tmp_path_factory) -> Path:
     """A run of both folds and one control, evaluated. Read only: copy it to change it."""
     from smilevlm.evaluation import evaluate_run
-    from smilevlm.training.trainer import train_run
+    from smilevlm.training.run import train_run
 
     run = tmp_path_factory.mktemp("trained") / "run"
     train_run(make_tiny_config(), prepared_store, run)

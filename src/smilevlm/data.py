@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from smilevlm.augment import Distortions, DistortionSettings
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError
+from smilevlm.labels import ActionIntensities
 from smilevlm.prompts import (
     CachedTextTower,
     PairingMode,
@@ -33,7 +34,7 @@ class Item(TypedDict):
 
     `images` are uint8 RGB views, `text` is the embedding of `prompt`, centred and of unit length; `label` is the class
     and `target` its index, for evaluation alone: the losses of SMILE-VLM take neither. `is_dynamic` tells a dynamic
-    image of a sequence.
+    image of a sequence; `actions` are what the face does, None where that is not recorded.
     """
 
     images: UInt8[torch.Tensor, "view 3 height width"]
@@ -44,6 +45,7 @@ class Item(TypedDict):
     subject: str
     sample_id: str
     is_dynamic: bool
+    actions: ActionIntensities | None
 
 
 class Items(TypedDict):
@@ -57,6 +59,7 @@ class Items(TypedDict):
     subject: list[str]
     sample_id: list[str]
     is_dynamic: Bool[torch.Tensor, " batch"]
+    actions: list[ActionIntensities | None]
 
 
 class PreparedDataset(Dataset[Item]):
@@ -141,6 +144,7 @@ class PreparedDataset(Dataset[Item]):
             subject=sample.subject,
             sample_id=sample.sample_id,
             is_dynamic=sample.is_dynamic,
+            actions=sample.actions,
         )
 
     @staticmethod
@@ -155,6 +159,7 @@ class PreparedDataset(Dataset[Item]):
             subject=[item["subject"] for item in items],
             sample_id=[item["sample_id"] for item in items],
             is_dynamic=torch.tensor([item["is_dynamic"] for item in items]),
+            actions=[item["actions"] for item in items],
         )
 
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
+
+_INSIDE = (str(Path(__file__).parent), "<frozen ")
 
 
 def warn_renamed(old: str, new: str) -> None:
-    """Say that a name is deprecated."""
-    warnings.warn(
-        f"{old} is deprecated and will be removed in the next release; use {new}", FutureWarning, stacklevel=3
+    """Say that a name is deprecated, at the line outside this package that used it."""
+    frame = sys._getframe()
+    while frame.f_code.co_filename.startswith(_INSIDE) and frame.f_back is not None:
+        frame = frame.f_back
+    warnings.warn_explicit(
+        f"{old} is deprecated and will be removed in the next release; use {new}",
+        FutureWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )
 
 

@@ -55,13 +55,13 @@ def train(
         progress: Called after every epoch with (name of the fold, epochs done, epochs in all, loss).
 
     Raises:
-        SmileVlmError: See `smilevlm.training.trainer.train_run`.
+        SmileVlmError: See `smilevlm.training.train_run`.
     """
     with explained_imports():
         from smilevlm.recipes import recipe_for_store
-        from smilevlm.training import train_run, with_overrides
+        from smilevlm.training import by_current_names, train_run, with_overrides
 
-    store, out = Path(store), Path(out)
+    store, out, settings = Path(store), Path(out), by_current_names(settings)
     config = with_overrides(recipe_for_store(recipe, store, settings) if isinstance(recipe, str) else recipe, settings)
     train_run(config, store, out, folds=folds, jobs=jobs, resume=resume, hardware=hardware, progress=progress)
     return TrainedRun(folder=out, store=store)

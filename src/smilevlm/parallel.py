@@ -1,4 +1,4 @@
-"""One function called with many arguments, in several processes of this machine."""
+"""One function called with many arguments, in several processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def parallel_map(
     Args:
         function: Importable, since it crosses processes.
         calls: The arguments of each call.
-        jobs: Processes; one calls in this process.
+        jobs: Processes; one calls in this process, -1 takes all that the joblib backend around it has.
         progress: Called after each call.
         num_done: Calls that an earlier run has made already, for `progress`.
         ordered: Whether results come in the order of the calls, or as they get ready.

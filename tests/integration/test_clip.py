@@ -15,7 +15,7 @@ from smilevlm.evaluation import evaluate_run
 from smilevlm.predict import load
 from smilevlm.recipes import find_recipe
 from smilevlm.training.resolve import with_overrides
-from smilevlm.training.trainer import train_run
+from smilevlm.training.run import train_run
 
 IMAGE_SIZE = 48
 

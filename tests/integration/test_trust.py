@@ -13,7 +13,7 @@ from smilevlm.evaluation import evaluate_run
 from smilevlm.prompts import find_prompt_file
 from smilevlm.reporting import write_report
 from smilevlm.store import PreparedSet
-from smilevlm.training.trainer import train_run
+from smilevlm.training.run import train_run
 
 
 @pytest.fixture

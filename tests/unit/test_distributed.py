@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 
+from processes import joined_by_gloo
 from smilevlm.distributed import (
     all_gather,
     all_reduce_max,
@@ -35,44 +34,37 @@ def test_one_process_is_the_whole():
     assert not largest.requires_grad
 
 
-def _work(number: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=number, world_size=2)
-    try:
-        # Two rows here, three there: an uneven last batch must not hang or lose rows.
-        rows = (torch.arange(6.0) + 10 * number).reshape(3, 2)[: 2 + number].requires_grad_()
-        gathered = all_gather(rows)
-        weights = torch.arange(1.0, 6.0)[:, None]
-        (gathered.square() * weights).sum().backward()
-        numbers = all_gather(torch.tensor([number + 5]))
-        scalar = torch.tensor(float(number + 1), requires_grad=True)
-        mean = all_reduce_sum(scalar**2) / world_size()
-        mean.backward()
-        result = {
-            "gathered": gathered.detach(),
-            "rows": rows.detach(),
-            "gradient": rows.grad,
-            "numbers": numbers,
-            "sum": all_reduce_sum(torch.tensor([1.0, 2.0]) * (number + 1)),
-            "mean": mean.detach(),
-            "scalar_gradient": scalar.grad,
-            "world": world_size(),
-            "rank": rank(),
-            "counts": row_counts(rows),
-            "of_known_counts": all_gather(rows.detach(), [2, 3]),
-            "nothing_here": all_gather(torch.ones(number * 2, 3)),
-            "largest": all_reduce_max(torch.tensor([number, -number, 7])),
-            "in_place": sum_over_processes_(torch.tensor([1.0, 2.0]) * (number + 1)),
-        }
-        torch.save(result, f"{folder}/{number}.pt")
-    finally:
-        dist.destroy_process_group()
+def _work(number: int) -> dict[str, object]:
+    # Two rows here, three there: an uneven last batch must not hang or lose rows.
+    rows = (torch.arange(6.0) + 10 * number).reshape(3, 2)[: 2 + number].requires_grad_()
+    gathered = all_gather(rows)
+    weights = torch.arange(1.0, 6.0)[:, None]
+    (gathered.square() * weights).sum().backward()
+    numbers = all_gather(torch.tensor([number + 5]))
+    scalar = torch.tensor(float(number + 1), requires_grad=True)
+    mean = all_reduce_sum(scalar**2) / world_size()
+    mean.backward()
+    return {
+        "gathered": gathered.detach(),
+        "rows": rows.detach(),
+        "gradient": rows.grad,
+        "numbers": numbers,
+        "sum": all_reduce_sum(torch.tensor([1.0, 2.0]) * (number + 1)),
+        "mean": mean.detach(),
+        "scalar_gradient": scalar.grad,
+        "world": world_size(),
+        "rank": rank(),
+        "counts": row_counts(rows),
+        "of_known_counts": all_gather(rows.detach(), [2, 3]),
+        "nothing_here": all_gather(torch.ones(number * 2, 3)),
+        "largest": all_reduce_max(torch.tensor([number, -number, 7])),
+        "in_place": sum_over_processes_(torch.tensor([1.0, 2.0]) * (number + 1)),
+    }
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gloo")
-    torch.multiprocessing.spawn(_work, args=(str(folder),), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return joined_by_gloo(_work, 2, tmp_path_factory.mktemp("gloo"))
 
 
 def test_gather_keeps_rank_order_and_uneven_rows(two_processes):

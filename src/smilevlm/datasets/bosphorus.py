@@ -10,7 +10,19 @@ from pathlib import Path
 from smilevlm.datasets.index import DataIndex, Expected
 from smilevlm.datasets.index_report import IndexReport, subject_folders
 from smilevlm.errors import LayoutError
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, canonical_expression
+from smilevlm.labels import (
+    BASIC_EXPRESSIONS,
+    FACS_INTENSITY,
+    NEUTRAL,
+    PRESENT_INTENSITY,
+    UNLABELLED,
+    ActionIntensities,
+    Side,
+    action_intensities,
+    canonical_expression,
+    facs_code,
+    side_of_letter,
+)
 from smilevlm.readers import is_folder, some
 from smilevlm.store import FrameFile, Recording
 
@@ -20,6 +32,10 @@ _SUFFIXES = (".bnt", ".png", ".lm2", ".lm3")
 # Only some of the codes are known for sure, so any spelling passes; those outside the known alphabet are remarked on.
 _SCAN = re.compile(r"(bs\d{3})_(N|LFAU|UFAU|CAU|E|YR|PR|CR|O|IGN)_([^_].*)_(\d+)", re.IGNORECASE)
 _KNOWN_CODE = re.compile(r"[A-Za-z0-9]+")
+_ACTION_KINDS = ("LFAU", "UFAU", "CAU")
+_LOW = "LW"
+_UNIT = re.compile(r"[\s+_-]*(?:AU|A)?[\s_]*(\d{1,2})[\s_]*(LW|L|R)?", re.IGNORECASE)
+"""One unit of a code: `12LW`, `A12A15`, `AU12+AU15`; a side is the person's, LW is taken for a low intensity."""
 _SUBJECTS_WITH_ALL_SIX = 65
 COMPLETE = Expected(
     num_subjects=105,
@@ -98,6 +114,7 @@ def _recording(report: IndexReport, name: str, parts: Mapping[str, Path]) -> Rec
         expression=_expression(report, name, kind, code),
         condition=f"{kind}_{code}",
         frames=(FrameFile(path=parts[".bnt"], landmark_path=parts.get(".lm3")),),
+        actions=_actions(report, name, kind, code),
     )
 
 
@@ -111,6 +128,26 @@ def _expression(report: IndexReport, name: str, kind: str, code: str) -> str:
     except LayoutError:
         report.warning(f"{name} shows {code}, which is no known expression; it has no label")
         return UNLABELLED
+
+
+def _actions(report: IndexReport, name: str, kind: str, code: str) -> ActionIntensities | None:
+    """What the code of a scan says that the face does; None for scans whose code says nothing of it."""
+    if kind == "N":
+        return {}
+    if kind not in _ACTION_KINDS:
+        return None
+    entries: list[tuple[str, Side, float]] = []
+    for number, mark in _UNIT.findall(code):
+        action, low = facs_code(number), mark.upper() == _LOW
+        if action is None:
+            break
+        intensity = FACS_INTENSITY["B"] if low else PRESENT_INTENSITY
+        entries.append((action, "both" if low else side_of_letter(mark), intensity))
+    else:
+        if _UNIT.sub("", code) == "" and entries:
+            return action_intensities(entries)
+    report.warning(f"{name} shows {code}, which names no known action; its actions are not recorded")
+    return None
 
 
 def _warn_about_expressions(report: IndexReport, recordings: Sequence[Recording]) -> None:

@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from smilevlm.datasets.bp4d_codes import with_coded_actions
 from smilevlm.datasets.frames import textured_frames
 from smilevlm.datasets.index import DataIndex, Expected
 from smilevlm.datasets.index_report import IndexReport, subject_folders
-from smilevlm.errors import FileFormatError
 from smilevlm.labels import SPONTANEOUS_EXPRESSIONS, UNLABELLED
-from smilevlm.readers import is_folder, read_au_table, some
+from smilevlm.readers import is_folder, some
 from smilevlm.store import Recording
 
 _SUBJECT = re.compile(r"[FM]\d{3}", re.IGNORECASE)
 _TASK = re.compile(r"T0*([1-9]\d?)", re.IGNORECASE)
-_AU_TABLE = re.compile(r"([FM]\d{3})_T0*([1-9]\d?)\.csv", re.IGNORECASE)
 _LANDMARK_FOLDER = re.compile(r"3DFeatures|FacialLandmarks|BND", re.IGNORECASE)
 _LANDMARK_FILE = re.compile(r"([FM]\d{3})_T0*([1-9]\d?)_(\d+)\.bndplus", re.IGNORECASE)
 _OTHER_FOLDERS = re.compile(
@@ -65,7 +64,7 @@ def index_bp4d(root: Path) -> DataIndex:
         for recording in _sequences(report, subject, subjects[subject], found, plus=plus)
     ]
     recordings = _with_landmarks(report, recordings, _landmarks(report))
-    _check_au_tables(report, recordings)
+    recordings = with_coded_actions(report, recordings)
     return report.data_index("bp4d", recordings, PLUS if plus else SPONTANEOUS)
 
 
@@ -181,21 +180,3 @@ def _with_landmarks(
             recording = replace(recording, frames=frames)
         result.append(recording)
     return result
-
-
-def _check_au_tables(report: IndexReport, recordings: Sequence[Recording]) -> None:
-    """Read every table of action units, so that a broken one is known before it is needed."""
-    tables: dict[str, Path] = {}
-    for place in (report.folder("AUCoding", "AU_OCC"), report.folder("AUCoding")):
-        for entry in report.entries(place) if place is not None else []:
-            match = _AU_TABLE.fullmatch(entry.name)
-            if match:
-                tables.setdefault(f"{match[1].upper()}_T{match[2]}", entry)
-    for path in tables.values():
-        try:
-            read_au_table(path)
-        except FileFormatError as error:
-            line = "" if error.line is None else f"line {error.line}: "
-            report.problem(path, f"{line}{error.message}")
-    coded = sum(recording.sample_id in tables for recording in recordings)
-    report.warning(f"action units are coded for {coded} of {len(recordings)} sequences")

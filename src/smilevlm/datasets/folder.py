@@ -17,6 +17,7 @@ from smilevlm.datasets.index_report import IndexReport
 from smilevlm.errors import LayoutError
 from smilevlm.labels import canonical_expression
 from smilevlm.readers import (
+    ACTIONS_NAME,
     MESH_SUFFIXES,
     POINT_SUFFIXES,
     PassedOver,
@@ -37,7 +38,8 @@ _UNSAFE = re.compile(r"[^\w.+-]+")
 def index_folder(root: Path, *, numbered_as: NumberedAs = "auto") -> DataIndex:
     """Find the scans and sequences of `<root>/<subject>/<expression>/...` in any mesh format.
 
-    An expression's folder that no data set names so is a class by its own name, in lower case.
+    An expression's folder that no data set names so is a class by its own name, in lower case. Names joined by `+`
+    (`fear+surprise`) are a scan of several classes.
 
     Args:
         root: The folder of the subjects' folders.
@@ -117,7 +119,7 @@ class _Search:
 
     def skip_loose_files(self, folder: Path) -> None:
         """Meshes that lie beside the folders of expressions, and all other files there."""
-        files = [file for file in self._files(folder) if file.name != MARKER_NAME]
+        files = [file for file in self._files(folder) if file.name not in (MARKER_NAME, ACTIONS_NAME)]
         loose, tables = choose_meshes(files, self.skipped)
         note_tables(tables, self.skipped)
         names = [file.name for file in loose if mesh_suffix(file) not in POINT_SUFFIXES]
@@ -139,10 +141,12 @@ class _Search:
 
 
 def _recording(name: str, subject: str, word: str, frames: tuple[FrameFile, ...], *, is_sequence: bool) -> Recording:
+    labels = tuple(dict.fromkeys(_expression(part.strip()) for part in word.split("+") if part.strip()))
     return Recording(
         sample_id=_UNSAFE.sub("-", name),
         subject=subject,
-        expression=_expression(word),
+        expression="+".join(labels) or word.lower(),
+        labels=labels if len(labels) > 1 else (),
         frames=frames,
         is_sequence=is_sequence,
     )

@@ -17,7 +17,16 @@ from smilevlm.datasets.frames import numbered_frames
 from smilevlm.datasets.index import DataIndex, Expected
 from smilevlm.datasets.index_report import IndexReport
 from smilevlm.errors import FileFormatError
-from smilevlm.labels import MICRO_EXPRESSIONS, UNLABELLED
+from smilevlm.labels import (
+    MICRO_EXPRESSIONS,
+    PRESENT_INTENSITY,
+    UNLABELLED,
+    ActionIntensities,
+    Side,
+    action_intensities,
+    facs_code,
+    side_of_letter,
+)
 from smilevlm.readers import MicroClip, read_4dme_labels, some
 from smilevlm.store import FrameFile, Phases, Recording
 
@@ -96,8 +105,7 @@ def _rows(report: IndexReport) -> Sequence[MicroClip]:
     try:
         labels = read_4dme_labels(books[-1])
     except FileFormatError as error:
-        line = "" if error.line is None else f"row {error.line}: "
-        report.problem(books[-1], f"{line}{error.message}; the clips have no labels")
+        report.file_problem(books[-1], error, line_word="row", then="; the clips have no labels")
         return ()
     for remark in labels.remarks:
         report.warning(remark.replace(f"{books[-1].parent}{os.sep}", ""))
@@ -168,8 +176,21 @@ def _recording(
             frames=frames,
             is_sequence=True,
             phases=None if row is None else _phases(report, clip.path, row, frames),
+            actions=None if row is None else _actions(report, clip.path, row),
         )
     ]
+
+
+def _actions(report: IndexReport, folder: Path, row: MicroClip) -> ActionIntensities | None:
+    """The workbook's action units, those that are kept through the clip included; None where it names none."""
+    entries: list[tuple[str, Side, float]] = []
+    for unit in row.action_units:
+        code = facs_code(unit.number)
+        if code is None:
+            report.warning(f"{report.relative(folder)}: action unit {unit.number} is not among those known here")
+        else:
+            entries.append((code, side_of_letter(unit.side), PRESENT_INTENSITY))
+    return action_intensities(entries) if row.action_units else None
 
 
 def _without_row(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smilevlm.labels import ActionSource, action_source
 from smilevlm.store import Recording
 
 
@@ -65,3 +66,10 @@ class DataIndex:
     @property
     def subjects(self) -> tuple[str, ...]:
         return tuple(sorted({recording.subject for recording in self.recordings}))
+
+    @property
+    def action_source(self) -> ActionSource | None:
+        """Where the facial actions come from; None where no recording has any."""
+        if all(recording.actions is None for recording in self.recordings):
+            return None
+        return action_source(synthetic=self.synthetic)

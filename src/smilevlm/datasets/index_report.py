@@ -10,8 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from smilevlm.datasets.index import DataIndex, Expected, Problem
-from smilevlm.errors import LayoutError, MeshError
-from smilevlm.readers import FolderVisits, archive_fault, is_file, is_folder, is_hidden, list_folder, read_file
+from smilevlm.errors import FileFormatError, LayoutError, MeshError, TableError
+from smilevlm.readers import (
+    ACTIONS_NAME,
+    FolderVisits,
+    archive_fault,
+    is_file,
+    is_folder,
+    is_hidden,
+    list_folder,
+    read_action_table,
+    read_file,
+    some,
+)
 from smilevlm.store import Recording
 from smilevlm.synthesis import MARKER_NAME
 
@@ -51,6 +62,11 @@ class IndexReport:
     def problem(self, path: Path, reason: str) -> None:
         """What is missing or broken."""
         self._problems.append(Problem(path=self.relative(path), reason=reason))
+
+    def file_problem(self, path: Path, error: FileFormatError, *, line_word: str = "line", then: str = "") -> None:
+        """A file that cannot be read, with the place within it, and what follows from that."""
+        line = "" if error.line is None else f"{line_word} {error.line}: "
+        self.problem(path, f"{line}{error.message}{then}")
 
     def entries(self, folder: Path) -> list[Path]:
         """What lies in a folder or an archive, sorted whatever the case; hidden names are left out.
@@ -108,6 +124,7 @@ class IndexReport:
             if self._problems:
                 why = f"first problem: {self._problems[0].path}: {self._problems[0].reason}"
             raise LayoutError(f"{self.root} holds no {self.name} scan; expected files like {self.example} ({why})")
+        recordings = self._with_table_of_actions(recordings)
         expected = complete if self.marker is None else _expected_by_marker(self.marker, complete)
         num_subjects = len({recording.subject for recording in recordings})
         if expected is not None:
@@ -123,6 +140,27 @@ class IndexReport:
             synthetic=self.synthetic,
             expected=expected,
         )
+
+    def _with_table_of_actions(self, recordings: Sequence[Recording]) -> Sequence[Recording]:
+        """Recordings with what `actions.csv` says, which counts for more than the data set's own codes."""
+        path = self.root / ACTIONS_NAME
+        if not is_file(path):
+            return recordings
+        try:
+            table = read_action_table(path)
+        except TableError as error:
+            self.file_problem(path, error, then="; its facial actions are not recorded")
+            return recordings
+        names = {recording.sample_id for recording in recordings}
+        self.warning(f"{ACTIONS_NAME} has the facial actions of {len(names & table.keys())} of {len(names)} recordings")
+        if unknown := sorted(table.keys() - names):
+            self.warning(f"{ACTIONS_NAME} names what is not there: {some(unknown)}")
+        return [
+            replace(recording, actions=known.intensities, unjudged_actions=known.unjudged)
+            if (known := table.get(recording.sample_id))
+            else recording
+            for recording in recordings
+        ]
 
     def _compare(self, what: str, found: int, expected: int) -> None:
         text = f"{found} {what} found, a complete copy has {expected}"

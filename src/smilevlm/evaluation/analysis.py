@@ -127,20 +127,16 @@ def _result(
     relevance: list[Relevance],
     notes: list[str],
 ) -> AnalysisResult:
-    config, manifest = fold.config, fold.prepared.manifest
+    config = fold.config
     return AnalysisResult(
-        recipe=config.name,
+        **fold.identity,
         fold=fold.split.fold,
-        layout=manifest.layout,
-        manifest_hash=manifest.content_hash,
-        synthetic=manifest.synthetic,
+        synthetic=fold.prepared.manifest.synthetic,
         protocol=config.protocol,
         classes=fold.prototypes.classes,
         view_angles_deg=config.prepare.views.angles_deg,
         test_subjects=fold.split.test_subjects,
         seed=config.seed,
-        package_version=fold.package_version,
-        git_commit=fold.git_commit,
         maps=tuple(stage.map for stage in stages if stage.map is not None),
         correlations=tuple(matrix for stage in stages for matrix in stage.correlations),
         effective_ranks=tuple(rank for stage in stages for rank in stage.effective_ranks),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,7 @@ from smilevlm.results import (
     write_results,
     write_timing,
 )
-from smilevlm.store import PreparedSet, differing_settings
+from smilevlm.store import Manifest, PreparedSet, differing_settings
 from smilevlm.training import (
     EXAMPLES_NAME,
     PROPOSALS_NAME,
@@ -81,12 +82,10 @@ def evaluate_run(
     manifest, learned_from = tested.test.manifest, tested.train.manifest
     first = load_bundle(main[0].folder(run))
     result = ExperimentResult(
-        recipe=config.name,
+        **run_identity(described, config, manifest),
         method=config.method,
         aligned_with_text=_is_aligned(config),
         settings=described["settings"],
-        layout=manifest.layout,
-        manifest_hash=manifest.content_hash,
         trained_on=OtherTrainingData(
             layout=learned_from.layout, manifest_hash=learned_from.content_hash, synthetic=learned_from.synthetic
         )
@@ -103,8 +102,6 @@ def evaluate_run(
         classes=tested.classes,
         view_angles_deg=config.prepare.views.angles_deg,
         seeds={"folds": config.seed, "training": config.seed},
-        package_version=described["package_version"],
-        git_commit=described["git_commit"],
         folds=folds,
         summary=summarise_folds(folds),
         controls=_controls(control_folds),
@@ -113,6 +110,33 @@ def evaluate_run(
     write_results(run / RESULTS_NAME, result)
     write_timing(run / TIMING_NAME, {f"train {job.name}": read_fold_record(job.folder(run)).seconds for job in jobs})
     return result
+
+
+class RunIdentity(TypedDict):
+    """What every result file of a run says of it: the fields of these names."""
+
+    recipe: str
+    layout: str
+    manifest_hash: str
+    package_version: str
+    git_commit: str | None
+
+
+def run_identity(described: Mapping[str, Any], config: ExperimentConfig, manifest: Manifest) -> RunIdentity:
+    """Which run a result is of.
+
+    Args:
+        described: As `read_run_config` gives it.
+        config: The run's recipe.
+        manifest: Of the set that is tested on.
+    """
+    return RunIdentity(
+        recipe=config.name,
+        layout=manifest.layout,
+        manifest_hash=manifest.content_hash,
+        package_version=described["package_version"],
+        git_commit=described["git_commit"],
+    )
 
 
 def _reported_pairing(config: ExperimentConfig) -> ReportedPairing:

@@ -71,18 +71,13 @@ def run_tasks(
         seed=trained.config.seed,
     )
     anti_spoofing, spoof_notes = _anti_spoofing(trained, faces, attacked, steps)
-    manifest = trained.prepared.manifest
     result = TasksResult(
-        recipe=trained.config.name,
+        **trained.identity,
         fold=split.fold,
-        layout=manifest.layout,
-        manifest_hash=manifest.content_hash,
-        synthetic=manifest.synthetic,
+        synthetic=trained.prepared.manifest.synthetic,
         train_subjects=split.train_subjects,
         test_subjects=split.test_subjects,
         seed=trained.config.seed,
-        package_version=trained.package_version,
-        git_commit=trained.git_commit,
         verification=identity.verification,
         identification=identity.identification,
         anti_spoofing=anti_spoofing,

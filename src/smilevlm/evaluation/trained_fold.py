@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from smilevlm.datasets import find_protocol
 from smilevlm.errors import CheckpointError, SettingsError
-from smilevlm.evaluation.run import open_evaluation_data
+from smilevlm.evaluation.run import RunIdentity, open_evaluation_data, run_identity
 from smilevlm.evaluation.scoring import EvaluationData, checked_fold, class_directions, tested_indices
 from smilevlm.models import ModelBundle, Prototypes, build_model
 from smilevlm.parallel import ProgressCallback
@@ -20,6 +20,7 @@ from smilevlm.store import PreparedSet, Sample
 from smilevlm.training import (
     ExperimentConfig,
     FoldSplit,
+    check_initial_weights,
     config_from,
     fold_jobs,
     fold_seed,
@@ -37,8 +38,7 @@ class TrainedFold:
 
     Attributes:
         folder: Of the fold.
-        package_version: That the run was trained with.
-        git_commit: The same of the working tree; None outside one.
+        identity: Of the run, for result files.
         config: The run's recipe.
         data: Its store.
         split: Training, validation and test subjects.
@@ -46,8 +46,7 @@ class TrainedFold:
     """
 
     folder: Path
-    package_version: str
-    git_commit: str | None
+    identity: RunIdentity
     config: ExperimentConfig
     data: EvaluationData
     split: FoldSplit
@@ -112,8 +111,7 @@ def open_trained_fold(run: Path, store: Path, fold: int | None) -> TrainedFold:
     split, bundle = checked_fold(config, data, folder, trained[0].fold)
     return TrainedFold(
         folder=folder,
-        package_version=described["package_version"],
-        git_commit=described["git_commit"],
+        identity=run_identity(described, config, data.test.manifest),
         config=config,
         data=data,
         split=split,
@@ -132,13 +130,9 @@ def untrained_model(fold: TrainedFold) -> SmileVlm:
 
     config, split = fold.config, fold.split
     if config.start_from is not None:
-        _, start = load_initial_weights(
-            config.start_from,
-            "start_from",
-            fold.prepared.manifest,
-            split.test_subjects,
-            test_digests=[sample.digest for sample in fold.samples],
-        )
+        manifest, digests = fold.prepared.manifest, [sample.digest for sample in fold.samples]
+        _, start = load_initial_weights(config.start_from, "start_from", manifest)
+        check_initial_weights(start, "start_from", manifest, split.test_subjects, test_digests=digests)
         return start.model.eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fold_seed(config, split.fold))

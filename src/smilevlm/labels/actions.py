@@ -87,6 +87,9 @@ PRESENT_INTENSITY = 0.5
 LEAST_INTENSITY = 0.05
 """What is weaker is not recorded."""
 
+ActionSource = Literal["by construction", "coded by people"]
+"""Where the actions of a data set come from: synthetic faces were made to do them, real ones were coded."""
+
 _ALIASES = {"AU45": "AU43", "AU46": "AU43", "AU19": "AD19", "AU29": "AD29", "AU30": "AD30", "AU34": "AD34",
             "AD33": "AD34", "AU33": "AD34"}  # fmt: skip
 _CODE = re.compile(r"(AU|AD|M)?0*(\d{1,2})", re.IGNORECASE)
@@ -127,6 +130,11 @@ def action_intensities(entries: Iterable[tuple[str, Side, float]]) -> dict[str, 
     return {code: found[code] for code in FACIAL_ACTIONS if max(found.get(code, (0.0, 0.0))) >= LEAST_INTENSITY}
 
 
+def action_source(*, synthetic: bool) -> ActionSource:
+    """Where the recorded actions of a data set come from."""
+    return "by construction" if synthetic else "coded by people"
+
+
 def actions_from_arkit(weights: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """Actions of ARKit blend shape weights, whose sides may be written `Left`/`Right` or `_L`/`_R`.
 
@@ -160,6 +168,12 @@ def arkit_weight(weights: Mapping[str, float], stem: str, side: int) -> float:
         if name in weights:
             return max(float(weights[name]), 0.0)
     return 0.0
+
+
+def side_of_letter(letter: str) -> Side:
+    """`L` and `R` of FACS codes, which are the person's own; both where there is none."""
+    sides: Mapping[str, Side] = {"": "both", "L": "left", "R": "right"}
+    return sides[letter.upper()]
 
 
 def side_of(left: float, right: float, *, ratio: float = 2.5) -> Side:

@@ -37,7 +37,7 @@ class JointLossSettings:
         gamma: Weight of the redundancy-minimisation loss; 0 leaves the term out.
         lambd_mv_bt: Weight of the off-diagonal sum of the multi-view loss.
         lambd_red_min: Weight of the off-diagonal sum of the redundancy loss.
-        temperature: τ of the alignment loss, above 0.
+        temperature: τ of the alignment loss, above 0. Only of training: probabilities have a temperature of their own.
         standardize: Standardise along the batch before correlating. Assumption A7.
         multi_positive: Samples of one group share their positives, instead of the paper's one-hot targets.
         multi_view_scale: Multiplies the multi-view loss beside `alpha`, above 0.

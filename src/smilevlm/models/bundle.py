@@ -75,8 +75,8 @@ class ModelBundle:
         text_tower: Its name, as `load_text_tower` takes it.
         classes: In the order of the results.
         prepare: How the views it was trained on were made.
-        temperature: Of the softmax over cosines.
-        calibrated: Whether it was fitted to people held back from training.
+        temperature: Of the softmax over cosines that probabilities come from; no part of training.
+        calibrated: Whether the temperature was fitted to people held back from training.
         abstain_threshold: A highest probability below this is to be read as "not sure".
         synthetic: Whether it, or a model that it began with or was taught by, was trained on synthetic faces.
         started_from: The data set of the model whose weights its training began with, if any.

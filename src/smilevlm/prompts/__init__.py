@@ -4,6 +4,7 @@ What is wrong with a prompt set or its file is a `PromptError`, which names file
 """
 
 from smilevlm.prompts.cache import CachedTextTower
+from smilevlm.prompts.captions import Caption, CaptionSettings, caption, draw_captions, make_caption, strength_of
 from smilevlm.prompts.checking import Finding, PromptReport, check_prompts
 from smilevlm.prompts.clip_text_tower import ClipTextTower
 from smilevlm.prompts.embeddings import PromptEmbeddings, centre_and_normalise, embed_prompts
@@ -16,7 +17,16 @@ from smilevlm.prompts.pairing import (
     sample_prompts,
     shuffle_classes,
 )
+from smilevlm.prompts.phrase_bank import PhraseBank, phrase_bank, read_phrase_bank
+from smilevlm.prompts.phrase_checking import HARDLY_SEPARATED, PhraseFinding, PhraseReport, check_phrases
 from smilevlm.prompts.prompt_set import Generation, PromptSet, Provenance, find_fault
+from smilevlm.prompts.statements import (
+    LanguageStatements,
+    Opposite,
+    UnseenClass,
+    language_statements,
+    read_language_statements,
+)
 from smilevlm.prompts.text_tower import NO_TEXT_TOWER, MiniLmTextTower, TextTower, load_text_tower
 from smilevlm.prompts.yaml_file import (
     PromptSource,
@@ -31,34 +41,52 @@ from smilevlm.prompts.yaml_file import (
 
 __all__ = [
     "GENERIC_PROMPT",
+    "HARDLY_SEPARATED",
     "NO_PROMPT",
     "NO_TEXT_TOWER",
     "PAIRING_MODES",
     "CachedTextTower",
+    "Caption",
+    "CaptionSettings",
     "ClipTextTower",
     "Finding",
     "Generation",
+    "LanguageStatements",
     "MiniLmTextTower",
+    "Opposite",
     "PairingMode",
+    "PhraseBank",
+    "PhraseFinding",
+    "PhraseReport",
     "PromptEmbeddings",
     "PromptReport",
     "PromptSet",
     "PromptSource",
     "Provenance",
     "TextTower",
+    "UnseenClass",
     "available_prompt_sets",
+    "caption",
     "centre_and_normalise",
+    "check_phrases",
     "check_prompts",
+    "draw_captions",
     "embed_prompts",
     "find_fault",
     "find_prompt_file",
+    "language_statements",
     "load_prompt_set",
     "load_text_tower",
+    "make_caption",
     "pairing_texts",
     "parse_prompt_source",
+    "phrase_bank",
     "prompt_set_for",
+    "read_language_statements",
+    "read_phrase_bank",
     "read_prompt_source",
     "sample_prompts",
     "shuffle_classes",
+    "strength_of",
     "write_prompt_file",
 ]

@@ -54,12 +54,26 @@ class YamlDocument:
         if not isinstance(self.values, dict):
             raise PromptError("expected 'key: value' pairs", path=path, line=self.line())
 
+    @classmethod
+    def read(cls, path: Path) -> YamlDocument:
+        """A file's document.
+
+        Raises:
+            PromptError: The file cannot be read or is not YAML.
+        """
+        try:
+            return cls(path.read_text(encoding="utf-8"), path)
+        except OSError as error:
+            raise PromptError(f"cannot be read: {error.strerror}", path=path) from error
+        except UnicodeDecodeError as error:
+            raise PromptError("not UTF-8 text", path=path) from error
+
     def validate(self, kind: type[Content], parts: Mapping[str, Any]) -> Content:
         """The values as a pydantic dataclass.
 
         Args:
             kind: The dataclass.
-            parts: Key to dataclass, of those within it.
+            parts: Key to dataclass, of those within it; or the top key to dataclass, of those in a list or mapping.
         """
         try:
             return TypeAdapter(kind).validate_python(self.values)
@@ -72,7 +86,8 @@ class YamlDocument:
             raise self.error(_MESSAGES.get(problem, first["msg"]), *location)
         if not parents and problem == _MISSING:
             raise PromptError(f"{key!r} is missing", path=self.path)
-        known = fields(parts[str(parents[-1])] if parents else cast(Any, kind))
+        within = [parts[str(parent)] for parent in (parents[-1], parents[0]) if str(parent) in parts] if parents else []
+        known = fields(within[0] if within else cast(Any, kind))
         if not parents:
             names = ", ".join(field.name for field in known)
             raise self.error(f"unknown key {key!r}; known are {names}", key, of_key=True)

@@ -153,12 +153,7 @@ def prompt_set_for(classes: Collection[str]) -> str:
 
 def read_prompt_source(path: Path) -> PromptSource:
     """Read one file for `check_prompts`, which finds more than the first fault."""
-    try:
-        return parse_prompt_source(path.read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise PromptError(f"cannot be read: {error.strerror}", path=path) from error
-    except UnicodeDecodeError as error:
-        raise PromptError("not UTF-8 text", path=path) from error
+    return _source(YamlDocument.read(path))
 
 
 def parse_prompt_source(text: str, path: Path) -> PromptSource:

@@ -10,8 +10,9 @@ Each `read_<format>` takes the bytes of a whole file and its path, for messages 
 `load_texture=False` no image is read. A `write_<format>` takes a file opened for text or bytes.
 """
 
+from smilevlm.readers.action_tables import ACTIONS_NAME, RecordedActions, action_table, read_action_table
 from smilevlm.readers.archives import file_size, is_file, is_folder, list_folder, list_names, read_file
-from smilevlm.readers.au_tables import AU_UNKNOWN, AuTable, read_au_table, write_au_table
+from smilevlm.readers.au_tables import AU_UNKNOWN, AuTable, read_au_intensities, read_au_table, write_au_table
 from smilevlm.readers.bnt import BNT_BACKGROUND, VDirection, find_v_direction, write_bnt
 from smilevlm.readers.file_kinds import announced_vertices, mesh_stem, mesh_suffix
 from smilevlm.readers.files import MESH_SUFFIXES, POINT_SUFFIXES, decode_file, parse_mesh, read_mesh, write_mesh
@@ -54,14 +55,14 @@ from smilevlm.readers.vrml_writer import write_bu3dfe_vrml, write_bu4dfe_vrml
 from smilevlm.readers.workbooks import CellValue, SheetRow, read_workbook, write_workbook
 
 __all__ = [
-    "ARCHIVE_SUFFIX", "AU_UNKNOWN", "BNT_BACKGROUND", "BOSPHORUS_LABELS", "FOURDME_COLUMNS", "MESH_SUFFIXES",
-    "POINT_SUFFIXES", "PSE_BND_NUMBERS", "TEXTURE_SUFFIXES", "ActionUnit", "AuTable", "BndLandmarks", "CellValue",
-    "FolderVisits", "MicroClip", "MicroLabels", "PassedOver", "PseLandmarks", "ScanFolder", "SheetRow", "VDirection",
-    "announced_vertices", "archive_fault", "choose_meshes", "decode_file", "file_size", "find_beside",
-    "find_v_direction", "is_file", "is_folder", "is_hidden", "list_folder", "list_names", "mesh_stem", "mesh_suffix",
-    "note_tables", "parse_mesh", "read_4dme_labels", "read_au_table", "read_bnd", "read_bndplus", "read_file",
-    "read_landmarks", "read_lm2", "read_lm3", "read_mesh", "read_pse", "read_texture", "read_workbook",
-    "repeated_links", "some", "walk_scans", "write_au_table", "write_bnd", "write_bnt", "write_bu3dfe_vrml",
-    "write_bu4dfe_vrml", "write_lm2", "write_lm3", "write_mesh", "write_mtl", "write_obj", "write_off", "write_ply",
-    "write_pse", "write_stl", "write_workbook",
+    "ACTIONS_NAME", "ARCHIVE_SUFFIX", "AU_UNKNOWN", "BNT_BACKGROUND", "BOSPHORUS_LABELS", "FOURDME_COLUMNS",
+    "MESH_SUFFIXES", "POINT_SUFFIXES", "PSE_BND_NUMBERS", "TEXTURE_SUFFIXES", "ActionUnit", "AuTable", "BndLandmarks",
+    "CellValue", "FolderVisits", "MicroClip", "MicroLabels", "PassedOver", "PseLandmarks", "RecordedActions",
+    "ScanFolder", "SheetRow", "VDirection", "action_table", "announced_vertices", "archive_fault", "choose_meshes",
+    "decode_file", "file_size", "find_beside", "find_v_direction", "is_file", "is_folder", "is_hidden", "list_folder",
+    "list_names", "mesh_stem", "mesh_suffix", "note_tables", "parse_mesh", "read_4dme_labels", "read_action_table",
+    "read_au_intensities", "read_au_table", "read_bnd", "read_bndplus", "read_file", "read_landmarks", "read_lm2",
+    "read_lm3", "read_mesh", "read_pse", "read_texture", "read_workbook", "repeated_links", "some", "walk_scans",
+    "write_au_table", "write_bnd", "write_bnt", "write_bu3dfe_vrml", "write_bu4dfe_vrml", "write_lm2", "write_lm3",
+    "write_mesh", "write_mtl", "write_obj", "write_off", "write_ply", "write_pse", "write_stl", "write_workbook",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""BP4D and BP4D+ tables of action unit occurrence: one row per coded frame, one column per action unit."""
+"""BP4D and BP4D+ tables of action units: occurrence with a column per unit, intensity with a file per unit."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ AU_UNKNOWN = -1
 """An action unit that could not be coded; the files write 9."""
 
 _VALUES = {"0": 0, "1": 1, "9": AU_UNKNOWN}
+_INTENSITIES = {**{str(value): value for value in range(6)}, "9": AU_UNKNOWN}
 _BYTES = {text: value.to_bytes(1, "little", signed=True) for text, value in _VALUES.items()}
 _WRITTEN = {value: text for text, value in _VALUES.items()}
 
@@ -63,6 +64,31 @@ def read_au_table(path: str | os.PathLike[str]) -> AuTable:
         frames[frame] = _row(path, line, cells[1:], len(au_numbers))
     values = np.frombuffer(b"".join(frames.values()), np.int8).reshape(-1, len(au_numbers))
     return AuTable(au_numbers=tuple(au_numbers), frame_numbers=np.array(list(frames), np.int64), values=values)
+
+
+def read_au_intensities(path: str | os.PathLike[str]) -> Int8[np.ndarray, " frame"]:
+    """Read one action unit's intensities: rows of `frame,intensity` from 0 (absent) to 5, `AU_UNKNOWN` for 9.
+
+    Assumption: no copy was at hand; a first row that is no number is taken for a header.
+    """
+    path = Path(path)
+    lines = read_text_lines(path, max_bytes=MAX_TABLE_BYTES, error=TableError)
+    rows = [(number, _cells(line)) for number, line in enumerate(lines, 1) if line.strip(" \t,")]
+    if rows and not rows[0][1][0].isdecimal():
+        rows = rows[1:]
+    values: dict[int, int] = {}
+    for line, cells in rows:
+        if len(cells) != 2:
+            raise TableError(f"{len(cells)} values, expected a frame and an intensity", path=path, line=line)
+        frame = _whole(path, line, cells[0])
+        if frame in values:
+            raise TableError(f"frame {frame} occurs twice", path=path, line=line)
+        if cells[1] not in _INTENSITIES:
+            raise TableError(f"expected 0 to 5 or 9, found {cells[1][:24]!r}", path=path, line=line)
+        values[frame] = _INTENSITIES[cells[1]]
+    if not values:
+        raise TableError("no coded frame", path=path)
+    return np.array(list(values.values()), np.int8)
 
 
 def _cells(line: str) -> list[str]:

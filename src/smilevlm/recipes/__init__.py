@@ -73,16 +73,17 @@ def recipe_for_store(name: str, store: Path, overrides: Sequence[str] = ()) -> E
         overrides: That will be laid on the recipe, like `num_folds=2`. They are not yet, but what follows from them is.
 
     Raises:
-        SettingsError: No recipe has this name, an override is none, or the store has too few subjects or classes.
+        SettingsError: No recipe has this name, one of `FITTED` cannot be overridden like that, or the store has too few
+            subjects or classes.
         StoreError: The store is unfinished or damaged.
     """
-    from smilevlm.training import with_overrides
-
     config = find_recipe(name)
-    overridden = with_overrides(config, overrides)
     if name not in FITTED:
         return config
     from smilevlm.recipes.own_data import fitted_to_store
     from smilevlm.store import PreparedSet
+    from smilevlm.training import by_current_names, with_overrides
 
-    return fitted_to_store(overridden, PreparedSet(store), {item.partition("=")[0] for item in overrides})
+    overrides = by_current_names(overrides)
+    given = {item.partition("=")[0] for item in overrides}
+    return fitted_to_store(with_overrides(config, overrides), PreparedSet(store), given)

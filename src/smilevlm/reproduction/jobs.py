@@ -11,6 +11,7 @@ from smilevlm.datasets import find_protocol, protocol_folds
 from smilevlm.errors import CheckpointError, ResultError, SmileVlmError
 from smilevlm.evaluation import evaluate_run
 from smilevlm.files import locked
+from smilevlm.parallel import parallel_map
 from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results
 from smilevlm.store import PreparedSet, read_manifest
@@ -138,13 +139,8 @@ def _run_wave(
     if jobs <= 1 or len(wave) == 1:
         yield from (_run_one(run, stores, hardware, jobs) for run in wave)
         return
-    from joblib import Parallel, delayed
-
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    tasks = (delayed(_run_one)(run, stores, hardware.for_process(number), 1) for number, run in enumerate(wave))
-    for outcome in parallel(tasks):
-        assert isinstance(outcome, Outcome)
-        yield outcome
+    calls = [(run, stores, hardware.for_process(number), 1) for number, run in enumerate(wave)]
+    yield from parallel_map(_run_one, calls, jobs=jobs, ordered=False)
 
 
 def _run_one(run: PlannedRun, stores: Mapping[str, Path], hardware: HardwareConfig, jobs: int) -> Outcome:

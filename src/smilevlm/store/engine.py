@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 from smilevlm.compiled import announce_compiling, choose_cache, is_announcing
 from smilevlm.errors import MissingExtraError, StoreError
+from smilevlm.parallel import parallel_map
 
 _CONNECT_SECONDS = 20
 _RETRIES = 5
@@ -29,22 +30,16 @@ def run_everywhere(
         MissingExtraError: `scheduler` is given without the extra `distributed`.
         StoreError: No scheduler answers, or a process on this machine was killed.
     """
-    from joblib import Parallel, delayed
-
     if not calls:
         return
     choose_cache()
     # One worker speaks for all.
-    numbered = (
-        delayed(_numbered)(index, work, call, announce=is_announcing() and index == 0)
-        for index, call in enumerate(calls)
-    )
+    numbered = [(index, work, call, is_announcing() and index == 0) for index, call in enumerate(calls)]
     with _backend(scheduler), _dead_workers_explained():
-        run = Parallel(n_jobs=jobs if scheduler is None else -1, return_as="generator_unordered")
-        yield from cast(Iterator[int], run(numbered))
+        yield from parallel_map(_numbered, numbered, jobs=jobs if scheduler is None else -1, ordered=False)
 
 
-def _numbered(index: int, work: Callable[..., None], call: tuple[Any, ...], *, announce: bool) -> int:
+def _numbered(index: int, work: Callable[..., None], call: tuple[Any, ...], announce: bool) -> int:
     if announce:
         announce_compiling()
     work(*call)

@@ -14,6 +14,7 @@ from smilevlm.dynamics import DynamicSettings
 from smilevlm.errors import StoreError
 from smilevlm.files import write_atomically
 from smilevlm.geometry import NormaliseSettings
+from smilevlm.labels import ActionSource, action_source
 from smilevlm.views import ViewSettings
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Manifest:
         skipped: Scans and sequences that are not in the store.
         bad_frames: Frames that could not be used in sequences that are in the store.
         remarks: On recordings that are in the store; those of a sequence's frames are counted.
+        actions_digest: sha256 of the table of facial actions beside the manifest; empty where none are recorded.
     """
 
     layout: str
@@ -106,6 +108,12 @@ class Manifest:
     skipped: tuple[BadFile, ...]
     bad_frames: tuple[BadFile, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    actions_digest: str = ""
+
+    @property
+    def action_source(self) -> ActionSource | None:
+        """Where the facial actions come from; None where none are recorded."""
+        return action_source(synthetic=self.synthetic) if self.actions_digest else None
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:

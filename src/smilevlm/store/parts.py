@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ import numpy as np
 
 from smilevlm.errors import StoreError
 from smilevlm.files import folder_in_one_piece
+from smilevlm.labels import ActionIntensities
 from smilevlm.store.manifest import FORMAT_VERSION, BadFile, Remark, read_fields
 from smilevlm.store.records import Recording
 from smilevlm.typing import ViewImages
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _ROWS_NAME = "views.arrow"
 _INFO_NAME = "part.json"
 _COMPRESSION_LEVEL = 3
+_KEPT_APART = ("actions", "unjudged_actions")
+"""Fields of the store's own table of actions, which may change without a part being made anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,9 @@ class Sample:
         recording: Sample id of the scan or sequence it was made from.
         first_frame, last_frame: Frame numbers it spans; 0 for a scan.
         digest: sha256 over the mesh files behind it.
+        actions: What the face does, of a sequence at its apex; None where that is not recorded, as for one of several
+            windows of a sequence, empty where nothing moves.
+        unjudged_actions: Codes of actions that nobody looked for: not listed among the actions, and yet perhaps there.
     """
 
     sample_id: str
@@ -53,6 +59,8 @@ class Sample:
     first_frame: int = 0
     last_frame: int = 0
     digest: str = ""
+    actions: ActionIntensities | None = field(default=None, hash=False)
+    unjudged_actions: tuple[str, ...] = ()
 
     @property
     def is_dynamic(self) -> bool:
@@ -97,8 +105,9 @@ def part_name(name: str) -> str:
 
 
 def labels_digest(recording: Recording) -> str:
-    """sha256 over everything that a recording says beside its files: subject, classes, intensity, phases."""
-    labels = {field.name: getattr(recording, field.name) for field in fields(recording) if field.name != "frames"}
+    """sha256 over what a recording says beside its files and its actions: subject, classes, intensity, phases."""
+    names = [each.name for each in fields(recording) if each.name not in ("frames", *_KEPT_APART)]
+    labels = {name: getattr(recording, name) for name in names}
     if recording.phases is not None:
         labels["phases"] = asdict(recording.phases)
     return _json_digest(labels)
@@ -112,7 +121,7 @@ def content_digest(sample: Sample, recording: Recording, textures: Sequence[str]
         recording: What it was made from.
         textures: Digests of the texture images that were used, in the order of the frames.
     """
-    return _json_digest([asdict(sample), labels_digest(recording), list(textures)])
+    return _json_digest([_labels_of_row(sample), labels_digest(recording), list(textures)])
 
 
 def _json_digest(values: Any) -> str:  # noqa: ANN401
@@ -122,7 +131,11 @@ def _json_digest(values: Any) -> str:  # noqa: ANN401
 def pack(sample: Sample, images: ViewImages) -> dict[str, Any]:
     """The row of one sample in the Arrow file: its labels, the shape of its images, and these as zstd of the bytes."""
     data = _codec().compress(np.ascontiguousarray(images).tobytes(), asbytes=True)
-    return {**asdict(sample), "shape": list(images.shape), "views": data}
+    return {**_labels_of_row(sample), "shape": list(images.shape), "views": data}
+
+
+def _labels_of_row(sample: Sample) -> dict[str, Any]:
+    return {name: value for name, value in asdict(sample).items() if name not in _KEPT_APART}
 
 
 def write_part(folder: Path, info: PartInfo, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -200,4 +213,5 @@ def _schema() -> pa.Schema:
         "views": pa.binary(),
     }
     # In the order of the fields.
-    return pa.schema([(name, types[name]) for name in (*(field.name for field in fields(Sample)), "shape", "views")])
+    names = [each.name for each in fields(Sample) if each.name not in _KEPT_APART]
+    return pa.schema([(name, types[name]) for name in (*names, "shape", "views")])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smilevlm.errors import StoreError, first_few
 from smilevlm.files import remove_in_one_piece, remove_leftovers
+from smilevlm.store.actions import write_actions
 from smilevlm.store.engine import run_everywhere
 from smilevlm.store.manifest import MANIFEST_NAME, Manifest, PrepareSettings, content_hash, write_manifest
 from smilevlm.store.parts import PartInfo, read_part_info
@@ -87,6 +88,7 @@ def prepare(
             progress(done, total)
     remove_leftovers(parts)
     manifest = _manifest(parts, wanted, settings, layout, synthetic)
+    manifest = replace(manifest, actions_digest=write_actions(store, recordings))
     write_manifest(store, manifest)
     return PrepareOutcome(manifest=manifest, num_new=num_new)
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from smilevlm.errors import StoreError
+from smilevlm.store.actions import read_actions, with_actions
 from smilevlm.store.manifest import Manifest, read_manifest
 from smilevlm.store.parts import Sample, decode_views, rows_path, sample_from_row
 from smilevlm.store.prepare import PARTS_NAME
@@ -50,7 +51,9 @@ class PreparedSet:
             raise StoreError(f"{absent[0]} is missing; run `smilevlm prepare` again to make it")
         self._rows = datasets.concatenate_datasets([_open_part(path) for path in parts])
         labels = self._rows.remove_columns(["shape", "views"])
-        self.samples: tuple[Sample, ...] = tuple(sample_from_row(row) for row in labels.to_list())
+        recorded = read_actions(store, self.manifest.actions_digest)
+        samples = (sample_from_row(row) for row in labels.to_list())
+        self.samples: tuple[Sample, ...] = tuple(with_actions(s, recorded.get(s.recording)) for s in samples)
         if len(self.samples) != self.manifest.num_samples:
             raise StoreError(
                 f"{store} holds {len(self.samples)} samples, its manifest says {self.manifest.num_samples}; "

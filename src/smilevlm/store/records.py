@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from smilevlm.labels import ActionIntensities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,9 @@ class Recording:
         frames: The scans in order; exactly one when `is_sequence` is false.
         is_sequence: Whether it becomes a dynamic image.
         phases: Onset, apex and offset, when the data set gives them.
+        actions: What the face does, of a sequence at its apex; None where that is not recorded, empty where nothing
+            moves.
+        unjudged_actions: Codes of actions that nobody looked for: not listed among the actions, and yet perhaps there.
     """
 
     sample_id: str
@@ -62,6 +67,8 @@ class Recording:
     frames: tuple[FrameFile, ...]
     is_sequence: bool = False
     phases: Phases | None = None
+    actions: ActionIntensities | None = field(default=None, hash=False)
+    unjudged_actions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.frames, f"{self.sample_id} has no frame"

@@ -189,6 +189,9 @@ def sample_of(recording: Recording, *, digest: str = "", name: str = "", span: t
         first_frame=span[0],
         last_frame=span[1],
         digest=digest,
+        # Which of them a window of a sequence shows is not known.
+        actions=None if name else recording.actions,
+        unjudged_actions=() if name else recording.unjudged_actions,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smilevlm.labels import NEUTRAL
+from smilevlm.labels import NEUTRAL, ActionIntensities, actions_from_arkit
 from smilevlm.readers import BNT_BACKGROUND, BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
 from smilevlm.synthesis.anatomy import anatomy, head_faces
@@ -84,7 +84,9 @@ def _contents(_settings: BosphorusSettings, parts: Sequence[BosphorusSubject]) -
     return {"num_recordings": len(scans), "missing": missing}
 
 
-def _write_subject(_root: Path, folder: Path, part: BosphorusSubject, settings: BosphorusSettings) -> None:
+def _write_subject(
+    _root: Path, folder: Path, part: BosphorusSubject, settings: BosphorusSettings
+) -> dict[str, ActionIntensities]:
     key = SeedKey(layout=LAYOUT.name, seed=settings.seed, person=part.number)
     rng = key.generator("person")
     sex = "F" if rng.uniform() < _FEMALE_SHARE else "M"
@@ -95,6 +97,7 @@ def _write_subject(_root: Path, folder: Path, part: BosphorusSubject, settings: 
         pose = _draw_pose(scan_rng, scan, settings.scanner)
         image = scan_from_front(scan_rng, _scene(scan_rng, subject, scan, head), pose, settings.scanner)
         _write_scan(scan_rng, folder, scan, image, head @ pose.rotation.T + pose.offset_mm, settings)
+    return {scan.name: actions_from_arkit(each) for scan, each in zip(part.scans, actions, strict=True)}
 
 
 def _actions(rng: np.random.Generator, person: Person, scan: PlannedScan) -> dict[str, float]:

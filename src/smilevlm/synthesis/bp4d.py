@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.files import write_atomically
+from smilevlm.labels import ActionIntensities
 from smilevlm.readers import AU_UNKNOWN, AuTable, write_au_table
 from smilevlm.synthesis.action_units import occurs
 from smilevlm.synthesis.data_set import Layout, check_range, subject_names
@@ -131,7 +132,9 @@ def _contents(_settings: Bp4dSettings, sequences: Sequence[Bp4dSequence]) -> dic
     }
 
 
-def _write_sequence(root: Path, folder: Path, sequence: Bp4dSequence, settings: Bp4dSettings) -> None:
+def _write_sequence(
+    root: Path, folder: Path, sequence: Bp4dSequence, settings: Bp4dSettings
+) -> dict[str, ActionIntensities]:
     capture = _capture(sequence, settings)
     write_atomically(root / "AUCoding" / f"{sequence.name}.csv", _au_table(capture.motion, sequence))
     camera = capture.portrait_camera(
@@ -147,6 +150,7 @@ def _write_sequence(root: Path, folder: Path, sequence: Bp4dSequence, settings: 
             (folder / f"{stem}.mtl").unlink()
         if frame not in sequence.without_landmarks:
             _write_landmarks(root, sequence, frame, scan.landmarks)
+    return {sequence.name: capture.actions_at_apex()}
 
 
 def _capture(sequence: Bp4dSequence, settings: Bp4dSettings) -> SequenceCapture:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from smilevlm.errors import SettingsError
 from smilevlm.geometry import Mesh
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, ActionIntensities, actions_from_arkit
 from smilevlm.readers import PSE_BND_NUMBERS, write_bnd, write_bu3dfe_vrml, write_pse
 from smilevlm.synthesis import data_set
 from smilevlm.synthesis.anatomy import anatomy, head_faces
@@ -62,7 +62,9 @@ def _plan(settings: Bu3dfeSettings) -> list[SubjectFolder]:
     return [SubjectFolder(number=n, path=name) for n, name in enumerate(subject_names(settings.num_subjects))]
 
 
-def _write_subject(_root: Path, folder: Path, part: SubjectFolder, settings: Bu3dfeSettings) -> None:
+def _write_subject(
+    _root: Path, folder: Path, part: SubjectFolder, settings: Bu3dfeSettings
+) -> dict[str, ActionIntensities]:
     rng = np.random.default_rng([settings.seed, part.number, 0])
     subject = draw_subject(rng, sex=part.path[0], population=settings.population)
     poses = [(NEUTRAL, 0), *((e, level) for e in BASIC_EXPRESSIONS for level in settings.levels)]
@@ -77,8 +79,8 @@ def _write_subject(_root: Path, folder: Path, part: SubjectFolder, settings: Bu3
         )
         for scan_rng, (expression, level) in zip(rngs, poses, strict=True)
     ]
-    for scan_rng, (expression, level), head in zip(rngs, poses, subject.heads(actions), strict=True):
-        stem = f"{part.path}_{_CODES[expression]}{level:02d}{subject.person.ethnicity}"
+    stems = [f"{part.path}_{_CODES[e]}{level:02d}{subject.person.ethnicity}" for e, level in poses]
+    for scan_rng, stem, head in zip(rngs, stems, subject.heads(actions), strict=True):
         scan_now = partial(
             scan_head,
             scan_rng,
@@ -92,6 +94,7 @@ def _write_subject(_root: Path, folder: Path, part: SubjectFolder, settings: Bu3
         scan = scan_now()
         raw = scan_now(cropped=False) if settings.complete else None
         _write_scan(folder, stem, scan, raw, settings.texture_size)
+    return {stem: actions_from_arkit(each) for stem, each in zip(stems, actions, strict=True)}
 
 
 def _pose_key(expression: str, level: int) -> int:

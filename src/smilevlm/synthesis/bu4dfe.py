@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int64
 from scipy.spatial import KDTree
 
 from smilevlm.files import folder_in_one_piece
+from smilevlm.labels import ActionIntensities
 from smilevlm.readers import write_bnd, write_bu4dfe_vrml
 from smilevlm.synthesis.data_set import Layout, check_range, subject_names
 from smilevlm.synthesis.photograph import Portrait
@@ -144,7 +145,9 @@ def _write_viewer(root: Path, _settings: Bu4dfeSettings, _sequences: Sequence[Bu
     (root / _VIEWER_FOLDER / "readme.txt").write_text(_VIEWER_TEXT, newline="\n")
 
 
-def _write_sequence(root: Path, folder: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings) -> None:
+def _write_sequence(
+    root: Path, folder: Path, sequence: Bu4dfeSequence, settings: Bu4dfeSettings
+) -> dict[str, ActionIntensities]:
     """One sequence; its landmarks are complete before its folder is."""
     capture = _capture(sequence, settings)
     camera = capture.portrait_camera(
@@ -159,6 +162,7 @@ def _write_sequence(root: Path, folder: Path, sequence: Bu4dfeSequence, settings
         landmarks[number] = _Landmarks(points=scan.vertices[nearest], indices=np.asarray(nearest, np.int64))
     if settings.landmarks:
         _write_landmarks(root / LANDMARK_TREE / sequence.path, landmarks)
+    return {f"{sequence.subject}_{sequence.word}": capture.actions_at_apex()}
 
 
 @dataclass(frozen=True, kw_only=True)

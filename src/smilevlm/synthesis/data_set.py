@@ -13,11 +13,13 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.files import folder_in_one_piece, write_atomically
+from smilevlm.labels import ActionIntensities
 from smilevlm.parallel import ProgressCallback, parallel_map
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.marker import MARKER_NAME, OMIT_DEFAULT
+from smilevlm.synthesis.marker import MARKER_NAME, OMIT_DEFAULT, RECORD
 from smilevlm.synthesis.people import TEMPLATE_SEED
 from smilevlm.synthesis.population import DEFAULT, Population
+from smilevlm.synthesis.recording import gather_actions, record_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,8 @@ class Layout(Generic[_Settings, _Part]):
     Args:
         name: As the marker has it.
         plan: The parts to write.
-        write: Writes one part: (root, folder that gets the part's path when it is complete, part, settings).
+        write: Writes one part: (root, folder that gets the part's path when it is complete, part, settings). Returns
+            what the face does in each of its scans and sequences (at the apex), by the index's sample id.
         contents: What a complete copy holds beside `num_subjects` and `num_recordings`, for the marker; None for a
             layout whose copies need no such list.
         write_shared: Writes what lies beside the parts.
@@ -81,7 +84,7 @@ class Layout(Generic[_Settings, _Part]):
 
     name: str
     plan: Callable[[_Settings], Sequence[_Part]]
-    write: Callable[[Path, Path, _Part, _Settings], None]
+    write: Callable[[Path, Path, _Part, _Settings], Mapping[str, ActionIntensities]]
     contents: Callable[[_Settings, Sequence[_Part]], Mapping[str, Any]] | None = None
     write_shared: Callable[[Path, _Settings, Sequence[_Part]], None] | None = None
 
@@ -126,12 +129,13 @@ class Layout(Generic[_Settings, _Part]):
             head_model()  # builds the model's cache once, before several processes would
         for _ in parallel_map(self.write_part, calls, jobs=jobs, progress=progress, num_done=num_done, ordered=False):
             pass
+        gather_actions(root)
         return len(calls)
 
     def write_part(self, root: Path, part: _Part, settings: _Settings) -> None:
         """Write one part's folder in one piece."""
         with folder_in_one_piece(root / part.path) as folder:
-            self.write(root, folder, part, settings)
+            record_part(root, part.path, self.write(root, folder, part, settings))
 
     def _contents(self, settings: _Settings, parts: Sequence[_Part]) -> dict[str, Any] | None:
         if self.contents is None:
@@ -189,9 +193,12 @@ def settings_record(settings: Any) -> dict[str, Any]:  # noqa: ANN401
     values: dict[str, Any] = {}
     for each in fields(settings):
         value = getattr(settings, each.name)
-        assert each.metadata != OMIT_DEFAULT or each.default is not MISSING
-        if each.metadata == OMIT_DEFAULT and value == each.default:
+        may_be_omitted = OMIT_DEFAULT.items() <= each.metadata.items()
+        assert not may_be_omitted or each.default is not MISSING
+        if may_be_omitted and value == each.default:
             continue
+        if RECORD in each.metadata:
+            value = each.metadata[RECORD](value)
         values[each.name] = settings_record(value) if is_dataclass(value) else value
     return values
 

@@ -7,15 +7,12 @@ model is drawn at random: a smooth change of space for the shape, and a smooth c
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64
-from scipy import sparse
 
-from smilevlm.synthesis.anatomy import anatomy
-from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.rigs.rig import RigSurface
 from smilevlm.typing import Vertices
 
 _FACE_LOW_MM, _FACE_HIGH_MM = np.array([0.0, -85.0, -80.0]), np.array([75.0, 95.0, 8.0])
@@ -81,17 +78,17 @@ class FaceFamily:
     eye_forward_mm: float
 
     def heads(
-        self, neutral_mm: Vertices, expressive_mm: Float32[np.ndarray, "expression vert 3"]
+        self, surface: RigSurface, neutral_mm: Vertices, expressive_mm: Float32[np.ndarray, "expression vert 3"]
     ) -> Float32[np.ndarray, "expression vert 3"]:
-        """Heads of this family, from refined heads in the face frame that have the neutral nose tip at the origin."""
+        """Heads of this family, from heads of a rig in the face frame that have the neutral nose tip at the origin."""
         gain = np.clip(np.exp(self.gain.at(neutral_mm)) * self.axis_gain.astype(np.float32), *_GAIN_LIMITS)
-        eyeballs = anatomy().eyes > 0
+        eyeballs = surface.eyes
         gain[eyeballs] = 1
         out = np.empty_like(expressive_mm)
         for number, head in enumerate(expressive_mm):
             moved = head - neutral_mm
             for _ in range(self.smoothing):
-                moved = skin_average() @ moved
+                moved = surface.skin_average @ moved
             shown = neutral_mm + moved * gain
             shown = shown + self.bend.at(shown)
             self._change_eyes(shown, eyeballs)
@@ -101,13 +98,21 @@ class FaceFamily:
     def _change_eyes(self, head: Vertices, eyeballs: np.ndarray) -> None:
         for side in (head[:, 0] > 0, head[:, 0] < 0):
             ball = eyeballs & side
+            if not ball.any():
+                continue
             centre = head[ball].mean(axis=0)
             head[ball] = centre + (head[ball] - centre) * np.float32(self.eye_size)
             head[ball, 2] += np.float32(self.eye_forward_mm)
 
 
-def draw_family(rng: np.random.Generator, *, strength: float = 1.0) -> FaceFamily:
-    """Draw one face model; `strength` says how unlike the synthetic head model, 0 is that model itself."""
+def draw_family(rng: np.random.Generator, *, strength: float = 1.0, log_gain: float = 0.0) -> FaceFamily:
+    """Draw one face model.
+
+    Args:
+        rng: The person's own generator.
+        strength: How unlike the rig, 0 is that rig itself.
+        log_gain: See `Rig.log_gain`.
+    """
     return FaceFamily(
         bend=_merge_bumps(
             _draw_bumps(rng, count=10, widths_mm=(14.0, 45.0), steepest=_STEEPEST * strength),
@@ -115,8 +120,7 @@ def draw_family(rng: np.random.Generator, *, strength: float = 1.0) -> FaceFamil
         ),
         stretch=1 + np.clip(rng.normal(0, 0.05 * strength, 3), -0.12, 0.12),
         gain=_draw_gain(rng, count=6, spread=0.22 * strength),
-        # The head model's own displacements are small beside those of other models and of people who pose.
-        axis_gain=np.exp(rng.normal(0.28 * min(strength, 1), 0.17 * strength) + rng.normal(0, 0.13 * strength, 3)),
+        axis_gain=np.exp(rng.normal(log_gain * min(strength, 1), 0.17 * strength) + rng.normal(0, 0.13 * strength, 3)),
         smoothing=int(rng.choice([0, 0, 1, 2, 4, 8])) if strength > 0 else 0,
         eye_size=float(np.exp(rng.normal(0, 0.04 * strength))),
         eye_forward_mm=float(rng.normal(0, 0.7 * strength)),
@@ -173,23 +177,3 @@ def _draw_positions(
     rng: np.random.Generator, count: int, widths_mm: tuple[float, float]
 ) -> tuple[Float64[np.ndarray, "bump 3"], Float64[np.ndarray, " bump"]]:
     return rng.uniform(_FACE_LOW_MM, _FACE_HIGH_MM, (count, 3)), rng.uniform(*widths_mm, count)
-
-
-@functools.cache
-def skin_average() -> sparse.csr_matrix:
-    """One step of smoothing along the surface.
-
-    Half of a vertex and half of its neighbours' mean, for the skin; teeth and eyeballs stay rigid.
-    """
-    topology, regions = head_model().topology, anatomy()
-    num = len(regions.position_mm)
-    faces = topology.fine_faces
-    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    links = sparse.csr_matrix((np.ones(len(pairs), np.float32), (pairs[:, 0], pairs[:, 1])), shape=(num, num))
-    links.data[:] = 1
-    mean = sparse.diags_array(1 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links
-    rigid = (regions.eyes > 0) | regions.inner
-    own = np.where(rigid, 1.0, 0.5).astype(np.float32)
-    average = sparse.diags_array(own) + sparse.diags_array(1 - own) @ mean
-    return sparse.csr_matrix(average.astype(np.float32))

@@ -16,10 +16,17 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.errors import SettingsError
+from smilevlm.labels import LEAST_INTENSITY, ActionIntensities, Side, action_intensities, facs_code, side_of_letter
 from smilevlm.readers import FOURDME_COLUMNS, ActionUnit, CellValue, write_workbook
 from smilevlm.synthesis.action_units import ACTION_UNITS
 from smilevlm.synthesis.data_set import Layout, check_range
-from smilevlm.synthesis.micro import MAX_AMPLITUDE, MicroExpression, draw_micro_expression, micro_motion
+from smilevlm.synthesis.micro import (
+    MAX_AMPLITUDE,
+    STATIC_INTENSITY,
+    MicroExpression,
+    draw_micro_expression,
+    micro_motion,
+)
 from smilevlm.synthesis.scan_setup import ScannerSettings
 from smilevlm.synthesis.seeds import SeedKey
 from smilevlm.synthesis.sequences import SequenceCapture, SequenceSettings, prepare_capture, write_textured_obj
@@ -143,13 +150,30 @@ def _draw_labels(settings: FourdmeSettings, total: int) -> list[tuple[str, ...]]
     return [given[place] for place in order]
 
 
-def _write_clip(_root: Path, folder: Path, clip: FourdmeClip, settings: FourdmeSettings) -> None:
+def _write_clip(
+    _root: Path, folder: Path, clip: FourdmeClip, settings: FourdmeSettings
+) -> dict[str, ActionIntensities]:
     capture = _capture(clip, settings)
     camera = capture.portrait_camera(
         width_px=settings.texture_width, height_per_width=_HEIGHT_PER_WIDTH, width_mm=230.0
     )
     for number, scan in enumerate(capture.scans(), _FIRST_FRAME):
         write_textured_obj(folder / f"{number:03d}.obj", scan, camera, material_library=f"{number:03d}.mtl")
+    return {clip.name: _actions(capture, clip.micro)}
+
+
+def _actions(capture: SequenceCapture, micro: MicroExpression) -> ActionIntensities:
+    """At the apex; the units that make the clip what it is are recorded however weak they are."""
+    entries: list[tuple[str, Side, float]] = []
+    for unit in micro.units:
+        code = facs_code(unit.number)
+        assert code is not None, unit
+        share = STATIC_INTENSITY if unit.static else max(micro.intensity, LEAST_INTENSITY)
+        entries.append((code, side_of_letter(unit.side), share))
+    for code, (left, right) in capture.actions_at_apex().items():
+        entries.append((code, "left", left))
+        entries.append((code, "right", right))
+    return action_intensities(entries)
 
 
 def _capture(clip: FourdmeClip, settings: FourdmeSettings) -> SequenceCapture:

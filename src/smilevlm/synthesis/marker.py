@@ -7,3 +7,5 @@ from collections.abc import Mapping
 MARKER_NAME = "synthesis.json"
 OMIT_DEFAULT: Mapping[str, bool] = {"later": True}
 """Metadata of a settings field that older sets on disk do not know: it is recorded where it is not the default."""
+RECORD = "record"
+"""Key of a settings field's metadata: a function from its value to what the marker records of it."""

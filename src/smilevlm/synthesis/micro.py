@@ -28,6 +28,8 @@ _ONE_SIDED = frozenset({2, 4, 6, 7, 9, 10, 12, 14, 15, 20, 24})
 _INTENSITY = (0.08, 0.25)
 MAX_AMPLITUDE = 1 / _INTENSITY[1]
 """With it the strongest movement is that of a full action unit."""
+STATIC_INTENSITY = 0.3
+"""Of what is kept still all the time, as a share of a full unit."""
 _NUM_FRAMES = (12, 30)
 """From onset to offset, both counted: 0.2 to 0.5 seconds at 60 frames per second."""
 _MARGIN = (2, 6)
@@ -94,7 +96,7 @@ def draw_micro_expression(rng: np.random.Generator, labels: tuple[str, ...], amp
 
 def micro_motion(rng: np.random.Generator, context: MotionContext, micro: MicroExpression) -> Motion:
     """What the face does in a clip; `context` has as many frames as the clip."""
-    resting = _strengths(context, tuple(unit for unit in micro.units if unit.static), 0.3)
+    resting = _strengths(context, tuple(unit for unit in micro.units if unit.static), STATIC_INTENSITY)
     movements = [_moving(context, micro), context.strengths(resting), idle_movement(rng, context, scale=0.08)]
     if micro.blinks:
         movements.append(eyelid_closures(rng, context, [float(rng.uniform(0, 0.5)) * context.duration_s]))

@@ -5,25 +5,40 @@ The appearance is independent of the expression, so a model that is trained on a
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32
 
 from smilevlm.geometry import Mesh
-from smilevlm.synthesis.anatomy import anatomy, on_the_outside
-from smilevlm.synthesis.face_family import skin_average
-from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.depth_sensor import DepthSensor, sense
+from smilevlm.synthesis.mesh_density import merge_cells, only_used, simplify, subdivide
+from smilevlm.synthesis.model_parts import dark_regions, draw_faces
+from smilevlm.synthesis.partial_faces import PartialFace, draw_partial
+from smilevlm.synthesis.rigs.rig import RigSurface
 from smilevlm.synthesis.scan_setup import Pose, ScannerSettings, draw_scan, rotation_from_angles
 from smilevlm.synthesis.scanner import scan_with_setup
+from smilevlm.synthesis.sensor_profiles import DarkRegions, draw_sensor
 from smilevlm.typing import Faces, Vertices
 
-SurfaceForm = Literal["scan", "mesh", "coarse", "clustered", "points"]
-"""Seen by a virtual scanner; the model's own fine or coarse triangles; these merged cell by cell; points alone."""
-SURFACES: tuple[SurfaceForm, ...] = ("scan", "mesh", "coarse", "clustered")
-_FORM_SHARES = (0.5, 0.2, 0.1, 0.14, 0.06)
+SurfaceForm = Literal[
+    "scan", "phone", "structured_light", "mesh", "coarse", "clustered", "simplified", "subdivided", "points"
+]
+"""Seen by a virtual stereo scanner, a phone, a structured-light scanner; the model's own fine or coarse triangles;
+these merged cell by cell, with larger cells away from the nose, or divided; points alone."""
+_FORM_SHARES: dict[SurfaceForm, float] = {
+    "scan": 0.3,
+    "phone": 0.13,
+    "structured_light": 0.1,
+    "mesh": 0.17,
+    "coarse": 0.08,
+    "clustered": 0.1,
+    "simplified": 0.05,
+    "subdivided": 0.02,
+    "points": 0.05,
+}
+SURFACES: tuple[SurfaceForm, ...] = tuple(form for form in _FORM_SHARES if form != "points")
 _MM_PER_UNIT = (1.0, 10.0, 100.0, 1000.0)
 _UNIT_SHARES = (0.7, 0.1, 0.05, 0.15)
 _HEAD_CENTRE_MM = np.array([0.0, 20.0, -95.0], np.float32)
@@ -55,10 +70,15 @@ class ScanAppearance:
         faces: Triangles of the refined head that are there, or of the unrefined one for the form `coarse`.
         reach_mm: Surface further from the nose tip is cut off; infinite for the whole head.
         depth_mm: So is surface further behind it.
+        partial: The part of the face that is there, None for all of it.
         cell_mm: Side of the cells that the form `clustered` merges.
+        num_vertices: Of the forms `simplified` and `subdivided`, at most.
+        cell_growth: Of the form `simplified`, see `merge_cells`.
         noise_mm: Standard deviation of noise on the vertices, scans apart, which have their own.
         num_points: Of the form `points`.
         scanner: Of the form `scan`.
+        sensor: Of the forms `phone` and `structured_light`, None of others.
+        absorption: Share of its measurements that fail, per vertex; empty for other forms.
         cropped: Whether the scanner kept the face alone.
         mm_per_unit: The file's unit.
     """
@@ -67,37 +87,60 @@ class ScanAppearance:
     faces: Faces
     reach_mm: float
     depth_mm: float
+    partial: PartialFace | None
     cell_mm: float
+    num_vertices: int
+    cell_growth: float
     noise_mm: float
     num_points: int
     scanner: ScannerSettings
+    sensor: DepthSensor | None
+    absorption: Float32[np.ndarray, " vert"]
     cropped: bool
     mm_per_unit: float
 
+    def keeps(self, head_mm: Vertices) -> Bool[np.ndarray, " vert"]:
+        """Vertices that are not cut off."""
+        keep = (np.linalg.norm(head_mm, axis=1) < self.reach_mm) & (head_mm[:, 2] > -self.depth_mm)
+        return keep if self.partial is None else keep & self.partial.keeps(head_mm)
+
 
 def draw_appearance(
-    rng: np.random.Generator, *, forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm)
+    rng: np.random.Generator,
+    surface: RigSurface,
+    hair: Hair | None = None,
+    *,
+    forms: tuple[SurfaceForm, ...] = get_args(SurfaceForm),
 ) -> ScanAppearance:
-    """Draw how a face is shown; `forms` are what may become of its surface."""
-    shares = np.array([_FORM_SHARES[get_args(SurfaceForm).index(form)] for form in forms])
+    """Draw how a face of a rig with this hair is shown; `forms` are what may become of its surface."""
+    shares = np.array([_FORM_SHARES[form] for form in forms])
     form = forms[int(rng.choice(len(forms), p=shares / shares.sum()))]
-    whole = rng.uniform() < 0.45
+    partial = draw_partial(rng)
+    # Half a face with the whole back of the head is no scan.
+    whole = partial is None and rng.uniform() < 0.45
+    sensor, absorption = _draw_depth_sensor(rng, form, dark_regions(surface), hair)
+    subdivided = form == "subdivided"
     return ScanAppearance(
         form=form,
-        faces=_draw_faces(rng, coarse=form == "coarse"),
+        faces=draw_faces(rng, surface, coarse=form == "coarse"),
         reach_mm=float("inf") if whole else float(rng.uniform(85, 140)),
         depth_mm=float(rng.uniform(60, 120)) if not whole and rng.uniform() < 0.6 else float("inf"),
+        partial=partial,
         cell_mm=float(rng.uniform(2.5, 10.0)),
+        num_vertices=_log_uniform(rng, *((20_000, 70_000) if subdivided else (500, 12_000))),
+        cell_growth=float(rng.uniform(0.5, 4)),
         noise_mm=float(np.exp(rng.uniform(np.log(0.02), np.log(0.4)))) if rng.uniform() < 0.5 else 0.0,
-        num_points=int(np.exp(rng.uniform(np.log(8000), np.log(40_000)))),
+        num_points=_log_uniform(rng, 8000, 40_000),
         scanner=ScannerSettings(
-            num_vertices=int(np.exp(rng.uniform(np.log(2000), np.log(30_000)))),
+            num_vertices=_log_uniform(rng, 2000, 30_000),
             noise_mm=float(np.exp(rng.uniform(np.log(0.04), np.log(0.5)))),
             ripple_mm=float(rng.uniform(0.05, 0.6)),
             max_holes=int(rng.integers(0, 9)),
             hole_size=float(rng.uniform(0.7, 2.2)),
             crop_share=float(rng.uniform(0.74, 1.15)),
         ),
+        sensor=sensor,
+        absorption=absorption,
         cropped=bool(rng.uniform() < 0.8),
         mm_per_unit=float(rng.choice(_MM_PER_UNIT, p=_UNIT_SHARES)),
     )
@@ -105,13 +148,22 @@ def draw_appearance(
 
 def apply_appearance(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:
     """The mesh that a file holds of one refined head, which is in the face frame."""
-    if appearance.form == "scan":
-        return _scanned(rng, appearance, head_mm)
     faces = appearance.faces
-    keep = (np.linalg.norm(head_mm, axis=1) < appearance.reach_mm) & (head_mm[:, 2] > -appearance.depth_mm)
-    vertices, faces = _only_used(head_mm, faces[keep[faces].all(axis=1)])
+    if appearance.form == "scan":
+        # The scanner has a crop of its own.
+        partial = appearance.partial
+        return _scanned(rng, appearance, head_mm, faces if partial is None else _inside(faces, partial.keeps(head_mm)))
+    faces = _inside(faces, appearance.keeps(head_mm))
+    if appearance.form in ("phone", "structured_light"):
+        assert appearance.sensor is not None
+        return sense(rng, appearance.sensor, head_mm, faces, appearance.absorption)
+    vertices, faces = only_used(head_mm, faces)
     if appearance.form == "clustered":
-        vertices, faces = _cluster(vertices, faces, appearance.cell_mm)
+        vertices, faces = merge_cells(vertices, faces, appearance.cell_mm)
+    elif appearance.form == "simplified":
+        vertices, faces = simplify(vertices, faces, appearance.num_vertices, growth=appearance.cell_growth)
+    elif appearance.form == "subdivided":
+        vertices, faces = subdivide(vertices, faces, appearance.num_vertices)
     elif appearance.form == "points":
         vertices, faces = _sample(rng, vertices, faces, appearance.num_points), np.zeros((0, 3), np.int32)
     vertices = vertices + rng.normal(0, 1, vertices.shape).astype(np.float32) * np.float32(appearance.noise_mm)
@@ -130,10 +182,9 @@ def draw_pose(rng: np.random.Generator, *, angle_deg: float = 9.0, offset_mm: fl
     return Pose(rotation=rotation_from_angles(*angles.tolist()), offset_mm=rng.normal(0, offset_mm, 3))
 
 
-def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
+def draw_hair(rng: np.random.Generator, surface: RigSurface, *, bearded: bool) -> Hair:
     """Hair of one person: from none to a thick mop with a fringe, and now and then, if `bearded`, a beard."""
-    regions = anatomy()
-    x, y, z = regions.position_mm.T
+    x, y, z = surface.position_mm.T
     layer = np.zeros(len(x))
     if rng.uniform() < 0.6:
         line, side, thickness = rng.uniform(58, 95), rng.uniform(56, 75), rng.uniform(1.5, 20)
@@ -141,89 +192,38 @@ def draw_hair(rng: np.random.Generator, *, bearded: bool) -> Hair:
         temples = np.clip((np.abs(x) - side) / 8, 0, 1) * np.clip((y + rng.uniform(-70, 30)) / 15, 0, 1) * (z < -40)
         layer += thickness * np.maximum(scalp, temples)
     if bearded and rng.uniform() < 0.3:
-        layer += rng.uniform(1, 9) * regions.stubble
+        layer += rng.uniform(1, 9) * surface.stubble
     rough = rng.normal(size=(len(x), 2))
     for _ in range(3):
-        rough[:, 0] = skin_average() @ rough[:, 0]
+        rough[:, 0] = surface.skin_average @ rough[:, 0]
     lumps = rough[:, 0].copy()
     for _ in range(25):
-        lumps = skin_average() @ lumps
+        lumps = surface.skin_average @ lumps
     relief = 1 + 0.2 * lumps / max(lumps.std(), 1e-9) + 0.15 * rough[:, 0] / rough[:, 0].std()
-    skin = (regions.eyes == 0) & ~regions.inner
+    skin = ~surface.eyes & ~surface.inner
     return Hair(layer_mm=(np.maximum(layer * relief, 0) * skin).astype(np.float32))
 
 
-@functools.cache
-def _inside_mouth() -> Bool[np.ndarray, " vert"]:
-    """Vertices of the skin that lie behind the lips."""
-    regions = anatomy()
-    x, y, z = regions.position_mm.T
-    near = (np.abs(x) < 33) & (y > -62) & (y < -10) & (z > -90)
-    return near & ~on_the_outside(regions.position_mm) & (regions.eyes == 0)
+def _draw_depth_sensor(
+    rng: np.random.Generator, form: SurfaceForm, dark: DarkRegions, hair: Hair | None
+) -> tuple[DepthSensor | None, Float32[np.ndarray, " vert"]]:
+    """A sensor and the share of its measurements that fail per vertex; none for other forms."""
+    if form not in ("phone", "structured_light"):
+        return None, np.zeros(0, np.float32)
+    sensor, shares = draw_sensor(rng, form)
+    if hair is not None:
+        dark = replace(dark, hair=np.clip(hair.layer_mm, 0, 1))
+    return sensor, dark.absorption(shares)
 
 
-def _draw_faces(rng: np.random.Generator, *, coarse: bool) -> Faces:
-    """The head's triangles without those that this model or scanner does not have."""
-    topology, regions = head_model().topology, anatomy()
-    faces = topology.faces if coarse else topology.fine_faces
-    keep = np.ones(len(faces), bool)
-    sealed = rng.uniform() < 0.15
-    for part, absent in ((regions.eyes > 0, 0.2), (regions.inner, 1.0 if sealed else 0.4), (_inside_mouth(), 0.3)):
-        if rng.uniform() < absent:
-            keep &= ~part[faces].any(axis=1)
-    if sealed:
-        keep &= ~_inside_mouth()[faces].any(axis=1)
-        return np.concatenate([faces[keep], _between_lips(coarse=coarse)])
-    return np.ascontiguousarray(faces[keep])
-
-
-@functools.cache
-def _between_lips(*, coarse: bool) -> Faces:
-    """Triangles from lip to lip, as models have them whose mouth is a painted skin."""
-    topology, regions = head_model().topology, anatomy()
-    faces = topology.faces if coarse else topology.fine_faces
-    faces = faces[~((regions.eyes > 0) | regions.inner | _inside_mouth())[faces].any(axis=1)]
-    rim = _rim_around(faces, regions.position_mm, np.array([0.0, -32.0, -18.0]))
-    # From corner to corner along either lip, whatever the sense of the rim.
-    x = regions.position_mm[rim, 0]
-    rim = np.roll(rim, -int(np.argmin(x)))
-    corner = int(np.argmax(regions.position_mm[rim, 0]))
-    one, other = rim[: corner + 1], np.append(rim[corner:], rim[0])[::-1]
-    triangles, i, j = [], 0, 0
-    while i < len(one) - 1 or j < len(other) - 1:
-        along_one = j == len(other) - 1 or (i < len(one) - 1 and i / len(one) <= j / len(other))
-        triangles.append((one[i], other[j], one[i + 1] if along_one else other[j + 1]))
-        i, j = (i + 1, j) if along_one else (i, j + 1)
-    found = np.array([each for each in triangles if len(set(each)) == 3], np.int32)
-    corners = regions.position_mm[found]
-    backward = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] < 0
-    found[backward] = found[backward][:, ::-1]
-    return found
-
-
-def _rim_around(faces: Faces, vertices: Vertices, place_mm: Float64[np.ndarray, " 3"]) -> Int64[np.ndarray, " corner"]:
-    """The vertices of the hole whose middle is nearest to a place, in order around it."""
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
-    known = set(map(tuple, edges.tolist()))
-    following = {start: end for start, end in known if (end, start) not in known}
-    rims = []
-    while following:
-        rim = [next(iter(following))]
-        while (end := following.pop(rim[-1], rim[0])) != rim[0]:
-            rim.append(end)
-        rims.append(np.array(rim))
-    distance = [np.linalg.norm(vertices[rim].mean(axis=0) - place_mm) for rim in rims]
-    return rims[int(np.argmin(distance))]
-
-
-def _scanned(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices) -> Mesh:
+def _scanned(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vertices, faces: Faces) -> Mesh:
     setup, noise_sample, _ = draw_scan(rng, appearance.scanner, cropped=appearance.cropped)
     scan = scan_with_setup(
         setup,
         noise_sample,
         Pose(rotation=np.eye(3), offset_mm=np.zeros(3)),
         vertices_mm=head_mm,
-        faces=appearance.faces,
+        faces=faces,
         colors=np.zeros_like(head_mm),
         landmarks_mm=head_mm[:1],
         quad_share=0.0,
@@ -231,20 +231,12 @@ def _scanned(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vert
     return Mesh(vertices=scan.vertices, faces=scan.triangles)
 
 
-def _only_used(vertices: Vertices, faces: Faces) -> tuple[Vertices, Faces]:
-    used, new = np.unique(faces, return_inverse=True)
-    return vertices[used], new.reshape(faces.shape).astype(np.int32)
+def _inside(faces: Faces, keep: Bool[np.ndarray, " vert"]) -> Faces:
+    return faces[keep[faces].all(axis=1)]
 
 
-def _cluster(vertices: Vertices, faces: Faces, cell_mm: float) -> tuple[Vertices, Faces]:
-    """One vertex per occupied cell, the mean of those in it; triangles that collapse are gone."""
-    cells = np.floor(vertices / np.float32(cell_mm)).astype(np.int64)
-    _, owner, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    owner = owner.reshape(-1)
-    merged = np.stack([np.bincount(owner, weights=vertices[:, k]) / counts for k in range(3)], axis=1)
-    new: Int32[np.ndarray, "face 3"] = owner[faces].astype(np.int32)
-    distinct = (new[:, 0] != new[:, 1]) & (new[:, 1] != new[:, 2]) & (new[:, 2] != new[:, 0])
-    return _only_used(merged.astype(np.float32), new[distinct])
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> int:
+    return int(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _sample(rng: np.random.Generator, vertices: Vertices, faces: Faces, count: int) -> Vertices:

@@ -127,7 +127,7 @@ def scan_with_setup(
     grid_colors[covering >= 0] = interpolate_colors(colors, faces, covering, x_px, y_px)
     valid = (radius != kernels.EMPTY) & _kept(setup, radius.shape)
     points, arc = _sample(setup, noise_sample, radius, valid)
-    polygons = _polygons(noise_sample.cuts, valid, radius, quad_share, setup.max_jump_mm)
+    polygons = grid_polygons(noise_sample.cuts, valid, radius, quad_share, setup.max_jump_mm)
     used = np.unique(polygons[polygons >= 0])
     renumber = np.full(radius.size, -1, np.int32)
     renumber[used] = np.arange(len(used), dtype=np.int32)
@@ -221,7 +221,7 @@ def _sample(
     return points, arc.astype(np.float32)
 
 
-def _polygons(
+def grid_polygons(
     cuts: np.ndarray, valid: np.ndarray, radius: np.ndarray, quad_share: float, max_jump_mm: float
 ) -> Int32[np.ndarray, "polygon 4"]:
     """Quads and triangles between neighbouring valid cells, counter-clockwise from outside."""

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from smilevlm.geometry import Mesh
+from smilevlm.labels import ActionIntensities, actions_from_arkit
 from smilevlm.readers import write_mtl, write_obj
 from smilevlm.synthesis.anatomy import anatomy, head_faces
 from smilevlm.synthesis.capture_session import CaptureSession, draw_session
@@ -72,6 +73,10 @@ class SequenceCapture:
     scanner: ScannerSettings
     frames_per_second: float
     key: SeedKey
+
+    def actions_at_apex(self) -> ActionIntensities:
+        """What the face does where the motion is strongest."""
+        return actions_from_arkit(self.motion.at(self.motion.apex))
 
     def scans(self) -> Iterator[Scan]:
         """One scan per frame of the motion, in order."""

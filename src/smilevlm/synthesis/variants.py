@@ -7,12 +7,15 @@ mouth or laugh, and the blend shapes of other face models combine the same actio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import numpy as np
 
 from smilevlm.labels import NEUTRAL
 from smilevlm.synthesis.expressions import RECIPES, Recipe, by_side, draw_idle
 from smilevlm.synthesis.people import Person
+from smilevlm.synthesis.wide_variants import WIDE_VARIANTS, draw_facs_recipe
 
 VARIANTS: Mapping[str, tuple[Recipe, ...]] = {
     "happy": (
@@ -90,12 +93,18 @@ VARIANTS: Mapping[str, tuple[Recipe, ...]] = {
 }  # fmt: skip
 """The posed prototype comes first."""
 _PROTOTYPE_SHARE = 0.35
+_FACS_SHARE = 0.4
+"""Of the wide recipes: drawn by the frequencies of FACS-coded people."""
 _WEAK_SHARE, _WEAK = 0.08, 0.4
 """Now and then one of a recipe's actions is hardly there."""
+Manner = Literal["plain", "held back", "one-sided", "weak"]
+_SHUT = 0.5
+"""Lids further down than this cannot be raised as well."""
+_MANNER_SHARES = (0.58, 0.14, 0.14, 0.14)
 
 
 def draw_variant(rng: np.random.Generator, expression: str) -> Recipe | None:
-    """One way to show an expression; None for `neutral`.
+    """One of the posed ways to show an expression; None for `neutral`.
 
     Raises:
         KeyError: There is no such expression.
@@ -108,6 +117,58 @@ def draw_variant(rng: np.random.Generator, expression: str) -> Recipe | None:
     return variants[int(rng.integers(1, len(variants)))]
 
 
+def draw_wide_variant(rng: np.random.Generator, expression: str) -> Recipe:
+    """One of the further ways to show an expression: by FACS frequencies, or one of `WIDE_VARIANTS`.
+
+    Raises:
+        KeyError: There is no such expression.
+    """
+    if rng.uniform() < _FACS_SHARE:
+        return draw_facs_recipe(rng, expression)
+    variants = WIDE_VARIANTS[expression]
+    return variants[int(rng.integers(len(variants)))]
+
+
+CONFUSED: tuple[tuple[str, str], ...] = (("surprise", "fear"), ("angry", "disgust"))
+"""Pairs that people themselves confuse most. Source: Du and Martinez, Journal of Vision 11(13), 2011."""
+
+
+def draw_blend(rng: np.random.Generator, first: str, second: str) -> Recipe:
+    """A face between two expressions, each with 35 to 65 % of the strength of a posed one."""
+    share = float(rng.uniform(0.35, 0.65))
+    core: dict[str, float] = {}
+    for expression, weight in ((first, share), (second, 1 - share)):
+        variants = VARIANTS[expression]
+        for action, full in variants[int(rng.integers(len(variants)))].core.items():
+            core[action] = core.get(action, 0.0) + 1.15 * weight * full
+    return Recipe(core=core, optional={})
+
+
+def draw_manner(rng: np.random.Generator) -> Manner:
+    """How an expression is shown, whatever its recipe."""
+    return get_args(Manner)[int(rng.choice(len(_MANNER_SHARES), p=_MANNER_SHARES))]
+
+
+def show_in_manner(rng: np.random.Generator, weights: Mapping[str, float], manner: Manner) -> dict[str, float]:
+    """ARKit weights as a manner changes them: held back behind pressed lips, on one side, or weak."""
+    if manner == "weak":
+        share = float(rng.uniform(0.35, 0.6))
+        return {name: share * value for name, value in weights.items()}
+    if manner == "held back":
+        shown = {name: float(rng.uniform(0.45, 0.75)) * value for name, value in weights.items()}
+        press = float(rng.uniform(0.25, 0.55))
+        for name in ("mouthPressLeft", "mouthPressRight"):
+            shown[name] = max(shown.get(name, 0.0), press)
+        return shown
+    if manner == "one-sided":
+        less, share = ("Left", "Right")[int(rng.integers(2))], float(rng.uniform(0.0, 0.4))
+        moved = {
+            name for name in weights if name.endswith(less) and not name.startswith(("eyeLook", "eyeBlink", "jaw"))
+        }
+        return {name: value * (share if name in moved else 1.0) for name, value in weights.items()}
+    return dict(weights)
+
+
 def draw_varied_actions(
     rng: np.random.Generator,
     *,
@@ -116,26 +177,38 @@ def draw_varied_actions(
     intensity: float,
     facial_actions: tuple[str, ...],
     idle: float,
+    incidental: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Facial actions of one scan: strength per action, each in [0, 1].
 
     Args:
         rng: The scan's own generator.
         person: Their habits shape the expression.
-        recipe: What `draw_variant` gave.
+        recipe: What `draw_variant` or `draw_wide_variant` gave.
         intensity: 0 (nothing) to 1 (full) and a little beyond.
-        facial_actions: Names the head model knows.
+        facial_actions: Names the head model knows; what it lacks is left out.
         idle: Strength of movements that belong to no expression.
+        incidental: What the face does besides, by ARKit name without side; the stronger of two of one name counts.
     """
     strength = draw_idle(rng, idle)
     if recipe is not None:
         for action, full in recipe.core.items():
             weak = _WEAK if rng.uniform() < _WEAK_SHARE else 1.0
-            add = weak * full * intensity * person.habits[action] * float(np.exp(rng.normal(0, 0.15)))
+            add = weak * full * intensity * person.habits.get(action, 1.0) * float(np.exp(rng.normal(0, 0.15)))
             strength[action] = strength.get(action, 0.0) + add
         for action, (probability, full) in recipe.optional.items():
             if rng.uniform() < probability:
                 strength[action] = strength.get(action, 0.0) + full * intensity * float(rng.uniform(0.4, 1.3))
+    for action, value in incidental.items():
+        strength[action] = max(strength.get(action, 0.0), value)
+    if strength.get("eyeBlink", 0.0) > _SHUT:
+        strength.pop("eyeWide", None)
     if strength.pop("eyeLookDown", 0.0) > 0:
         strength["eyeLookUpDown"] = max(strength.get("eyeLookUpDown", 0.0), 0.5)
-    return by_side(rng, person, strength, facial_actions)
+    known = {name: value for name, value in strength.items() if _is_known(name, facial_actions)}
+    return by_side(rng, person, known, facial_actions)
+
+
+def _is_known(stem: str, facial_actions: tuple[str, ...]) -> bool:
+    look = {"eyeLookSide": "eyeLookOut", "eyeLookUpDown": "eyeLookUp", "mouthSide": "mouth", "jawSide": "jaw"}
+    return stem in facial_actions or f"{look.get(stem, stem)}Left" in facial_actions

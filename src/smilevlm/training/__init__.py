@@ -13,12 +13,14 @@ from smilevlm.lazy import lazy_attributes
 if TYPE_CHECKING:
     from smilevlm.training.config import ExperimentConfig, OptimiserSettings, ValidationSettings
     from smilevlm.training.data import to_channels_first, which_are_dynamic
-    from smilevlm.training.distributed import HardwareConfig, launch, process_rank, under_launcher
     from smilevlm.training.fold_data import check_store
-    from smilevlm.training.initial_weights import load_initial_weights
+    from smilevlm.training.hardware import HardwareConfig
+    from smilevlm.training.initial_weights import check_initial_weights, load_initial_weights
     from smilevlm.training.leak_checks import check_chosen_prompts, check_known_test_people, check_same_prompts
+    from smilevlm.training.processes import launch, process_rank, under_launcher
     from smilevlm.training.pseudo import PseudoSettings, read_pairing_teacher
-    from smilevlm.training.resolve import config_from, with_clip_width, with_overrides
+    from smilevlm.training.resolve import by_current_names, config_from, with_clip_width, with_overrides
+    from smilevlm.training.run import train_run
     from smilevlm.training.run_folder import (
         ANALYSIS_NAME,
         EXAMPLES_NAME,
@@ -43,24 +45,24 @@ if TYPE_CHECKING:
         split_fold,
         split_folds,
     )
-    from smilevlm.training.trainer import train_run
 
 _EXPORTS = {
     "config": ("ExperimentConfig", "OptimiserSettings", "ValidationSettings"),
     "data": ("to_channels_first", "which_are_dynamic"),
-    "distributed": ("HardwareConfig", "launch", "process_rank", "under_launcher"),
     "fold_data": ("check_store",),
-    "initial_weights": ("load_initial_weights",),
+    "hardware": ("HardwareConfig",),
+    "initial_weights": ("check_initial_weights", "load_initial_weights",),
     "leak_checks": ("check_chosen_prompts", "check_known_test_people", "check_same_prompts"),
+    "processes": ("launch", "process_rank", "under_launcher"),
     "pseudo": ("PseudoSettings", "read_pairing_teacher"),
-    "resolve": ("config_from", "with_clip_width", "with_overrides"),
+    "resolve": ("by_current_names", "config_from", "with_clip_width", "with_overrides"),
+    "run": ("train_run",),
     "run_folder": (
         "ANALYSIS_NAME", "EXAMPLES_NAME", "METRICS_NAME", "PICTURES_NAME", "PROPOSALS_NAME", "RESULTS_NAME",
         "TASKS_NAME", "TIMING_NAME", "FoldJob", "FoldRecord", "fold_jobs", "git_commit", "read_fold_record",
         "read_run_config",
     ),
     "splits": ("FoldSplit", "check_folds", "check_split_leaks", "fold_seed", "split_fold", "split_folds"),
-    "trainer": ("train_run",),
 }  # fmt: skip
 """Names by module: the command line asks for the process's rank without loading torch or Lightning."""
 _LAZY_IMPORTS = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -82,8 +84,10 @@ __all__ = [
     "OptimiserSettings",
     "PseudoSettings",
     "ValidationSettings",
+    "by_current_names",
     "check_chosen_prompts",
     "check_folds",
+    "check_initial_weights",
     "check_known_test_people",
     "check_same_prompts",
     "check_split_leaks",

@@ -17,8 +17,8 @@ import torch
 from smilevlm.errors import CheckpointError
 from smilevlm.files import write_atomically
 from smilevlm.results import EpochChoice, Monitor
-from smilevlm.training.distributed import broadcast_from_rank0
 from smilevlm.training.module import SmileVlmModule
+from smilevlm.training.processes import broadcast_from_rank0
 from smilevlm.training.run_folder import STATE_NAME
 
 _ALWAYS = ("epoch", "step", "learning_rate", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy")

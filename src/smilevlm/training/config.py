@@ -121,7 +121,9 @@ class ExperimentConfig:
             random; zero-shot must fall to chance there.
         shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
         seed: Decides folds, weights, batches, distortions and prompts.
-        score_temperature: Of the softmax that turns cosines into probabilities, where `validation.calibrate` fits none.
+        score_temperature: Of the softmax that turns the trained model's cosines into probabilities, where
+            `validation.calibrate` fits none. Not the one of the alignment loss, `loss.temperature`, nor that of the
+            teacher, `pseudo.temperature`.
         abstain_threshold: Where the highest of them is lower, the answer is shown as "not sure". Assumption A52.
         prepare: How the views are made; a store made otherwise is refused.
         model: Architecture.

@@ -29,8 +29,9 @@ from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.data import Samples, to_channels_first, which_are_dynamic
-from smilevlm.training.distributed import HardwareConfig, broadcast_from_rank0
-from smilevlm.training.initial_weights import load_initial_weights, working_on
+from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.initial_weights import check_initial_weights, load_initial_weights, working_on
+from smilevlm.training.processes import broadcast_from_rank0
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
 from smilevlm.training.splits import FoldSplit, split_folds
 
@@ -87,6 +88,8 @@ class RunData:
         class_names: The classes of the protocol's training side.
         splits: The subject assignment per fold.
         prompts: Embedded.
+        teacher: Of pairing `pseudo`; None with another pairing.
+        start: The model to begin with, where the recipe names one.
     """
 
     config: ExperimentConfig
@@ -94,10 +97,12 @@ class RunData:
     class_names: tuple[str, ...]
     splits: tuple[FoldSplit, ...]
     prompts: Prompts
+    teacher: Teacher | None
+    start: ModelBundle | None
 
 
 def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[PreparedSet], None] | None = None) -> RunData:
-    """Open the store, assign the subjects to folds and embed the prompts.
+    """Open the store, assign the subjects to folds, embed the prompts, load the models that training begins with.
 
     Args:
         config: The recipe.
@@ -108,6 +113,8 @@ def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[Prepar
         StoreError: The store does not fit the recipe.
         LayoutError, SettingsError: The folds do not fit the store.
         PromptError, CheckpointError: See `load_prompts`.
+        SmileVlmError: As `load_teacher` and `load_initial_weights`; or the model to begin with is of another
+            architecture.
     """
     prepared = PreparedSet(store)
     if check is not None:
@@ -120,7 +127,29 @@ def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[Prepar
         class_names=class_names,
         splits=tuple(split_folds(config, prepared)),
         prompts=load_prompts(config, class_names),
+        teacher=load_teacher(config.pseudo, prepared.manifest) if config.pairing == "pseudo" else None,
+        start=_load_start(config, prepared),
     )
+
+
+def _load_start(config: ExperimentConfig, prepared: PreparedSet) -> ModelBundle | None:
+    if config.start_from is None:
+        return None
+    folder, start = load_initial_weights(config.start_from, "start_from", prepared.manifest)
+    if start.model.settings != config.model:
+        raise SettingsError(f"start_from {folder} is a model with other settings than the recipe's `model`")
+    return start
+
+
+def check_initial_models(data: RunData, split: FoldSplit) -> None:
+    """Raises:
+    LeakError: The teacher, or the model to begin with, was trained on people that the fold tests.
+    """
+    manifest, digests = data.prepared.manifest, [data.prepared.samples[i].digest for i in split.test]
+    teacher = None if data.teacher is None else data.teacher.bundle
+    for setting, bundle in (("pseudo.teacher", teacher), ("start_from", data.start)):
+        if bundle is not None:
+            check_initial_weights(bundle, setting, manifest, split.test_subjects, test_digests=digests)
 
 
 def check_store(config: ExperimentConfig, prepared: PreparedSet) -> None:
@@ -195,11 +224,12 @@ def load_fold_data(
         hardware: Where the teacher works.
 
     Raises:
-        LeakError: The teacher of pairing `pseudo` was trained on a test subject.
-        SmileVlmError: As `load_prompts`, and where the teacher does not fit.
+        LeakError: See `check_initial_models`.
+        PromptError, SettingsError: The teacher does not fit, see `propose_classes`.
     """
     config, prepared, class_names = data.config, data.prepared, data.class_names
-    teacher, start = load_initial_models(config, prepared, split)
+    teacher, start = data.teacher, data.start
+    check_initial_models(data, split)
     hardware = hardware or HardwareConfig()
     training, proposals = _paired(config, prepared, split.train, class_names, teacher, hardware)
     if shuffled:
@@ -232,28 +262,6 @@ def _data_behind(start: ModelBundle | None) -> OtherTrainingData | None:
         return None
     known = start.trained_on
     return OtherTrainingData(layout=known.layout, manifest_hash=known.manifest_hash, synthetic=start.synthetic)
-
-
-def load_initial_models(
-    config: ExperimentConfig, prepared: PreparedSet, split: FoldSplit
-) -> tuple[Teacher | None, ModelBundle | None]:
-    """The teacher of pairing `pseudo`, and the model to begin with; None where the recipe has none.
-
-    Raises:
-        SettingsError: Pairing `pseudo` has no teacher, or the model to begin with is of another architecture.
-        SmileVlmError: As `load_initial_weights`.
-    """
-    digests = [prepared.samples[i].digest for i in split.test]
-    teacher = start = None
-    if config.pairing == "pseudo":
-        teacher = load_teacher(config.pseudo, prepared.manifest, split.test_subjects, test_digests=digests)
-    if config.start_from is not None:
-        folder, start = load_initial_weights(
-            config.start_from, "start_from", prepared.manifest, split.test_subjects, test_digests=digests
-        )
-        if start.model.settings != config.model:
-            raise SettingsError(f"start_from {folder} is a model with other settings than the recipe's `model`")
-    return teacher, start
 
 
 def _paired(

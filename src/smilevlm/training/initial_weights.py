@@ -13,22 +13,13 @@ from smilevlm.models import ModelBundle, first_fold, load_bundle, short_digests
 from smilevlm.store import Manifest, differing_settings
 
 
-def load_initial_weights(
-    given: str,
-    setting: str,
-    manifest: Manifest,
-    test_subjects: Sequence[str],
-    *,
-    test_digests: Sequence[str] = (),
-) -> tuple[Path, ModelBundle]:
-    """Load a trained model that a recipe names, and refuse one that has seen test subjects.
+def load_initial_weights(given: str, setting: str, manifest: Manifest) -> tuple[Path, ModelBundle]:
+    """Load a trained model that a recipe names; `check_initial_weights` then says whether a fold may use it.
 
     Args:
         given: Run folder, whose first trained fold is used, or fold folder.
         setting: That names it, for messages.
         manifest: Of the set that is trained on now.
-        test_subjects: Of the fold that is trained now.
-        test_digests: Of its test samples, so that people are known under other names as well.
 
     Returns:
         The fold's folder, and the model.
@@ -36,7 +27,6 @@ def load_initial_weights(
     Raises:
         CheckpointError: There is no trained model, or it does not say what it was trained on.
         StoreError: It was trained on views made in another way.
-        LeakError: It was trained on a test subject.
     """
     folder = Path(given)
     if not folder.is_dir():
@@ -49,31 +39,28 @@ def load_initial_weights(
             f"{setting}: test subjects could be among them; train it again"
         )
     _refuse_other_views(folder, setting, bundle, manifest)
-    _refuse_known_people(bundle, setting, manifest, test_subjects, test_digests)
     return folder, bundle
 
 
-@contextmanager
-def working_on(bundle: ModelBundle, device: str, threads: int) -> Iterator[ModelBundle]:
-    """The bundle on a device, and on so many CPU threads, inside the block; its model is on the CPU after it."""
-    bundle.model.to(device)
-    try:
-        yield replace(bundle, threads=threads)
-    finally:
-        bundle.model.cpu()
-
-
-def _refuse_known_people(
+def check_initial_weights(
     bundle: ModelBundle,
     setting: str,
     manifest: Manifest,
     test_subjects: Sequence[str],
-    test_digests: Sequence[str],
+    *,
+    test_digests: Sequence[str] = (),
 ) -> None:
     """Stop when a model has seen people that are to be tested.
 
     Looked for are subjects of the same prepared set, subjects of the same name where both sets are scans of people in
     one data set's layout, and scans of the same bytes under whatever name.
+
+    Args:
+        bundle: As `load_initial_weights` gives it.
+        setting: That names it, for messages.
+        manifest: Of the set that is trained on now.
+        test_subjects: Of the fold that is trained now.
+        test_digests: Of its test samples, so that people are known under other names as well.
 
     Raises:
         LeakError: Lists what was found.
@@ -88,6 +75,16 @@ def _refuse_known_people(
         raise LeakError(f"{setting} was trained on test subjects: {first_few(shared)}")
     if same := set(known.digests) & set(short_digests(test_digests)):
         raise LeakError(f"{setting} was trained on the scans of {len(same)} test samples, under other names")
+
+
+@contextmanager
+def working_on(bundle: ModelBundle, device: str, threads: int) -> Iterator[ModelBundle]:
+    """The bundle on a device, and on so many CPU threads, inside the block; its model is on the CPU after it."""
+    bundle.model.to(device)
+    try:
+        yield replace(bundle, threads=threads)
+    finally:
+        bundle.model.cpu()
 
 
 def _refuse_other_views(folder: Path, setting: str, bundle: ModelBundle, manifest: Manifest) -> None:

@@ -19,13 +19,8 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.distributed import (
-    HardwareConfig,
-    num_local_processes,
-    num_nodes,
-    process_rank,
-    under_launcher,
-)
+from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.processes import num_local_processes, num_nodes, process_rank, under_launcher
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from smilevlm.models import SmileVlm, uses_batch_statistics
 from smilevlm.training.averaging import moving_average
 from smilevlm.training.config import OptimiserSettings, ValidationSettings
 from smilevlm.training.data import Batch, ShardSpec
-from smilevlm.training.distributed import average_gradients
+from smilevlm.training.processes import average_gradients
 
 _DISTORTION, _DROPOUT, _VALIDATION = range(3)
 
@@ -130,7 +130,7 @@ class SmileVlmModule(lightning.LightningModule):
             with _uncached_autocast(self.device.type):
                 return self._cached_backward(views, batch, mask, share)
         self._seed_dropout(0)
-        terms = self.loss(**self._loss_inputs(self.model.encode_features(views), batch, mask))
+        terms = self._loss_terms(self.model, self.model.encode_features(views), batch, mask)
         _backward(terms.total)
         return terms
 
@@ -151,7 +151,7 @@ class SmileVlmModule(lightning.LightningModule):
                 features.append(self.model.encode_features(piece))
         cached = torch.cat(features).requires_grad_()
         self._seed_dropout(len(pieces))
-        terms = self.loss(**self._loss_inputs(cached, batch, mask))
+        terms = self._loss_terms(self.model, cached, batch, mask)
         _backward(terms.total)
         assert cached.grad is not None
         if not self.model.tower_parameters():
@@ -163,26 +163,28 @@ class SmileVlmModule(lightning.LightningModule):
             _backward(self.model.encode_features(piece), gradient)
         return terms
 
-    def _loss_inputs(self, features: torch.Tensor, batch: Batch, mask: torch.Tensor | None) -> dict[str, Any]:
-        """Project and fuse the features, and look up the prompts: what the joint loss takes."""
+    def _loss_terms(
+        self, model: SmileVlm, features: torch.Tensor, batch: Batch, mask: torch.Tensor | None
+    ) -> LossTerms:
+        """Project and fuse the tower's features, look up the prompts, and compare them."""
         copies = 3 if self._with_pairs else 1
         # Not `split`, which cannot tell copies apart on a process that has no row of a small validation batch.
-        z_views, *pair = self.model.project(features).unflatten(0, (copies, len(batch.images)))
+        z_views, *pair = model.project(features).unflatten(0, (copies, len(batch.images)))
         z_a, z_b = pair or (None, None)
-        z_fused, _ = self.model.fuse(z_views, mask, self.candidates)
-        return {
-            "z_a": z_a,
-            "z_b": z_b,
-            "z_views": z_views,
-            "z_fused": z_fused,
+        z_fused, _ = model.fuse(z_views, mask, self.candidates)
+        return self.loss(
+            z_a=z_a,
+            z_b=z_b,
+            z_views=z_views,
+            z_fused=z_fused,
             # A sample without prompt gets any row; the losses leave it out.
-            "z_text": self.prompt_table[batch.prompts.clamp(min=0)],
-            "groups": batch.prompts,
+            z_text=self.prompt_table[batch.prompts.clamp(min=0)],
+            groups=batch.prompts,
             # Without the mask no step waits for a GPU to count it.
-            "paired": None if self._all_paired else batch.prompts >= 0,
+            paired=None if self._all_paired else batch.prompts >= 0,
             # The rows of every process follow from the size of the global batch: no process asks the others.
-            "counts": ShardSpec(num_processes=world_size()).sizes(batch.total),
-        }
+            counts=ShardSpec(num_processes=world_size()).sizes(batch.total),
+        )
 
     def _distorted(
         self, batch: Batch, generator: torch.Generator
@@ -233,17 +235,8 @@ class SmileVlmModule(lightning.LightningModule):
             value = all_reduce_sum(right.sum().float())
         else:
             views, mask = self._distorted(batch, self._generator(_VALIDATION, batch_index))
-            value = self._validation_loss(model, views, mask, batch) * size
+            value = self._loss_terms(model, model.encode_features(views), batch, mask).total * size
         self._measured.append(torch.stack([value, size]))
-
-    def _validation_loss(
-        self, model: SmileVlm, views: torch.Tensor, mask: torch.Tensor | None, batch: Batch
-    ) -> torch.Tensor:
-        kept, self.model = self.model, model
-        try:
-            return self.loss(**self._loss_inputs(model.encode_features(views), batch, mask)).total
-        finally:
-            self.model = kept
 
     def validation_value(self) -> float:
         """The monitored value over all validation samples since it was last asked for."""

@@ -38,8 +38,9 @@ class PseudoSettings:
     Args:
         teacher: Run folder (its first fold is used) or fold folder of the model that proposes; needed with pairing
             `pseudo`.
-        temperature: Of the softmax over the teacher's cosines that confidences come from. Higher than the one it was
-            trained with: on other people's faces it is less often right than it is sure.
+        temperature: Of the softmax over the teacher's cosines that confidences come from, in place of the one that its
+            own probabilities have. Higher than that of the loss it was trained with: on other people's faces it is less
+            often right than it is sure.
         mirror: Show the teacher each head and its mirror image, and take the mean.
         balance: `none` takes the teacher's word. `cap` lets no class have more prompts than an equal share of the
             samples, the most confident first. `sinkhorn` moves the confidences as little as makes all classes equally
@@ -105,32 +106,21 @@ class ProposedClasses:
     kept: Mapping[str, int]
 
 
-def load_teacher(
-    settings: PseudoSettings,
-    manifest: Manifest,
-    test_subjects: Sequence[str],
-    *,
-    test_digests: Sequence[str] = (),
-) -> Teacher:
-    """Load the teacher that settings name, and refuse one that does not fit or has seen test subjects.
+def load_teacher(settings: PseudoSettings, manifest: Manifest) -> Teacher:
+    """Load the teacher that settings name, and refuse one that does not fit.
 
     Args:
         settings: Name it.
         manifest: Of the set that it will see.
-        test_subjects: Of the fold that its proposals are for.
-        test_digests: Of the fold's test samples, so that people are known under other names as well.
 
     Raises:
         SettingsError: No teacher is named.
         CheckpointError: There is no trained model, or it does not say what it was trained on.
         StoreError: It was trained on views made in another way.
-        LeakError: It was trained on a test subject.
     """
     if settings.teacher is None:
         raise SettingsError("pairing 'pseudo' needs a teacher: set pseudo.teacher to a run folder or a fold folder")
-    folder, bundle = load_initial_weights(
-        settings.teacher, "pseudo.teacher", manifest, test_subjects, test_digests=test_digests
-    )
+    folder, bundle = load_initial_weights(settings.teacher, "pseudo.teacher", manifest)
     trained_on = bundle.trained_on
     assert trained_on is not None
     resolved = folder.resolve()

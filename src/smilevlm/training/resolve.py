@@ -38,17 +38,25 @@ def with_overrides(config: ExperimentConfig, overrides: Sequence[str]) -> Experi
     Raises:
         SettingsError: A setting is unknown, or its value of the wrong kind or outside its range.
     """
-    for item in overrides:
+    for item in by_current_names(overrides):
         if "=" not in item:
             raise SettingsError(f"{item!r} is no override; expected SETTING=VALUE, such as optimiser.epochs=5")
-        key, _, value = item.partition("=")
-        if key in RENAMED_SETTINGS:
-            warn_renamed(f"setting {key}", RENAMED_SETTINGS[key])
         try:
-            config = _with_override(config, f"{RENAMED_SETTINGS.get(key, key)}={value}")
+            config = _with_override(config, item)
         except SettingsError as error:
             raise SettingsError(f"override {item!r}: {error}") from None
     return config
+
+
+def by_current_names(overrides: Sequence[str]) -> list[str]:
+    """Overrides with a former name under today's; a caller that applies them twice warns once."""
+    current = []
+    for item in overrides:
+        key, *value = item.partition("=")
+        if key in RENAMED_SETTINGS:
+            warn_renamed(f"setting {key}", RENAMED_SETTINGS[key])
+        current.append("".join([RENAMED_SETTINGS.get(key, key), *value]))
+    return current
 
 
 def with_clip_width(config: ExperimentConfig) -> ExperimentConfig:

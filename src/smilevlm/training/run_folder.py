@@ -19,7 +19,7 @@ from smilevlm.files import locked, write_atomically
 from smilevlm.results import EpochChoice
 from smilevlm.store import PreparedSet, read_json_fields
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.distributed import process_rank
+from smilevlm.training.processes import on_rank0, process_rank
 from smilevlm.training.resolve import with_current_names
 from smilevlm.training.splits import FOLDS_NAME, FoldSplit, check_folds, write_folds
 from smilevlm.version import __version__
@@ -85,14 +85,11 @@ def claimed_run(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> I
         SettingsError: The run was begun with other settings or data.
         CheckpointError: The run is damaged.
     """
-    is_new = False
-    if process_rank() == 0:
-        with locked(run / CONFIG_NAME):
-            is_new = _claim(config, prepared, run)
+    is_new = on_rank0(lambda: _claim(config, prepared, run))
     try:
         yield
     except BaseException:
-        if is_new:
+        if is_new and process_rank() == 0:
             with locked(run / CONFIG_NAME):
                 _take_back(run)
             with suppress(OSError):  # it is not taken back, or holds something of the user's
@@ -107,17 +104,20 @@ def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> bool:
         "manifest_hash": prepared.manifest.content_hash,
     }
     path = run / CONFIG_NAME
-    if not path.exists():
-        run.mkdir(parents=True, exist_ok=True)
-        # The recipe comes last: a folder that has it is a run with all it needs.
-        write_folds(config, prepared, run)
-        versions = {"package_version": __version__, "git_commit": git_commit()}
-        write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
-        return True
-    found = read_run_config(run)
-    if {"settings": with_current_names(found["settings"]), "manifest_hash": found["manifest_hash"]} != identity:
-        raise SettingsError(f"{run} was begun with other settings or data; it cannot be gone on with. Choose another")
-    check_folds(config, prepared, run)
+    with locked(path):
+        if not path.exists():
+            run.mkdir(parents=True, exist_ok=True)
+            # The recipe comes last: a folder that has it is a run with all it needs.
+            write_folds(config, prepared, run)
+            versions = {"package_version": __version__, "git_commit": git_commit()}
+            write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
+            return True
+        found = read_run_config(run)
+        if {"settings": with_current_names(found["settings"]), "manifest_hash": found["manifest_hash"]} != identity:
+            raise SettingsError(
+                f"{run} was begun with other settings or data; it cannot be gone on with. Choose another"
+            )
+        check_folds(config, prepared, run)
     return False
 
 
@@ -143,7 +143,8 @@ def locked_fold(run: Path, job: FoldJob) -> Iterator[None]:
         SettingsError: Another process trains it.
     """
     with ExitStack() as held:
-        if process_rank() == 0:
+
+        def lock() -> None:
             try:
                 held.enter_context(locked(job.folder(run), wait=False))
             except Timeout:
@@ -151,6 +152,8 @@ def locked_fold(run: Path, job: FoldJob) -> Iterator[None]:
                     f"{run}: {job.name} is being trained by another process; wait until that has ended and go on with "
                     "--resume, or choose another folder"
                 ) from None
+
+        on_rank0(lock)
         yield
 
 

@@ -1,11 +1,11 @@
-"""Training: the folds of a run, one fold from its data to the folder that is kept, and the loop over epochs."""
+"""Training of one fold: from its data to the folder that is kept, and the loop over epochs."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,20 +34,10 @@ from smilevlm.results import EpochChoice
 from smilevlm.threads import torch_threads
 from smilevlm.training.callbacks import BestEpoch, EpochReporter, ResumeCheckpoint, StepLog
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.config_checks import check_config
 from smilevlm.training.data import ShardSpec, TrainingBatches, ValidationBatches, as_loader
-from smilevlm.training.distributed import (
-    HardwareConfig,
-    barrier,
-    broadcast_from_rank0,
-    joined_processes,
-    num_processes,
-    process_rank,
-    under_launcher,
-)
-from smilevlm.training.fold_data import FoldData, RunData, load_fold_data, load_initial_models, load_run_data
+from smilevlm.training.fold_data import FoldData, RunData, load_fold_data
+from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.initial_weights import working_on
-from smilevlm.training.leak_checks import check_chosen_prompts
 from smilevlm.training.lightning_trainer import (
     build_trainer,
     default_signals,
@@ -56,17 +46,14 @@ from smilevlm.training.lightning_trainer import (
     torch_state_restored,
 )
 from smilevlm.training.module import PromptTensors, SmileVlmModule
+from smilevlm.training.processes import broadcast_from_rank0, num_processes, on_rank0, process_rank
 from smilevlm.training.pseudo import read_proposals
-from smilevlm.training.resolve import with_clip_width
 from smilevlm.training.run_folder import (
-    CONFIG_NAME,
     FOLD_NAME,
     METRICS_NAME,
     PROPOSALS_NAME,
     STATE_NAME,
     FoldJob,
-    claimed_run,
-    fold_jobs,
     locked_fold,
     write_fold_record,
 )
@@ -76,77 +63,6 @@ RunProgress = Callable[[str, int, int, float], None]
 """Called with (name of the fold, epochs done, epochs in all, loss)."""
 FoldProgress = Callable[[int, int, float], None]
 """Called with (epochs done, epochs in all, loss)."""
-
-
-def train_run(
-    config: ExperimentConfig,
-    store: Path,
-    run: Path,
-    *,
-    folds: Sequence[int] | None = None,
-    jobs: int = 1,
-    resume: bool = False,
-    hardware: HardwareConfig | None = None,
-    progress: RunProgress | None = None,
-) -> list[FoldJob]:
-    """Train folds that are not trained yet.
-
-    Under torchrun every process calls this, and all of them train each fold together.
-
-    Args:
-        config: The recipe.
-        store: Prepared views.
-        run: Folder to write; holds the resolved recipe, versions, and one folder per fold.
-        folds: Which; all by default.
-        jobs: Folds trained at the same time, each in a process of its own, on GPUs in turn. Does not change any number.
-        resume: Go on with a run folder that is there; folds that are complete stay, one that was interrupted goes on
-            from its last state, to the same bits.
-        hardware: Where to train.
-        progress: Called after every epoch.
-
-    Returns:
-        What was trained now.
-
-    Raises:
-        SettingsError: A fold is out of range or too small, the run folder belongs to another recipe, or another process
-            trains the same fold.
-        StoreError: The store does not fit the recipe.
-        LeakError: A test sample of a fold is known from its training samples.
-        CheckpointError: The run to go on with is damaged, or its folds are not the recipe's.
-    """
-    if process_rank() == 0 and (run / CONFIG_NAME).exists() and not resume:
-        raise SettingsError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
-    config = with_clip_width(config)
-    hardware = hardware or HardwareConfig()
-    hardware.check()
-    wanted = fold_jobs(config, folds)
-    data = _checked_run_data(config, store, wanted)
-    with claimed_run(config, data.prepared, run):
-        missing = [job for job in wanted if not job.is_trained(run)]
-        if under_launcher() or jobs <= 1 or len(missing) <= 1:
-            with joined_processes(hardware):
-                missing = broadcast_from_rank0(missing)
-                for job in missing:
-                    train_fold(data, run, job, hardware=hardware, progress=progress)
-        else:
-            _train_in_parallel(config, store, run, missing, jobs, hardware, progress)
-    return missing
-
-
-def _checked_run_data(config: ExperimentConfig, store: Path, wanted: Sequence[FoldJob]) -> RunData:
-    """Load what all folds share, and refuse what cannot be trained before a run folder exists."""
-    data = load_run_data(config, store, lambda prepared: check_config(config, prepared, [job.fold for job in wanted]))
-    if config.optimiser.batch_size < num_processes():
-        raise SettingsError(
-            f"a batch of {config.optimiser.batch_size} leaves some of {num_processes()} processes without a sample; "
-            "raise optimiser.batch_size or use fewer processes"
-        )
-    for job in wanted:
-        split = data.splits[job.fold]
-        check_split_leaks(split, data.prepared)
-        check_chosen_prompts(config, split.test_subjects, data.prepared.manifest.layout)
-        load_initial_models(config, data.prepared, split)
-    return data
 
 
 def train_fold(
@@ -196,12 +112,13 @@ def train_fold(
 
             with torch_threads(data.config.optimiser.threads):
                 trained = fit(data.config, fold_data, running, fold=job.fold, hardware=hardware, progress=epoch_done)
-            if process_rank() == 0:
+
+            def keep() -> None:
                 save_bundle(_bundle(data, split, fold_data, trained.model, hardware), running)
                 write_fold_record(running, split, trained.epoch_choice, clock.seconds())
-        if process_rank() == 0:
-            _put_in_place(running, folder)
-        barrier()
+
+            on_rank0(keep)
+        on_rank0(lambda: _put_in_place(running, folder))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,8 +161,7 @@ def fit(
     seed = fold_seed(config, fold)
     module = build_module(config, fold_data, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    if process_rank() == 0:
-        _keep_proposals(fold_data, folder / PROPOSALS_NAME)
+    on_rank0(lambda: _keep_proposals(fold_data, folder / PROPOSALS_NAME))
     if config.optimiser.epochs == 0:
         return TrainedModel(model=module.kept_model().eval())
     shard = ShardSpec(rank=process_rank(), num_processes=num_processes())
@@ -380,11 +296,11 @@ def _bundle(
     if not config.validation.calibrate:
         return bundle
     with working_on(bundle, hardware.torch_device, config.optimiser.threads) as working:
-        temperature = _fitted_temperature(working, fold_data)
+        temperature = _calibration_temperature(working, fold_data)
     return replace(bundle, temperature=temperature, calibrated=True)
 
 
-def _fitted_temperature(bundle: ModelBundle, fold_data: FoldData) -> float:
+def _calibration_temperature(bundle: ModelBundle, fold_data: FoldData) -> float:
     """Temperature scaling on the validation subjects."""
     held_back = fold_data.validation
     assert held_back is not None, "the settings ask for held-back subjects"
@@ -409,51 +325,3 @@ class _Clock:
 
     def save(self) -> None:
         write_atomically(self._path, f"{self.seconds()}")
-
-
-def _train_in_parallel(
-    config: ExperimentConfig,
-    store: Path,
-    run: Path,
-    missing: Sequence[FoldJob],
-    jobs: int,
-    hardware: HardwareConfig,
-    progress: RunProgress | None,
-) -> None:
-    import multiprocessing
-    import threading
-
-    from joblib import Parallel, delayed
-
-    with multiprocessing.get_context("spawn").Manager() as manager:
-        messages = manager.Queue()
-
-        def listen() -> None:
-            while (message := messages.get()) is not None:
-                if progress is not None:
-                    progress(*message)
-
-        listener = threading.Thread(target=listen, daemon=True)
-        listener.start()
-        try:
-            Parallel(n_jobs=jobs)(
-                delayed(_train_in_process)(config, store, run, job, hardware.for_process(number), messages)
-                for number, job in enumerate(missing)
-            )
-        finally:
-            messages.put(None)
-            listener.join()
-
-
-def _train_in_process(
-    config: ExperimentConfig,
-    store: Path,
-    run: Path,
-    job: FoldJob,
-    hardware: HardwareConfig,
-    messages: Any,  # noqa: ANN401
-) -> None:
-    def report(name: str, done: int, total: int, loss: float) -> None:
-        messages.put((name, done, total, loss))
-
-    train_fold(load_run_data(config, store), run, job, hardware=hardware, progress=report)

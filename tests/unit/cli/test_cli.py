@@ -17,6 +17,7 @@ from unittest.mock import ANY
 import numpy as np
 import pytest
 
+from processes import run_python
 from smilevlm.cli import main
 from smilevlm.datasets import index_data_set
 from smilevlm.labels import BASIC_EXPRESSIONS
@@ -381,18 +382,15 @@ HEAVY = ("torch", "numba", "transformers", "pytorch_lightning", "matplotlib", "s
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(script):
     check = f"\nimport sys; print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", script + check], capture_output=True, text=True, check=True, env=os.environ
-    )
+    done = run_python("-c", script + check)
     assert done.stdout.splitlines()[-1] == "heavy: []"
     assert done.stderr == ""
 
 
 def test_the_module_runs_too():
-    done = subprocess.run([sys.executable, "-m", "smilevlm", "--version"], capture_output=True, text=True, check=True)
     import smilevlm
 
-    assert done.stdout.strip() == f"smilevlm {smilevlm.__version__}"
+    assert run_python("-m", "smilevlm", "--version").stdout.strip() == f"smilevlm {smilevlm.__version__}"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(trained_run, scans):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import onnxruntime
 import pytest
 
 from builders_bundle import CLASSES, tiny_bundle
+from processes import run_python
 from smilevlm.cli import export
 from smilevlm.cli.arguments import add_commands
 from smilevlm.datasets import index_data_set
@@ -84,8 +83,7 @@ def test_a_trained_run_answers_alike_without_this_package(trained_run, synthetic
     scans = [record.path for record in index_data_set("bu3dfe", synthetic_faces).recordings][:6]
     answers = model.predict(scans)
     np.save(tmp_path / "views.npy", np.stack([answer.views for answer in answers]))
-    command = [sys.executable, str(tmp_path / "out" / "example.py"), str(tmp_path / "views.npy")]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    said = run_python(tmp_path / "out" / "example.py", tmp_path / "views.npy").stdout
     labels = [line.split(": ")[1].removesuffix(" (not sure)") for line in said.splitlines() if line.startswith("face")]
     assert labels == [answer.label for answer in answers]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])

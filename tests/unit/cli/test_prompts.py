@@ -15,7 +15,7 @@ from smilevlm.prompts import available_prompt_sets, load_prompt_set
 KEY = "sk-very-secret-123"
 PAIN, CALM = ("a face in pain", "pain on the face"), ("a calm face", "a face at ease, calm")
 SOUND = HEAD + "prompts:\n  pain: [pain on a face, a face in pain]\n  calm: [calm on this face, this calm face]\n"
-ACTIONS = ("list", "check", "generate")
+ACTIONS = ("list", "check", "generate", "captions")
 
 
 @pytest.fixture(autouse=True)
@@ -270,3 +270,57 @@ def test_a_stopped_generate_says_what_is_kept(prompts, monkeypatch, tmp_path):
     code, _, errors = prompts("generate", "--classes", "a", "--out", tmp_path / "x.yaml")
     assert code == 130
     assert errors[-1].endswith("run it with --resume again")
+
+
+def test_captions_of_given_actions(prompts):
+    code, out, _ = prompts("captions", "--actions", "12:0.8/0, AU6", "--number", 4, "--json")
+    (face,) = json.loads(out)
+    assert code == 0
+    assert face["actions"] == {"AU6": [0.5, 0.5], "AU12": [0.8, 0.0]}
+    assert len(face["captions"]) == 4
+    assert all(set(each["mentions"]) <= {"AU6", "AU12"} for each in face["captions"])
+    assert prompts("captions", "--actions", "12:0.8/0,AU6", "--number", 4, "--json")[1] == out
+    assert prompts("captions", "--actions", "12:0.8/0,AU6", "--number", 4, "--json", "--seed", 1)[1] != out
+
+
+def test_captions_of_the_built_in_faces(prompts):
+    code, out, _ = prompts("captions", "--number", 2)
+    assert code == 0
+    assert "AU43 0.9/0" in out
+    assert any(row.startswith("none ") for row in rows(out))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--actions", "AU99"], "'AU99' is no facial action"),
+        (["--actions", "AU12:2"], "'AU12:2'; expected CODE"),
+        (["--actions", "AU12:much"], "'AU12:much'; expected CODE"),
+        (["--number", 0], "--number must be 1 or more"),
+        (["--seed", -1], "--seed 0 or more"),
+    ],
+)
+def test_captions_refuse_what_is_no_face(prompts, arguments, message):
+    code, _, errors = prompts("captions", *arguments)
+    assert code == 1
+    assert message in errors[-1]
+
+
+def test_check_of_the_phrases(prompts, monkeypatch):
+    monkeypatch.setattr("smilevlm.prompts.load_text_tower", lambda name: WordTower(["eyes", "mouth"], token_limit=40))
+    code, out, _ = prompts("check", "action_phrases")
+    assert code == 0
+    assert any(row.startswith("held-out statements nearer to another action") for row in rows(out))
+    assert "left and right: mean cosine 1.00" in out
+    report = json.loads(prompts("check", "action_phrases", "--json")[1])
+    assert {"num_phrases", "findings", "side_cosine", "text_tower"} <= set(report)
+    monkeypatch.setattr("smilevlm.prompts.load_text_tower", lambda name: WordTower(["eyes"], token_limit=9))
+    code, _, errors = prompts("check", "action_phrases")
+    assert code == 1
+    assert "fault" in errors[-1]
+
+
+def test_check_of_the_phrases_has_no_classes(prompts):
+    code, _, errors = prompts("check", "action_phrases", "--classes", "happy")
+    assert code == 1
+    assert "has no classes" in errors[-1]

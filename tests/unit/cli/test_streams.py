@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import smilevlm
+from processes import run_python
 
 SOURCE = Path(smilevlm.__file__).parents[1]
 ANSWERING = """
@@ -48,8 +49,8 @@ NAMES = ["顔.ply", "Gesicht_ß.ply", "🙂.ply", "лицо.ply", os.fsdecode(b"
 
 
 def run(*arguments: str, code: str = ANSWERING, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    values = {**os.environ, "PYTHONPATH": str(SOURCE), "COLUMNS": "100", **environment}
-    return subprocess.run([sys.executable, "-c", code, *arguments], env=values, capture_output=True, check=False)
+    values = {"PYTHONPATH": str(SOURCE), "COLUMNS": "100", **environment}
+    return run_python("-c", code, *arguments, check=False, text=False, **values)
 
 
 @pytest.mark.parametrize("form", ["--csv", "--json", "--verbose"])

@@ -55,8 +55,8 @@ def test_varied_faces_as_a_folder(tmp_path, capsys):
     assert f"{root}: 1 synthetic subjects" in out
     marker = json.loads((root / MARKER_NAME).read_text())
     assert (marker["layout"], marker["strength"], marker["filmed_share"]) == ("folder", 0.5, 0.0)
-    # Three neutral ones, and one of each of six expressions.
-    assert len(list(index_data_set("folder", root).recordings)) == 9
+    # Three neutral ones, one of each of six expressions, five of no class and one of two.
+    assert len(list(index_data_set("folder", root).recordings)) == 15
     for options in (["--vertices", 1500], ["--population", "shifted"]):
         code, _, error = synthesize(capsys, "folder", tmp_path / "other", "--subjects", 1, *options)
         assert code == 1

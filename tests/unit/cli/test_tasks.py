@@ -16,7 +16,7 @@ def parse(*words):
 
 @pytest.fixture(scope="module")
 def run_of_four(store_of_four, make_tiny_config, tmp_path_factory):
-    from smilevlm.training.trainer import train_run
+    from smilevlm.training.run import train_run
 
     run = tmp_path_factory.mktemp("tasks") / "run"
     train_run(make_tiny_config("num_control_folds=0", "optimiser.epochs=1"), store_of_four, run, folds=[0])

@@ -119,3 +119,58 @@ def test_codes_that_nobody_has_listed_are_kept(tmp_path, name, expected):
 def test_nothing_of_the_layout(tmp_path):
     with pytest.raises(LayoutError, match="no Bosphorus scan"):
         index_bosphorus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"),
+    [
+        ("N_N", {}),
+        ("E_HAPPY", None),
+        ("YR_R90", None),
+        ("LFAU_9", {"AU9": (0.5, 0.5)}),
+        ("LFAU_12L", {"AU12": (0.5, 0.0)}),
+        ("LFAU_12R", {"AU12": (0.0, 0.5)}),
+        ("LFAU_12LW", {"AU12": (0.3, 0.3)}),
+        ("UFAU_45", {"AU43": (0.5, 0.5)}),
+        ("LFAU_AU34", {"AD34": (0.5, 0.5)}),
+        ("CAU_A12A15", {"AU12": (0.5, 0.5), "AU15": (0.5, 0.5)}),
+        ("CAU_A26A12LW", {"AU12": (0.3, 0.3), "AU26": (0.5, 0.5)}),
+        ("CAU_AU22+AU25", {"AU22": (0.5, 0.5), "AU25": (0.5, 0.5)}),
+    ],
+)
+def test_codes_of_actions(tmp_path, name, actions):
+    (found,) = by_id(builders_layouts.bosphorus(tmp_path, [f"bs000_{name}_0"])).values()
+    assert found.actions == actions
+
+
+@pytest.mark.parametrize("code", ["XYZ", "99", "A12A99", "12X"])
+def test_a_code_that_is_not_understood_is_not_recorded(tmp_path, code):
+    root = builders_layouts.bosphorus(tmp_path, [f"bs000_LFAU_{code}_0"])
+    assert [recording.actions for recording in by_id(root).values()] == [None]
+    remark = f"bs000_LFAU_{code}_0 shows {code}, which names no known action; its actions are not recorded"
+    assert remark in index_bosphorus(root).remarks
+
+
+def test_a_table_of_actions_counts_for_more_than_codes(tmp_path):
+    root = builders_layouts.bosphorus(tmp_path, ["bs000_LFAU_9_0", "bs000_E_HAPPY_0", "bs000_N_N_0"])
+    rows = ["bs000_LFAU_9_0,AU9,0.9,0.1", "bs000_LFAU_9_0,AU4,,", "bs000_E_HAPPY_0,,,", "bs001_N_N_0,,,"]
+    (root / "actions.csv").write_text("\n".join(["sample,action,left,right", *rows]) + "\n")
+    found = by_id(root)
+    assert found["bs000_LFAU_9_0"].actions == {"AU9": (0.9, 0.1)}
+    assert found["bs000_LFAU_9_0"].unjudged_actions == ("AU4",)
+    assert found["bs000_E_HAPPY_0"].actions == {}
+    assert found["bs000_N_N_0"].actions == {}
+    index = index_bosphorus(root)
+    assert "actions.csv has the facial actions of 2 of 3 recordings" in index.remarks
+    assert "actions.csv names what is not there: bs001_N_N_0" in index.remarks
+    assert index.action_source == "coded by people"
+
+
+def test_a_broken_table_of_actions_is_a_problem(tmp_path):
+    root = builders_layouts.bosphorus(tmp_path, ["bs000_E_HAPPY_0"])
+    (root / "actions.csv").write_text("sample,action,left,right\nbs000_E_HAPPY_0,AU12,2,0\n")
+    told = "line 2: left is 2, expected 0 to 1; its facial actions are not recorded"
+    assert ("actions.csv", told) in problems(root)
+    index = index_bosphorus(root)
+    assert [recording.actions for recording in index.recordings] == [None]
+    assert index.action_source is None

@@ -213,9 +213,53 @@ def test_action_unit_tables(tmp_path):
     ((path, reason),) = problems(root)
     assert path == "AUCoding/F001_T2.csv"
     assert reason.startswith("line 3: ")
-    assert "action units are coded for 7 of 8 sequences" in index_bp4d(root).remarks
+    assert "action units are coded for 6 of 8 sequences" in index_bp4d(root).remarks
 
 
 def test_nothing_of_the_layout(tmp_path):
     with pytest.raises(LayoutError, match="no BP4D scan"):
         index_bp4d(tmp_path)
+
+
+def test_actions_are_the_strongest_of_all_coded_frames(tmp_path):
+    root = builders_layouts.bp4d(tmp_path, tasks=(1, 2))
+    (root / "AUCoding" / "F001_T1.csv").write_text("0,1,2,4,45,99\n2440,0,1,9,9,1\n2441,0,0,9,1,1\n")
+    (root / "AUCoding" / "F001_T2.csv").unlink()
+    first = sequence(root, "F001_T1")
+    assert first.actions == {"AU2": (0.5, 0.5), "AU43": (0.5, 0.5)}
+    assert {"AU4", "AU12"} <= set(first.unjudged_actions)
+    assert not {"AU1", "AU2", "AU43"} & set(first.unjudged_actions)
+    second = sequence(root, "F001_T2")
+    assert (second.actions, second.unjudged_actions) == (None, ())
+    assert "action units are coded for 1 of 2 sequences" in index_bp4d(root).remarks
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_intensities_count_for_more_than_occurrence(tmp_path, flat):
+    root = plus(tmp_path)
+    place = root / "AUCoding" / "AU_INT"
+    (root / "AUCoding" / "AU_OCC" / "F001_T1.csv").write_text("0,6,10,12\n0,1,1,0\n")
+    for unit, rows in (("06", "1,2\n2,4\n3,9\n"), ("10", "1,9\n"), ("12", "1,0\n"), ("14", "frame,AU14\n1,1\n")):
+        folder = place if flat else place / f"AU{unit}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"F001_T1_AU{unit}.csv").write_text(rows)
+    found = sequence(root, "F001_T1")
+    assert found.actions == {"AU6": (0.75, 0.75), "AU10": (0.5, 0.5), "AU14": (0.1, 0.1)}
+    assert not {"AU6", "AU10", "AU12", "AU14"} & set(found.unjudged_actions)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("1,7\n", "line 1: expected 0 to 5 or 9, found '7'"),
+        ("1,1\n1,2\n", "line 2: frame 1 occurs twice"),
+        ("1,1,1\n", "line 1: 3 values, expected a frame and an intensity"),
+        ("frame,AU06\n", "no coded frame"),
+    ],
+)
+def test_a_broken_table_of_intensities_is_a_problem(tmp_path, rows, told):
+    root = plus(tmp_path)
+    folder = root / "AUCoding" / "AU_INT" / "AU06"
+    folder.mkdir(parents=True)
+    (folder / "F001_T1_AU06.csv").write_text(rows)
+    assert ("AUCoding/AU_INT/AU06/F001_T1_AU06.csv", told) in problems(root)

@@ -37,6 +37,13 @@ def test_one_file_is_a_scan_and_known_words_are_canonical(tmp_path):
     assert index_folder(tmp_path).problems == ()
 
 
+def test_names_joined_by_a_plus_are_several_classes(tmp_path):
+    put(tmp_path, "anna/Fear + su/scan.ply")
+    (recording,) = index_folder(tmp_path).recordings
+    assert recording.labels == ("fear", "surprise")
+    assert recording.expression == "fear+surprise"
+
+
 @pytest.mark.parametrize("pattern", ["{}.obj", "f_{}.obj", "{:03d}.obj", "frame{}.obj"])
 def test_numbered_files_are_one_sequence_in_the_order_of_their_numbers(tmp_path, pattern):
     numbers = [*range(5, 13), 14]

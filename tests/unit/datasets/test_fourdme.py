@@ -176,3 +176,14 @@ def test_folders_of_images_beside_the_meshes_are_passed_over(tmp_path):
 def test_nothing_of_the_layout(tmp_path):
     with pytest.raises(LayoutError, match="no 4DME scan"):
         index_fourdme(tmp_path)
+
+
+def test_action_units_of_the_workbook(tmp_path):
+    rows = [{**FOURDME_ROWS[0], "AUs": "AU4(k)+L7+45"}, {**FOURDME_ROWS[1], "AUs": "AU12+77"}]
+    root = builders_layouts.fourdme(tmp_path, [*rows, {**FOURDME_ROWS[2], "AUs": ""}])
+    others, first, second = index_fourdme(root).recordings
+    assert first.actions == {"AU4": (0.5, 0.5), "AU7": (0.5, 0.0), "AU43": (0.5, 0.5)}
+    assert second.actions == {"AU12": (0.5, 0.5)}
+    assert others.actions is None
+    remark = "4D_micro/S13/1st_002_01_1: action unit 77 is not among those known here"
+    assert remark in index_fourdme(root).remarks

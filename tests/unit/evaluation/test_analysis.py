@@ -141,7 +141,7 @@ def test_before_training_are_the_weights_that_training_began_with(
     prepared_store, trained_run, make_tiny_config, tmp_path, monkeypatch
 ):
     from smilevlm.training import trainer
-    from smilevlm.training.trainer import train_run
+    from smilevlm.training.run import train_run
 
     begun = []
 

@@ -1,11 +1,9 @@
 """What the package exports is there, and importing it alone stays light."""
 
-import subprocess
-import sys
-
 import pytest
 
 import smilevlm.evaluation as evaluation
+from processes import run_python
 
 
 @pytest.mark.parametrize("name", evaluation.__all__)
@@ -21,8 +19,7 @@ def test_an_unknown_name():
 
 def test_heavy_libraries_are_loaded_by_what_needs_them():
     code = "import sys, smilevlm.evaluation; print({'torch', 'sklearn', 'matplotlib'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    assert run_python("-c", code).stdout.strip() == "set()"
 
 
 def test_the_old_name_of_pixel_relevance_works_for_one_release():

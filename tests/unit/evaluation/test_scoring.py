@@ -13,8 +13,8 @@ from smilevlm.evaluation import calibration, class_directions, embed, evaluate_r
 from smilevlm.models import load_bundle, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.results import read_results
 from smilevlm.store import PreparedSet
+from smilevlm.training.run import train_run
 from smilevlm.training.run_folder import read_fold_record
-from smilevlm.training.trainer import train_run
 
 CALIBRATED = (
     "optimiser.epochs=3",

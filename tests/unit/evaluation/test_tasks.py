@@ -9,8 +9,8 @@ from smilevlm.evaluation import run_tasks
 from smilevlm.results import TasksResult, read_record
 from smilevlm.store import PreparedSet
 from smilevlm.synthesis.spoofs import ATTACKS, BONA_FIDE
+from smilevlm.training.run import train_run
 from smilevlm.training.run_folder import FOLD_NAME, TASKS_NAME
-from smilevlm.training.trainer import train_run
 
 
 @pytest.fixture(scope="module")

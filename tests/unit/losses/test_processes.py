@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 
+from processes import joined_by_gloo
 from smilevlm.losses import JointLoss, JointLossSettings, SupervisedLoss
 
 MULTI_VIEW, ALIGNMENT, REDUNDANCY = (
@@ -71,29 +71,22 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
     return [total.detach(), *torch.autograd.grad(total, parameters)]
 
 
-def _work(rank: int, folder: str, shares: tuple[int, ...]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=len(shares))
-    try:
-        start = sum(shares[:rank])
-        results = []
-        for case in CASES:
-            loss, *gradients = step(case, slice(start, start + shares[rank]))
-            for gradient in gradients:
-                # What DistributedDataParallel does with the gradients of a parameter.
-                dist.all_reduce(gradient)
-                gradient /= len(shares)
-            results.append([loss, *gradients])
-        torch.save(results, f"{folder}/{rank}.pt")
-    finally:
-        dist.destroy_process_group()
+def _work(rank: int, shares: tuple[int, ...]) -> list[list[torch.Tensor]]:
+    start = sum(shares[:rank])
+    results = []
+    for case in CASES:
+        loss, *gradients = step(case, slice(start, start + shares[rank]))
+        for gradient in gradients:
+            # What DistributedDataParallel does with the gradients of a parameter.
+            dist.all_reduce(gradient)
+            gradient /= len(shares)
+        results.append([loss, *gradients])
+    return results
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
 def processes(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gloo")
-    torch.multiprocessing.spawn(_work, args=(str(folder), SHARES[request.param]), nprocs=request.param)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
+    return joined_by_gloo(_work, request.param, tmp_path_factory.mktemp("gloo"), SHARES[request.param])
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=["-".join(map(str, case)) for case in CASES])

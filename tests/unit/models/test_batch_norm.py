@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from torch import nn
 
+from processes import joined_by_gloo
 from smilevlm.models import ConvTowerSettings, ModelSettings, ProjectorSettings, build_model, uses_batch_statistics
 from smilevlm.models.batch_norm import GlobalBatchNorm1d, GlobalBatchNorm2d
 
@@ -60,24 +60,17 @@ def step(rows: slice) -> dict[str, dict[str, torch.Tensor]]:
     return {"gradients": gradients, "outputs": outputs, "state": state, "evaluated": evaluated}
 
 
-def _work(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
-    try:
-        results = step(slice(0, SPLIT) if rank == 0 else slice(SPLIT, 5))
-        for gradient in results["gradients"].values():
-            dist.all_reduce(gradient)
-        x = (torch.arange(8.0).reshape(4, 2) + 1000)[2 * rank : 2 * rank + 2].bfloat16()
-        results["half"] = {"y": GlobalBatchNorm1d(2)(x)}
-        torch.save(results, f"{folder}/{rank}.pt")
-    finally:
-        dist.destroy_process_group()
+def _work(rank: int) -> dict[str, dict[str, torch.Tensor]]:
+    results = step(slice(0, SPLIT) if rank == 0 else slice(SPLIT, 5))
+    for gradient in results["gradients"].values():
+        dist.all_reduce(gradient)
+    x = (torch.arange(8.0).reshape(4, 2) + 1000)[2 * rank : 2 * rank + 2].bfloat16()
+    return results | {"half": {"y": GlobalBatchNorm1d(2)(x)}}
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gloo")
-    torch.multiprocessing.spawn(_work, args=(str(folder),), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return joined_by_gloo(_work, 2, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.parametrize("what", ["outputs", "evaluated"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 
 from builders_bundle import CLASSES, DIM, OWNERS, SIZE, TEXTS, random_views, tiny_bundle
 from builders_clip import build_tiny_clip
+from processes import run_python
 from smilevlm.errors import CheckpointError, MissingExtraError, SettingsError
 from smilevlm.models import class_prototypes, probabilities, zero_shot_scores
 from smilevlm.predict import export
@@ -162,10 +162,7 @@ def test_the_example_says_when_it_is_not_sure(folder, tmp_path):
 
 
 def run_example(folder: Path, *words: str) -> str:
-    command = [sys.executable, "-W", "error", str(folder / "example.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_python("-W", "error", folder / "example.py", *words, cwd=folder.parent).stdout
 
 
 def test_the_example_names_the_expression(folder, session, tmp_path):

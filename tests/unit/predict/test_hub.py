@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +25,7 @@ from huggingface_hub.errors import (
 )
 
 from builders_bundle import CLASSES, random_views, tiny_bundle
+from processes import run_python
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.models import load_bundle, save_bundle
 from smilevlm.predict.hub import HUB_FILES, model_card, push_to_hub, resolve_source, save_pretrained
@@ -246,9 +245,8 @@ def offline(home: Path, source: str) -> subprocess.CompletedProcess[str]:
         "try: print(resolve_source(sys.argv[1]))\n"
         "except SmileVlmError as error: print('refused:', error)"
     )
-    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(home / "hub")}
-    command = [sys.executable, "-c", code, source]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=home)
+    environment = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(home / "hub")}
+    return run_python("-c", code, source, cwd=home, **environment)
 
 
 def test_the_hub_s_own_cache_is_read_offline(folder, tmp_path):

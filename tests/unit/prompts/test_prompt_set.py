@@ -87,6 +87,7 @@ def test_every_set_is_sound_and_named_after_its_file():
     names = available_prompt_sets()
     assert names == (
         "basic_expressions",
+        "basic_expressions_described",
         "basic_expressions_detailed",
         "basic_expressions_neutral",
         "class_names",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
+from processes import run_python
 from smilevlm.errors import CheckpointError
 from smilevlm.prompts import CachedTextTower, MiniLmTextTower, TextTower, embed_prompts, load_prompt_set
 from smilevlm.prompts.text_tower import MINILM_SHA256
@@ -153,8 +150,7 @@ def test_prompts_and_tower_import_neither_torch_nor_sentence_transformers():
         "load_prompt_set('basic_expressions'); MiniLmTextTower();"
         "print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
-    assert result.stdout.strip() == "[]"
+    assert run_python("-c", program).stdout.strip() == "[]"
 
 
 def test_tokens_are_counted_with_their_marks_and_without_the_model():

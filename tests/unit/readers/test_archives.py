@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import io
 import struct
-import subprocess
 import sys
 import threading
 import zipfile
@@ -17,6 +16,7 @@ import pytest
 
 from builders import FACES, bnd, image, obj, write
 from builders_labels import AU_CSV, archive, bndplus, bnt, lm2, lm3
+from processes import run_python
 from smilevlm.errors import LandmarkError, MeshError
 from smilevlm.readers import (
     _zip_directory,
@@ -334,8 +334,7 @@ if __name__ == "__main__":
 def test_several_processes_read_one_archive(packed, tmp_path, method):
     # In a program of its own, without the threads of others: a process that is forked beside them may never end.
     program = write(tmp_path, "program.py", READ_BY_CHILDREN.encode())
-    command = [sys.executable, str(program), str(packed / "F001" / "T1" / "1.obj"), method]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = run_python(program, packed / "F001" / "T1" / "1.obj", method, check=False, text=False)
     assert (done.stdout, done.stderr.decode()) == (obj(), "")
 
 

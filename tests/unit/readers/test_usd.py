@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from builders import FACES, POLYGONS, VERTICES, write
 from builders_formats import usd_mesh, usda
+from processes import run_python
 from smilevlm.errors import MeshError
 from smilevlm.readers import read_mesh, usd
 
@@ -64,7 +63,7 @@ def test_binary_and_packages(tmp_path):
         "from pxr import Sdf, UsdUtils; Sdf.Layer.FindOrOpen('a.usda').Export('a.usdc'); "
         "UsdUtils.CreateNewUsdzPackage('a.usdc', 'a.usdz')"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    run_python("-c", code, cwd=tmp_path)
     (tmp_path / "b.usd").write_bytes((tmp_path / "a.usdc").read_bytes())
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.write(tmp_path / "a.usdz", "scan/a.usdz")

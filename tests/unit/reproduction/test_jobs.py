@@ -15,8 +15,8 @@ from smilevlm.reproduction.jobs import execute
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, plan_runs
 from smilevlm.reproduction.study import _read_current
 from smilevlm.results import TasksResult, read_results
-from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.trainer import train_run
+from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.run import train_run
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smilevlm.datasets import index_data_set
 from smilevlm.datasets.bosphorus import index_bosphorus
 from smilevlm.datasets.check import check_data_set
 from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.geometry import NormaliseSettings, normalise
 from smilevlm.labels import BASIC_EXPRESSIONS
-from smilevlm.readers import BOSPHORUS_LABELS, find_v_direction, read_lm2, read_lm3, read_mesh
+from smilevlm.readers import (
+    ACTIONS_NAME,
+    BOSPHORUS_LABELS,
+    find_v_direction,
+    read_action_table,
+    read_lm2,
+    read_lm3,
+    read_mesh,
+)
 from smilevlm.readers._source import Source
 from smilevlm.readers.bnt import BntHeader, read_bnt_header
 from smilevlm.synthesis.bosphorus import BosphorusSettings, synthesize_bosphorus
@@ -224,3 +233,9 @@ def test_settings_out_of_range(change):
 def test_scanner_settings_out_of_range(change):
     with pytest.raises(SettingsError):
         RangeCameraSettings(**change)
+
+
+def test_every_scan_has_its_actions(root):
+    index = index_data_set("bosphorus", root)
+    assert read_action_table(root / ACTIONS_NAME).keys() == {recording.sample_id for recording in index.recordings}
+    assert all(recording.actions is not None for recording in index.recordings)

@@ -13,8 +13,9 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from smilevlm import read_mesh
+from smilevlm.datasets import index_data_set
 from smilevlm.errors import SettingsError
-from smilevlm.readers import AU_UNKNOWN, AuTable, read_au_table, read_landmarks
+from smilevlm.readers import ACTIONS_NAME, AU_UNKNOWN, AuTable, read_action_table, read_au_table, read_landmarks
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.anatomy import anatomy
 from smilevlm.synthesis.bp4d import Bp4dSettings, _au_table, _capture, plan_bp4d, synthesize_bp4d
@@ -44,7 +45,13 @@ def frames(folder: Path) -> dict[int, Path]:
 
 
 def test_the_tree(tasks, contents):
-    assert sorted(path.name for path in tasks.iterdir()) == ["3DFeatures", "AUCoding", "F001", MARKER_NAME]
+    assert sorted(path.name for path in tasks.iterdir()) == [
+        "3DFeatures",
+        "AUCoding",
+        "F001",
+        ACTIONS_NAME,
+        MARKER_NAME,
+    ]
     assert sorted(path.name for path in (tasks / "F001").iterdir()) == [f"T{n}" for n in range(1, 9)]
     assert sorted(path.name for path in (tasks / "AUCoding").iterdir()) == [f"F001_T{n}.csv" for n in range(1, 9)]
     assert (contents["num_subjects"], contents["num_recordings"], contents["missing"]) == (1, 8, [])
@@ -215,3 +222,9 @@ def test_an_interrupted_run_goes_on(tasks, tmp_path):
 def test_settings_out_of_range(values):
     with pytest.raises(SettingsError, match=next(iter(values))):
         Bp4dSettings(**({"num_subjects": 2} | values))
+
+
+def test_every_task_has_its_actions(tasks):
+    index = index_data_set("bp4d", tasks)
+    assert read_action_table(tasks / ACTIONS_NAME).keys() == {recording.sample_id for recording in index.recordings}
+    assert all(recording.actions for recording in index.recordings)

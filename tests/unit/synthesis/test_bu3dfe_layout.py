@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from faces import split_in_four
 from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.geometry import NormaliseSettings, normalise
-from smilevlm.readers import read_bnd, read_mesh, read_pse
+from smilevlm.readers import ACTIONS_NAME, read_bnd, read_mesh, read_pse
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, subject_names, synthesize_bu3dfe
 from smilevlm.synthesis.scanner import ScannerSettings
@@ -65,7 +65,7 @@ def num_points(text: str, node: str) -> int:
 def test_every_file_follows_the_grammar(synthetic_faces):
     stems: dict[str, set[str]] = {}
     for path in files(synthetic_faces):
-        if path.name == MARKER_NAME:
+        if path.name in (MARKER_NAME, ACTIONS_NAME):
             assert path.parent == synthetic_faces
             continue
         match = GRAMMAR.match(path.name)
@@ -228,7 +228,11 @@ def tiny_set(tiny_settings, tmp_path_factory) -> Path:
 
 
 def test_an_incomplete_set_has_no_raw_scans(tiny_set):
-    assert {path.name[13:] for path in files(tiny_set) if path.name != MARKER_NAME} == {"F3D.wrl", "F3D.bmp", "F3D.bnd"}
+    assert {path.name[13:] for path in files(tiny_set) if path.name not in (MARKER_NAME, ACTIONS_NAME)} == {
+        "F3D.wrl",
+        "F3D.bmp",
+        "F3D.bnd",
+    }
 
 
 def test_the_same_seed_gives_the_same_bytes(tiny_set, tiny_settings, tmp_path):

@@ -15,9 +15,10 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from smilevlm import read_mesh
+from smilevlm.datasets import index_data_set
 from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.geometry import NormaliseSettings, normalise
-from smilevlm.readers import read_bnd
+from smilevlm.readers import ACTIONS_NAME, read_action_table, read_bnd
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.bu4dfe import LANDMARK_TREE, Bu4dfeSettings, missing_sequences, plan_bu4dfe, synthesize_bu4dfe
 from smilevlm.synthesis.scan_setup import ScannerSettings
@@ -55,7 +56,7 @@ def marker(sequences) -> dict:
 
 def test_the_tree(sequences):
     assert sorted(path.name for path in sequences.iterdir()) == sorted(
-        ["F001", "M001", "BU_WrlViewer_V2", LANDMARK_TREE, MARKER_NAME]
+        ["F001", "M001", "BU_WrlViewer_V2", LANDMARK_TREE, MARKER_NAME, ACTIONS_NAME]
     )
     assert sorted(path.name for path in (sequences / "M001").iterdir()) == list(FOLDERS)
     # One sequence is missing, as some are in the data set.
@@ -264,3 +265,9 @@ def test_other_settings_are_refused(tiny_set, tmp_path):
 def test_settings_out_of_range(values):
     with pytest.raises(SettingsError, match=next(iter(values))):
         Bu4dfeSettings(**({"num_subjects": 2} | values))
+
+
+def test_every_sequence_has_its_actions(sequences):
+    index = index_data_set("bu4dfe", sequences)
+    assert read_action_table(sequences / ACTIONS_NAME).keys() == {recording.sample_id for recording in index.recordings}
+    assert all(recording.actions for recording in index.recordings)

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from smilevlm import read_mesh
+from smilevlm.datasets import index_data_set
 from smilevlm.errors import SettingsError
 from smilevlm.labels import MICRO_EXPRESSIONS
-from smilevlm.readers import FOURDME_COLUMNS, read_4dme_labels, read_workbook
+from smilevlm.readers import ACTIONS_NAME, FOURDME_COLUMNS, read_4dme_labels, read_action_table, read_workbook
 from smilevlm.synthesis import MARKER_NAME
 from smilevlm.synthesis.action_units import ACTION_UNITS
 from smilevlm.synthesis.fourdme import (
@@ -42,7 +43,9 @@ def clips(tmp_path_factory) -> Path:
 
 
 def test_the_tree(clips):
-    assert sorted(path.name for path in clips.iterdir()) == sorted([LABELS, EXTRA_LABELS, "4D_micro", MARKER_NAME])
+    assert sorted(path.name for path in clips.iterdir()) == sorted(
+        [LABELS, EXTRA_LABELS, "4D_micro", MARKER_NAME, ACTIONS_NAME]
+    )
     folders = sorted(path.relative_to(clips).as_posix() for path in clips.glob("4D_micro/*/*"))
     assert len(folders) == 4
     assert all(re.fullmatch(r"4D_micro/(S\d\d)/\1_(1st|2nd)_\d{3}_\d\d_\d", folder) for folder in folders)
@@ -171,3 +174,9 @@ def test_an_interrupted_run_goes_on(clips, tmp_path):
 def test_settings_out_of_range(values):
     with pytest.raises(SettingsError, match=next(iter(values))):
         FourdmeSettings(**({"num_subjects": 2} | values))
+
+
+def test_every_clip_has_its_actions(clips):
+    index = index_data_set("4dme", clips)
+    assert read_action_table(clips / ACTIONS_NAME).keys() == {recording.sample_id for recording in index.recordings}
+    assert all(recording.actions for recording in index.recordings)

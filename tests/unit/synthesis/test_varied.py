@@ -8,26 +8,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from smilevlm.datasets import index_data_set
 from smilevlm.errors import LayoutError, SettingsError
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
-from smilevlm.synthesis.anatomy import anatomy
-from smilevlm.synthesis.face_family import Bumps, draw_family, skin_average
-from smilevlm.synthesis.face_model import head_model
+from smilevlm.labels import BASIC_EXPRESSIONS, LEAST_INTENSITY, NEUTRAL, UNLABELLED
+from smilevlm.readers import ACTIONS_NAME, read_action_table
+from smilevlm.synthesis.face_family import Bumps, draw_family
+from smilevlm.synthesis.model_parts import _between_lids, _between_lips, faces_with
+from smilevlm.synthesis.rigs import ARKIT_ACTIONS, RigSurface, load_rig
 from smilevlm.synthesis.scan_appearance import (
     SURFACES,
-    _between_lips,
     apply_appearance,
     draw_appearance,
     draw_hair,
     draw_pose,
     place_mesh,
 )
-from smilevlm.synthesis.variants import VARIANTS, draw_variant, draw_varied_actions
+from smilevlm.synthesis.variants import CONFUSED, VARIANTS, draw_variant, draw_varied_actions
 from smilevlm.synthesis.varied import VariedSettings, draw_varied_person, synthesize_varied
 
 SMALL = VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6)
+
+
+@pytest.fixture(scope="module")
+def surface() -> RigSurface:
+    return load_rig("anny").surface
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +55,14 @@ def digests(root: Path) -> dict[str, str]:
 def test_the_folder_layout_reads_all_of_it(faces):
     index = index_data_set("folder", faces)
     assert index.synthetic
-    assert {recording.expression for recording in index.recordings} == {NEUTRAL, *BASIC_EXPRESSIONS}
+    blends = {"+".join(pair) for pair in CONFUSED}
+    plain = [recording.expression for recording in index.recordings if recording.expression not in blends]
+    assert set(plain) == {NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS}
+    assert {r.labels for r in index.recordings if r.expression in blends} <= set(CONFUSED)
+    assert len(index.recordings) - len(plain) == 2, "one face a person is between two expressions"
     kinds = Counter((recording.expression, recording.is_sequence) for recording in index.recordings)
-    assert all(kinds[name, True] == 2 for name in (NEUTRAL, *BASIC_EXPRESSIONS)), "both people are filmed"
+    assert all(kinds[name, True] == 2 for name in (NEUTRAL, UNLABELLED, *BASIC_EXPRESSIONS)), "both people are filmed"
+    assert kinds[UNLABELLED, False] == 10, "five scans a person belong to no class"
     assert kinds[NEUTRAL, False] == 6
     assert all(kinds[name, False] == 2 for name in BASIC_EXPRESSIONS)
     assert not index.remarks or all("were left out" not in remark for remark in index.remarks)
@@ -74,17 +86,27 @@ def test_other_settings_are_refused_in_the_same_folder(faces):
         synthesize_varied(faces, VariedSettings(num_subjects=2, seed=4, filmed_share=1.0, frames=6, strength=0.5))
 
 
-@pytest.mark.parametrize("changes", [{"filmed_share": 1.5}, {"strength": -1.0}, {"frames": 2}, {"num_subjects": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filmed_share": 1.5},
+        {"wide_share": -0.1},
+        {"action_scans": 53},
+        {"strength": -1.0},
+        {"frames": 2},
+        {"num_subjects": 0},
+    ],
+)
 def test_settings_out_of_range(changes):
     with pytest.raises(SettingsError):
         VariedSettings(**changes)
 
 
-def test_a_family_without_strength_is_the_head_model_itself():
-    family = draw_family(np.random.default_rng(1), strength=0.0)
-    neutral = anatomy().position_mm
+def test_a_family_without_strength_is_the_head_model_itself(surface):
+    family = draw_family(np.random.default_rng(1), strength=0.0, log_gain=0.28)
+    neutral = surface.position_mm
     smile = neutral + np.float32(0.5) * np.sin(neutral / 20)
-    np.testing.assert_allclose(family.heads(neutral, smile[None])[0], smile, atol=1e-3)
+    np.testing.assert_allclose(family.heads(surface, neutral, smile[None])[0], smile, atol=1e-3)
 
 
 def test_bumps_are_the_sum_of_gaussians():
@@ -101,9 +123,8 @@ def test_bumps_are_the_sum_of_gaussians():
     np.testing.assert_allclose(bumps.at(points), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_bend_never_turns_a_face_inside_out():
-    faces = head_model().topology.fine_faces
-    neutral = anatomy().position_mm
+def test_a_bend_never_turns_a_face_inside_out(surface):
+    faces, neutral = surface.faces, surface.position_mm
     corners = neutral[faces]
     before = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     for seed in range(5):
@@ -114,10 +135,10 @@ def test_a_bend_never_turns_a_face_inside_out():
         assert ((before * after).sum(axis=1) < 0).mean() < 0.002, "a few slivers inside the mouth at most"
 
 
-def test_smoothing_keeps_teeth_and_eyeballs_rigid_and_rows_sum_to_one():
-    average = skin_average()
+def test_smoothing_keeps_teeth_and_eyeballs_rigid_and_rows_sum_to_one(surface):
+    average = surface.skin_average
     np.testing.assert_allclose(np.asarray(average.sum(axis=1)).ravel(), 1, atol=1e-5)
-    eyeball = int(np.flatnonzero(anatomy().eyes > 0)[0])
+    eyeball = int(np.flatnonzero(surface.eyes)[0])
     assert average[eyeball].nnz == 1 or average[eyeball, eyeball] == 1
 
 
@@ -125,7 +146,7 @@ def test_smoothing_keeps_teeth_and_eyeballs_rigid_and_rows_sum_to_one():
 def test_every_variant_moves_what_its_prototype_is_known_by(expression):
     known = {"happy": "mouthSmile", "sad": "mouthFrown", "surprise": "browOuterUp", "angry": "browDown",
              "disgust": "noseSneer", "fear": "mouthStretch"}[expression]  # fmt: skip
-    actions = set(head_model().facial_actions)
+    actions = set(ARKIT_ACTIONS)
     for recipe in VARIANTS[expression]:
         assert recipe.core[known] >= 0.4
         for name in (*recipe.core, *recipe.optional):
@@ -140,43 +161,82 @@ def test_actions_stay_in_range_and_neutral_has_no_recipe():
         for _ in range(20):
             actions = draw_varied_actions(
                 rng, person=person, recipe=draw_variant(rng, expression), intensity=1.2,
-                facial_actions=head_model().facial_actions, idle=1.0,
+                facial_actions=ARKIT_ACTIONS, idle=1.0,
             )  # fmt: skip
             assert all(0 <= value <= 1 for value in actions.values())
-            assert set(actions) <= set(head_model().facial_actions)
+            assert set(actions) <= set(ARKIT_ACTIONS)
 
 
 @pytest.mark.parametrize("form", [*SURFACES, "points"])
-def test_each_form_shows_the_same_face(form):
+def test_each_form_shows_the_same_face(form, surface):
     rng = np.random.default_rng(3)
-    appearance = draw_appearance(rng, forms=(form,))
+    appearance = draw_appearance(rng, surface, forms=(form,))
     assert appearance.form == form
-    mesh = apply_appearance(rng, appearance, anatomy().position_mm)
+    mesh = apply_appearance(rng, appearance, surface.position_mm)
     assert mesh.is_point_cloud == (form == "points")
     assert np.isfinite(mesh.vertices).all()
     nose = mesh.vertices[np.linalg.norm(mesh.vertices, axis=1) < 12]
     assert len(nose) > 0, "the nose tip is in every form"
 
 
-def test_the_mouth_of_a_sealed_face_is_skin_between_the_lips():
+def test_the_mouth_of_a_sealed_face_is_skin_between_the_lips(surface):
     for coarse in (False, True):
-        faces = _between_lips(coarse=coarse)
-        middle = anatomy().position_mm[faces].mean(axis=1)
+        faces = _between_lips(surface, coarse=coarse)
+        middle = surface.position_mm[faces].mean(axis=1)
         assert len(faces) > 20
         assert (np.abs(middle[:, 0]) < 26).all()
         assert ((middle[:, 1] > -40) & (middle[:, 1] < -25)).all()
         assert all(len(set(face)) == 3 for face in faces.tolist())
 
 
-def test_hair_moves_no_eye_and_only_outward():
-    hair = draw_hair(np.random.default_rng(5), bearded=True)
+def test_closed_eyes_are_skin_between_the_lids():
+    surface = load_rig("anny").surface
+    for coarse in (False, True):
+        faces = _between_lids(surface, coarse=coarse)
+        middle = surface.position_mm[faces].mean(axis=1)
+        assert (faces < len(surface.position_mm)).all()
+        for side in (-1, 1):
+            eye = middle[middle[:, 0] * side > 0]
+            assert len(eye) > 20
+            assert ((eye[:, 1] > 30) & (eye[:, 1] < 52) & (eye[:, 2] > -45)).all()
+
+
+def test_holes_for_eyes_go_through_and_nothing_else_is_open():
+    surface = load_rig("anny").surface
+    for eyes, num_rims in (("eyeballs", 1), ("sockets", 1), ("closed", 1), ("holes", 3)):
+        faces = faces_with(surface, eyes=eyes, teeth=False, cavity=True, sealed=False)
+        skin = faces[~surface.eyes[faces].any(axis=1)]
+        assert num_open_rims(skin) == num_rims, f"{eyes}: the neck, and a hole for each eye"
+    no_cavity = faces_with(surface, eyes="sockets", teeth=False, cavity=False, sealed=False)
+    assert num_open_rims(no_cavity) == 2, "the neck and the mouth"
+
+
+def num_open_rims(faces: np.ndarray) -> int:
+    """Holes of a surface: connected groups of edges that one triangle alone has."""
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    unique, counts = np.unique(edges, axis=0, return_counts=True)
+    rim = unique[counts == 1]
+    links = coo_array((np.ones(len(rim)), rim.T), shape=(faces.max() + 1,) * 2)
+    return connected_components(links, directed=False)[0] - (faces.max() + 1 - len(np.unique(rim)))
+
+
+def test_hair_moves_no_eye_and_only_outward(surface):
+    hair = draw_hair(np.random.default_rng(5), surface, bearded=True)
     assert (hair.layer_mm >= 0).all()
-    assert (hair.layer_mm[anatomy().eyes > 0] == 0).all()
+    assert (hair.layer_mm[surface.eyes] == 0).all()
 
 
-def test_a_placed_mesh_has_the_unit_and_the_pose_it_was_given():
+def test_a_placed_mesh_has_the_unit_and_the_pose_it_was_given(surface):
     rng = np.random.default_rng(6)
-    mesh = apply_appearance(rng, draw_appearance(rng, forms=("mesh",)), anatomy().position_mm)
+    mesh = apply_appearance(rng, draw_appearance(rng, surface, forms=("mesh",)), surface.position_mm)
     pose = draw_pose(rng)
     moved = place_mesh(mesh, pose, 10.0)
     np.testing.assert_allclose(moved.vertices * 10, mesh.vertices @ pose.rotation.T + pose.offset_mm, atol=1e-2)
+
+
+def test_every_scan_and_film_has_its_actions(faces):
+    index = index_data_set("folder", faces)
+    assert read_action_table(faces / ACTIONS_NAME).keys() == {recording.sample_id for recording in index.recordings}
+    shown = {(r.expression, r.is_sequence): r.actions for r in index.recordings}
+    assert all(shown[expression, filmed] for expression in BASIC_EXPRESSIONS for filmed in (False, True))
+    assert max(shown["happy", True]["AU12"]) > LEAST_INTENSITY

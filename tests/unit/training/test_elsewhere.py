@@ -15,7 +15,7 @@ from smilevlm.recipes import find_recipe
 from smilevlm.store import FrameFile, PreparedSet, PrepareSettings, Recording, prepare
 from smilevlm.training.fold_data import load_fold_data, load_run_data
 from smilevlm.training.resolve import with_overrides
-from smilevlm.training.trainer import train_run
+from smilevlm.training.run import train_run
 from smilevlm.views import ViewSettings
 
 OVERRIDES = (

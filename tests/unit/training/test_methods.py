@@ -12,7 +12,7 @@ from smilevlm.predict import load
 from smilevlm.recipes import RECIPES, find_recipe
 from smilevlm.recipes.methods import METHODS, with_method
 from smilevlm.training.resolve import with_clip_width, with_overrides
-from smilevlm.training.trainer import train_run
+from smilevlm.training.run import train_run
 
 LOSSES = {
     "full": (1, 1, 1),

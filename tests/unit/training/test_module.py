@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 
+from processes import joined_by_gloo
 from smilevlm.augment.distortions import Distortions, DistortionSettings
 from smilevlm.errors import SettingsError
 from smilevlm.losses import JointLoss, JointLossSettings
@@ -233,19 +232,14 @@ def validation_loss(total: int, rank: int = 0, num_processes: int = 1) -> float:
     return task.validation_value()
 
 
-def _one_of(rank: int, num_processes: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    store = dist.FileStore(f"{folder}/meeting", num_processes)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=num_processes)
-    Path(f"{folder}/{rank}").write_text(str(validation_loss(2, rank, num_processes)))
-    dist.destroy_process_group()
+def _loss_of_two(rank: int, num_processes: int) -> float:
+    return validation_loss(2, rank, num_processes)
 
 
 @pytest.mark.slow
 def test_a_validation_batch_of_fewer_samples_than_processes(tmp_path):
-    torch.multiprocessing.spawn(_one_of, (3, str(tmp_path)), nprocs=3)
-    expected = pytest.approx(validation_loss(2), rel=1e-5)
-    assert [float((tmp_path / str(rank)).read_text()) for rank in range(3)] == [expected] * 3
+    found = joined_by_gloo(_loss_of_two, 3, tmp_path, 3)
+    assert found == [pytest.approx(validation_loss(2), rel=1e-5)] * 3
 
 
 def test_the_backward_pass_is_outside_autocast(batch):
@@ -255,7 +249,7 @@ def test_the_backward_pass_is_outside_autocast(batch):
         inside.add_gradients(batch)
     with torch.autocast("cpu", torch.bfloat16):
         views, mask = outside._distorted(batch, outside._generator(0, 0))
-        terms = outside.loss(**outside._loss_inputs(outside.model.encode_features(views), batch, mask))
+        terms = outside._loss_terms(outside.model, outside.model.encode_features(views), batch, mask)
     terms.total.backward()
     expected, found = gradients(outside), gradients(inside)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -312,10 +306,8 @@ COUNTED = ("all_reduce", "all_gather")
 SHARED = {"all": None, "some": 5, "none": 0}
 
 
-def _count_collectives(rank: int, folder: str) -> None:
+def _count_collectives(rank: int) -> dict[tuple[str, str], int]:
     """Collectives of the forward pass whose result is read: of whole numbers, as counts of rows are."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/meeting", 2), rank=rank, world_size=2)
     counted: list[torch.dtype] = []
 
     def recorded(name):
@@ -341,13 +333,10 @@ def _count_collectives(rank: int, folder: str) -> None:
             counted.clear()
             task.add_gradients(Batch(images[rows], prompts[rows], torch.full((7,), -1)[rows], 7, rows.start))
             found[name, loss] = sum(not dtype.is_floating_point for dtype in counted)
-    torch.save(found, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return found
 
 
 def test_no_step_asks_for_counts_that_are_known(tmp_path):
-    torch.multiprocessing.spawn(_count_collectives, (str(tmp_path),), nprocs=2)
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt")
-        # Only how many samples have a prompt is not known beforehand, and is asked for once.
-        assert found == {(name, loss): int(name != "all") for name in SHARED for loss in LOSSES}
+    # Only how many samples have a prompt is not known beforehand, and is asked for once.
+    expected = {(name, loss): int(name != "all") for name in SHARED for loss in LOSSES}
+    assert joined_by_gloo(_count_collectives, 2, tmp_path) == [expected] * 2

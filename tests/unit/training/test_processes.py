@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import csv
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from processes import joined_by_gloo, run_python
 from smilevlm.errors import SettingsError
+from smilevlm.files import locked
+from smilevlm.store import PreparedSet
+from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.data import ShardSpec
-from smilevlm.training.distributed import average_gradients, process_rank, under_launcher
 from smilevlm.training.fold_data import load_run_data
-from smilevlm.training.run_folder import FOLD_NAME, FoldJob
-from smilevlm.training.trainer import train_fold, train_run
+from smilevlm.training.processes import average_gradients, on_rank0, process_rank, under_launcher
+from smilevlm.training.run import train_run
+from smilevlm.training.run_folder import CONFIG_NAME, FOLD_NAME, FoldJob, claimed_run, locked_fold
+from smilevlm.training.trainer import train_fold
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 5])
@@ -43,9 +46,8 @@ def test_a_process_alone_is_the_first(monkeypatch):
 
 def train(store: Path, run: Path, overrides: tuple[str, ...], *options: str) -> subprocess.CompletedProcess[str]:
     settings = [part for override in overrides for part in ("--set", override)]
-    command = [sys.executable, "-m", "smilevlm", "train", "demo", "--store", str(store), "--out", str(run), "--fold",
-               "0", *settings, *options]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+    words = ["train", "demo", "--store", store, "--out", run, "--fold", "0", *settings, *options]
+    return run_python("-m", "smilevlm", *words, check=False, COLUMNS="200")
 
 
 @pytest.mark.slow
@@ -94,15 +96,67 @@ def test_more_processes_than_samples_in_a_batch_are_refused(store_of_four, make_
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_one_process_alone_puts_a_finished_fold_in_its_place(
-    store_of_four, make_tiny_config, monkeypatch, tmp_path, rank
-):
-    running = tmp_path / "fold_00.running"
-    running.mkdir()
+def finish(rank: int, config: ExperimentConfig, store: Path, run: Path) -> tuple[bool, bool]:
+    train_fold(load_run_data(config, store), run, FoldJob(fold=0))
+    return (run / "fold_00.running").is_dir(), (run / "fold_00" / FOLD_NAME).is_file()
+
+
+def test_one_process_alone_puts_a_finished_fold_in_its_place(store_of_four, make_tiny_config, tmp_path):
+    running = tmp_path / "run" / "fold_00.running"
+    running.mkdir(parents=True)
     (running / FOLD_NAME).write_text("{}")
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    monkeypatch.setenv("RANK", str(rank))
-    train_fold(load_run_data(make_tiny_config(), store_of_four), tmp_path, FoldJob(fold=0))
-    assert running.is_dir() == (rank == 1)
-    assert (tmp_path / "fold_00" / FOLD_NAME).is_file() == (rank == 0)
+    found = joined_by_gloo(finish, 2, tmp_path, make_tiny_config(), store_of_four, tmp_path / "run")
+    assert found == [(False, True)] * 2
+
+
+def errors_of_the_first(rank: int, config: ExperimentConfig, store: Path, run: Path) -> list[str]:
+    """What each process says of what the first alone looks at."""
+
+    def full_disk() -> None:
+        raise OSError(28, "No space left on device", "fold.json")
+
+    said = []
+    with pytest.raises(SettingsError) as error, claimed_run(config, PreparedSet(store), run):
+        pytest.fail("claimed")
+    said.append(str(error.value))
+    with pytest.raises(SettingsError) as error, locked_fold(run, FoldJob(fold=0)):
+        pytest.fail("locked")
+    said.append(str(error.value))
+    with pytest.raises(OSError, match="No space left") as error:
+        on_rank0(full_disk)
+    return [*said, f"{error.value.filename} {on_rank0(lambda: rank)}"]
+
+
+def test_an_error_of_the_first_process_is_that_of_all(store_of_four, make_tiny_config, tmp_path):
+    run = tmp_path / "run"
+    with claimed_run(make_tiny_config(), PreparedSet(store_of_four), run), locked(run / "fold_00"):
+        other = make_tiny_config("seed=5")
+        first, second = joined_by_gloo(errors_of_the_first, 2, tmp_path, other, store_of_four, run)
+    assert first == second
+    claimed, busy, disk = first
+    assert "begun with other settings" in claimed
+    assert "is being trained by another process" in busy
+    assert disk == "fold.json 0"
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_is_taken_is_one_line_of_several_processes(store_of_four, tiny_overrides, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / CONFIG_NAME).write_text("{}")
+    failed = train(store_of_four, tmp_path / "run", tiny_overrides, "--devices", "2")
+    assert failed.returncode == 1
+    errors = [line for line in failed.stderr.splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert "holds a run already" in errors[0]
+    assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.slow
+def test_a_fold_that_is_being_trained_is_one_line_of_several_processes(store_of_four, tiny_overrides, tmp_path):
+    with locked(tmp_path / "run" / "fold_00"):
+        failed = train(store_of_four, tmp_path / "run", tiny_overrides, "--devices", "2")
+    assert failed.returncode == 1
+    errors = [line for line in failed.stderr.splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert "is being trained by another process" in errors[0]
+    assert "Traceback" not in failed.stderr

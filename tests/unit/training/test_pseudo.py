@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from smilevlm.models import (
 )
 from smilevlm.prompts import PromptEmbeddings
 from smilevlm.store import Manifest, PrepareSettings
+from smilevlm.training.initial_weights import check_initial_weights
 from smilevlm.training.pseudo import (
     PseudoSettings,
     Teacher,
@@ -231,10 +233,10 @@ def saved(bundle, tmp_path):
 
 def test_a_run_stands_for_its_first_fold(saved):
     run = saved()
-    teacher = load_teacher(PseudoSettings(teacher=str(run)), MANIFEST, ["F0001"])
+    teacher = load_teacher(PseudoSettings(teacher=str(run)), MANIFEST)
     assert teacher.identity.name == "run/fold_00"
     assert (teacher.identity.manifest_hash, teacher.identity.synthetic) == ("elsewhere", True)
-    of_fold = load_teacher(PseudoSettings(teacher=str(run / "fold_01")), MANIFEST, [])
+    of_fold = load_teacher(PseudoSettings(teacher=str(run / "fold_01")), MANIFEST)
     assert of_fold.identity.name == "run/fold_01"
     assert of_fold.identity.digest == teacher.identity.digest
     assert len(teacher.identity.digest) == 64
@@ -242,21 +244,21 @@ def test_a_run_stands_for_its_first_fold(saved):
 
 def test_no_teacher_is_not_a_teacher(tmp_path):
     with pytest.raises(SettingsError, match=r"set pseudo\.teacher"):
-        load_teacher(PseudoSettings(), MANIFEST, [])
+        load_teacher(PseudoSettings(), MANIFEST)
     for missing in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(CheckpointError):
-            load_teacher(PseudoSettings(teacher=str(missing)), MANIFEST, [])
+            load_teacher(PseudoSettings(teacher=str(missing)), MANIFEST)
 
 
 def test_a_teacher_of_unknown_people_is_refused(saved):
     with pytest.raises(CheckpointError, match="does not say whom it was trained on"):
-        load_teacher(PseudoSettings(teacher=str(saved(trained_on=None))), MANIFEST, [])
+        load_teacher(PseudoSettings(teacher=str(saved(trained_on=None))), MANIFEST)
 
 
 def test_a_teacher_of_other_views_is_refused(saved):
     larger = replace(MANIFEST, settings=replace(PREPARE, views=ViewSettings(size=32)))
     with pytest.raises(StoreError, match=r"views\.size is 32, there it was 16"):
-        load_teacher(PseudoSettings(teacher=str(saved())), larger, [])
+        load_teacher(PseudoSettings(teacher=str(saved())), larger)
 
 
 PEOPLE = replace(MANIFEST, synthetic=False)
@@ -283,13 +285,10 @@ FOLDER = replace(PEOPLE, layout="folder")
     ],
 )
 def test_a_teacher_that_knows_test_subjects_is_refused(saved, changes, manifest, digests, leaks):
-    named = PseudoSettings(teacher=str(saved(**changes)))
-    if leaks:
-        with pytest.raises(LeakError, match=r"F0002|1 test samples"):
-            load_teacher(named, manifest, ["F0002", "F0009"], test_digests=digests)
-    else:
-        load_teacher(named, manifest, ["F0002", "F0009"], test_digests=digests)
-    load_teacher(named, manifest, ["F0009"])
+    teacher = load_teacher(PseudoSettings(teacher=str(saved(**changes))), manifest).bundle
+    with pytest.raises(LeakError, match=r"F0002|1 test samples") if leaks else nullcontext():
+        check_initial_weights(teacher, "pseudo.teacher", manifest, ["F0002", "F0009"], test_digests=digests)
+    check_initial_weights(teacher, "pseudo.teacher", manifest, ["F0009"])
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from killing import run_counted
 from smilevlm.errors import SettingsError
 from smilevlm.training import callbacks, trainer
-from smilevlm.training.distributed import HardwareConfig
+from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.run import train_run
 from smilevlm.training.run_folder import STATE_NAME
-from smilevlm.training.trainer import train_run
 
 EVERY_EPOCH = HardwareConfig(checkpoint_minutes=0)
 

@@ -18,11 +18,12 @@ from smilevlm.evaluation import evaluate_run
 from smilevlm.files import locked
 from smilevlm.models import fit_temperature, load_bundle, zero_shot_scores
 from smilevlm.store import PreparedSet
-from smilevlm.training.distributed import HardwareConfig
 from smilevlm.training.fold_data import load_fold_data, load_run_data
+from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.run import train_run
 from smilevlm.training.run_folder import FoldJob, fold_jobs, git_commit, read_fold_record, read_run_config
 from smilevlm.training.splits import split_fold, split_folds
-from smilevlm.training.trainer import train_fold, train_run
+from smilevlm.training.trainer import train_fold
 
 COLUMNS = {
     "step", "epoch", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy", "learning_rate",

@@ -6,89 +6,20 @@ of every batch. torch is imported inside the functions, so that the command line
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from smilevlm.errors import MissingExtraError, SettingsError
+from smilevlm.errors import SmileVlmError
 
 if TYPE_CHECKING:
     import torch
 
 _Value = TypeVar("_Value")
-_TRACKER_PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}
-Accelerator = Literal["auto", "cpu", "gpu"]
 _BUCKET_ELEMENTS = 2**23
 """Gradients are averaged in pieces of 32 MB, so that no second copy of all of them is needed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HardwareConfig:
-    """Where a fold is trained; changes no number beyond rounding.
-
-    Args:
-        accelerator: `auto` takes a GPU where there is one.
-        device: Which GPU a process takes that trains a fold alone.
-        checkpoint_every: Epochs between two states that a killed run goes on from, at least.
-        checkpoint_minutes: Minutes between two such states, at least; the last epoch's is written always.
-        tracker: Where the log goes beside CSV and TensorBoard.
-    """
-
-    accelerator: Accelerator = "auto"
-    device: int = 0
-    checkpoint_every: int = 1
-    checkpoint_minutes: float = 5.0
-    tracker: Literal["none", "wandb", "mlflow", "comet"] = "none"
-
-    def __post_init__(self) -> None:
-        if self.device < 0 or self.checkpoint_every < 1:
-            raise SettingsError("device must be 0 or more, checkpoint_every 1 or more")
-        if not 0 <= self.checkpoint_minutes < float("inf"):
-            raise SettingsError(f"checkpoint_minutes is {self.checkpoint_minutes}; expected 0 or more")
-        package = _TRACKER_PACKAGES.get(self.tracker)
-        if package is not None and importlib.util.find_spec(package) is None:
-            raise MissingExtraError(f"tracker {self.tracker} needs the package {package}, which is not installed")
-
-    def check(self) -> None:
-        """Raises:
-        SettingsError: A GPU is asked for, and there is none.
-        """
-        _ = self.on_gpu
-
-    @property
-    def on_gpu(self) -> bool:
-        """Raises:
-        SettingsError: A GPU is asked for, and there is none.
-        """
-        import torch
-
-        available = torch.cuda.is_available()
-        if self.accelerator == "gpu" and not available:
-            raise SettingsError("accelerator gpu: torch finds no GPU; `cpu` works everywhere")
-        return available and self.accelerator != "cpu"
-
-    def for_process(self, number: int) -> HardwareConfig:
-        """The same with the GPU whose turn it is, for one of several processes that train a fold each."""
-        if not self.on_gpu:
-            return self
-        import torch
-
-        return replace(self, device=number % torch.cuda.device_count())
-
-    @property
-    def torch_device(self) -> str:
-        """The device of this process, as torch names it.
-
-        Raises:
-            SettingsError: A GPU is asked for, and there is none.
-        """
-        if not self.on_gpu:
-            return "cpu"
-        return f"cuda:{os.environ['LOCAL_RANK'] if under_launcher() else self.device}"
 
 
 def under_launcher() -> bool:
@@ -115,7 +46,7 @@ def num_nodes() -> int:
 
 
 @contextmanager
-def joined_processes(hardware: HardwareConfig) -> Iterator[None]:
+def joined_processes(*, on_gpu: bool) -> Iterator[None]:
     """Join the processes of torchrun for the length of the block; nothing to do without it."""
     if not under_launcher():
         yield
@@ -123,21 +54,13 @@ def joined_processes(hardware: HardwareConfig) -> Iterator[None]:
     import torch
     import torch.distributed as dist
 
-    if hardware.on_gpu:
+    if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if hardware.on_gpu else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def barrier() -> None:
-    """Return when every process is here."""
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()
 
 
 def broadcast_from_rank0(value: _Value) -> _Value:
@@ -153,6 +76,34 @@ def broadcast_from_rank0(value: _Value) -> _Value:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def on_rank0(step: Callable[[], _Value]) -> _Value:
+    """Take a step on the first process alone; the others wait for its end and get what it gave.
+
+    Returns:
+        What the step returned, on every process.
+
+    Raises:
+        SmileVlmError, OSError: What the step raised, on every process: others would wait for the first for ever.
+    """
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return step()
+    outcome: list[_Value] = []
+    error: SmileVlmError | OSError | None = None
+    if dist.get_rank() == 0:
+        try:
+            outcome = [step()]
+        except (SmileVlmError, OSError) as raised:
+            error = raised
+    outcome, error = broadcast_from_rank0((outcome, error))
+    # The first process may end with the error: not before the others have it.
+    dist.barrier()
+    if error is not None:
+        raise error
+    return outcome[0]
 
 
 def launch(arguments: Sequence[str], num_processes: int) -> int:

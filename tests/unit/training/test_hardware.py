@@ -14,8 +14,8 @@ import smilevlm
 from smilevlm.evaluation import evaluate_run
 from smilevlm.models import ModelBundle, load_bundle
 from smilevlm.training import fold_data, initial_weights, trainer
-from smilevlm.training.distributed import HardwareConfig
-from smilevlm.training.trainer import train_run
+from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.run import train_run
 
 # What is the caller's own.
 
