@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
     from smilevlm.synthesis.fourdme import FourdmeSettings, synthesize_4dme
     from smilevlm.synthesis.population import SHIFTED, worse_scanner
+    from smilevlm.synthesis.posed import REGULAR, ActingSettings
     from smilevlm.synthesis.range_camera import RangeCameraSettings, range_image_pitch
     from smilevlm.synthesis.scan_setup import ScannerSettings
     from smilevlm.synthesis.varied import VariedSettings, synthesize_varied
 
 _LAZY_IMPORTS = {
+    "REGULAR": "posed", "ActingSettings": "posed",
     "SHIFTED": "population", "worse_scanner": "population", "ScannerSettings": "scan_setup",
     "RangeCameraSettings": "range_camera", "range_image_pitch": "range_camera",
     "BosphorusSettings": "bosphorus", "synthesize_bosphorus": "bosphorus",
@@ -37,7 +39,9 @@ _LAZY_IMPORTS = {
 
 __all__ = [
     "MARKER_NAME",
+    "REGULAR",
     "SHIFTED",
+    "ActingSettings",
     "BosphorusSettings",
     "Bp4dSettings",
     "Bu3dfeSettings",

@@ -26,10 +26,10 @@ repression the lip and chin movements that hold a smile back. Assumption: 4DME's
 """
 _ONE_SIDED = frozenset({2, 4, 6, 7, 9, 10, 12, 14, 15, 20, 24})
 _INTENSITY = (0.08, 0.25)
-STATIC_INTENSITY = 0.3
-"""Of what is kept still all the time, as a share of a full unit."""
 MAX_AMPLITUDE = 1 / _INTENSITY[1]
 """With it the strongest movement is that of a full action unit."""
+STATIC_INTENSITY = 0.3
+"""Of what is kept still all the time, as a share of a full unit."""
 _NUM_FRAMES = (12, 30)
 """From onset to offset, both counted: 0.2 to 0.5 seconds at 60 frames per second."""
 _MARGIN = (2, 6)
