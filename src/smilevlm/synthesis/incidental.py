@@ -60,12 +60,12 @@ def draw_action_combination(rng: np.random.Generator, facial_actions: tuple[str,
         rng: The scan's own generator.
         facial_actions: Names the head model knows; actions that it lacks are not drawn.
     """
-    known = [code for code in _FOR_COMBINATIONS if _arkit_sides(code, facial_actions) != ((), ())]
+    known = [code for code in _FOR_COMBINATIONS if arkit_sides(code, facial_actions) != ((), ())]
     number = 1 + int(rng.choice(len(_NUMBER_SHARES), p=_NUMBER_SHARES))
     weights: dict[str, float] = {}
     for code in rng.choice(known, size=number, replace=False).tolist():
         intensity = float(rng.uniform(0.3, 1.0))
-        left, right = _arkit_sides(code, facial_actions)
+        left, right = arkit_sides(code, facial_actions)
         one_sided = FACIAL_ACTIONS[code].toward or rng.uniform() < _ONE_SIDED_SHARE
         tilt = float(np.clip(rng.normal(0, 0.08), -0.2, 0.2))
         on_left = rng.uniform() < 0.5
@@ -77,7 +77,7 @@ def draw_action_combination(rng: np.random.Generator, facial_actions: tuple[str,
     return weights
 
 
-def _arkit_sides(code: str, facial_actions: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def arkit_sides(code: str, facial_actions: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The blend shapes that move an action on the person's left, and on the right."""
     if code in ("AU61", "AU62"):
         both = ("eyeLookOutLeft", "eyeLookInRight") if code == "AU61" else ("eyeLookInLeft", "eyeLookOutRight")

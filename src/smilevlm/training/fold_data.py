@@ -309,7 +309,7 @@ def _paired(
     teacher: Teacher | None,
     hardware: HardwareConfig,
 ) -> tuple[Samples, ProposedClasses | None]:
-    """Samples of classes, and behind them those that only captions are for."""
+    """Samples of classes, and behind them those that only captions are for, or captions and several classes."""
     config, prepared, class_names = data.config, data.prepared, data.class_names
     (chosen, captioned), proposals = sides, None
     if config.pairing == "actions":
@@ -320,7 +320,9 @@ def _paired(
         named: list[tuple[int, str | None]] = [
             (index, name) for index in chosen for name in prepared.samples[index].classes if name in class_names
         ]
-        named += [(index, None) for index in captioned]
+        for index in captioned:
+            shared = [name for name in prepared.samples[index].classes if name in class_names]
+            named += [(index, name) for name in shared or (None,)]
         chosen, classes = [index for index, _ in named], tuple(name for _, name in named)
         images = prepared.load_images(chosen)
     else:

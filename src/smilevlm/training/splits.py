@@ -32,7 +32,8 @@ class FoldSplit:
         num_folds: Folds of the protocol.
         train_subjects, validation_subjects, test_subjects: Disjoint; there may be no validation subjects.
         train, validation, test: Indices into the prepared set; `test` is empty where another set is tested on.
-        captioned: Further samples of the training subjects, which captions alone are trained with.
+        captioned: Further samples of the training subjects for pairings by captions: without a class, or with several,
+            each of which then stands for a share of the sample (a soft label).
     """
 
     fold: int

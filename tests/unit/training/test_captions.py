@@ -19,7 +19,8 @@ from smilevlm.training import captions as caption_module
 from smilevlm.training import split_folds, train_run
 from smilevlm.training.captions import FaceActions, draw_caption_table
 from smilevlm.training.data import SampleCaptions, Samples, ShardSpec, TrainingBatches
-from smilevlm.training.fold_data import load_fold_data, load_run_data
+from smilevlm.training.fold_data import _paired, load_fold_data, load_run_data
+from smilevlm.training.hardware import HardwareConfig
 from unit.training.test_data import PROMPTS
 
 SMILE, FROWN = {"AU12": (0.8, 0.8)}, {"AU4": (0.5, 0.5), "AU24": (0.6, 0.6)}
@@ -183,6 +184,18 @@ def test_faces_of_no_class_take_part_with_captions(prepared_store, make_tiny_con
         testing = [split.captioned for split in splits if samples[last].subject in split.test_subjects]
         assert set(training) == {captioned}
         assert set(testing) == {()}
+
+
+def test_a_face_between_two_classes_counts_for_both(prepared_store, make_tiny_config, recorded):
+    data = load_run_data(make_tiny_config("pairing=mixed"), prepared_store)
+    samples = list(data.prepared.samples)
+    samples[0] = replace(samples[0], expression="fear+surprise", labels=("fear", "surprise"))
+    samples[1] = replace(samples[1], expression=UNLABELLED, labels=())
+    data.prepared.samples = tuple(samples)
+    paired, _ = _paired(data, ((2,), (0, 1)), None, HardwareConfig())
+    assert paired.classes == (samples[2].expression, "fear", "surprise", None)
+    assert len(paired.images) == 4
+    assert np.array_equal(paired.images[1], paired.images[2])
 
 
 @pytest.mark.parametrize("wrong", ["caption_share=1.5", "caption_share=-0.1", "captions_per_sample=0"])
