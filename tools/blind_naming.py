@@ -4,7 +4,8 @@
 .venv/bin/python tools/blind_naming.py score OUT NAMES.csv                             NAMES.csv: face,name
 
 Half of a rig's faces show one of seven classes as the training sets draw it, half a single action. Every face has
-number, front and half profile; the answer is the class or the FACS code. Chance is one in the number of choices.
+number, front and half profile; the answer is the class or the FACS code. Chance is one in the number of choices. A
+class taken for an action that it consists of, or the other way round, is counted as near.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rig_contact_sheet import draw_head
 from smilevlm.labels import BASIC_EXPRESSIONS, FACIAL_ACTIONS, NEUTRAL
 from smilevlm.synthesis.amplitudes import amplified, draw_amplitude
 from smilevlm.synthesis.incidental import arkit_sides
-from smilevlm.synthesis.rigs import Rig, load_rig
+from smilevlm.synthesis.rigs import Rig, load_rigs
 from smilevlm.synthesis.rigs.rig import shown_actions
 from smilevlm.synthesis.varied import VariedSettings, draw_scan_actions, draw_varied_person
 
@@ -31,6 +32,11 @@ ACTIONS = (
     "AU26", "AU28", "AU43", "AD29", "AD30", "AD34",
 )  # fmt: skip
 PER_RIG, COLUMNS, ANGLES_DEG = 20, 5, (0.0, -40.0)
+_PARTS = {
+    "happy": ("AU6", "AU12"), "sad": ("AU1", "AU15", "AU17"), "surprise": ("AU1", "AU2", "AU5", "AU26"),
+    "angry": ("AU4", "AU24"), "disgust": ("AU9", "AU10"), "fear": ("AU1", "AU5", "AU20"),
+    "AU9": ("AU10",), "AU10": ("AU9",), "AU18": ("AU22",), "AU22": ("AU18",),
+}  # fmt: skip
 CLEAR = VariedSettings(wide_share=0, incidental_share=0)
 
 
@@ -59,8 +65,7 @@ def draw(out: Path, rigs: list[str], seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     number = 0
-    for place, text in enumerate(rigs):
-        rig = load_rig(text)
+    for place, rig in enumerate(load_rigs(rigs)):
         pictures = []
         for kind, answer, head in faces_of(rig, np.random.default_rng([seed, place])):
             number += 1
@@ -81,19 +86,23 @@ def score(out: Path, names: Path) -> None:
     """Print the agreement per rig and kind, and what was taken for what."""
     with names.open() as file:
         named = {int(row["face"]): row["name"].strip() for row in csv.DictReader(file)}
-    hits: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    hits: dict[tuple[str, str], list[tuple[bool, bool]]] = defaultdict(list)
     with (out / "answers.csv").open() as file:
         for row in csv.DictReader(file):
             said = named.get(int(row["face"]), "")
-            hits[row["rig"], row["kind"]].append(said == row["answer"])
+            near = (
+                said == row["answer"] or said in _PARTS.get(row["answer"], ()) or row["answer"] in _PARTS.get(said, ())
+            )
+            hits[row["rig"], row["kind"]].append((said == row["answer"], near))
             if said != row["answer"]:
-                meaning = FACIAL_ACTIONS[row["answer"]].name if row["answer"] in FACIAL_ACTIONS else row["kind"]
+                meaning = FACIAL_ACTIONS[answer].name if answer in FACIAL_ACTIONS else row["kind"]
                 print(
                     f"face {row['face']} ({row['rig']}): {row['answer']} ({meaning}) was taken for {said or 'nothing'}"
                 )
     for (rig, kind), right in hits.items():
         chance = 1 / (7 if kind == "class" else len(ACTIONS))
-        print(f"{rig}, {kind}: {sum(right)} of {len(right)} (chance {chance:.0%})")
+        exact, near = np.sum(right, axis=0)
+        print(f"{rig}, {kind}: {exact} of {len(right)} (chance {chance:.0%}), {near} right or near")
 
 
 def main() -> None:

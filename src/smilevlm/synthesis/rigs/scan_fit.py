@@ -28,6 +28,16 @@ _LEAST_SHOWN = 0.5
 _PEAK = 99.7
 """Percentile: single vertices do not count."""
 _NOT_CARRIED = ("tongueOut",)
+FULL_MM: Mapping[str, float] = {
+    "browDown": 6.2, "browInnerUp": 6.1, "browOuterUp": 8.4, "cheekPuff": 14.0, "cheekSquint": 5.9, "eyeBlink": 9.0,
+    "eyeSquint": 3.5, "eyeWide": 3.4, "jawForward": 11.0, "jaw": 8.8, "jawOpen": 41.5, "mouthClose": 41.0,
+    "mouthDimple": 8.2, "mouthFrown": 5.8, "mouthFunnel": 11.7, "mouth": 18.6, "mouthLowerDown": 4.4,
+    "mouthPress": 4.1, "mouthPucker": 12.0, "mouthRollLower": 12.1, "mouthRollUpper": 11.1, "mouthShrugLower": 11.0,
+    "mouthShrugUpper": 5.9, "mouthSmile": 15.5, "mouthStretch": 10.0, "mouthUpperUp": 8.3, "noseSneer": 10.0,
+}  # fmt: skip
+"""How far the visible skin moves at an action's full shape, at its peak: means over four people of ICT-FaceKit, whose
+shapes were made after scans of people."""
+_SCALE_LIMITS = (0.6, 2.0)
 
 
 def fit_actions(
@@ -36,7 +46,9 @@ def fit_actions(
     components_mm: Float32[np.ndarray, "component vert 3"],
     regions: Sequence[range],
 ) -> Displacements:
-    """The donor's facial actions on the registered surface; those that the components hardly show are left out.
+    """The donor's facial actions on the registered surface, as strong as scanned faces show them.
+
+    Those that the components hardly show are left out.
 
     Args:
         donor: Rig whose actions these are, at its own full shape.
@@ -55,6 +67,7 @@ def fit_actions(
         vector = fit.fitted(name, wanted)
         if fit.share_shown(vector, wanted) < _LEAST_SHOWN:
             continue
+        vector = vector * fit.scale_to_full(name, vector)
         if name in _GAZE_DEG:
             vector = vector + _turned_eye(surface, name)
         found[name] = vector.astype(np.float32)
@@ -87,8 +100,17 @@ class _RegionFit:
 
     def share_shown(self, fitted_mm: Vertices, wanted_mm: Vertices) -> float:
         """How much of a wanted displacement of the visible face is there, by the peaks of both."""
-        peaks = [np.percentile(np.linalg.norm(each[self._seen], axis=1), _PEAK) for each in (fitted_mm, wanted_mm)]
-        return float(peaks[0] / max(peaks[1], 1e-9))
+        return self._peak(fitted_mm) / max(self._peak(wanted_mm), 1e-9)
+
+    def scale_to_full(self, action: str, fitted_mm: Vertices) -> np.float32:
+        """Factor on a displacement that makes its peak that of `FULL_MM`, within limits."""
+        full = FULL_MM.get(action_stem(action))
+        if full is None:
+            return np.float32(1)
+        return np.float32(np.clip(full / max(self._peak(fitted_mm), 1e-9), *_SCALE_LIMITS).round(3))
+
+    def _peak(self, moved_mm: Vertices) -> float:
+        return float(np.percentile(np.linalg.norm(moved_mm[self._seen], axis=1), _PEAK))
 
     def fitted(self, action: str, wanted_mm: Vertices) -> Vertices:
         """The displacement that the components of the action's region make of a wanted one."""
