@@ -90,11 +90,10 @@ def score(out: Path, names: Path) -> None:
     with (out / "answers.csv").open() as file:
         for row in csv.DictReader(file):
             said = named.get(int(row["face"]), "")
-            near = (
-                said == row["answer"] or said in _PARTS.get(row["answer"], ()) or row["answer"] in _PARTS.get(said, ())
-            )
-            hits[row["rig"], row["kind"]].append((said == row["answer"], near))
-            if said != row["answer"]:
+            answer = row["answer"]
+            near = said == answer or said in _PARTS.get(answer, ()) or answer in _PARTS.get(said, ())
+            hits[row["rig"], row["kind"]].append((said == answer, near))
+            if said != answer:
                 meaning = FACIAL_ACTIONS[answer].name if answer in FACIAL_ACTIONS else row["kind"]
                 print(
                     f"face {row['face']} ({row['rig']}): {row['answer']} ({meaning}) was taken for {said or 'nothing'}"
