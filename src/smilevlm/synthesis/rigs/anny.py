@@ -23,12 +23,13 @@ _BROWS_AND_NOSE = np.array(
 
 _EYE_CENTRE = np.array([33, 40.5])
 _FULL_WEIGHTS: Mapping[str, float] = {
-    "browInnerUp": 1.5, "browOuterUp": 1.75, "cheekPuff": 1.15, "jawForward": 1.3, "jaw": 1.1, "jawOpen": 1.1,
-    "mouthFunnel": 1.3, "mouth": 1.8, "mouthPucker": 1.45, "mouthRollLower": 1.5, "mouthRollUpper": 1.1,
-    "mouthShrugLower": 1.8, "mouthShrugUpper": 1.2, "mouthSmile": 0.9, "mouthStretch": 1.3, "mouthUpperUp": 1.5,
-    "noseSneer": 2.0,
+    "browInnerUp": 1.5, "browOuterUp": 1.75, "cheekPuff": 1.15, "cheekSquint": 0.75, "jawForward": 1.3, "jaw": 1.1,
+    "jawOpen": 1.1, "mouthFunnel": 1.2, "mouth": 1.4, "mouthPress": 0.6, "mouthPucker": 1.4, "mouthRollLower": 1.5,
+    "mouthRollUpper": 1.1, "mouthShrugLower": 1.6, "mouthShrugUpper": 1.2, "mouthSmile": 0.9, "mouthStretch": 1.3,
+    "mouthUpperUp": 1.4, "noseSneer": 2.0,
 }  # fmt: skip
-"""Weights of the head model at which the skin moves as far as that of scanned faces (`scan_fit.FULL_MM`), 2 at most."""
+"""Weights of the head model at which the skin moves about as far as that of scanned faces (`scan_fit.FULL_MM`), as far
+as the shapes bear it: 2 at most, and less where lips would cross."""
 
 
 class AnnyRig:
