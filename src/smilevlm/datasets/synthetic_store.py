@@ -16,7 +16,7 @@ from smilevlm.parallel import ProgressCallback
 from smilevlm.readers import ACTIONS_NAME, read_action_table
 from smilevlm.store import MANIFEST_NAME, PrepareOutcome, PrepareSettings
 from smilevlm.store.engine import run_everywhere
-from smilevlm.store.prepare import PARTS_NAME, finish_store, present_parts
+from smilevlm.store.prepare import PARTS_NAME, finish_store, open_parts, present_parts
 from smilevlm.store.work import part_jobs, prepare_part
 from smilevlm.synthesis.data_set import SubjectFolder, claim_folder, settings_record
 from smilevlm.synthesis.face_model import head_model
@@ -54,9 +54,9 @@ def synthesize_store(
     claim_folder(store, LAYOUT.name, {**settings_record(faces), "prepared": settings.digest})
     assert LAYOUT.write_shared is not None
     LAYOUT.write_shared(store, faces, people)
-    for folder in (store / PARTS_NAME, store / _SCRATCH):
-        folder.mkdir(exist_ok=True)
-        remove_leftovers(folder)
+    open_parts(store)
+    (store / _SCRATCH).mkdir(exist_ok=True)
+    remove_leftovers(store / _SCRATCH)
     complete = _complete_people(store, settings)
     missing = [person for person in people if person.path not in complete]
     num_done = len(people) - len(missing)

@@ -68,11 +68,7 @@ def prepare(
     wanted = part_jobs(recordings)
     if not wanted:
         raise StoreError("there is no scan to prepare")
-    parts = store / PARTS_NAME
-    parts.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(parts)
-    for unfinished in store.glob(".*.part"):  # of the manifest and of the overview picture
-        unfinished.unlink(missing_ok=True)
+    parts = open_parts(store)
     missing = _missing(parts, wanted, settings, retry_skipped=retry_skipped)
     total = sum(len(job.recordings) for job in wanted)
     num_new = sum(len(job.recordings) for job in missing)
@@ -92,6 +88,16 @@ def prepare(
     manifest = replace(manifest, actions_digest=write_actions(store, recordings))
     write_manifest(store, manifest)
     return PrepareOutcome(manifest=manifest, num_new=num_new)
+
+
+def open_parts(store: Path) -> Path:
+    """The folder of a store's parts, made if missing; what killed runs left behind is removed."""
+    parts = store / PARTS_NAME
+    parts.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(parts)
+    for unfinished in store.glob(".*.part"):  # of the manifest and of the overview picture
+        unfinished.unlink(missing_ok=True)
+    return parts
 
 
 def finish_store(store: Path, settings: PrepareSettings, *, layout: str, synthetic: bool) -> Manifest:
