@@ -55,11 +55,20 @@ def locked(target: Path, *, wait: bool = True) -> Iterator[None]:
 def folder_in_one_piece(target: Path) -> Iterator[Path]:
     """A scratch folder beside `target` that becomes `target` when the block ends without an error.
 
-    One process at a time works on a target, others wait. What an interrupted run left behind under the scratch name is
-    removed first.
-
     Raises:
         OSError: At the end, when `target` is there already and holds something.
+    """
+    with scratch_folder(target) as scratch:
+        yield scratch
+        scratch.replace(target)
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target`, which need not be there, that is removed when the block ends.
+
+    One process at a time works on a target, others wait. What an interrupted run left behind under the scratch name is
+    removed first.
     """
     scratch = _scratch(target)
     with locked(target):
@@ -67,7 +76,6 @@ def folder_in_one_piece(target: Path) -> Iterator[Path]:
         scratch.mkdir()
         try:
             yield scratch
-            scratch.replace(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -78,7 +86,10 @@ def remove_in_one_piece(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed runs left of `folder_in_one_piece` in a folder; what a living process works on stays."""
+    """Remove what killed runs left of `folder_in_one_piece` and `scratch_folder`.
+
+    What a living process works on stays.
+    """
     for lock in folder.glob(".*.lock"):
         with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
             shutil.rmtree(lock.with_suffix(".part"), ignore_errors=True)

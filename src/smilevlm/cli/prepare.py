@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
             progress=progress,
         )
     prepared = PreparedSet(arguments.store)
-    _print_summary(prepared)
+    print_summary(prepared)
     print(write_overview(prepared))
 
 
@@ -142,7 +142,8 @@ def _settings(arguments: argparse.Namespace) -> PrepareSettings:
     )
 
 
-def _print_summary(prepared: PreparedSet) -> None:
+def print_summary(prepared: PreparedSet) -> None:
+    """The store's classes and counts, and what was skipped, as `prepare` ends."""
     from smilevlm.cli.tables import print_table
     from smilevlm.store import remark_kind
 

@@ -6,9 +6,12 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smilevlm.cli.arguments import add_jobs, integer_list, positive_int
+
+if TYPE_CHECKING:
+    from smilevlm.synthesis import VariedSettings
 
 HELP = "write synthetic faces in a data set's layout"
 DESCRIPTION = (
@@ -111,6 +114,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rig_help = "folder: head model, as often as wanted: anny, ict=PATH, gnm=PATH, or a rig file of your own"
     add("--rig", action="append", metavar="RIG", help=f"{rig_help}; see docs/rigs.md (default: anny)")
     add("--shares", type=float, nargs="+", metavar="SHARE", help="folder: share of the people per --rig; sum to one")
+    store_help = "folder: OUT becomes a prepared store, with the views of RECIPE (bundled, ...) and without mesh files"
+    add("--as-store", metavar="RECIPE", help=store_help)
     add_jobs(parser, "people or sequences")
 
 
@@ -147,10 +152,31 @@ def run(arguments: argparse.Namespace) -> None:
         settings = replace(settings, population=SHIFTED, scanner=worse_scanner(settings.scanner))
     if of_scanner:
         settings = replace(settings, scanner=replace(settings.scanner, **of_scanner))
+    if arguments.as_store is not None:
+        if arguments.layout != "folder":
+            raise SettingsError(f"--as-store is for folder; write {arguments.layout}, then run `smilevlm prepare`")
+        _write_store(arguments, settings)
+        return
     with progress_bar("synthetic faces") as progress:
         num_new = synthesize(arguments.out, settings, jobs=arguments.jobs, progress=progress)
     parts = "subjects" if arguments.layout in ("bu3dfe", "bosphorus", "folder") else "sequences"
     print(f"{arguments.out}: {settings.num_subjects} synthetic subjects; {num_new} {parts} written now")
+
+
+def _write_store(arguments: argparse.Namespace, settings: VariedSettings) -> None:
+    from smilevlm.cli.prepare import print_summary
+    from smilevlm.cli.progress import progress_bar
+    from smilevlm.datasets.synthetic_store import synthesize_store
+    from smilevlm.recipes import find_recipe
+    from smilevlm.store import PreparedSet
+    from smilevlm.store.overview import write_overview
+
+    views = find_recipe(arguments.as_store).prepare
+    with progress_bar("synthetic people prepared") as progress:
+        synthesize_store(arguments.out, settings, views, jobs=arguments.jobs, progress=progress)
+    prepared = PreparedSet(arguments.out)
+    print_summary(prepared)
+    print(write_overview(prepared))
 
 
 def _chosen(arguments: argparse.Namespace, layout: _Layout) -> dict[str, Any]:

@@ -33,6 +33,12 @@ def write_actions(store: Path, recordings: Sequence[Recording]) -> str:
     return _digest(text.encode())
 
 
+def actions_digest(store: Path) -> str:
+    """sha256 of the store's table, empty where there is none."""
+    path = store / ACTIONS_NAME
+    return _digest(path.read_bytes()) if path.exists() else ""
+
+
 def read_actions(store: Path, digest: str) -> dict[str, RecordedActions]:
     """The actions by recording; empty for a store without any.
 

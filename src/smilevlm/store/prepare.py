@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smilevlm.errors import StoreError, first_few
 from smilevlm.files import remove_in_one_piece, remove_leftovers
-from smilevlm.store.actions import write_actions
+from smilevlm.store.actions import actions_digest, write_actions
 from smilevlm.store.engine import run_everywhere
 from smilevlm.store.manifest import MANIFEST_NAME, Manifest, PrepareSettings, content_hash, write_manifest
 from smilevlm.store.parts import PartInfo, read_part_info
@@ -68,11 +68,7 @@ def prepare(
     wanted = part_jobs(recordings)
     if not wanted:
         raise StoreError("there is no scan to prepare")
-    parts = store / PARTS_NAME
-    parts.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(parts)
-    for unfinished in store.glob(".*.part"):  # of the manifest and of the overview picture
-        unfinished.unlink(missing_ok=True)
+    parts = open_parts(store)
     missing = _missing(parts, wanted, settings, retry_skipped=retry_skipped)
     total = sum(len(job.recordings) for job in wanted)
     num_new = sum(len(job.recordings) for job in missing)
@@ -87,10 +83,48 @@ def prepare(
         if progress:
             progress(done, total)
     remove_leftovers(parts)
-    manifest = _manifest(parts, wanted, settings, layout, synthetic)
+    infos = {job.folder(parts).name: read_part_info(job.folder(parts)) for job in wanted}
+    manifest = _manifest(infos, settings, layout, synthetic)
     manifest = replace(manifest, actions_digest=write_actions(store, recordings))
     write_manifest(store, manifest)
     return PrepareOutcome(manifest=manifest, num_new=num_new)
+
+
+def open_parts(store: Path) -> Path:
+    """The folder of a store's parts, made if missing; what killed runs left behind is removed."""
+    parts = store / PARTS_NAME
+    parts.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(parts)
+    for unfinished in store.glob(".*.part"):  # of the manifest and of the overview picture
+        unfinished.unlink(missing_ok=True)
+    return parts
+
+
+def finish_store(store: Path, settings: PrepareSettings, *, layout: str, synthetic: bool) -> Manifest:
+    """Write the manifest of a store whose parts and table of actions are all there.
+
+    Raises:
+        StoreError: A part was made with other settings or is damaged, or none holds a sample.
+    """
+    infos = present_parts(store, settings)
+    manifest = _manifest(infos, settings, layout, synthetic)
+    manifest = replace(manifest, actions_digest=actions_digest(store))
+    write_manifest(store, manifest)
+    return manifest
+
+
+def present_parts(store: Path, settings: PrepareSettings) -> dict[str, PartInfo]:
+    """The parts of a store by folder name, sorted by the names of the parts; empty where there is no store yet.
+
+    Raises:
+        StoreError: A part was made with other settings, or is damaged.
+    """
+    parts = store / PARTS_NAME
+    folders = list(parts.iterdir()) if parts.is_dir() else []
+    infos = {each.name: read_part_info(each) for each in folders if each.is_dir() and not each.name.startswith(".")}
+    if any(info.settings_digest != settings.digest for info in infos.values()):
+        raise StoreError(f"{store} was prepared with other settings; choose another folder or delete it")
+    return dict(sorted(infos.items(), key=lambda item: item[1].name))
 
 
 def _missing(
@@ -98,22 +132,18 @@ def _missing(
 ) -> list[PartJob]:
     """The parts still to make; those from an earlier run must belong to the same settings and the same files."""
     by_folder = {job.folder(parts).name: job for job in wanted}
-    present = {folder.name for folder in parts.iterdir() if folder.is_dir() and not folder.name.startswith(".")}
+    present = present_parts(parts.parent, settings)
     changed: list[PartJob] = []
     changes: dict[str, list[str]] = {}
-    for name in sorted(present):
-        folder = parts / name
-        info = read_part_info(folder)
-        if info.settings_digest != settings.digest:
-            raise StoreError(f"{parts.parent} was prepared with other settings; choose another folder or delete it")
+    for name, info in list(present.items()):
         if name not in by_folder:
             raise StoreError(
                 f"{parts.parent} holds {info.name}, which is not in the data set given, or not in its protocol, or was "
                 "read with another of --scans and --sequence; choose another folder"
             )
         if retry_skipped and (info.skipped or info.bad_frames):
-            remove_in_one_piece(folder)
-            present.discard(name)
+            remove_in_one_piece(parts / name)
+            del present[name]
         elif found := _changes(info, by_folder[name], settings):
             changed.append(by_folder[name])
             for what, sample_ids in found.items():
@@ -151,12 +181,10 @@ def _changed_since(parts: Path, changed: Sequence[PartJob], changes: Mapping[str
     )
 
 
-def _manifest(
-    parts: Path, jobs: Sequence[PartJob], settings: PrepareSettings, layout: str, synthetic: bool
-) -> Manifest:
-    infos: list[PartInfo] = [read_part_info(job.folder(parts)) for job in jobs]
-    skipped = tuple(bad for info in infos for bad in info.skipped)
-    samples = [sample for info in infos for sample in info.samples]
+def _manifest(infos: Mapping[str, PartInfo], settings: PrepareSettings, layout: str, synthetic: bool) -> Manifest:
+    """Of the parts by folder name, in their order."""
+    skipped = tuple(bad for info in infos.values() for bad in info.skipped)
+    samples = [sample for info in infos.values() for sample in info.samples]
     if not samples:
         first = f"; the first reason: {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise StoreError(f"none of the {len(skipped)} scans could be prepared{first}")
@@ -164,11 +192,11 @@ def _manifest(
         layout=layout,
         synthetic=synthetic,
         settings=settings,
-        parts=tuple(job.folder(parts).name for job, info in zip(jobs, infos, strict=True) if info.samples),
+        parts=tuple(name for name, info in infos.items() if info.samples),
         subjects=tuple(sorted({subject for _, subject, _ in samples})),
         num_samples=len(samples),
         content_hash=content_hash(settings, {sample_id: digest for sample_id, _, digest in samples}),
         skipped=skipped,
-        bad_frames=tuple(bad for info in infos for bad in info.bad_frames),
-        remarks=tuple(remark for info in infos for remark in info.remarks),
+        bad_frames=tuple(bad for info in infos.values() for bad in info.bad_frames),
+        remarks=tuple(remark for info in infos.values() for remark in info.remarks),
     )

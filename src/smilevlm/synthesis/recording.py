@@ -30,6 +30,11 @@ def record_part(root: Path, part_path: str, actions: Mapping[str, ActionIntensit
     write_atomically(root / _PENDING / f"{quote(part_path, safe='')}.csv", action_table(recorded))
 
 
+def pending_tables(root: Path) -> list[Path]:
+    """The tables of parts that `gather_actions` has not moved yet."""
+    return sorted((root / _PENDING).glob("[!.]*.csv"))
+
+
 def gather_actions(root: Path) -> None:
     """Move what `record_part` kept into the data set's table of actions."""
     pending = root / _PENDING
@@ -37,7 +42,7 @@ def gather_actions(root: Path) -> None:
         return
     table = root / ACTIONS_NAME
     with locked(table):
-        found = sorted(pending.glob("[!.]*.csv"))
+        found = pending_tables(root)
         recorded = read_action_table(table) if table.exists() else {}
         for path in found:
             recorded |= read_action_table(path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64, Int64
 
 from smilevlm.synthesis.people import action_stem
 from smilevlm.synthesis.rigs.blendshapes import Displacements, weighted_sum
@@ -86,6 +87,25 @@ def _mean_displacements(donor: Rig, names: Sequence[str]) -> list[Vertices]:
     return total
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Regression:
+    """The weighted equations of one region.
+
+    Args:
+        points: Vertex numbers; landmarks stand there twice.
+        root: Square root of each point's weight.
+        basis: The region's components at weight one, mm.
+        matrix: These at the weighted points.
+        gram: Of the matrix, with the ridge.
+    """
+
+    points: Int64[np.ndarray, " point"]
+    root: Float64[np.ndarray, "point 1"]
+    basis: Float32[np.ndarray, "component vert 3"]
+    matrix: Float64[np.ndarray, "component coordinate"]
+    gram: Float64[np.ndarray, "component component"]
+
+
 class _RegionFit:
     """Ridge regression of a displacement onto the components of the action's region."""
 
@@ -97,6 +117,7 @@ class _RegionFit:
         self._seen = outer_skin(surface) & front
         assert surface.landmarks is not None
         self._landmarks = surface.landmarks
+        self._problems: dict[str, _Regression] = {}
 
     def share_shown(self, fitted_mm: Vertices, wanted_mm: Vertices) -> float:
         """How much of a wanted displacement of the visible face is there, by the peaks of both."""
@@ -114,21 +135,27 @@ class _RegionFit:
 
     def fitted(self, action: str, wanted_mm: Vertices) -> Vertices:
         """The displacement that the components of the action's region make of a wanted one."""
-        numbers = self._regions[_region(action)]
-        basis = self._components[numbers]
-        moves = self._seen & (np.abs(basis).max(axis=(0, 2)) > 0)
-        dense = np.flatnonzero(moves)
-        landmarks = self._landmarks[moves[self._landmarks]]
-        # Half of the weight lies on the landmarks, half on all of the region's skin.
-        points = np.concatenate([dense, landmarks])
-        share = np.concatenate([np.full(len(dense), 1 / len(dense)), np.full(len(landmarks), 1 / len(landmarks))])
-        root = np.sqrt(share * _POINTS / 2).astype(np.float64)[:, None]
-        matrix = (basis[:, points] * root).reshape(len(numbers), -1)
-        target = (wanted_mm[points] * root).ravel()
-        gram = matrix @ matrix.T + _RIDGE * np.eye(len(numbers))
-        weights = np.linalg.solve(gram, matrix @ target)
+        problem = self._problem(_region(action))
+        target = (wanted_mm[problem.points] * problem.root).ravel()
+        weights = np.linalg.solve(problem.gram, problem.matrix @ target)
         # Rounded, so that the bits do not depend on how many cores solved it.
-        return weighted_sum(np.round(weights, 4).astype(np.float32), basis)
+        return weighted_sum(np.round(weights, 4).astype(np.float32), problem.basis)
+
+    def _problem(self, region: str) -> _Regression:
+        """Of a region; made once, for it costs more than solving it."""
+        if region not in self._problems:
+            basis = self._components[self._regions[region]]
+            moves = self._seen & basis.any(axis=(0, 2))
+            dense = np.flatnonzero(moves)
+            landmarks = self._landmarks[moves[self._landmarks]]
+            # Half of the weight lies on the landmarks, half on all of the region's skin.
+            points = np.concatenate([dense, landmarks])
+            share = np.concatenate([np.full(len(dense), 1 / len(dense)), np.full(len(landmarks), 1 / len(landmarks))])
+            root = np.sqrt(share * _POINTS / 2).astype(np.float64)[:, None]
+            matrix = (basis[:, points] * root).reshape(len(basis), -1)
+            gram = matrix @ matrix.T + _RIDGE * np.eye(len(basis))
+            self._problems[region] = _Regression(points=points, root=root, basis=basis, matrix=matrix, gram=gram)
+        return self._problems[region]
 
 
 def _region(action: str) -> str:
