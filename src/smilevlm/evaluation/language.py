@@ -76,7 +76,7 @@ def evaluate_language(
     statements = language_statements()
     every = retrieval_captions(prepared.samples, statements, num_scans=len(prepared), seed=seed)
     texts = (*statements.texts, *every.values())
-    rows, faces = _compare(prepared, tested, texts, seed, StepCounter(len(folds) or 1, progress))
+    rows, faces, known = _compare(prepared, tested, texts, seed, StepCounter(len(folds) or 1, progress))
     place = {row: number for number, row in enumerate(rows)}
     captions = [(place[row], text) for row, text in every.items() if row in place][:num_retrieved]
     return _result(
@@ -87,31 +87,35 @@ def evaluate_language(
         model_digest=bundle_digest(model) if is_bundle else None,
         folds=folds,
         seed=seed,
+        known=known,
     )
 
 
 def _compare(
     prepared: PreparedSet, tested: Iterable[_Tested], texts: Sequence[str], seed: int, steps: StepCounter
-) -> tuple[list[int], ComparedFaces]:
-    """Rows of the store that are tested and have actions, and their similarities to the texts."""
+) -> tuple[list[int], ComparedFaces, frozenset[str]]:
+    """Rows of the store that are tested and have actions, their similarities to the texts, and the models' classes."""
     texts = tuple(dict.fromkeys(texts))
+    known: set[str] = set()
     rows: list[int] = []
     similarities: list[Float[np.ndarray, "sample text"]] = []
     for each in tested:
         mine = [row for row in each.rows if prepared.samples[row].actions is not None]
         if mine:
             similarities.append(_similarities(each.bundle, prepared, mine, texts))
+            known |= {*each.bundle.classes, *each.bundle.prompts.classes}
             rows += mine
         steps.step()
     if not rows:
         raise StoreError(f"{prepared.path}: no sample that is tested has facial actions")
     samples = tuple(prepared.samples[row] for row in rows)
-    return rows, ComparedFaces(
+    faces = ComparedFaces(
         samples=samples,
         texts={text: column for column, text in enumerate(texts)},
         similarity=np.concatenate(similarities),
         people=People([sample.subject for sample in samples], seed=seed),
     )
+    return rows, faces, frozenset(known)
 
 
 def _result(
@@ -123,13 +127,15 @@ def _result(
     model_digest: str | None,
     folds: tuple[int, ...],
     seed: int,
+    known: frozenset[str],
 ) -> LanguageResult:
     statements, manifest = language_statements(), prepared.manifest
     areas, mean_area = tell_statements_apart(faces, statements)
     opposites, mean_opposites = tell_opposites_apart(faces, statements)
     intensity, mean_intensity = order_intensities(faces, statements)
-    classes = tell_classes_apart(faces, statements.unseen_classes)
-    missing = sorted(statements.unseen_classes.keys() - {each.name for each in classes})
+    unseen = {name: rule for name, rule in statements.unseen_classes.items() if name not in known}
+    classes = tell_classes_apart(faces, unseen)
+    missing = sorted(unseen.keys() - {each.name for each in classes})
     assert manifest.action_source is not None
     return LanguageResult(
         model=name,
@@ -153,7 +159,10 @@ def _result(
         mean_opposites=mean_opposites,
         intensity=intensity,
         mean_intensity=mean_intensity,
-        notes=_notes(prepared, len(faces.samples), folds, missing),
+        notes=(
+            *_notes(prepared, len(faces.samples), folds, missing),
+            *(f"The model was trained with prompts of {name}." for name in statements.unseen_classes if name in known),
+        ),
     )
 
 
@@ -187,7 +196,9 @@ def _similarities(
     if tower.digest != bundle.text_digest:
         raise CheckpointError("the model was trained with another text tower than the one installed")
     sentences = bundle.prompts.embed(texts, tower)
-    faces = embed(bundle, prepared, rows, candidates=sentences).z_fused
+    # Fusion that looks at texts gets the same ones on every set and with every seed.
+    fixed = bundle.prompts.embed(language_statements().texts, tower)
+    faces = embed(bundle, prepared, rows, candidates=fixed).z_fused
     lengths = np.linalg.norm(faces, axis=1, keepdims=True)
     if not np.all(np.isfinite(lengths) & (lengths > 0)):
         raise CheckpointError("the model gives embeddings that are zero or not finite")
