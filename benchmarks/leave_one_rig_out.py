@@ -40,6 +40,8 @@ SMALL = (
     "model.tower_settings.width=24",
     "validation.share=0.05",
     "num_folds=20",
+    # Two threads wait for each other where another process has one of two cores.
+    "optimiser.threads=1",
 )
 """What the small recipe changes of `bundled`."""
 _TRAIN_SEED, _TEST_SEED = 7_100, 7_900
