@@ -20,7 +20,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.synthesis.people import Person
 from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.synthesis.rigs.anny import AnnyRig
-from smilevlm.synthesis.rigs.arrays import check_vertex_numbers, read_arrays
+from smilevlm.synthesis.rigs.arrays import check_arrays, check_vertex_numbers, read_arrays
 from smilevlm.synthesis.rigs.blendshapes import BlendshapeRig, Displacements
 from smilevlm.synthesis.rigs.regions import rig_surface
 from smilevlm.synthesis.rigs.rig import Rig, RigSurface
@@ -233,7 +233,7 @@ def _identity(path: Path, arrays: Mapping[str, np.ndarray]) -> Displacements:
     shapes: dict[str, tuple[str | int, ...]] = {
         "identity_int8": ("identities", num, 3), "identity_scale_m": ("identities", 3)
     }  # fmt: skip
-    read_arrays(path, shapes)
+    check_arrays(path, arrays, shapes)
     vectors = _scaled(arrays["identity_int8"], arrays["identity_scale_m"])
     return Displacements(names=tuple(f"identity{k:03d}" for k in range(len(vectors))), vectors_mm=vectors)
 

@@ -40,7 +40,9 @@ def test_an_action_moves_as_on_the_rig_that_lent_it(rig, lender):
     inside = np.arange(len(rest)).reshape(tiny.SIDE, tiny.SIDE)[3:-3, 3:-3].ravel()
     for head, number, weight in ((opened, 102, 1.0), (smile, 103, 1.4)):
         moved, wanted = (head - rest)[inside] / person.size, weight * tiny.shape(number)[inside]
-        assert np.linalg.norm(moved - wanted) < 0.35 * np.linalg.norm(wanted)
+        scale = (moved * wanted).sum() / (wanted**2).sum()
+        assert 0.6 <= scale <= 2.1, "as strong as scanned faces show it, within limits"
+        assert np.linalg.norm(moved / scale - wanted) < 0.35 * np.linalg.norm(wanted)
 
 
 def test_people_are_those_of_the_rig_that_lent_them(rig, lender):
@@ -92,6 +94,9 @@ def test_directions_of_identity_of_the_full_model_are_used(lender, tmp_path):
     rig = load_gnm(tmp_path / "full.npz", [lender])
     person = rig.draw_person(np.random.default_rng(3), sex="F")
     assert list(person.shape) == ["identity000", "identity001"]
+    tiny.write_gnm_file(tmp_path / "half.npz", identity_int8=identity)
+    with pytest.raises(SettingsError, match=r"half\.npz has no array 'identity_scale_m'"):
+        load_gnm(tmp_path / "half.npz", [lender])
 
 
 @pytest.mark.parametrize(
