@@ -23,7 +23,7 @@ _BROWS_AND_NOSE = np.array(
 
 
 _EYE_CENTRE = np.array([33, 40.5])
-_FULL_WEIGHTS: Mapping[str, float] = {
+FULL_WEIGHTS: Mapping[str, float] = {
     "browInnerUp": 1.5, "browOuterUp": 1.75, "cheekPuff": 1.15, "cheekSquint": 0.75, "jawForward": 1.3, "jaw": 1.1,
     "jawOpen": 1.1, "mouthFunnel": 1.2, "mouth": 1.4, "mouthPress": 0.6, "mouthPucker": 1.4, "mouthRollLower": 1.5,
     "mouthRollUpper": 1.1, "mouthShrugLower": 1.6, "mouthShrugUpper": 1.2, "mouthSmile": 0.9, "mouthStretch": 1.3,
@@ -39,7 +39,7 @@ def actions_of_head_model(weights: Mapping[str, float]) -> ActionIntensities:
 
 
 def _full_weight(action: str) -> float:
-    return _FULL_WEIGHTS.get(action_stem(action), 1.0)
+    return FULL_WEIGHTS.get(action_stem(action), 1.0)
 
 
 class AnnyRig:
