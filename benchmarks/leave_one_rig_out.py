@@ -125,7 +125,7 @@ def _prepare(recordings: Sequence[Recording], store: Path, index: DataIndex, *, 
 
 def scored(run: Path, prepared: PreparedSet) -> dict[str, float]:
     """Share of right answers per class."""
-    bundle = load_bundle(run)
+    bundle = load_bundle(run / "fold_00")
     chosen = [number for number, sample in enumerate(prepared.samples) if sample.expression in CLASSES]
     scores = zero_shot_scores(embed(bundle, prepared, chosen).z_fused, bundle.prototypes)
     said = np.array(bundle.classes)[predicted_classes(scores)]

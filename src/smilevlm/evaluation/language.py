@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from smilevlm.errors import CheckpointError, StoreError
+from smilevlm.errors import CheckpointError, SettingsError, StoreError
 from smilevlm.evaluation.language_scores import (
     ComparedFaces,
     first_places,
@@ -63,10 +63,13 @@ def evaluate_language(
         progress: Called after each model.
 
     Raises:
+        SettingsError: The seed is negative.
         StoreError: The store has no facial actions, or its views were made in another way than the model's.
         LeakError: The model knows people of the store that it is to be tested on.
         CheckpointError: There is no trained model, or another text tower is installed than it was trained with.
     """
+    if seed < 0:
+        raise SettingsError(f"seed is {seed}; expected 0 or more")
     prepared = PreparedSet(store)
     if all(sample.actions is None for sample in prepared.samples):
         raise StoreError(f"{store} has no facial actions, which the sentences are about; see docs/datasets/README.md")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smilevlm.labels import NEUTRAL, ActionIntensities, actions_from_arkit
+from smilevlm.labels import NEUTRAL, ActionIntensities
 from smilevlm.readers import BNT_BACKGROUND, BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
 from smilevlm.synthesis.anatomy import anatomy, head_faces
@@ -30,6 +30,7 @@ from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.occlusions import OCCLUSIONS, merge_meshes, surface_front
 from smilevlm.synthesis.people import Person
 from smilevlm.synthesis.range_camera import RangeCameraSettings, RangeImage, scan_from_front
+from smilevlm.synthesis.rigs.anny import actions_of_head_model
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
 from smilevlm.synthesis.scanner import ColoredMesh
 from smilevlm.synthesis.seeds import SeedKey
@@ -97,7 +98,7 @@ def _write_subject(
         pose = _draw_pose(scan_rng, scan, settings.scanner)
         image = scan_from_front(scan_rng, _scene(scan_rng, subject, scan, head), pose, settings.scanner)
         _write_scan(scan_rng, folder, scan, image, head @ pose.rotation.T + pose.offset_mm, settings)
-    return {scan.name: actions_from_arkit(each) for scan, each in zip(part.scans, actions, strict=True)}
+    return {scan.name: actions_of_head_model(each) for scan, each in zip(part.scans, actions, strict=True)}
 
 
 def _actions(rng: np.random.Generator, person: Person, scan: PlannedScan) -> dict[str, float]:

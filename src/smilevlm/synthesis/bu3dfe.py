@@ -11,7 +11,7 @@ from PIL import Image
 
 from smilevlm.errors import SettingsError
 from smilevlm.geometry import Mesh
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, ActionIntensities, actions_from_arkit
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, ActionIntensities
 from smilevlm.readers import PSE_BND_NUMBERS, write_bnd, write_bu3dfe_vrml, write_pse
 from smilevlm.synthesis import data_set
 from smilevlm.synthesis.anatomy import anatomy, head_faces
@@ -19,6 +19,7 @@ from smilevlm.synthesis.atlas import Atlas, make_atlas
 from smilevlm.synthesis.data_set import DataSetSettings, Layout, SubjectFolder, check_range
 from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions
 from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.rigs.anny import actions_of_head_model
 from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head
 from smilevlm.synthesis.subjects import draw_subject
 from smilevlm.views import ViewSettings, render_normalised
@@ -94,7 +95,7 @@ def _write_subject(
         scan = scan_now()
         raw = scan_now(cropped=False) if settings.complete else None
         _write_scan(folder, stem, scan, raw, settings.texture_size)
-    return {stem: actions_from_arkit(each) for stem, each in zip(stems, actions, strict=True)}
+    return {stem: actions_of_head_model(each) for stem, each in zip(stems, actions, strict=True)}
 
 
 def _pose_key(expression: str, level: int) -> int:

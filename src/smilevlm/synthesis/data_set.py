@@ -185,6 +185,8 @@ def claim_folder(
     keys = (identity.keys() | found.keys()) - {"contents"}
     changed = sorted(key for key in keys if identity.get(key) != found.get(key))
     how = f"with other settings ({', '.join(changed)})" if changed else "by another version of smilevlm"
+    if "rigs" in changed:
+        how += "; rigs change with their files and, from version to version, with how far their actions move"
     raise LayoutError(f"{root} holds synthetic faces made {how}; choose another folder")
 
 

@@ -22,7 +22,6 @@ from smilevlm.synthesis.action_units import ACTION_UNITS
 from smilevlm.synthesis.data_set import Layout, check_range
 from smilevlm.synthesis.micro import (
     MAX_AMPLITUDE,
-    STATIC_INTENSITY,
     MicroExpression,
     draw_micro_expression,
     micro_motion,
@@ -168,8 +167,7 @@ def _actions(capture: SequenceCapture, micro: MicroExpression) -> ActionIntensit
     for unit in micro.units:
         code = facs_code(unit.number)
         assert code is not None, unit
-        share = STATIC_INTENSITY if unit.static else max(micro.intensity, LEAST_INTENSITY)
-        entries.append((code, side_of_letter(unit.side), share))
+        entries.append((code, side_of_letter(unit.side), LEAST_INTENSITY))
     for code, (left, right) in capture.actions_at_apex().items():
         entries.append((code, "left", left))
         entries.append((code, "right", right))

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from smilevlm.geometry import Mesh
-from smilevlm.labels import ActionIntensities, actions_from_arkit
+from smilevlm.labels import ActionIntensities
 from smilevlm.readers import write_mtl, write_obj
 from smilevlm.synthesis.anatomy import anatomy, head_faces
 from smilevlm.synthesis.capture_session import CaptureSession, draw_session
@@ -21,6 +21,7 @@ from smilevlm.synthesis.motion import Motion, MotionContext
 from smilevlm.synthesis.people import draw_tempo
 from smilevlm.synthesis.photograph import Portrait
 from smilevlm.synthesis.population import Population
+from smilevlm.synthesis.rigs.anny import actions_of_head_model
 from smilevlm.synthesis.scan_setup import ScannerSettings, draw_noise
 from smilevlm.synthesis.scanner import Scan, scan_with_setup
 from smilevlm.synthesis.seeds import SeedKey
@@ -76,7 +77,7 @@ class SequenceCapture:
 
     def actions_at_apex(self) -> ActionIntensities:
         """What the face does where the motion is strongest."""
-        return actions_from_arkit(self.motion.at(self.motion.apex))
+        return actions_of_head_model(self.motion.at(self.motion.apex))
 
     def scans(self) -> Iterator[Scan]:
         """One scan per frame of the motion, in order."""

@@ -95,7 +95,8 @@ class VariedSettings:
         blend_scans: Single scans of each person between two expressions that people confuse; they have both classes.
         wide_share: Of the expressions, those shown in a further way (`WIDE_VARIANTS`, FACS frequencies).
         incidental_share: Of all faces, those that do something besides: an open mouth, closed eyes, speech.
-        rigs: Head models, see `rigs.loading.load_rig`; the marker records them by name and content.
+        rigs: Head models, see `rigs.loading.load_rig`; the marker records them by name, content
+            and the scale of their actions.
         rig_shares: Of the people, per rig; they sum to one. Empty for equal shares.
         at_rest: Whether every file shows the person's neutral face, everything else being as without; a model that
             tells such expressions apart has found a shortcut. Of scans only.
@@ -112,7 +113,7 @@ class VariedSettings:
     blend_scans: int = 1
     wide_share: float = 0.2
     incidental_share: float = 0.25
-    rigs: tuple[str, ...] = field(default=(BUILT_IN,), metadata={**OMIT_DEFAULT, RECORD: rig_identities})
+    rigs: tuple[str, ...] = field(default=(BUILT_IN,), metadata={RECORD: rig_identities})
     rig_shares: tuple[float, ...] = field(default=(), metadata=OMIT_DEFAULT)
     at_rest: bool = field(default=False, metadata=OMIT_DEFAULT)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from smilevlm.cli import language as command
-from smilevlm.errors import LeakError, StoreError
+from smilevlm.errors import LeakError, SettingsError, StoreError
 from smilevlm.evaluation import evaluate_language
 from smilevlm.evaluation.language_scores import (
     ComparedFaces,
@@ -234,6 +234,11 @@ def test_a_store_without_actions(run_of_four, store_of_four, faces_of_four, tmp_
     assert not (tmp_path / "bare" / ACTIONS_NAME).exists()
     with pytest.raises(StoreError, match="no facial actions"):
         evaluate_language(run_of_four, tmp_path / "bare")
+
+
+def test_a_negative_seed(tmp_path):
+    with pytest.raises(SettingsError, match="seed is -1; expected 0 or more"):
+        evaluate_language(tmp_path, tmp_path, seed=-1)
 
 
 def test_arguments():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,11 @@ from smilevlm.geometry import NormaliseSettings, normalise
 from smilevlm.labels import BASIC_EXPRESSIONS, LEAST_INTENSITY, NEUTRAL, UNLABELLED
 from smilevlm.readers import ACTIONS_NAME, read_action_table, read_mesh
 from smilevlm.synthesis.face_family import Bumps, draw_family
+from smilevlm.synthesis.marker import MARKER_NAME
 from smilevlm.synthesis.model_parts import _between_lids, _between_lips, faces_with
 from smilevlm.synthesis.partial_faces import FacePart, draw_part
 from smilevlm.synthesis.rigs import ARKIT_ACTIONS, RigSurface, load_rig
+from smilevlm.synthesis.rigs.loading import rig_identities
 from smilevlm.synthesis.scan_appearance import (
     SURFACES,
     SurfaceForm,
@@ -84,6 +87,18 @@ def test_same_seed_same_bytes_and_a_run_that_was_stopped_goes_on(faces, tmp_path
     (again / "M00001").rmdir()
     assert synthesize_varied(again, SMALL) == 1
     assert digests(again) == before
+
+
+def test_a_set_begun_with_other_amplitudes_is_not_gone_on_with(faces, monkeypatch):
+    assert json.loads((faces / MARKER_NAME).read_text())["rigs"] == rig_identities(["anny"])
+    for place, value in (
+        ("rigs.anny.FULL_WEIGHTS", {"jawOpen": 2.0}), ("rigs.scan_fit.FULL_MM", {"jawOpen": 2.0}),
+        ("amplitudes.SCAN_SPREAD", 0.5), ("rigs.anny.AnnyRig.amplitudes", (0.5, 1.0)),
+    ):  # fmt: skip
+        with monkeypatch.context() as changed:
+            changed.setattr(f"smilevlm.synthesis.{place}", value)
+            with pytest.raises(LayoutError, match=r"other settings \(rigs\).*actions move; choose another folder"):
+                synthesize_varied(faces, SMALL)
 
 
 def test_other_settings_are_refused_in_the_same_folder(faces):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from smilevlm.labels import ActionIntensities, actions_from_arkit
 from smilevlm.synthesis.anatomy import Anatomy, anatomy, on_the_outside
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.people import Person, action_stem
@@ -22,7 +23,7 @@ _BROWS_AND_NOSE = np.array(
 
 
 _EYE_CENTRE = np.array([33, 40.5])
-_FULL_WEIGHTS: Mapping[str, float] = {
+FULL_WEIGHTS: Mapping[str, float] = {
     "browInnerUp": 1.5, "browOuterUp": 1.75, "cheekPuff": 1.15, "cheekSquint": 0.75, "jawForward": 1.3, "jaw": 1.1,
     "jawOpen": 1.1, "mouthFunnel": 1.2, "mouth": 1.4, "mouthPress": 0.6, "mouthPucker": 1.4, "mouthRollLower": 1.5,
     "mouthRollUpper": 1.1, "mouthShrugLower": 1.6, "mouthShrugUpper": 1.2, "mouthSmile": 0.9, "mouthStretch": 1.3,
@@ -30,6 +31,15 @@ _FULL_WEIGHTS: Mapping[str, float] = {
 }  # fmt: skip
 """Weights of the head model at which the skin moves about as far as that of scanned faces (`scan_fit.FULL_MM`), as far
 as the shapes bear it: 2 at most, and less where lips would cross."""
+
+
+def actions_of_head_model(weights: Mapping[str, float]) -> ActionIntensities:
+    """What a face does by weights that the head model itself is given; intensity 1 is this rig's full action."""
+    return actions_from_arkit({name: weight / _full_weight(name) for name, weight in weights.items()})
+
+
+def _full_weight(action: str) -> float:
+    return FULL_WEIGHTS.get(action_stem(action), 1.0)
 
 
 class AnnyRig:
@@ -66,10 +76,7 @@ class AnnyRig:
 
     def heads(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
         """See `Rig`."""
-        actions = [
-            {name: weight * _FULL_WEIGHTS.get(action_stem(name), 1.0) for name, weight in each.items()}
-            for each in actions
-        ]
+        actions = [{name: weight * _full_weight(name) for name, weight in each.items()} for each in actions]
         neutral_given = len(actions) > 0 and not actions[0]
         fine = self._model.heads_mm(person, actions if neutral_given else [{}, *actions])
         neutral = next(fine).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,16 +28,28 @@ def read_arrays(path: Path, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray
         SettingsError: The file cannot be read, or an array is missing, of another shape, or no finite numbers.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, Mapping):
+                raise SettingsError(f"{path} holds a single array without a name; expected an archive (numpy.savez)")
+            arrays = {name: archive[name] for name in archive}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise SettingsError(f"{path} cannot be read as a rig of NumPy arrays: {error}") from None
+    check_arrays(path, arrays, shapes)
+    return arrays
+
+
+def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape]) -> None:
+    """Check the arrays of a file, see `read_arrays`.
+
+    Raises:
+        SettingsError: An array is missing, of another shape, or no finite numbers.
+    """
     sizes: dict[str, int] = {}
     for name, shape in shapes.items():
         if name not in arrays:
             raise SettingsError(f"{path} has no array {name!r}; it holds {', '.join(arrays) or 'none'}")
         _check_shape(path, name, arrays[name], shape, sizes)
-    return arrays
 
 
 def _check_shape(path: Path, name: str, array: np.ndarray, shape: Shape, sizes: dict[str, int]) -> None:

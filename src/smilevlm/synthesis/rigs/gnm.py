@@ -20,7 +20,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.synthesis.people import Person
 from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.synthesis.rigs.anny import AnnyRig
-from smilevlm.synthesis.rigs.arrays import check_vertex_numbers, read_arrays
+from smilevlm.synthesis.rigs.arrays import check_arrays, check_vertex_numbers, read_arrays
 from smilevlm.synthesis.rigs.blendshapes import BlendshapeRig, Displacements
 from smilevlm.synthesis.rigs.regions import rig_surface
 from smilevlm.synthesis.rigs.rig import Rig, RigSurface
@@ -58,10 +58,10 @@ class CarriedPerson(Person):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Donor:
-    """A rig whose people are carried over.
+    """A rig whose actions and people are carried over.
 
     Args:
-        rig: Of the people.
+        rig: Of the actions and people.
         registration: From its surface.
     """
 
@@ -160,7 +160,7 @@ def component_name(number: int) -> str:
 def load_gnm(path: Path, donors: Sequence[Rig]) -> GnmRig:
     """The rig of an `.npz` file, its people from all donors, its actions from one of them.
 
-    That one is the first other than `anny`, whose brows and nose move half as far as those of scanned faces.
+    That one is the first other than `anny`, whose shapes were not made after scans of faces.
 
     Raises:
         SettingsError: The file cannot be read, or an array is missing or does not fit.
@@ -173,8 +173,8 @@ def load_gnm(path: Path, donors: Sequence[Rig]) -> GnmRig:
     components = _scaled(arrays["expression_int8"], arrays["expression_scale_m"])
     registered = [Donor(rig=rig, registration=register(rig.surface, surface)) for rig in donors]
     regions = (_LEFT_EYE, _RIGHT_EYE, _MOUTH, _TONGUE)
-    lender = next((donor for donor in registered if not isinstance(donor.rig, AnnyRig)), registered[0])
-    actions = fit_actions(lender.rig, lender.registration, components, regions)
+    first = next((donor for donor in registered if not isinstance(donor.rig, AnnyRig)), registered[0])
+    actions = fit_actions(first.rig, first.registration, components, regions)
     names = tuple(component_name(number) for number in range(len(components)))
     return GnmRig(
         surface=surface,
@@ -233,7 +233,7 @@ def _identity(path: Path, arrays: Mapping[str, np.ndarray]) -> Displacements:
     shapes: dict[str, tuple[str | int, ...]] = {
         "identity_int8": ("identities", num, 3), "identity_scale_m": ("identities", 3)
     }  # fmt: skip
-    read_arrays(path, shapes)
+    check_arrays(path, arrays, shapes)
     vectors = _scaled(arrays["identity_int8"], arrays["identity_scale_m"])
     return Displacements(names=tuple(f"identity{k:03d}" for k in range(len(vectors))), vectors_mm=vectors)
 

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int32
 
 from smilevlm.errors import SettingsError
 from smilevlm.readers import read_mesh
-from smilevlm.synthesis.rigs.arrays import check_vertex_numbers, read_arrays
+from smilevlm.synthesis.rigs.arrays import check_arrays, check_vertex_numbers, read_arrays
 from smilevlm.synthesis.rigs.blendshapes import BlendshapeRig, Displacements, arkit_displacements, triangles_of
 from smilevlm.synthesis.rigs.regions import rig_surface
 from smilevlm.synthesis.rigs.rig import ARKIT_ACTIONS
@@ -112,7 +112,9 @@ def _read_file(path: Path) -> _Parts:
     )  # fmt: skip
     num = len(arrays["template_mm"])
     check_vertex_numbers(path, "polygons", arrays["polygons"], num, low=-1)
-    landmarks = arrays.get("landmarks", _LANDMARKS).astype(np.int32)
+    if "landmarks" in arrays:
+        check_arrays(path, arrays, {"landmarks": (68,)})
+    landmarks = arrays.get("landmarks", _LANDMARKS)
     check_vertex_numbers(path, "landmarks", landmarks, num)
     return _Parts(
         template_mm=arrays["template_mm"].astype(np.float32),
@@ -120,7 +122,7 @@ def _read_file(path: Path) -> _Parts:
         identity_mm=_scaled(arrays["identity_int16"], arrays["identity_scale_mm"]),
         action_names=tuple(str(name) for name in arrays["action_names"]),
         action_mm=_scaled(arrays["action_int16"], arrays["action_scale_mm"]),
-        landmarks=landmarks,
+        landmarks=landmarks.astype(np.int32),
     )
 
 

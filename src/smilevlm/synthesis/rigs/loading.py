@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.errors import SettingsError
+from smilevlm.synthesis import amplitudes
+from smilevlm.synthesis.rigs import anny, scan_fit
 from smilevlm.synthesis.rigs.anny import AnnyRig
+from smilevlm.synthesis.rigs.blendshapes import BlendshapeRig
 from smilevlm.synthesis.rigs.gnm import load_gnm
 from smilevlm.synthesis.rigs.ict import files_of_ict, load_ict
 from smilevlm.synthesis.rigs.own import files_of_own, load_own
 from smilevlm.synthesis.rigs.rig import Rig
 
 BUILT_IN = "anny"
-_BORROWER = "gnm"
+_TAKES_DONORS = "gnm"
 _RIG_FILES = (".yaml", ".yml")
 
 
@@ -25,7 +29,7 @@ class _Kind:
     """One way to load a rig from a path.
 
     Args:
-        load: Path, and the rigs that lend it actions and people, to rig.
+        load: Path, and the donors of its actions and people, to rig.
         files: Path to all the files that it is read from.
     """
 
@@ -36,18 +40,18 @@ class _Kind:
 _OWN = "own"
 _KINDS: Mapping[str, _Kind] = {
     "ict": _Kind(load=lambda path, _: load_ict(path), files=files_of_ict),
-    _BORROWER: _Kind(load=load_gnm, files=lambda path: [path]),
+    _TAKES_DONORS: _Kind(load=load_gnm, files=lambda path: [path]),
     _OWN: _Kind(load=lambda path, _: load_own(path, AnnyRig().surface), files=files_of_own),
 }
 
 
 @functools.cache
-def load_rig(text: str, lenders: tuple[str, ...] = (BUILT_IN,)) -> Rig:
+def load_rig(text: str, donors: tuple[str, ...] = (BUILT_IN,)) -> Rig:
     """The rig of a word or a path; loaded once per process.
 
     Args:
         text: `anny`, `ict=PATH`, `gnm=PATH`, or the path of a rig file.
-        lenders: Rigs whose actions and people `gnm` gets, which has none of its own.
+        donors: Rigs whose actions and people `gnm` gets, which has none of its own.
 
     Raises:
         SettingsError: There is no such rig, or its files are missing or broken.
@@ -55,17 +59,17 @@ def load_rig(text: str, lenders: tuple[str, ...] = (BUILT_IN,)) -> Rig:
     if text == BUILT_IN:
         return AnnyRig()
     kind, path = _find(text)
-    borrowed = [load_rig(lender) for lender in lenders] if text.startswith(f"{_BORROWER}=") else []
-    return kind.load(path, borrowed)
+    donor_rigs = [load_rig(donor) for donor in donors] if text.startswith(f"{_TAKES_DONORS}=") else []
+    return kind.load(path, donor_rigs)
 
 
 def load_rigs(texts: Sequence[str]) -> tuple[Rig, ...]:
-    """Several rigs, whose names differ; a rig without actions and people of its own borrows those of the others.
+    """Several rigs, whose names differ; the others are donors of a rig without actions and people of its own.
 
     Raises:
         SettingsError: See `load_rig`; or two have the same name.
     """
-    others = tuple(text for text in texts if not text.startswith(f"{_BORROWER}="))
+    others = tuple(text for text in texts if not text.startswith(f"{_TAKES_DONORS}="))
     # Called as elsewhere for the other rigs, so that the cache holds one of each.
     rigs = tuple(load_rig(text) if text in others or not others else load_rig(text, others) for text in texts)
     names = [rig.name for rig in rigs]
@@ -76,20 +80,31 @@ def load_rigs(texts: Sequence[str]) -> tuple[Rig, ...]:
 
 
 def rig_identities(texts: Sequence[str]) -> list[str]:
-    """What a rig is, wherever its files lie: its kind, and a hash of their names and contents."""
+    """What a rig is, wherever its files lie.
+
+    Its kind, and a hash of the names and contents of its files and of all that scales its actions.
+    """
     return [_identity(text) for text in texts]
 
 
 def _identity(text: str) -> str:
+    digest = hashlib.sha256(_scales().encode())
     if text == BUILT_IN:
-        return text
+        return f"{text}:{digest.hexdigest()[:8]}"
     kind, path = _find(text)
-    digest = hashlib.sha256()
     for file in kind.files(path):
         digest.update(file.name.encode() if file != path else b"")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     word = _OWN if text.lower().endswith(_RIG_FILES) else text.partition("=")[0]
     return f"{word}:{digest.hexdigest()}"
+
+
+def _scales() -> str:
+    """What scales the actions of rigs, as text: sets of other scales are other sets."""
+    of_rigs = (anny.FULL_WEIGHTS, scan_fit.FULL_MM, scan_fit.SCALE_LIMITS)
+    ranges = [(rig.amplitudes, rig.log_gain) for rig in (anny.AnnyRig, BlendshapeRig)]
+    of_people = (sorted(amplitudes.AT_THEIR_END), amplitudes.PERSON_SPREAD, amplitudes.SCAN_SPREAD)
+    return json.dumps([of_rigs, ranges, of_people], sort_keys=True)
 
 
 def _find(text: str) -> tuple[_Kind, Path]:

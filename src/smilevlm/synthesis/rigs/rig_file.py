@@ -3,10 +3,10 @@
 name: my_rig                # as tables have it; the file's name where it is left out
 unit: cm                    # of the meshes: mm, cm, dm, m, inch
 template: neutral.obj       # the head at rest; any format that `smilevlm` reads, looking along +z with +y up
-shapes:                     # file -> ARKit name, FACS code, or several with weights; or `auto`, the files of the
-  smile_left.obj: mouthSmileLeft                               # template's folder that have ARKit's names
-  lid_tightener.obj: AU7
-  brows_up.obj: {browInnerUp: 1, browOuterUpLeft: 1, browOuterUpRight: 1}
+shapes:                     # file -> ARKit name or FACS code, with the weight it is shown at where that is not 1;
+  smile_left.obj: mouthSmileLeft           # or `auto`, the files of the template's folder that have ARKit's names
+  lid_tightener.obj: AU7                   # both sides in one file: cut in the middle
+  brows_down.obj: {browDown_L: 1, browDown_R: 0.8}
 identity: [wide.obj, long.obj]    # directions of identity at one standard deviation
 regions: {eyes: eyes.txt, teeth: teeth.txt, mouth: mouth.txt}   # vertex numbers from 0, one a line
 landmarks: landmarks.txt    # vertex numbers of the usual 68 points; found by the shape where they are left out
@@ -43,7 +43,7 @@ class RigFile:
         name: Of the rig.
         mm_per_unit: Of the meshes.
         template: The head at rest.
-        shapes: Actions by ARKit's names with their weights, per file: its displacement is the sum of them.
+        shapes: Weight by ARKit's name of the action that a file shows, or of its left and right halves.
         identity: One file per direction.
         regions: File of vertex numbers by `REGIONS`.
         landmarks: File of 68 vertex numbers.
@@ -141,6 +141,10 @@ class _Reader:
 
     def _actions(self, file: str, value: object) -> dict[str, float]:
         place = f"shapes.{file}"
+        if not isinstance(value, str | int | dict) or value == {}:
+            raise self._fault(
+                place, f"is {value!r}; expected an action such as mouthSmileLeft or AU12, or {{jawOpen: 0.8}}"
+            )
         weights = value if isinstance(value, dict) else {value: 1.0}
         actions: dict[str, float] = {}
         for name, weight in weights.items():
@@ -150,6 +154,9 @@ class _Reader:
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= 10:
                 raise self._fault(place, f"gives {name} the weight {weight!r}; expected above 0 to 10")
             actions |= dict.fromkeys(known, float(weight))
+        stems = list(dict.fromkeys(map(action_stem, actions)))
+        if len(stems) > 1:
+            raise self._fault(place, f"names several actions ({', '.join(stems)}); give each a file of its own")
         return actions
 
     def _regions(self) -> dict[str, Path]:

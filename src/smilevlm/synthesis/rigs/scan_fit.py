@@ -38,7 +38,7 @@ FULL_MM: Mapping[str, float] = {
 }  # fmt: skip
 """How far the visible skin moves at an action's full shape, at its peak: means over four people of ICT-FaceKit, whose
 shapes were made after scans of people."""
-_SCALE_LIMITS = (0.6, 2.0)
+SCALE_LIMITS = (0.6, 2.0)
 
 
 def fit_actions(
@@ -128,7 +128,7 @@ class _RegionFit:
         full = FULL_MM.get(action_stem(action))
         if full is None:
             return np.float32(1)
-        return np.float32(np.clip(full / max(self._peak(fitted_mm), 1e-9), *_SCALE_LIMITS).round(3))
+        return np.float32(np.clip(full / max(self._peak(fitted_mm), 1e-9), *SCALE_LIMITS).round(3))
 
     def _peak(self, moved_mm: Vertices) -> float:
         return float(np.percentile(np.linalg.norm(moved_mm[self._seen], axis=1), _PEAK))

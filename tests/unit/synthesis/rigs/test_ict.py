@@ -72,6 +72,8 @@ def test_people_differ_in_every_direction_and_are_never_extreme(folder):
         ("template_mm", np.zeros((5, 3), np.float32), "'identity_int16'"),
         ("polygons", np.full((2, 4), 9999, np.int32), "names a vertex that is not there"),
         ("template_mm", np.full((225, 3), np.nan, np.float32), "finite"),
+        ("landmarks", np.arange(5), "'landmarks' is 5; expected 68"),
+        ("landmarks", np.linspace(0, 1, 68), "'landmarks' is of float64; expected vertex numbers"),
     ],
 )
 def test_arrays_that_do_not_fit(tmp_path, name, value, expected):
@@ -85,6 +87,10 @@ def test_a_file_that_is_no_rig_is_named(tmp_path):
     (tmp_path / "rig.npz").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(SettingsError, match=r"rig\.npz"):
         load_ict(tmp_path / "rig.npz")
+    with (tmp_path / "single.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(SettingsError, match=r"single\.npz holds a single array"):
+        load_ict(tmp_path / "single.npz")
     np.savez(tmp_path / "pickled.npz", template_mm=np.array([{}], object))
     with pytest.raises(SettingsError, match=r"pickled\.npz"):
         load_ict(tmp_path / "pickled.npz")

@@ -105,6 +105,12 @@ def test_landmarks_of_a_head_without_any_are_found_by_its_shape(surface, tmp_pat
         (HEAD + "shapes: {jawOpen.obj: grin}\n", "'shapes.jawOpen.obj' names 'grin'"),
         (HEAD + "shapes: {jawOpen.obj: {jawOpen: -1}}\n", "weight -1"),
         (HEAD + "shapes: {jawOpen.obj: jawOpen, eyeBlink_L.obj: jawOpen}\n", "a second shape for jawOpen"),
+        (
+            HEAD + "shapes: {jawOpen.obj: {jawOpen: 1, mouthSmileLeft: 1}}\n",
+            r"'shapes.jawOpen.obj' names several actions \(jawOpen, mouthSmile\); give each a file of its own",
+        ),
+        (HEAD + "shapes: {jawOpen.obj: [jawOpen]}\n", r"'shapes.jawOpen.obj' is \['jawOpen'\]; expected an action"),
+        (HEAD + "shapes: {jawOpen.obj: {}}\n", "'shapes.jawOpen.obj' is {}; expected an action"),
         (HEAD + "shapes: []\n", "'shapes' is empty"),
         (HEAD + "regions: {hair: landmarks.txt}\n", "'regions'"),
         (HEAD + "regions: {eyes: vertex_indices.json}\n", "'regions.eyes'"),
