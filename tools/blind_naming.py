@@ -20,9 +20,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from rig_contact_sheet import draw_head
 
-from smilevlm.labels import BASIC_EXPRESSIONS, FACIAL_ACTIONS, NEUTRAL
+from smilevlm.labels import BASIC_EXPRESSIONS, FACIAL_ACTIONS, NEUTRAL, arkit_shapes
 from smilevlm.synthesis.amplitudes import amplified, draw_amplitude
-from smilevlm.synthesis.incidental import arkit_sides
 from smilevlm.synthesis.rigs import Rig, load_rigs
 from smilevlm.synthesis.rigs.rig import shown_actions
 from smilevlm.synthesis.varied import VariedSettings, draw_scan_actions, draw_varied_person
@@ -44,7 +43,7 @@ def faces_of(rig: Rig, rng: np.random.Generator) -> Iterator[tuple[str, str, np.
     """(kind, answer, head) of each face of a rig, in random order."""
     classes = (NEUTRAL, *BASIC_EXPRESSIONS)
     wanted = [("class", classes[number % len(classes)]) for number in range(PER_RIG // 2)]
-    known = [code for code in ACTIONS if any(arkit_sides(code, rig.facial_actions))]
+    known = [code for code in ACTIONS if any(arkit_shapes(code, rig.facial_actions))]
     wanted += [("action", str(code)) for code in rng.choice(known, PER_RIG - len(wanted), replace=False)]
     for place in rng.permutation(len(wanted)):
         kind, answer = wanted[place]
@@ -53,7 +52,7 @@ def faces_of(rig: Rig, rng: np.random.Generator) -> Iterator[tuple[str, str, np.
         if kind == "class":
             weights = draw_scan_actions(rng, person, answer, CLEAR)
         else:
-            left, right = arkit_sides(answer, rig.facial_actions)
+            left, right = arkit_shapes(answer, rig.facial_actions)
             weights = dict.fromkeys(left if FACIAL_ACTIONS[answer].toward else {*left, *right}, 1.0)
         actions = amplified(shown_actions(rig, weights), factor) | rig.draw_rest(rng)
         (head,) = person.heads([actions])

@@ -12,6 +12,7 @@ from smilevlm.datasets.index_report import IndexReport, subject_folders
 from smilevlm.errors import LayoutError
 from smilevlm.labels import (
     BASIC_EXPRESSIONS,
+    FACIAL_ACTIONS,
     FACS_INTENSITY,
     NEUTRAL,
     PRESENT_INTENSITY,
@@ -108,13 +109,17 @@ def _recording(report: IndexReport, name: str, parts: Mapping[str, Path]) -> Rec
     subject, kind, code, _ = match.groups()
     if not _KNOWN_CODE.fullmatch(code):
         report.warning(f"{name} has an unusual code, {code}; it was kept")
+    actions = _actions(report, name, kind, code)
+    # A code of actions says what the person was asked for, and nothing of what else the face does.
+    unjudged = tuple(code for code in FACIAL_ACTIONS if code not in actions) if actions else ()
     return Recording(
         sample_id=re.sub(r"[^\w.+-]", "-", name),
         subject=subject,
         expression=_expression(report, name, kind, code),
         condition=f"{kind}_{code}",
         frames=(FrameFile(path=parts[".bnt"], landmark_path=parts.get(".lm3")),),
-        actions=_actions(report, name, kind, code),
+        actions=actions,
+        unjudged_actions=unjudged,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -28,7 +28,7 @@ class FacialAction:
         code: FACS code such as `AU12` or `AD34`; a name where FACS has none.
         name: FACS name.
         arkit: ARKit blend shapes that move it, without `Left` and `Right`.
-        toward: A movement to one side: its side is where it goes, and it never has both.
+        toward: A movement to one side: its side is where it goes; both sides mean that the side was not coded.
     """
 
     code: str
@@ -78,7 +78,10 @@ FACIAL_ACTIONS: Mapping[str, FacialAction] = {action.code: action for action in 
 
 ActionIntensities: TypeAlias = Mapping[str, tuple[float, float]]
 """What one face does: code -> intensity of the person's (left, right) side in [0, 1]; actions that are absent are not
-listed. An action that moves to one side (`toward`) has its intensity at that side and 0 at the other."""
+listed. An action that moves to one side (`toward`) has its intensity at that side and 0 at the other, or the same at
+both where coders did not say to which."""
+NOT_IN_ARKIT = ("AU11", "AU13", "AU23")
+"""Actions that no ARKit blend shape shows: their absence cannot be told from weights."""
 
 FACS_INTENSITY: Mapping[str, float] = {"A": 0.1, "B": 0.3, "C": 0.5, "D": 0.75, "E": 1.0}
 """FACS letters (trace, slight, marked, severe, maximum) and the digits 1 to 5 of BP4D's intensity tables."""
@@ -159,6 +162,26 @@ def actions_from_arkit(weights: Mapping[str, float]) -> dict[str, tuple[float, f
         found["AU27"] = (jaw, jaw)
     clipped = {code: (min(left, 1.0), min(right, 1.0)) for code, (left, right) in found.items()}
     return {code: sides for code, sides in clipped.items() if max(sides) >= LEAST_INTENSITY}
+
+
+def arkit_shapes(code: str, known: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the ARKit blend shapes that move an action on the person's left, and on the right.
+
+    Args:
+        code: Of `FACIAL_ACTIONS`. Both eyes turn at AU61 and AU62; an action without a shape of its own has no names.
+        known: The head model's blend shapes; what it lacks is left out.
+    """
+    if code in ("AU61", "AU62"):
+        both = ("eyeLookOutLeft", "eyeLookInRight") if code == "AU61" else ("eyeLookInLeft", "eyeLookOutRight")
+        sides = (both, both)
+    elif FACIAL_ACTIONS[code].toward:
+        stem = "jaw" if code == "AD30" else "mouth"
+        sides = ((f"{stem}Left",), (f"{stem}Right",))
+    else:
+        stems = FACIAL_ACTIONS[code].arkit
+        sides = tuple(tuple(s if s in known else f"{s}{word}" for s in stems) for word in ("Left", "Right"))
+    left, right = (tuple(name for name in names if name in known) for names in sides)
+    return left, right
 
 
 def arkit_weight(weights: Mapping[str, float], stem: str, side: int) -> float:

@@ -66,8 +66,8 @@ def read_au_table(path: str | os.PathLike[str]) -> AuTable:
     return AuTable(au_numbers=tuple(au_numbers), frame_numbers=np.array(list(frames), np.int64), values=values)
 
 
-def read_au_intensities(path: str | os.PathLike[str]) -> Int8[np.ndarray, " frame"]:
-    """Read one action unit's intensities: rows of `frame,intensity` from 0 (absent) to 5, `AU_UNKNOWN` for 9.
+def read_au_intensities(path: str | os.PathLike[str]) -> dict[int, int]:
+    """Read one action unit's intensity by frame: rows of `frame,intensity` from 0 (absent) to 5, `AU_UNKNOWN` for 9.
 
     Assumption: no copy was at hand; a first row that is no number is taken for a header.
     """
@@ -88,7 +88,7 @@ def read_au_intensities(path: str | os.PathLike[str]) -> Int8[np.ndarray, " fram
         values[frame] = _INTENSITIES[cells[1]]
     if not values:
         raise TableError("no coded frame", path=path)
-    return np.array(list(values.values()), np.int8)
+    return values
 
 
 def _cells(line: str) -> list[str]:

@@ -53,8 +53,8 @@ class Recording:
         frames: The scans in order; exactly one when `is_sequence` is false.
         is_sequence: Whether it becomes a dynamic image.
         phases: Onset, apex and offset, when the data set gives them.
-        actions: What the face does, of a sequence at its apex; None where that is not recorded, empty where nothing
-            moves.
+        actions: What the face does, of a sequence at its apex: the data set's own, of BP4D the coded frame with the
+            highest sum of intensities. None where that is not recorded, empty where nothing moves.
         unjudged_actions: Codes of actions that nobody looked for: not listed among the actions, and yet perhaps there.
     """
 

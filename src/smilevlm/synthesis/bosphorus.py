@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smilevlm.labels import NEUTRAL, ActionIntensities
+from smilevlm.labels import (
+    NEUTRAL,
+    ActionIntensities,
+    Side,
+    action_intensities,
+    facs_code,
+    side_of_letter,
+)
 from smilevlm.readers import BNT_BACKGROUND, BOSPHORUS_LABELS, write_bnt, write_lm2, write_lm3
 from smilevlm.synthesis.action_units import ACTION_UNITS, sides
 from smilevlm.synthesis.anatomy import anatomy, head_faces
@@ -98,7 +105,28 @@ def _write_subject(
         pose = _draw_pose(scan_rng, scan, settings.scanner)
         image = scan_from_front(scan_rng, _scene(scan_rng, subject, scan, head), pose, settings.scanner)
         _write_scan(scan_rng, folder, scan, image, head @ pose.rotation.T + pose.offset_mm, settings)
-    return {scan.name: actions_of_head_model(each) for scan, each in zip(part.scans, actions, strict=True)}
+    return {scan.name: recorded_actions(scan, each) for scan, each in zip(part.scans, actions, strict=True)}
+
+
+def recorded_actions(scan: PlannedScan, weights: Mapping[str, float]) -> ActionIntensities:
+    """What a scan shows: the units of its code at their strength, and what its ARKit weights say.
+
+    Lips that are tightened (AU23) are rolled in by the head model; they count as sucked in (AU28) only if that is
+    coded.
+    """
+    coded = [] if scan.kind not in ACTION_CODES else ACTION_CODES[scan.kind][scan.code]
+    entries: list[tuple[str, Side, float]] = []
+    for unit, side, share in coded:
+        code = facs_code(unit)
+        assert code is not None, unit
+        entries.append((code, side_of_letter(side), min(share, 1.0)))
+    codes = {code for code, _, _ in entries}
+    for code, (left, right) in actions_of_head_model(weights).items():
+        if code == "AU28" and "AU23" in codes and code not in codes:
+            continue
+        entries.append((code, "left", left))
+        entries.append((code, "right", right))
+    return action_intensities(entries)
 
 
 def _actions(rng: np.random.Generator, person: Person, scan: PlannedScan) -> dict[str, float]:
@@ -220,5 +248,5 @@ def _ear_lobe(position_mm: np.ndarray, side: int) -> int:
     return int(np.argmin(np.where(outside, position_mm[:, 1], np.inf)))
 
 
-LAYOUT = Layout(name="bosphorus", plan=_plan, write=_write_subject, contents=_contents)
+LAYOUT = Layout(name="bosphorus", plan=_plan, write=_write_subject, contents=_contents, judged=("AU23",))
 synthesize_bosphorus = LAYOUT.synthesize

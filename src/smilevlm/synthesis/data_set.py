@@ -80,6 +80,7 @@ class Layout(Generic[_Settings, _Part]):
         contents: What a complete copy holds beside `num_subjects` and `num_recordings`, for the marker; None for a
             layout whose copies need no such list.
         write_shared: Writes what lies beside the parts.
+        judged: Actions of `NOT_IN_ARKIT` that it records wherever its faces do them.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Layout(Generic[_Settings, _Part]):
     write: Callable[[Path, Path, _Part, _Settings], Mapping[str, ActionIntensities]]
     contents: Callable[[_Settings, Sequence[_Part]], Mapping[str, Any]] | None = None
     write_shared: Callable[[Path, _Settings, Sequence[_Part]], None] | None = None
+    judged: tuple[str, ...] = ()
 
     def synthesize(
         self, root: Path, settings: _Settings, *, jobs: int = 1, progress: ProgressCallback | None = None
@@ -135,7 +137,7 @@ class Layout(Generic[_Settings, _Part]):
     def write_part(self, root: Path, part: _Part, settings: _Settings) -> None:
         """Write one part's folder in one piece."""
         with folder_in_one_piece(root / part.path) as folder:
-            record_part(root, part.path, self.write(root, folder, part, settings))
+            record_part(root, part.path, self.write(root, folder, part, settings), judged=self.judged)
 
     def _contents(self, settings: _Settings, parts: Sequence[_Part]) -> dict[str, Any] | None:
         if self.contents is None:

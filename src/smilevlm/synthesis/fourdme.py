@@ -236,5 +236,6 @@ LAYOUT = Layout(
     write=_write_clip,
     contents=lambda _settings, _clips: {},
     write_shared=_write_workbooks,
+    judged=("AU23",),
 )
 synthesize_4dme = LAYOUT.synthesize

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from smilevlm.labels import FACIAL_ACTIONS
+from smilevlm.labels import FACIAL_ACTIONS, arkit_shapes
 
 VISEMES: Mapping[str, Mapping[str, float]] = {
     # mouth shapes of speech, by a sound they belong to
@@ -30,6 +30,16 @@ _KIND_SHARES = (0.3, 0.2, 0.22, 0.2, 0.05, 0.03)
 _NUMBER_SHARES = (0.4, 0.3, 0.2, 0.1)
 """Of combinations of one to four actions."""
 _ONE_SIDED_SHARE = 0.25
+_EXCLUSIVE = tuple(
+    frozenset(pair)
+    for pair in (
+        ("AU61", "AU62"), ("AU63", "AU64"), ("AU5", "AU43"), ("AU18", "AU20"), ("AU22", "AU28"), ("AU24", "AU26"),
+        ("AU24", "AD19"), *((gaze, "AU43") for gaze in ("AU61", "AU62", "AU63", "AU64")),
+    )
+)  # fmt: skip
+"""Actions that no face shows at once."""
+_COMPANIONS: Mapping[str, Mapping[str, float]] = {"AD19": {"jawOpen": 0.15}}
+"""Least weights of what an action cannot do without."""
 _FOR_COMBINATIONS = tuple(
     code for code, action in FACIAL_ACTIONS.items() if action.arkit or action.toward or code in ("AU61", "AU62")
 )
@@ -54,18 +64,30 @@ def draw_incidental(rng: np.random.Generator) -> dict[str, float]:
 
 
 def draw_action_combination(rng: np.random.Generator, facial_actions: tuple[str, ...]) -> dict[str, float]:
-    """One to four actions at random, each on both sides or on one, as ARKit weights in [0, 1].
+    """One to four actions at random that go together, each on both sides or on one, as ARKit weights in [0, 1].
 
     Args:
         rng: The scan's own generator.
         facial_actions: Names the head model knows; actions that it lacks are not drawn.
     """
-    known = [code for code in _FOR_COMBINATIONS if arkit_sides(code, facial_actions) != ((), ())]
+    known = [
+        code
+        for code in _FOR_COMBINATIONS
+        if arkit_shapes(code, facial_actions) != ((), ()) and _COMPANIONS.get(code, {}).keys() <= set(facial_actions)
+    ]
     number = 1 + int(rng.choice(len(_NUMBER_SHARES), p=_NUMBER_SHARES))
     weights: dict[str, float] = {}
-    for code in rng.choice(known, size=number, replace=False).tolist():
+    drawn: list[str] = []
+    for code in rng.permutation(known).tolist():
+        if len(drawn) == number:
+            break
+        if any({code, other} in _EXCLUSIVE for other in drawn):
+            continue
+        drawn.append(code)
+        for name, least in _COMPANIONS.get(code, {}).items():
+            weights[name] = max(weights.get(name, 0.0), least)
         intensity = float(rng.uniform(0.3, 1.0))
-        left, right = arkit_sides(code, facial_actions)
+        left, right = arkit_shapes(code, facial_actions)
         one_sided = FACIAL_ACTIONS[code].toward or rng.uniform() < _ONE_SIDED_SHARE
         tilt = float(np.clip(rng.normal(0, 0.08), -0.2, 0.2))
         on_left = rng.uniform() < 0.5
@@ -75,18 +97,3 @@ def draw_action_combination(rng: np.random.Generator, facial_actions: tuple[str,
             for name in names:
                 weights[name] = max(weights.get(name, 0.0), min(intensity * share, 1.0))
     return weights
-
-
-def arkit_sides(code: str, facial_actions: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The blend shapes that move an action on the person's left, and on the right."""
-    if code in ("AU61", "AU62"):
-        both = ("eyeLookOutLeft", "eyeLookInRight") if code == "AU61" else ("eyeLookInLeft", "eyeLookOutRight")
-        sides = (both, both)
-    elif FACIAL_ACTIONS[code].toward:
-        stem = "jaw" if code == "AD30" else "mouth"
-        sides = ((f"{stem}Left",), (f"{stem}Right",))
-    else:
-        stems = FACIAL_ACTIONS[code].arkit
-        sides = tuple(tuple(s if s in facial_actions else f"{s}{word}" for s in stems) for word in ("Left", "Right"))
-    left, right = (tuple(name for name in names if name in facial_actions) for names in sides)
-    return left, right

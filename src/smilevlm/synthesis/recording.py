@@ -7,26 +7,33 @@ so that a run may be interrupted at any moment, and several may write one data s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from smilevlm.files import locked, write_atomically
-from smilevlm.labels import ActionIntensities
+from smilevlm.labels import NOT_IN_ARKIT, ActionIntensities
 from smilevlm.readers import ACTIONS_NAME, RecordedActions, action_table, read_action_table
 
 _PENDING = ".actions"
 
 
-def record_part(root: Path, part_path: str, actions: Mapping[str, ActionIntensities]) -> None:
+def record_part(
+    root: Path, part_path: str, actions: Mapping[str, ActionIntensities], *, judged: Collection[str] = ()
+) -> None:
     """Keep the actions of one part until `gather_actions`.
 
     Args:
         root: Of the data set.
         part_path: Of the part below it.
         actions: By sample id, as the layout's index names the scans and sequences.
+        judged: Those of `NOT_IN_ARKIT` that the layout records itself; the others are unjudged.
     """
-    recorded = {sample: RecordedActions(intensities=each) for sample, each in actions.items()}
+    unknown = [code for code in NOT_IN_ARKIT if code not in judged]
+    recorded = {
+        sample: RecordedActions(intensities=each, unjudged=tuple(code for code in unknown if code not in each))
+        for sample, each in actions.items()
+    }
     write_atomically(root / _PENDING / f"{quote(part_path, safe='')}.csv", action_table(recorded))
 
 

@@ -8,7 +8,7 @@ import pytest
 import builders_layouts
 from smilevlm.datasets.bosphorus import index_bosphorus
 from smilevlm.errors import LayoutError
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED
+from smilevlm.labels import BASIC_EXPRESSIONS, FACIAL_ACTIONS, NEUTRAL, UNLABELLED
 from smilevlm.store import Recording
 
 SIX = [f"bs000_E_{word}_0" for word in builders_layouts.BOSPHORUS_EXPRESSIONS]
@@ -141,6 +141,8 @@ def test_nothing_of_the_layout(tmp_path):
 def test_codes_of_actions(tmp_path, name, actions):
     (found,) = by_id(builders_layouts.bosphorus(tmp_path, [f"bs000_{name}_0"])).values()
     assert found.actions == actions
+    coded = name.startswith(("LFAU", "UFAU", "CAU"))
+    assert set(found.unjudged_actions) == (set(FACIAL_ACTIONS) - set(found.actions or ()) if coded else set())
 
 
 @pytest.mark.parametrize("code", ["XYZ", "99", "A12A99", "12X"])

@@ -221,12 +221,31 @@ def test_nothing_of_the_layout(tmp_path):
         index_bp4d(tmp_path)
 
 
-def test_actions_are_the_strongest_of_all_coded_frames(tmp_path):
+def test_actions_are_those_of_the_coded_frame_that_shows_most(tmp_path):
+    root = builders_layouts.bp4d(tmp_path, tasks=(1, 2))
+    (root / "AUCoding" / "F001_T1.csv").write_text("0,1,2,4,6,12\n5,1,1,0,0,9\n7,0,0,1,1,1\n9,1,0,0,0,0\n")
+    found = sequence(root, "F001_T1")
+    assert set(found.actions or ()) == {"AU4", "AU6", "AU12"}
+    assert not {"AU1", "AU2"} & set(found.unjudged_actions)
+
+
+def test_two_units_of_one_action_do_not_hide_each_other(tmp_path):
+    root = plus(tmp_path)
+    (root / "AUCoding" / "AU_OCC" / "F001_T1.csv").write_text("0,33,34\n0,1,0\n1,0,9\n")
+    assert sequence(root, "F001_T1").actions == {"AD34": (0.5, 0.5)}
+    place = root / "AUCoding" / "AU_INT"
+    place.mkdir()
+    for unit, value in ((33, 4), (34, 1)):
+        (place / f"F001_T1_AU{unit}.csv").write_text(f"0,{value}\n")
+    assert sequence(root, "F001_T1").actions == {"AD34": (0.75, 0.75)}
+
+
+def test_of_equal_frames_the_one_with_more_judged_units_counts(tmp_path):
     root = builders_layouts.bp4d(tmp_path, tasks=(1, 2))
     (root / "AUCoding" / "F001_T1.csv").write_text("0,1,2,4,45,99\n2440,0,1,9,9,1\n2441,0,0,9,1,1\n")
     (root / "AUCoding" / "F001_T2.csv").unlink()
     first = sequence(root, "F001_T1")
-    assert first.actions == {"AU2": (0.5, 0.5), "AU43": (0.5, 0.5)}
+    assert first.actions == {"AU43": (0.5, 0.5)}
     assert {"AU4", "AU12"} <= set(first.unjudged_actions)
     assert not {"AU1", "AU2", "AU43"} & set(first.unjudged_actions)
     second = sequence(root, "F001_T2")
@@ -238,8 +257,8 @@ def test_actions_are_the_strongest_of_all_coded_frames(tmp_path):
 def test_intensities_count_for_more_than_occurrence(tmp_path, flat):
     root = plus(tmp_path)
     place = root / "AUCoding" / "AU_INT"
-    (root / "AUCoding" / "AU_OCC" / "F001_T1.csv").write_text("0,6,10,12\n0,1,1,0\n")
-    for unit, rows in (("06", "1,2\n2,4\n3,9\n"), ("10", "1,9\n"), ("12", "1,0\n"), ("14", "frame,AU14\n1,1\n")):
+    (root / "AUCoding" / "AU_OCC" / "F001_T1.csv").write_text("0,6,10,12\n1,1,0,1\n2,1,1,1\n")
+    for unit, rows in (("06", "1,2\n2,4\n3,9\n"), ("10", "2,9\n"), ("12", "2,0\n"), ("14", "frame,AU14\n2,1\n")):
         folder = place if flat else place / f"AU{unit}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"F001_T1_AU{unit}.csv").write_text(rows)

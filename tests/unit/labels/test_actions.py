@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smilevlm.errors import LayoutError
-from smilevlm.labels import FACIAL_ACTIONS, action_intensities, actions_from_arkit, facs_code, side_of
+from smilevlm.labels import FACIAL_ACTIONS, action_intensities, actions_from_arkit, arkit_shapes, facs_code, side_of
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,19 @@ def test_unknown_actions_and_intensities_are_named(entry: tuple) -> None:
 
 def test_side_of_one_sided_actions() -> None:
     assert [side_of(0.8, 0.1), side_of(0.1, 0.8), side_of(0.5, 0.4)] == ["left", "right", "both"]
+
+
+@pytest.mark.parametrize(
+    ("code", "left", "right"),
+    [
+        ("AU12", ("mouthSmileLeft",), ("mouthSmileRight",)),
+        ("AU26", ("jawOpen",), ("jawOpen",)),
+        ("AU61", ("eyeLookOutLeft",), ("eyeLookOutLeft",)),
+        ("AD30", ("jawLeft",), ("jawRight",)),
+        ("mouth_sideways", ("mouthLeft",), ()),
+        ("AU23", (), ()),
+    ],
+)
+def test_blend_shapes_of_an_action_are_those_that_the_head_model_has(code: str, left: tuple, right: tuple) -> None:
+    known = ("mouthSmileLeft", "mouthSmileRight", "jawOpen", "eyeLookOutLeft", "jawLeft", "jawRight", "mouthLeft")
+    assert arkit_shapes(code, known) == (left, right)

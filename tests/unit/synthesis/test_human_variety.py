@@ -70,6 +70,25 @@ def test_combinations_use_only_what_the_head_model_knows():
     assert {"AU12", "AU4", "AU26", "AU61", "AD30", "mouth_sideways"} <= {code for a in recorded for code in a}
 
 
+def test_no_combination_contradicts_itself():
+    rng = np.random.default_rng(7)
+    known = head_model().facial_actions
+    pairs = [
+        ("eyeLookOutLeft", "eyeLookInLeft"), ("eyeLookUpLeft", "eyeLookDownLeft"), ("eyeWideLeft", "eyeBlinkLeft"),
+        ("mouthPucker", "mouthStretchLeft"), ("mouthFunnel", "mouthRollLower"), ("mouthPressLeft", "jawOpen"),
+        *((f"eyeLook{way}Left", "eyeBlinkLeft") for way in ("In", "Out", "Up", "Down")),
+    ]  # fmt: skip
+    tongues = 0
+    for _ in range(2000):
+        weights = draw_action_combination(rng, known)
+        for one, other in pairs:
+            assert not {one, other} <= weights.keys(), weights
+        if "tongueOut" in weights:
+            tongues += 1
+            assert weights["jawOpen"] >= 0.15
+    assert tongues > 50
+
+
 def test_mouths_open_and_eyes_close_within_every_class(person):
     settings = VariedSettings(incidental_share=0.5)
     rng = np.random.default_rng(4)

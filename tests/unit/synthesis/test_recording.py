@@ -9,6 +9,8 @@ import pytest
 from smilevlm.datasets import index_data_set
 from smilevlm.labels import NEUTRAL
 from smilevlm.readers import ACTIONS_NAME, read_action_table
+from smilevlm.synthesis.bosphorus import recorded_actions
+from smilevlm.synthesis.bosphorus_plan import PlannedScan
 from smilevlm.synthesis.data_set import Layout, SubjectFolder
 from smilevlm.synthesis.recording import gather_actions, record_part
 
@@ -67,3 +69,21 @@ def test_every_scan_of_bu3dfe_has_its_actions(synthetic_faces):
     happy = [actions[r.sample_id].get("AU12", (0, 0)) for r in index.recordings if r.expression == "happy"]
     assert happy
     assert min(map(max, happy)) > max(resting) / 2
+
+
+def test_what_no_blend_shape_shows_is_unjudged_unless_the_layout_records_it(tmp_path):
+    record_part(tmp_path, "F001", {"F001_a": {"AU1": (0.1, 0.1)}})
+    record_part(tmp_path, "F002", {"F002_a": {}, "F002_b": {"AU23": (0.5, 0.5)}}, judged=("AU23",))
+    gather_actions(tmp_path)
+    recorded = read_action_table(tmp_path / ACTIONS_NAME)
+    assert recorded["F001_a"].unjudged == ("AU11", "AU13", "AU23")
+    assert recorded["F002_a"].unjudged == recorded["F002_b"].unjudged == ("AU11", "AU13")
+
+
+def test_tightened_lips_of_bosphorus_are_not_sucked_in():
+    rolled = {"mouthRollUpper": 0.45, "mouthRollLower": 0.6}
+    tightened, sucked = (PlannedScan(subject="bs000", kind="LFAU", code=code) for code in ("23", "28"))
+    assert recorded_actions(tightened, rolled) == {"AU23": (1.0, 1.0)}
+    assert recorded_actions(sucked, rolled) == {"AU28": (1.0, 1.0)}
+    weak = PlannedScan(subject="bs000", kind="LFAU", code="12LW")
+    assert recorded_actions(weak, {"mouthSmileLeft": 0.2, "jawLeft": 0.1}) == {"AU12": (0.6, 0.6), "AD30": (0.1, 0.0)}

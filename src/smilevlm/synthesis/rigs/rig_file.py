@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from smilevlm.errors import SettingsError
-from smilevlm.labels.actions import FACIAL_ACTIONS, facs_code
+from smilevlm.labels.actions import FACIAL_ACTIONS, arkit_shapes, facs_code
 from smilevlm.synthesis.people import action_stem
 from smilevlm.synthesis.rigs.blendshapes import arkit_name
 from smilevlm.synthesis.rigs.rig import ARKIT_ACTIONS
@@ -170,7 +170,7 @@ def arkit_names(text: str) -> tuple[str, ...]:
     """ARKit's names of an action: of its own name (`_L` and `_R` too, no side for both), or of a FACS code.
 
     Half of an action that ARKit does not cut in two, such as `browInnerUp_L`, is that action. A code with `L` or `R`
-    behind it, such as `AU12L`, is of one side. Empty for what ARKit does not know.
+    behind it, such as `AU12L`, is of one side; AD30 needs it. Empty for what ARKit does not know.
     """
     name = arkit_name(text)
     if name in ARKIT_ACTIONS:
@@ -181,9 +181,10 @@ def arkit_names(text: str) -> tuple[str, ...]:
         return (f"{name}Left", f"{name}Right")
     side = {"L": "Left", "R": "Right"}.get(text[-1:], "")
     code = facs_code(text.removesuffix(text[-1:]).rstrip("_") if side else text)
-    if code is None:
+    if code is None or (FACIAL_ACTIONS[code].toward and not side):
         return ()
-    # One shape stands for the unit where ARKit cuts it into several, such as AU17 and AU28.
-    stems = FACIAL_ACTIONS[code].arkit[:1]
-    names = [name for stem in stems for name in (stem, f"{stem}Left", f"{stem}Right") if name in ARKIT_ACTIONS]
-    return tuple(name for name in names if not side or name.endswith(side) or len(names) == 1)
+    left, right = arkit_shapes(code, ARKIT_ACTIONS)
+    if not FACIAL_ACTIONS[code].toward and code not in ("AU61", "AU62"):
+        # One shape stands for the unit where ARKit cuts it into several, such as AU17 and AU28.
+        left, right = left[:1], right[:1]
+    return {"": tuple(dict.fromkeys(left + right)), "Left": left, "Right": right}[side]

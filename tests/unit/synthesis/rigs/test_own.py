@@ -44,6 +44,8 @@ HEAD = "unit: cm\ntemplate: generic_neutral_mesh.obj\nlandmarks: landmarks.txt\n
         ("AU12L", ("mouthSmileLeft",)),
         ("au06_R", ("cheekSquintRight",)), ("AU26", ("jawOpen",)), ("AU1L", ("browInnerUp",)),
         ("browInnerUp_R", ("browInnerUp",)),
+        ("AU61", ("eyeLookOutLeft", "eyeLookInRight")), ("AD30L", ("jawLeft",)), ("AD30", ()),
+        ("AU17", ("mouthShrugLower",)),
         ("grin", ()), ("AU99", ()), ("", ()),
     ],
 )  # fmt: skip
