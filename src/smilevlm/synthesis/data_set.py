@@ -15,6 +15,7 @@ from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.files import folder_in_one_piece, write_atomically
 from smilevlm.labels import ActionIntensities
 from smilevlm.parallel import ProgressCallback, parallel_map
+from smilevlm.readers import RecordedActions
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.marker import MARKER_NAME, OMIT_DEFAULT, RECORD
 from smilevlm.synthesis.people import TEMPLATE_SEED
@@ -85,7 +86,7 @@ class Layout(Generic[_Settings, _Part]):
 
     name: str
     plan: Callable[[_Settings], Sequence[_Part]]
-    write: Callable[[Path, Path, _Part, _Settings], Mapping[str, ActionIntensities]]
+    write: Callable[[Path, Path, _Part, _Settings], Mapping[str, ActionIntensities | RecordedActions]]
     contents: Callable[[_Settings, Sequence[_Part]], Mapping[str, Any]] | None = None
     write_shared: Callable[[Path, _Settings, Sequence[_Part]], None] | None = None
     judged: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from smilevlm.geometry import Mesh
+from smilevlm.labels import FACIAL_ACTIONS
 from smilevlm.synthesis.depth_sensor import DepthSensor, sense
 from smilevlm.synthesis.mesh_density import merge_cells, only_used, simplify, subdivide
 from smilevlm.synthesis.model_parts import dark_regions, draw_faces
@@ -103,6 +104,31 @@ class ScanAppearance:
         """Vertices that are not cut off."""
         keep = (np.linalg.norm(head_mm, axis=1) < self.reach_mm) & (head_mm[:, 2] > -self.depth_mm)
         return keep if self.partial is None else keep & self.partial.keeps(head_mm)
+
+
+_GAZE = ("AU61", "AU62", "AU63", "AU64")
+_UPPER_FACE = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU43", *_GAZE)
+_MIDDLE_FACE = ("AU9", "AU11")
+
+
+def hidden_actions(appearance: ScanAppearance, surface: RigSurface) -> tuple[str, ...]:
+    """Actions that nobody could see in the file: what they move is cut away, or was never there.
+
+    Without eyeballs neither gaze nor the lids' opening counts as seen, without teeth and tongue no tongue.
+    """
+    there = np.zeros(len(surface.position_mm), bool)
+    there[appearance.faces] = True
+    hidden: set[str] = set()
+    if not (there & surface.eyes).any() or appearance.form == "phone":
+        hidden |= {*_GAZE, "AU5", "AU43"}
+    if not (there & surface.inner).any():
+        hidden.add("AD19")
+    part = None if appearance.partial is None else appearance.partial.part
+    if part == "lower":
+        hidden |= {*_UPPER_FACE}
+    elif part == "upper":
+        hidden |= FACIAL_ACTIONS.keys() - {*_UPPER_FACE, *_MIDDLE_FACE}
+    return tuple(code for code in FACIAL_ACTIONS if code in hidden)
 
 
 def draw_appearance(

@@ -20,8 +20,8 @@ from jaxtyping import Float32
 
 from smilevlm.errors import SettingsError
 from smilevlm.files import write_atomically
-from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, ActionIntensities, actions_from_arkit
-from smilevlm.readers import write_mesh
+from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, UNLABELLED, actions_from_arkit
+from smilevlm.readers import RecordedActions, write_mesh
 from smilevlm.synthesis.amplitudes import Amplitude, amplified, draw_amplitude
 from smilevlm.synthesis.data_set import Layout, SubjectFolder, check_range, check_seed, subject_names
 from smilevlm.synthesis.expressions import by_side, draw_idle
@@ -51,6 +51,7 @@ from smilevlm.synthesis.scan_appearance import (
     draw_appearance,
     draw_hair,
     draw_pose,
+    hidden_actions,
     place_mesh,
 )
 from smilevlm.synthesis.scan_setup import Pose, rotation_from_angles
@@ -181,7 +182,7 @@ class VariedPerson:
 
 def _write_person(
     _root: Path, folder: Path, part: SubjectFolder, settings: VariedSettings
-) -> dict[str, ActionIntensities]:
+) -> dict[str, RecordedActions]:
     key = SeedKey(layout="varied", seed=settings.seed, person=part.number)
     person = draw_varied_person(
         key.generator("person"),
@@ -194,19 +195,18 @@ def _write_person(
     filmed = key.generator("filmed").uniform() < settings.filmed_share
     planned = list(_plan_scans(key, folder, person, amplitude, settings))
     shown = [{} if settings.at_rest else scan.actions for scan in planned]
-    for scan, head in zip(planned, person.heads(shown), strict=True):
-        _write_scan(scan, person, head)
-    done: dict[str, ActionIntensities] = {
-        _sample_id(part, scan.path, planned): actions_from_arkit(weights)
-        for scan, weights in zip(planned, shown, strict=True)
-    }
+    done: dict[str, RecordedActions] = {}
+    for scan, weights, head in zip(planned, shown, person.heads(shown), strict=True):
+        hidden = _write_scan(scan, person, head)
+        name = _sample_id(part, scan.path, planned)
+        done[name] = RecordedActions(intensities=actions_from_arkit(weights), unjudged=hidden)
     for place, expression in enumerate((*_EXPRESSIONS, UNLABELLED) if filmed else ()):
         rng = key.generator("film", place)
         (folder / expression).mkdir(exist_ok=True)
         show = _draw_amplifier(key.generator("amplifier/film", place), person.rig, amplitude)
         full = draw_scan_actions(rng, person, expression, settings, idle=0.0)
-        apex = _write_sequence(rng, folder / expression / "film", person, settings.frames, full, show)
-        done[f"{part.path}_{expression}_film"] = actions_from_arkit(apex)
+        film = folder / expression / "film"
+        done[f"{part.path}_{expression}_film"] = _write_sequence(rng, film, person, settings.frames, full, show)
     return done
 
 
@@ -339,11 +339,13 @@ def _draw_format(rng: np.random.Generator) -> str:
     return _FORMATS[int(rng.choice(len(_FORMATS), p=_FORMAT_SHARES))]
 
 
-def _write_scan(scan: _PlannedScan, person: VariedPerson, head: Vertices) -> None:
+def _write_scan(scan: _PlannedScan, person: VariedPerson, head: Vertices) -> tuple[str, ...]:
+    """Write one file; returns the actions that it could not show."""
     forms = get_args(SurfaceForm) if scan.path.suffix == ".ply" else SURFACES
     appearance = draw_appearance(scan.rng, person.rig.surface, person.hair, forms=forms)
     mesh = apply_appearance(scan.rng, appearance, head)
     write_mesh(place_mesh(mesh, draw_pose(scan.rng), appearance.mm_per_unit), scan.path)
+    return hidden_actions(appearance, person.rig.surface)
 
 
 def _draw_intensity(rng: np.random.Generator) -> float:
@@ -358,11 +360,11 @@ def _write_sequence(
     num_frames: int,
     full: Mapping[str, float],
     show: Callable[[Mapping[str, float]], dict[str, float]],
-) -> Mapping[str, float]:
+) -> RecordedActions:
     """One sequence of one appearance, a file per frame; `show` as of `_draw_amplifier`.
 
     Returns:
-        The rig's weights where the face shows most.
+        What the face does where it shows most.
     """
     folder.mkdir()
     num_frames = max(6, round(num_frames * rng.uniform(0.7, 1.3)))
@@ -391,7 +393,8 @@ def _write_sequence(
         pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)
         mesh = place_mesh(apply_appearance(rng, appearance, head), pose, appearance.mm_per_unit)
         write_mesh(mesh, folder / f"{frame:03d}.{suffix}")
-    return actions[phase_frames(acted)[1]]
+    apex = actions_from_arkit(actions[phase_frames(acted)[1]])
+    return RecordedActions(intensities=apex, unjudged=hidden_actions(appearance, person.rig.surface))
 
 
 def _expression(rng: np.random.Generator, context: MotionContext, full: Mapping[str, float]) -> np.ndarray:

@@ -22,7 +22,7 @@ from smilevlm.readers import ACTIONS_NAME, read_action_table, read_mesh
 from smilevlm.synthesis.face_family import Bumps, draw_family
 from smilevlm.synthesis.marker import MARKER_NAME
 from smilevlm.synthesis.model_parts import _between_lids, _between_lips, faces_with
-from smilevlm.synthesis.partial_faces import FacePart, draw_part
+from smilevlm.synthesis.partial_faces import FacePart, PartialFace, draw_part
 from smilevlm.synthesis.rigs import ARKIT_ACTIONS, RigSurface, load_rig
 from smilevlm.synthesis.rigs.loading import rig_identities
 from smilevlm.synthesis.scan_appearance import (
@@ -32,6 +32,7 @@ from smilevlm.synthesis.scan_appearance import (
     draw_appearance,
     draw_hair,
     draw_pose,
+    hidden_actions,
     place_mesh,
 )
 from smilevlm.synthesis.variants import CONFUSED, VARIANTS, draw_variant, draw_varied_actions
@@ -253,7 +254,7 @@ def test_a_set_at_rest_has_the_appearance_and_nothing_of_the_expressions(tmp_pat
     assert names[0] == names[1]
     for path in names[0]:
         faces, rest = (read_mesh(tmp_path / name / path) for name in ("faces", "rest"))
-        assert np.ptp(rest.vertices, axis=0) == pytest.approx(np.ptp(faces.vertices, axis=0), rel=0.25)
+        assert np.ptp(rest.vertices, axis=0) == pytest.approx(np.ptp(faces.vertices, axis=0), rel=0.4)
         assert faces.num_vertices != rest.num_vertices or not np.allclose(faces.vertices, rest.vertices, atol=1e-6)
 
 
@@ -310,6 +311,21 @@ def test_a_placed_mesh_has_the_unit_and_the_pose_it_was_given(surface):
     pose = draw_pose(rng)
     moved = place_mesh(mesh, pose, 10.0)
     np.testing.assert_allclose(moved.vertices * 10, mesh.vertices @ pose.rotation.T + pose.offset_mm, atol=1e-2)
+
+
+def test_what_a_file_does_not_show_is_unjudged(surface):
+    rng = np.random.default_rng(2)
+    appearance = replace(draw_appearance(rng, surface, forms=("mesh",)), partial=None)
+    whole = faces_with(surface, eyes="eyeballs", teeth=True, cavity=True, sealed=False)
+    blind = faces_with(surface, eyes="holes", teeth=False, cavity=True, sealed=False)
+    assert hidden_actions(replace(appearance, faces=whole), surface) == ()
+    assert {"AU61", "AU43", "AD19"} <= {*hidden_actions(replace(appearance, faces=blind), surface)}
+    lower = PartialFace(part="lower", axis=1, sign=-1.0, cut_mm=20.0, tilt=0.0, waves=())
+    upper = replace(lower, part="upper", sign=1.0)
+    assert {"AU1", "AU43"} <= {*hidden_actions(replace(appearance, faces=whole, partial=lower), surface)}
+    unseen = {*hidden_actions(replace(appearance, faces=whole, partial=upper), surface)}
+    assert {"AU12", "AU26"} <= unseen
+    assert "AU9" not in unseen
 
 
 def test_every_scan_and_film_has_its_actions(faces):
