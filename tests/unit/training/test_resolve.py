@@ -13,7 +13,7 @@ from smilevlm.labels import BASIC_EXPRESSIONS
 from smilevlm.models import ClipTowerSettings, TimmTowerSettings
 from smilevlm.recipes import RECIPES, find_recipe
 from smilevlm.training.config import ExperimentConfig, OptimiserSettings
-from smilevlm.training.resolve import RENAMED_SETTINGS, config_from, with_overrides
+from smilevlm.training.resolve import ADDED_SETTINGS, RENAMED_SETTINGS, config_from, with_overrides
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +201,10 @@ def test_run_folders_keep_former_names():
     values["unsure_below"] = values.pop("abstain_threshold")
     values["distortions"]["coarse"] = values["distortions"].pop("downsample_probability")
     assert config_from(values) == find_recipe("demo")
+
+
+def test_run_folders_from_before_a_setting_are_read():
+    demo = find_recipe("demo")
+    values = {name: value for name, value in plain(demo).items() if name not in ADDED_SETTINGS}
+    assert len(values) < len(plain(demo))
+    assert config_from(values) == demo
