@@ -11,7 +11,6 @@ from pathlib import Path
 
 from smilevlm.datasets.folder import index_folder
 from smilevlm.files import remove_leftovers, scratch_folder
-from smilevlm.labels import ActionIntensities
 from smilevlm.parallel import ProgressCallback
 from smilevlm.readers import ACTIONS_NAME, read_action_table
 from smilevlm.store import MANIFEST_NAME, PrepareOutcome, PrepareSettings
@@ -82,14 +81,10 @@ def _make_person(store: Path, person: SubjectFolder, faces: VariedSettings, sett
         gather_actions(root)
         index = index_folder(root)
         assert not index.problems, index.problems
-        actions: dict[str, ActionIntensities] = {}
-        for recording in index.recordings:
-            assert recording.actions is not None, recording.sample_id
-            actions[recording.sample_id] = recording.actions
         for job in part_jobs(index.recordings):
             if not job.folder(store / PARTS_NAME).is_dir():
                 prepare_part(store / PARTS_NAME, job, settings)
-        record_part(store, person.path, actions)
+        record_part(store, person.path, read_action_table(root / ACTIONS_NAME))
 
 
 def _complete_people(store: Path, settings: PrepareSettings) -> set[str]:
