@@ -25,6 +25,7 @@ from smilevlm.prompts import (
     load_text_tower,
     pairing_texts,
     reference_captions,
+    shuffle_classes,
     shuffled_order,
 )
 from smilevlm.results import OtherTrainingData
@@ -294,13 +295,10 @@ def _data_behind(start: ModelBundle | None) -> OtherTrainingData | None:
 
 def _shuffled(samples: Samples, seed: int) -> Samples:
     """The control: every sample gets class and captions of one and the same other sample."""
-    order = shuffled_order(len(samples.classes), seed=seed)
     captions = samples.captions
-    return replace(
-        samples,
-        classes=tuple(samples.classes[index] for index in order.tolist()),
-        captions=None if captions is None else replace(captions, rows=captions.rows[order]),
-    )
+    if captions is not None:
+        captions = replace(captions, rows=captions.rows[shuffled_order(len(captions.rows), seed=seed)])
+    return replace(samples, classes=shuffle_classes(samples.classes, seed=seed), captions=captions)
 
 
 def _paired(
