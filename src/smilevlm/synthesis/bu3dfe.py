@@ -20,7 +20,7 @@ from smilevlm.synthesis.data_set import DataSetSettings, Layout, SubjectFolder, 
 from smilevlm.synthesis.expressions import LEVEL_INTENSITY, draw_actions
 from smilevlm.synthesis.face_model import head_model
 from smilevlm.synthesis.rigs.anny import actions_of_head_model
-from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head
+from smilevlm.synthesis.scanner import Scan, ScannerSettings, scan_head, triangles_of
 from smilevlm.synthesis.subjects import draw_subject
 from smilevlm.views import ViewSettings, render_normalised
 
@@ -134,13 +134,11 @@ def _write_vrml(path: Path, scan: Scan, atlas: Atlas, texture_name: str) -> None
 
 def _photograph(scan: Scan, atlas: Atlas, size: int) -> Image.Image:
     """The 2D face image: the textured scan seen from the front."""
-    quads = scan.polygons[:, 3] >= 0
-    uv = np.concatenate([atlas.uv_polygons[:, :3], atlas.uv_polygons[quads][:, [0, 2, 3]]])
     centre = scan.landmarks.mean(axis=0)
     mesh = Mesh(
         vertices=(scan.vertices - centre).astype(np.float32),
         faces=scan.triangles,
-        uv=atlas.uv[uv],
+        uv=atlas.uv[triangles_of(atlas.uv_polygons)],
         texture=atlas.texture,
     )
     view = ViewSettings(angles_deg=(0.0,), size=size, kind="texture", window_mm=230.0)

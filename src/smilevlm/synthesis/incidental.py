@@ -40,9 +40,6 @@ _EXCLUSIVE = tuple(
 """Actions that no face shows at once."""
 _COMPANIONS: Mapping[str, Mapping[str, float]] = {"AD19": {"jawOpen": 0.15}}
 """Least weights of what an action cannot do without."""
-_FOR_COMBINATIONS = tuple(
-    code for code, action in FACIAL_ACTIONS.items() if action.arkit or action.toward or code in ("AU61", "AU62")
-)
 
 
 def draw_incidental(rng: np.random.Generator) -> dict[str, float]:
@@ -72,7 +69,7 @@ def draw_action_combination(rng: np.random.Generator, facial_actions: tuple[str,
     """
     known = [
         code
-        for code in _FOR_COMBINATIONS
+        for code in FACIAL_ACTIONS
         if arkit_shapes(code, facial_actions) != ((), ()) and _COMPANIONS.get(code, {}).keys() <= set(facial_actions)
     ]
     number = 1 + int(rng.choice(len(_NUMBER_SHARES), p=_NUMBER_SHARES))

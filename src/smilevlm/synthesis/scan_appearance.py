@@ -20,6 +20,7 @@ from smilevlm.synthesis.partial_faces import PartialFace, draw_partial
 from smilevlm.synthesis.rigs.rig import RigSurface
 from smilevlm.synthesis.scan_setup import Pose, ScannerSettings, draw_scan, rotation_from_angles
 from smilevlm.synthesis.scanner import scan_with_setup
+from smilevlm.synthesis.seeds import log_uniform
 from smilevlm.synthesis.sensor_profiles import DarkRegions, draw_sensor
 from smilevlm.typing import Faces, Vertices
 
@@ -153,13 +154,13 @@ def draw_appearance(
         depth_mm=float(rng.uniform(60, 120)) if not whole and rng.uniform() < 0.6 else float("inf"),
         partial=partial,
         cell_mm=float(rng.uniform(2.5, 10.0)),
-        num_vertices=_log_uniform(rng, *((20_000, 70_000) if subdivided else (500, 12_000))),
+        num_vertices=int(log_uniform(rng, *((20_000, 70_000) if subdivided else (500, 12_000)))),
         cell_growth=float(rng.uniform(0.5, 4)),
-        noise_mm=float(np.exp(rng.uniform(np.log(0.02), np.log(0.4)))) if rng.uniform() < 0.5 else 0.0,
-        num_points=_log_uniform(rng, 8000, 40_000),
+        noise_mm=log_uniform(rng, 0.02, 0.4) if rng.uniform() < 0.5 else 0.0,
+        num_points=int(log_uniform(rng, 8000, 40_000)),
         scanner=ScannerSettings(
-            num_vertices=_log_uniform(rng, 2000, 30_000),
-            noise_mm=float(np.exp(rng.uniform(np.log(0.04), np.log(0.5)))),
+            num_vertices=int(log_uniform(rng, 2000, 30_000)),
+            noise_mm=log_uniform(rng, 0.04, 0.5),
             ripple_mm=float(rng.uniform(0.05, 0.6)),
             max_holes=int(rng.integers(0, 9)),
             hole_size=float(rng.uniform(0.7, 2.2)),
@@ -259,10 +260,6 @@ def _scanned(rng: np.random.Generator, appearance: ScanAppearance, head_mm: Vert
 
 def _inside(faces: Faces, keep: Bool[np.ndarray, " vert"]) -> Faces:
     return faces[keep[faces].all(axis=1)]
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> int:
-    return int(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _sample(rng: np.random.Generator, vertices: Vertices, faces: Faces, count: int) -> Vertices:

@@ -70,8 +70,13 @@ class Scan:
     @property
     def triangles(self) -> Int32[np.ndarray, "face 3"]:
         """The polygons with every quad cut in two; the second halves come last."""
-        quads = self.polygons[:, 3] >= 0
-        return np.concatenate([self.polygons[:, :3], self.polygons[quads][:, [0, 2, 3]]]).astype(np.int32)
+        return triangles_of(self.polygons)
+
+
+def triangles_of(polygons: Int32[np.ndarray, "polygon 4"]) -> Int32[np.ndarray, "face 3"]:
+    """Polygons whose column 3 is -1 for a triangle with every quad cut in two; the second halves come last."""
+    quads = polygons[polygons[:, 3] >= 0]
+    return np.concatenate([polygons[:, :3], quads[:, [0, 2, 3]]]).astype(np.int32)
 
 
 def scan_head(

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is uniform between those of two positive ones."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeedKey:
     """One sequence's or scan's place in a data set, on which all that is random about it depends.

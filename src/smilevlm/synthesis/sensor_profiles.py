@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from smilevlm.synthesis.depth_sensor import DepthSensor
+from smilevlm.synthesis.seeds import log_uniform
 
 SensorKind = Literal["phone", "structured_light"]
 """A phone's front sensor at arm's length; a stripe projector and a camera on a stand."""
@@ -64,12 +65,12 @@ def _draw_phone(
     distance_mm = float(rng.uniform(250, 500))
     sensor = DepthSensor(
         distance_mm=distance_mm,
-        pitch_mm=_log_uniform(rng, 0.7, 2.0),
+        pitch_mm=log_uniform(rng, 0.7, 2.0),
         angles_deg=angles_deg,
         # Camera and projector lie less than 30 mm apart.
         triangulation_deg=side * float(np.rad2deg(np.arctan(rng.uniform(15, 30) / distance_mm))),
-        noise_mm=_log_uniform(rng, 0.15, 0.9),
-        step_mm=_log_uniform(rng, 0.1, 0.9),
+        noise_mm=log_uniform(rng, 0.15, 0.9),
+        step_mm=log_uniform(rng, 0.1, 0.9),
         smoothing_mm=float(rng.uniform(1.2, 3.2)),
         bridge_mm=float(rng.uniform(2, 8)),
         flying_share=float(rng.uniform(0.2, 0.9)),
@@ -86,11 +87,11 @@ def _draw_structured_light(
     """Fine, with stripes in the surface, a shadow on one side of the nose, and nothing of what is dark."""
     sensor = DepthSensor(
         distance_mm=float(rng.uniform(600, 1500)),
-        pitch_mm=_log_uniform(rng, 0.5, 1.4),
+        pitch_mm=log_uniform(rng, 0.5, 1.4),
         angles_deg=angles_deg,
         triangulation_deg=side * float(rng.uniform(12, 28)),
-        noise_mm=_log_uniform(rng, 0.03, 0.25),
-        step_mm=_log_uniform(rng, 0.01, 0.4),
+        noise_mm=log_uniform(rng, 0.03, 0.25),
+        step_mm=log_uniform(rng, 0.01, 0.4),
         ripple_mm=float(rng.uniform(0.02, 0.25)),
         ripple_period_mm=float(rng.uniform(2.5, 9)),
         smoothing_mm=float(rng.uniform(0.4, 1.2)),
@@ -108,7 +109,3 @@ def _draw_absorption(rng: np.random.Generator, *, eyes: float, brows: float, hai
     lost = rng.uniform(size=3) < (eyes, brows, hair)
     shares = np.where(lost, rng.uniform(0.25, 1.0, 3), 0.0).tolist()
     return Absorption(eyes=shares[0], brows=shares[1], hair=shares[2])
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -124,10 +124,3 @@ def arkit_name(name: str) -> str:
         if name.endswith(ending):
             return name.removesuffix(ending) + side
     return name
-
-
-def triangles_of(polygons: np.ndarray) -> np.ndarray:
-    """Triangles of quads whose last corner is -1 where they are triangles."""
-    first = polygons[:, [0, 1, 2]]
-    second = polygons[polygons[:, 3] >= 0][:, [0, 2, 3]]
-    return np.ascontiguousarray(np.concatenate([first, second]), dtype=np.int32)

@@ -165,7 +165,7 @@ def load_gnm(path: Path, donors: Sequence[Rig]) -> GnmRig:
     Raises:
         SettingsError: The file cannot be read, or an array is missing or does not fit.
     """
-    decoder_shapes = {f"dec{k}_{kind}": (f"layer{k}",) for k in range(_DECODER_LAYERS) for kind in ("b",)}
+    decoder_shapes: dict[str, tuple[str, ...]] = {f"dec{k}_b": (f"layer{k}",) for k in range(_DECODER_LAYERS)}
     decoder_shapes |= {f"dec{k}_w": (f"layer{k - 1}", f"layer{k}") for k in range(_DECODER_LAYERS)}
     arrays = read_arrays(path, {**_SHAPES, **decoder_shapes})
     _check(path, arrays)

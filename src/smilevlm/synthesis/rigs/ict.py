@@ -18,9 +18,10 @@ from jaxtyping import Float32, Int32
 from smilevlm.errors import SettingsError
 from smilevlm.readers import read_mesh
 from smilevlm.synthesis.rigs.arrays import check_arrays, check_vertex_numbers, read_arrays
-from smilevlm.synthesis.rigs.blendshapes import BlendshapeRig, Displacements, arkit_displacements, triangles_of
+from smilevlm.synthesis.rigs.blendshapes import BlendshapeRig, Displacements, arkit_displacements
 from smilevlm.synthesis.rigs.regions import rig_surface
 from smilevlm.synthesis.rigs.rig import ARKIT_ACTIONS
+from smilevlm.synthesis.scanner import triangles_of
 from smilevlm.typing import Faces, Vertices
 
 TEMPLATE_FILE = "generic_neutral_mesh.obj"
