@@ -25,7 +25,7 @@ from smilevlm.evaluation.scoring import embed
 from smilevlm.evaluation.trained_fold import StepCounter, open_fold_people, samples_of_subjects
 from smilevlm.models import ModelBundle, bundle_digest, description_path
 from smilevlm.parallel import ProgressCallback
-from smilevlm.prompts import language_statements, load_text_tower
+from smilevlm.prompts import PromptEmbeddings, TextTower, language_statements, load_text_tower
 from smilevlm.results import LanguageResult
 from smilevlm.store import PreparedSet
 from smilevlm.training import check_initial_weights, config_from, fold_jobs, load_initial_weights, read_run_config
@@ -76,15 +76,12 @@ def evaluate_language(
     is_bundle = description_path(model).is_file()
     folds = () if is_bundle else _trained_folds(model)
     tested = _bundle_tests(model, prepared) if is_bundle else _run_tests(model, store, folds)
-    statements = language_statements()
-    every = retrieval_captions(prepared.samples, statements, num_scans=len(prepared), seed=seed)
-    texts = (*statements.texts, *every.values())
-    rows, faces, known = _compare(prepared, tested, texts, seed, StepCounter(len(folds) or 1, progress))
-    place = {row: number for number, row in enumerate(rows)}
-    captions = [(place[row], text) for row, text in every.items() if row in place][:num_retrieved]
+    faces, captions, known = _compare(
+        prepared, tested, num_retrieved=num_retrieved, seed=seed, steps=StepCounter(len(folds) or 1, progress)
+    )
     return _result(
         faces,
-        dict(captions),
+        captions,
         prepared,
         name=name or model.resolve().name,
         model_digest=bundle_digest(model) if is_bundle else None,
@@ -95,30 +92,36 @@ def evaluate_language(
 
 
 def _compare(
-    prepared: PreparedSet, tested: Iterable[_Tested], texts: Sequence[str], seed: int, steps: StepCounter
-) -> tuple[list[int], ComparedFaces, frozenset[str]]:
-    """Rows of the store that are tested and have actions, their similarities to the texts, and the models' classes."""
-    texts = tuple(dict.fromkeys(texts))
+    prepared: PreparedSet, tested: Iterable[_Tested], *, num_retrieved: int, seed: int, steps: StepCounter
+) -> tuple[ComparedFaces, dict[int, str], frozenset[str]]:
+    """The faces that are tested and have actions, captions of some of them by row, and the models' classes."""
     known: set[str] = set()
     rows: list[int] = []
-    similarities: list[Float[np.ndarray, "sample text"]] = []
+    embedded: list[tuple[Float[np.ndarray, "sample dim"], PromptEmbeddings]] = []
+    tower: TextTower | None = None
     for each in tested:
         mine = [row for row in each.rows if prepared.samples[row].actions is not None]
         if mine:
-            similarities.append(_similarities(each.bundle, prepared, mine, texts))
+            tower = tower or load_text_tower(each.bundle.text_tower)
+            embedded.append((_embed_faces(each.bundle, prepared, mine, tower), each.bundle.prompts))
             known |= {*each.bundle.classes, *each.bundle.prompts.classes}
             rows += mine
         steps.step()
-    if not rows:
+    if tower is None:
         raise StoreError(f"{prepared.path}: no sample that is tested has facial actions")
+    statements = language_statements()
+    place = {row: number for number, row in enumerate(rows)}
+    drawn = retrieval_captions(prepared.samples, statements, num_scans=len(prepared), seed=seed)
+    captions = dict([(place[row], text) for row, text in drawn.items() if row in place][:num_retrieved])
+    texts = tuple(dict.fromkeys((*statements.texts, *captions.values())))
     samples = tuple(prepared.samples[row] for row in rows)
     faces = ComparedFaces(
         samples=samples,
         texts={text: column for column, text in enumerate(texts)},
-        similarity=np.concatenate(similarities),
+        similarity=np.concatenate([z @ prompts.embed(texts, tower).T for z, prompts in embedded]),
         people=People([sample.subject for sample in samples], seed=seed),
     )
-    return rows, faces, frozenset(known)
+    return faces, captions, frozenset(known)
 
 
 def _result(
@@ -192,20 +195,19 @@ def _run_tests(run: Path, store: Path, folds: Sequence[int]) -> Iterator[_Tested
         yield _Tested(bundle=trained.bundle, rows=tuple(rows))
 
 
-def _similarities(
-    bundle: ModelBundle, prepared: PreparedSet, rows: Sequence[int], texts: Sequence[str]
-) -> Float[np.ndarray, "sample text"]:
-    tower = load_text_tower(bundle.text_tower)
+def _embed_faces(
+    bundle: ModelBundle, prepared: PreparedSet, rows: Sequence[int], tower: TextTower
+) -> Float[np.ndarray, "sample dim"]:
+    """Fused embeddings of unit length."""
     if tower.digest != bundle.text_digest:
         raise CheckpointError("the model was trained with another text tower than the one installed")
-    sentences = bundle.prompts.embed(texts, tower)
     # Fusion that looks at texts gets the same ones on every set and with every seed.
     fixed = bundle.prompts.embed(language_statements().texts, tower)
     faces = embed(bundle, prepared, rows, candidates=fixed).z_fused
     lengths = np.linalg.norm(faces, axis=1, keepdims=True)
     if not np.all(np.isfinite(lengths) & (lengths > 0)):
         raise CheckpointError("the model gives embeddings that are zero or not finite")
-    return (faces / lengths) @ sentences.T
+    return faces / lengths
 
 
 def _notes(prepared: PreparedSet, num_tested: int, folds: Sequence[int], missing: Sequence[str]) -> tuple[str, ...]:
