@@ -41,7 +41,7 @@ from smilevlm.synthesis.motion import (
 )
 from smilevlm.synthesis.people import Person, draw_tempo
 from smilevlm.synthesis.population import Population
-from smilevlm.synthesis.rigs.loading import BUILT_IN, load_rig, load_rigs, rig_identities
+from smilevlm.synthesis.rigs.loading import BUILT_IN, load_rig, load_rigs, rig_identities, rig_names
 from smilevlm.synthesis.rigs.rig import ARKIT_ACTIONS, Rig, shown_actions
 from smilevlm.synthesis.scan_appearance import (
     SURFACES,
@@ -144,11 +144,11 @@ class VariedSettings:
         """Of the people, per rig."""
         return self.rig_shares or (1 / len(self.rigs),) * len(self.rigs)
 
-    def rig_of(self, person: int) -> Rig:
-        """The rig that a person is of: nearly the shares asked for among the first of them, however many."""
+    def rig_number_of(self, person: int) -> int:
+        """Which of the rigs a person is of: nearly the shares asked for among the first of them, however many."""
         place = (person + 0.5) * _GOLDEN_RATIO % 1
         number = int(np.searchsorted(np.cumsum(self.shares), place, side="right"))
-        return load_rigs(self.rigs)[min(number, len(self.rigs) - 1)]
+        return min(number, len(self.rigs) - 1)
 
 
 def plan_varied(settings: VariedSettings) -> list[SubjectFolder]:
@@ -189,7 +189,7 @@ def _write_person(
         sex=part.path[0],
         strength=settings.strength,
         population=settings.population,
-        rig=settings.rig_of(part.number),
+        rig=load_rigs(settings.rigs)[settings.rig_number_of(part.number)],
     )
     amplitude = draw_amplitude(key.generator("amplitude"), person.rig)
     filmed = key.generator("filmed").uniform() < settings.filmed_share
@@ -420,7 +420,8 @@ def _write_subjects(root: Path, settings: VariedSettings, parts: Sequence[Subjec
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(("subject", "rig"))
-    writer.writerows((part.path, settings.rig_of(part.number).name) for part in parts)
+    names = rig_names(settings.rigs)
+    writer.writerows((part.path, names[settings.rig_number_of(part.number)]) for part in parts)
     write_atomically(root / SUBJECTS_FILE, table.getvalue())
 
 

@@ -18,6 +18,7 @@ from smilevlm.synthesis.rigs.gnm import load_gnm
 from smilevlm.synthesis.rigs.ict import files_of_ict, load_ict
 from smilevlm.synthesis.rigs.own import files_of_own, load_own
 from smilevlm.synthesis.rigs.rig import Rig
+from smilevlm.synthesis.rigs.rig_file import read_rig_file
 
 BUILT_IN = "anny"
 _TAKES_DONORS = "gnm"
@@ -31,17 +32,23 @@ class _Kind:
     Args:
         load: Path, and the donors of its actions and people, to rig.
         files: Path to all the files that it is read from.
+        name: Path to the rig's name, without loading it.
     """
 
     load: Callable[[Path, Sequence[Rig]], Rig]
     files: Callable[[Path], Sequence[Path]]
+    name: Callable[[Path], str]
 
 
 _OWN = "own"
 _KINDS: Mapping[str, _Kind] = {
-    "ict": _Kind(load=lambda path, _: load_ict(path), files=files_of_ict),
-    _TAKES_DONORS: _Kind(load=load_gnm, files=lambda path: [path]),
-    _OWN: _Kind(load=lambda path, _: load_own(path, AnnyRig().surface), files=files_of_own),
+    "ict": _Kind(load=lambda path, _: load_ict(path), files=files_of_ict, name=lambda _: "ict"),
+    _TAKES_DONORS: _Kind(load=load_gnm, files=lambda path: [path], name=lambda _: _TAKES_DONORS),
+    _OWN: _Kind(
+        load=lambda path, _: load_own(path, load_rig(BUILT_IN).surface),
+        files=files_of_own,
+        name=lambda path: read_rig_file(path).name,
+    ),
 }
 
 
@@ -72,11 +79,32 @@ def load_rigs(texts: Sequence[str]) -> tuple[Rig, ...]:
     others = tuple(text for text in texts if not text.startswith(f"{_TAKES_DONORS}="))
     # Called as elsewhere for the other rigs, so that the cache holds one of each.
     rigs = tuple(load_rig(text) if text in others or not others else load_rig(text, others) for text in texts)
-    names = [rig.name for rig in rigs]
+    _check_distinct([rig.name for rig in rigs])
+    return rigs
+
+
+def rig_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """The names of several rigs, none of which is loaded.
+
+    Raises:
+        SettingsError: There is no such rig, a rig file is wrong, or two have the same name.
+    """
+    names = tuple(_name(text) for text in texts)
+    _check_distinct(names)
+    return names
+
+
+def _name(text: str) -> str:
+    if text == BUILT_IN:
+        return text
+    kind, path = _find(text)
+    return kind.name(path)
+
+
+def _check_distinct(names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingsError(f"two rigs have the name {', '.join(twice)}; each needs its own")
-    return rigs
 
 
 def rig_identities(texts: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 import builders_rigs as tiny
 from smilevlm.errors import SettingsError
 from smilevlm.synthesis.rigs.ict import load_ict
-from smilevlm.synthesis.rigs.loading import load_rig, load_rigs, rig_identities
+from smilevlm.synthesis.rigs.loading import load_rig, load_rigs, rig_identities, rig_names
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,17 @@ def test_a_moved_file_is_the_same_rig_and_a_changed_one_is_not(tmp_path):
     one, moved, other = (rig_identities([f"ict={tmp_path / name}.npz"]) for name in ("one", "moved", "other"))
     assert one == moved != other
     assert str(tmp_path) not in one[0]
+
+
+def test_names_are_known_without_loading(tmp_path, monkeypatch):
+    path = tmp_path / "tiny.npz"
+    tiny.write_ict_file(path)
+    rigs = ("anny", f"ict={path}")
+    assert rig_names(rigs) == tuple(rig.name for rig in load_rigs(rigs))
+    monkeypatch.setattr("smilevlm.synthesis.rigs.loading.load_rig", lambda *_: pytest.fail("a rig was loaded"))
+    assert rig_names(rigs) == ("anny", "ict")
+    with pytest.raises(SettingsError, match="two rigs have the name ict"):
+        rig_names((f"ict={path}", f"ict={path}"))
 
 
 def test_rigs_that_are_not_known(tmp_path):
