@@ -48,7 +48,7 @@ _4DME = {"vertices": _VERTICES, "texture_size": "texture_width", "clips": "clips
 _VARIED = {
     "frames": "frames", "filmed": "filmed_share", "unlike": "strength", "scans": "scans",
     "action_scans": "action_scans", "wide": "wide_share", "incidental": "incidental_share",
-    "rig": "rigs", "shares": "rig_shares",
+    "whole_faces": "whole_face_share", "rig": "rigs", "shares": "rig_shares",
 }  # fmt: skip
 LAYOUTS: dict[str, _Layout] = {
     "bu3dfe": _Layout(subjects=100, options=_BU3DFE),
@@ -64,6 +64,7 @@ _FLAGS = {
     "levels": "--levels", "with_raw": "--only-cropped", "with_others": "--only-expressions",
     "landmarks": "--no-landmarks", "filmed": "--filmed", "unlike": "--unlike", "rig": "--rig", "shares": "--shares",
     "scans": "--scans", "action_scans": "--action-scans", "wide": "--wide", "incidental": "--incidental",
+    "whole_faces": "--whole-faces",
 }  # fmt: skip
 """Options that not every layout has, or not in the same way, as they are typed."""
 
@@ -101,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add(_FLAGS[option], dest=option, action="store_false", default=None, help=what)
     filmed_help = "folder: share of the people who are filmed as well (default: 0.15)"
     add("--filmed", type=float, metavar="SHARE", help=filmed_help)
-    unlike_help = "folder: how unlike each other the people's face models are (default: 1)"
+    unlike_help = "folder: how unlike each other the people's face models are (default: 0.5)"
     add("--unlike", type=float, metavar="FACTOR", help=unlike_help)
     scans_help = "folder: scans of each person and expression, three times as many at rest (default: 1)"
     add("--scans", type=int, help=scans_help)
@@ -111,6 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--wide", type=float, metavar="SHARE", help=wide_help)
     incidental_help = "folder: share of the faces that speak, look aside, shut their eyes, ... besides (default: 0.25)"
     add("--incidental", type=float, metavar="SHARE", help=incidental_help)
+    whole_help = "folder: share of GNM's expressions that are whole faces of its authors, not actions (default: 0.3)"
+    add("--whole-faces", type=float, metavar="SHARE", help=whole_help)
     rig_help = "folder: head model, as often as wanted: anny, ict=PATH, gnm=PATH, or a rig file of your own"
     add("--rig", action="append", metavar="RIG", help=f"{rig_help}; see docs/rigs.md (default: anny)")
     add("--shares", type=float, nargs="+", metavar="SHARE", help="folder: share of the people per --rig; sum to one")

@@ -28,7 +28,11 @@ _RESTING_FEATURES = (
     ((7.0, -40.0, -16.0), 9.0, (0.5, 0.6, 0.9)),  # lower lip
     ((24.0, -12.0, -20.0), 12.0, (0.6, 0.6, 1.0)),  # fold from nose to mouth
 )
-_GAIN_LIMITS = (0.55, 1.9)
+_GAIN_LIMITS = (0.7, 1.6)
+"""An action is recorded as strong as the rig shows it; further off, the record would not be true."""
+_SMOOTHING_STEPS = (0, 0, 1, 2, 4)
+_PEAK = 99.7
+"""Percentile of the displacement of all vertices: single ones do not count."""
 _STEEPEST = 0.07
 """Standard deviation of a bump's height as a share of its width: space is bent, never folded."""
 
@@ -64,7 +68,7 @@ class FaceFamily:
         stretch: Factor per axis on the whole head.
         gain: Logarithm of how much an expression moves the skin, from place to place.
         axis_gain: Factor per axis on how an expression moves the skin.
-        smoothing: Steps by which the displacements are smoothed along the surface.
+        smoothing: Steps by which the displacements are smoothed along the surface; their peak stays what it was.
         eye_size: Factor on the eyeballs about their centres.
         eye_forward_mm: How much further out they lie.
     """
@@ -86,14 +90,18 @@ class FaceFamily:
         gain[eyeballs] = 1
         out = np.empty_like(expressive_mm)
         for number, head in enumerate(expressive_mm):
-            moved = head - neutral_mm
-            for _ in range(self.smoothing):
-                moved = surface.skin_average @ moved
-            shown = neutral_mm + moved * gain
+            shown = neutral_mm + self._smooth(surface, head - neutral_mm) * gain
             shown = shown + self.bend.at(shown)
             self._change_eyes(shown, eyeballs)
             out[number] = shown * self.stretch.astype(np.float32)
         return out
+
+    def _smooth(self, surface: RigSurface, moved_mm: Vertices) -> Vertices:
+        smooth = moved_mm
+        for _ in range(self.smoothing):
+            smooth = surface.skin_average @ smooth
+        before, after = (np.percentile(np.linalg.norm(each, axis=1), _PEAK) for each in (moved_mm, smooth))
+        return smooth * np.float32(before / after) if self.smoothing and after > 0 else moved_mm
 
     def _change_eyes(self, head: Vertices, eyeballs: np.ndarray) -> None:
         for side in (head[:, 0] > 0, head[:, 0] < 0):
@@ -121,7 +129,7 @@ def draw_family(rng: np.random.Generator, *, strength: float = 1.0, log_gain: fl
         stretch=1 + np.clip(rng.normal(0, 0.05 * strength, 3), -0.12, 0.12),
         gain=_draw_gain(rng, count=6, spread=0.22 * strength),
         axis_gain=np.exp(rng.normal(log_gain * min(strength, 1), 0.17 * strength) + rng.normal(0, 0.13 * strength, 3)),
-        smoothing=int(rng.choice([0, 0, 1, 2, 4, 8])) if strength > 0 else 0,
+        smoothing=int(rng.choice(_SMOOTHING_STEPS)) if strength > 0 else 0,
         eye_size=float(np.exp(rng.normal(0, 0.04 * strength))),
         eye_forward_mm=float(rng.normal(0, 0.7 * strength)),
     )

@@ -107,6 +107,7 @@ class ScanAppearance:
         return keep if self.partial is None else keep & self.partial.keeps(head_mm)
 
 
+_BEARD_RIM_STEPS = 12
 _GAZE = ("AU61", "AU62", "AU63", "AU64")
 _UPPER_FACE = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU43", *_GAZE)
 _MIDDLE_FACE = ("AU9", "AU11")
@@ -219,7 +220,11 @@ def draw_hair(rng: np.random.Generator, surface: RigSurface, *, bearded: bool) -
         temples = np.clip((np.abs(x) - side) / 8, 0, 1) * np.clip((y + rng.uniform(-70, 30)) / 15, 0, 1) * (z < -40)
         layer += thickness * np.maximum(scalp, temples)
     if bearded and rng.uniform() < 0.3:
-        layer += rng.uniform(1, 9) * surface.stubble
+        # Thin at its rim and none on the lips: with a step there the layer tears where the mouth opens.
+        beard = rng.uniform(1, 9) * surface.stubble * (1 - surface.lips)
+        for _ in range(_BEARD_RIM_STEPS):
+            beard = np.minimum(beard, surface.skin_average @ beard)
+        layer += beard
     rough = rng.normal(size=(len(x), 2))
     for _ in range(3):
         rough[:, 0] = surface.skin_average @ rough[:, 0]

@@ -90,12 +90,14 @@ class VariedSettings:
         scans: Single scans of each person and expression.
         filmed_share: Of the people who are filmed as well, one sequence per expression.
         frames: Frames per sequence; sequences vary around it.
-        strength: How unlike each other the face models are, 1 for the training set.
+        strength: How unlike each other the people's face families are, 0 for the rig's own faces.
         population: Which people there are, None for another mixture per person.
         action_scans: Single scans of each person that show a random combination of actions and belong to no class.
         blend_scans: Single scans of each person between two expressions that people confuse; they have both classes.
         wide_share: Of the expressions, those shown in a further way (`WIDE_VARIANTS`, FACS frequencies).
         incidental_share: Of all faces, those that do something besides: an open mouth, closed eyes, speech.
+        whole_face_share: Of the expressions of a rig whose authors made whole faces (`Rig.draw_expression`), those
+            shown by them; their actions are not recorded.
         rigs: Head models, see `rigs.loading.load_rig`; the marker records them by name, content
             and the scale of their actions.
         rig_shares: Of the people, per rig; they sum to one. Empty for equal shares.
@@ -108,12 +110,13 @@ class VariedSettings:
     scans: int = 1
     filmed_share: float = 0.15
     frames: int = 12
-    strength: float = 1.0
+    strength: float = 0.5
     population: Population | None = None
     action_scans: int = 5
     blend_scans: int = 1
     wide_share: float = 0.2
     incidental_share: float = 0.25
+    whole_face_share: float = 0.3
     rigs: tuple[str, ...] = field(default=(BUILT_IN,), metadata={RECORD: rig_identities})
     rig_shares: tuple[float, ...] = field(default=(), metadata=OMIT_DEFAULT)
     at_rest: bool = field(default=False, metadata=OMIT_DEFAULT)
@@ -125,7 +128,9 @@ class VariedSettings:
         check_seed(self.seed)
         check_range("action_scans", self.action_scans, 0, len(ascii_letters))
         check_range("blend_scans", self.blend_scans, 0, len(ascii_letters))
-        for name, most in (("filmed_share", 1), ("wide_share", 1), ("incidental_share", 1), ("strength", 2)):
+        for name, most in (
+            ("filmed_share", 1), ("wide_share", 1), ("incidental_share", 1), ("whole_face_share", 1), ("strength", 2),
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) <= most:
                 raise SettingsError(f"{name} is {getattr(self, name)}; expected 0 to {most}")
         if self.at_rest and self.filmed_share > 0:
@@ -198,8 +203,9 @@ def _write_person(
     done: dict[str, RecordedActions] = {}
     for scan, weights, head in zip(planned, shown, person.heads(shown), strict=True):
         hidden = _write_scan(scan, person, head)
-        name = _sample_id(part, scan.path, planned)
-        done[name] = RecordedActions(intensities=actions_from_arkit(weights), unjudged=hidden)
+        if scan.of_actions:
+            name = _sample_id(part, scan.path, planned)
+            done[name] = RecordedActions(intensities=actions_from_arkit(weights), unjudged=hidden)
     for place, expression in enumerate((*_EXPRESSIONS, UNLABELLED) if filmed else ()):
         rng = key.generator("film", place)
         (folder / expression).mkdir(exist_ok=True)
@@ -219,11 +225,19 @@ def _sample_id(part: SubjectFolder, path: Path, planned: Sequence[_PlannedScan])
 
 @dataclass(frozen=True, kw_only=True)
 class _PlannedScan:
-    """One scan before it is made: its own generator, which goes on, its file and what the face does."""
+    """One scan before it is made.
+
+    Args:
+        rng: Its own generator, which goes on.
+        path: Its file.
+        actions: Weights of the rig's shapes.
+        of_actions: Whether they are those of actions; else they are a whole face of the rig's authors.
+    """
 
     rng: np.random.Generator
     path: Path
     actions: Mapping[str, float]
+    of_actions: bool
 
 
 def _plan_scans(
@@ -244,16 +258,27 @@ def _plan_scans(
             rng = key.generator(f"scan/{number}", place)
             actions = draw_scan_actions(rng, person, expression, settings)
             show = _draw_amplifier(key.generator(f"amplifier/{number}", place), person.rig, amplitude)
+            whole = _draw_whole_face(key.generator(f"whole/{number}", place), person.rig, expression, settings)
             path = target / f"scan_{ascii_letters[number]}.{suffix}"
-            yield _PlannedScan(rng=rng, path=path, actions=show(actions))
+            shown = whole or shown_actions(person.rig, actions)
+            yield _PlannedScan(rng=rng, path=path, actions=show(shown), of_actions=not whole)
+
+
+def _draw_whole_face(rng: np.random.Generator, rig: Rig, expression: str, settings: VariedSettings) -> dict[str, float]:
+    return rig.draw_expression(rng, expression) if rng.uniform() < settings.whole_face_share else {}
 
 
 def _draw_amplifier(
     rng: np.random.Generator, rig: Rig, amplitude: Amplitude
 ) -> Callable[[Mapping[str, float]], dict[str, float]]:
-    """How one scan or sequence turns actions in [0, 1] into the rig's weights, from a generator of its own."""
+    """How strongly one scan or sequence shows weights in [0, 1], from a generator of its own."""
     factor, rest = amplitude.draw(rng), rig.draw_rest(rng)
-    return lambda actions: amplified(shown_actions(rig, actions), factor) | rest
+
+    def show(weights: Mapping[str, float]) -> dict[str, float]:
+        strong = amplified(weights, factor)
+        return {name: strong.get(name, 0.0) + rest.get(name, 0.0) for name in {**strong, **rest}}
+
+    return show
 
 
 def draw_scan_actions(
@@ -299,7 +324,7 @@ def draw_varied_person(
     rng: np.random.Generator,
     *,
     sex: str,
-    strength: float = 1.0,
+    strength: float = VariedSettings.strength,
     population: Population | None = None,
     rig: Rig | None = None,
 ) -> VariedPerson:
@@ -387,7 +412,7 @@ def _write_sequence(
     angles = limit_angles(angles)
     suffix = _draw_format(rng)
     rows = (dict(zip(names, row.tolist(), strict=True)) for row in strength)
-    actions = [show(row) for row in rows]
+    actions = [show(shown_actions(person.rig, row)) for row in rows]
     for frame, head in enumerate(person.heads(actions)):
         turn = seat.rotation @ rotation_from_angles(*angles[frame].tolist())
         pose = Pose(rotation=turn, offset_mm=seat.offset_mm + offsets[frame] + _NECK_MM - turn @ _NECK_MM)

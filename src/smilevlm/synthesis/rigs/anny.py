@@ -74,6 +74,10 @@ class AnnyRig:
         """None: `anny` has no shapes beside its actions."""
         return {}
 
+    def draw_expression(self, rng: np.random.Generator, expression: str) -> dict[str, float]:
+        """None: it has no expressions but those made of actions."""
+        return {}
+
     def heads(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
         """See `Rig`."""
         actions = [{name: weight * _full_weight(name) for name, weight in each.items()} for each in actions]

@@ -88,6 +88,10 @@ class BlendshapeRig:
         """None: the rig has no shapes beside its actions."""
         return {}
 
+    def draw_expression(self, rng: np.random.Generator, expression: str) -> dict[str, float]:
+        """None: it has no expressions but those made of actions."""
+        return {}
+
     def heads(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
         """See `Rig`."""
         neutral = self._neutral(person)

@@ -37,6 +37,52 @@ _REST_ASYMMETRY = 0.35
 _DECODER_LAYERS = 5
 _CODE_SIZE = 64
 _GROUPS = ("eyes", "teeth", "gums", "tongue", "mouth_sock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeFace:
+    """A face of the decoder.
+
+    Args:
+        upper, lower: Its names for eyes and brows, and for mouth and cheeks.
+        with_actions: Carried actions that are added.
+    """
+
+    upper: str
+    lower: str
+    with_actions: tuple[str, ...] = ()
+
+
+_BROW = ("browInnerUp",)
+_WHOLE_FACES: Mapping[str, tuple[WholeFace, ...]] = {
+    "happy": (
+        WholeFace(upper="happy", lower="happy"),
+        WholeFace(upper="smile_wide", lower="smile_wide"),
+        WholeFace(upper="happy", lower="smile_wide"),
+    ),
+    "surprise": (
+        WholeFace(upper="surprise", lower="surprise"),
+        WholeFace(upper="surprise", lower="stretch_face"),
+        WholeFace(upper="stretch_face", lower="stretch_face"),
+        WholeFace(upper="surprise", lower="funneler"),
+    ),
+    "disgust": (
+        WholeFace(upper="disgust", lower="disgust"),
+        WholeFace(upper="snarl", lower="snarl"),
+        WholeFace(upper="disgust", lower="snarl"),
+    ),
+    "angry": (
+        WholeFace(upper="compress_face", lower="compress_face"),
+        WholeFace(upper="compress_face", lower="lips_roll_in"),
+        WholeFace(upper="squint", lower="compress_face"),
+    ),
+    "sad": (WholeFace(upper="corners_down", lower="corners_down", with_actions=_BROW),),
+    "fear": (
+        WholeFace(upper="surprise", lower="platysma", with_actions=_BROW),
+        WholeFace(upper="stretch_face", lower="platysma", with_actions=_BROW),
+    ),
+}
+"""By class. `happy`, `surprise` and `disgust` are the decoder's own names, the others were chosen by eye."""
 _SHAPES: Mapping[str, tuple[str | int, ...]] = {
     "template_mm": ("vertices", 3), "faces": ("faces", 3),
     "expression_int8": ("components", "vertices", 3), "expression_scale_m": ("components", 3),
@@ -118,7 +164,6 @@ class GnmRig(BlendshapeRig):
         decoder: ExpressionDecoder,
     ) -> None:
         super().__init__(name="gnm", surface=surface, identity=identity, shapes=shapes)
-        self.expressions = decoder.names
         self._donors = donors
         self._decoder = decoder
 
@@ -138,11 +183,19 @@ class GnmRig(BlendshapeRig):
         mouth = rng.normal(0, _REST_SPREAD, len(_MOUTH))
         return _named(np.concatenate([left, right, mouth]), range(_MOUTH.stop))
 
-    def draw_expression(self, rng: np.random.Generator, *, upper: str, lower: str) -> dict[str, float]:
-        """Weights of one whole face of the decoder, eyes and brows of one expression, mouth and cheeks of another."""
+    def draw_expression(self, rng: np.random.Generator, expression: str) -> dict[str, float]:
+        """A whole face of the decoder: eyes and brows of one of its names, mouth and cheeks of the same or another.
+
+        Inner brows of sad and frightened faces, which the decoder does not know, are the carried action's.
+        """
+        faces = [f for f in _WHOLE_FACES.get(expression, ()) if {f.upper, f.lower} <= {*self._decoder.names}]
+        if not faces:
+            return {}
+        face = faces[int(rng.integers(len(faces)))]
         code = rng.normal(size=_CODE_SIZE).astype(np.float32)
-        eyes, mouth = self._decoder.decode(code, upper), self._decoder.decode(code, lower)
-        return _named(eyes, range(_MOUTH.start)) | _named(mouth, range(_MOUTH.start, _TONGUE.stop))
+        eyes, mouth = self._decoder.decode(code, face.upper), self._decoder.decode(code, face.lower)
+        inner_brows = {name: float(rng.uniform(0.6, 1.1)) for name in face.with_actions if name in self.facial_actions}
+        return _named(eyes, range(_MOUTH.start)) | _named(mouth, range(_MOUTH.start, _TONGUE.stop)) | inner_brows
 
     def _neutral(self, person: Person) -> Vertices:
         if not isinstance(person, CarriedPerson):

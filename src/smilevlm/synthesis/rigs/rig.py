@@ -113,13 +113,17 @@ class Rig(Protocol):
         """Weights of shapes of the rig's own that belong to no action: how one face is at rest. May be empty."""
         ...
 
+    def draw_expression(self, rng: np.random.Generator, expression: str) -> dict[str, float]:
+        """Weights of an expression as the rig's authors made it, not of actions. Empty where they made none."""
+        ...
+
     def heads(self, person: Person, actions: Sequence[Mapping[str, float]]) -> Iterator[Vertices]:
         """Refined heads in mm in the face frame, the nose tip of the person's own neutral face at the origin.
 
         Args:
             person: Drawn by this rig.
-            actions: Per head, weights of `facial_actions` and of the shapes of `draw_rest`; 1 is the rig's own full
-                shape, and up to 1.4 is allowed. That the first is empty saves working out the neutral face twice.
+            actions: Per head, weights of `facial_actions` and of the shapes of `draw_rest` and `draw_expression`; 1 is
+                the rig's own full shape, and up to 1.4 is allowed. That the first is empty saves working out the neutral face twice.
         """
         ...
 
