@@ -123,7 +123,8 @@ class Rig(Protocol):
         Args:
             person: Drawn by this rig.
             actions: Per head, weights of `facial_actions` and of the shapes of `draw_rest` and `draw_expression`; 1 is
-                the rig's own full shape, and up to 1.4 is allowed. That the first is empty saves working out the neutral face twice.
+                the rig's own full shape, and up to 1.4 is allowed. That the first is empty saves working out the
+                neutral face twice.
         """
         ...
 
