@@ -3,11 +3,12 @@
 The audit set is the varied set with every face at rest: the same people, files, sensors, crops and poses, and nothing
 of the expressions. A probe that tells its "expressions" apart better than chance has found a shortcut in how the faces
 are shown. Probed are properties of the files and of the views (vertices, format, unit, extents, occupancy, corners)
-and the features of a model's tower. Then each property is set against the class in a contingency table.
+and the features of a model's tower. Then each property, and the head model, is set against the class in a contingency
+table.
 
 `--expressive` does the same with the expressions on, for comparison: an open mouth changes extents and occupancy.
 
-Command: python tools/shortcut_audit.py --people 150 --seed 7 --out shortcut_audit.csv
+Command: python tools/shortcut_audit.py --people 150 --seed 7 --rig anny --rig ict=FILE --out shortcut_audit.csv
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from smilevlm.errors import MeshError
 from smilevlm.files import write_atomically
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL
 from smilevlm.predict.preprocessing import prepare_scan
-from smilevlm.synthesis.varied import VariedSettings, synthesize_varied
+from smilevlm.synthesis.rigs.loading import BUILT_IN
+from smilevlm.synthesis.varied import SUBJECTS_FILE, VariedSettings, synthesize_varied
 
 CLASSES = (NEUTRAL, *BASIC_EXPRESSIONS)
 FORMATS = (".ply", ".obj", ".off", ".stl")
@@ -51,7 +53,7 @@ class Shown:
     Args:
         person: Number of the person.
         label: Place of the class in `CLASSES`.
-        categories: Format, unit and kind of surface, as words.
+        categories: Format, unit, kind of surface and head model, as words.
         numbers: Properties of the file and the views.
         features: The tower's, of all views.
     """
@@ -87,19 +89,22 @@ def looked_at(root: Path, model: smilevlm.Model) -> tuple[list[Shown], int]:
     """One scan per person and class of a set, and the number of those whose face is not found."""
     found, lost = [], 0
     people: dict[str, int] = {}
+    with (root / SUBJECTS_FILE).open() as file:
+        rig_of = {row["subject"]: row["rig"] for row in csv.DictReader(file)}
     for recording in index_data_set("folder", root).recordings:
         path = recording.frames[0].path
         if recording.expression not in CLASSES or path.stem != "scan_a":
             continue
-        person = people.setdefault(path.parent.parent.name, len(people))
+        subject = path.parent.parent.name
+        person = people.setdefault(subject, len(people))
         try:
-            found.append(_shown(path, person, CLASSES.index(recording.expression), model))
+            found.append(_shown(path, person, CLASSES.index(recording.expression), rig_of[subject], model))
         except MeshError:
             lost += 1
     return found, lost
 
 
-def _shown(path: Path, person: int, label: int, model: smilevlm.Model) -> Shown:
+def _shown(path: Path, person: int, label: int, rig: str, model: smilevlm.Model) -> Shown:
     mesh = smilevlm.read_mesh(path, load_texture=False)
     prepared = prepare_scan(mesh, model.bundle.prepare)
     (views,) = prepared.images
@@ -127,6 +132,7 @@ def _shown(path: Path, person: int, label: int, model: smilevlm.Model) -> Shown:
         "format": path.suffix,
         "unit": prepared.face.unit,
         "surface": "points" if mesh.is_point_cloud else "triangles",
+        "rig": rig,
     }
     return Shown(person=person, label=label, categories=categories, numbers=numbers, features=features)
 
@@ -222,8 +228,9 @@ def audit(name: str, shown: Sequence[Shown]) -> list[Row]:
     # What a probe can read at all: without these, chance above would mean little.
     surface = np.array([each.categories["surface"] == "points" for each in shown]).astype(int)
     crop = np.array(quartiles([each.numbers["extent z"] for each in shown]))
-    for what, target in (("points or triangles", surface), ("quartile of depth (crop)", crop)):
-        if min(np.bincount(target)) >= NUM_FOLDS:
+    rig = np.unique([each.categories["rig"] for each in shown], return_inverse=True)[1]
+    for what, target in (("points or triangles", surface), ("quartile of depth (crop)", crop), ("rig", rig)):
+        if len(np.bincount(target)) > 1 and min(np.bincount(target)) >= NUM_FOLDS:
             rows.append(probe(f"{name}: {what} from the tower's features", tower, target, people))
     for kind in shown[0].categories:
         rows.append(contingency(f"{name}: {kind} x class", [each.categories[kind] for each in shown], labels))
@@ -248,6 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=150)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--rig", action="append", help="head models, as `smilevlm synthesize folder` takes them")
     parser.add_argument("--model", default="default")
     parser.add_argument("--expressive", action="store_true", help="probe a set with expressions as well")
     parser.add_argument("--jobs", type=int, default=1)
@@ -260,7 +268,11 @@ def main() -> None:
     report: Callable[[str], None] = lambda line: print(line, flush=True)  # noqa: E731
     for name in ("at rest", "expressive")[: 1 + arguments.expressive]:
         settings = VariedSettings(
-            num_subjects=arguments.people, seed=arguments.seed, filmed_share=0.0, at_rest=name == "at rest"
+            num_subjects=arguments.people,
+            seed=arguments.seed,
+            filmed_share=0.0,
+            at_rest=name == "at rest",
+            rigs=tuple(arguments.rig or [BUILT_IN]),
         )
         with tempfile.TemporaryDirectory() as folder:
             synthesize_varied(Path(folder) / "faces", settings, jobs=arguments.jobs)

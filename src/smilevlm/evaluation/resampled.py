@@ -15,6 +15,8 @@ Score = Callable[[Weights], Float[np.ndarray, " resample"]]
 """NaN where a resample holds no sample that could be scored."""
 NUM_RESAMPLES = 1000
 _AT_A_TIME = 100
+_LOWER_AT_A_TIME = 256
+"""Samples with whose levels all others are compared in one go, so that memory grows with their number alone."""
 
 
 class People:
@@ -79,11 +81,16 @@ def ordered_pairs(
         levels: Of the same.
         least_difference: Of the levels; pairs closer than this do not count.
     """
-    apart = (levels[:, None] - levels[None] >= least_difference).astype(np.float64)
-    right = apart * (np.sign(values[:, None] - values[None]) + 1) / 2
 
     def score(weights: Weights) -> Float[np.ndarray, " resample"]:
-        return _ratio(((weights @ right) * weights).sum(axis=1), ((weights @ apart) * weights).sum(axis=1))
+        right, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+        for start in range(0, len(values), _LOWER_AT_A_TIME):
+            lower = slice(start, start + _LOWER_AT_A_TIME)
+            apart = (levels[:, None] - levels[None, lower] >= least_difference).astype(np.float64)
+            pairs += ((weights @ apart) * weights[:, lower]).sum(axis=1)
+            apart *= (np.sign(values[:, None] - values[None, lower]) + 1) / 2
+            right += ((weights @ apart) * weights[:, lower]).sum(axis=1)
+        return _ratio(right, pairs)
 
     return score
 

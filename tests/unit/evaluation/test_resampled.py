@@ -43,10 +43,11 @@ def test_area_without_one_side_is_unknown():
     assert np.isnan(score(ones(3)))
 
 
-def test_pairs_count_as_often_as_their_samples(generator):
-    values, levels = generator.uniform(size=7), generator.uniform(size=7)
-    weights = generator.integers(0, 3, (1, 7)).astype(np.float64)
-    repeated = [n for n in range(7) for _ in range(int(weights[0, n]))]
+@pytest.mark.parametrize("number", [7, 300], ids=["few", "more than are compared at a time"])
+def test_pairs_count_as_often_as_their_samples(generator, number):
+    values, levels = generator.uniform(size=number), generator.uniform(size=number)
+    weights = generator.integers(0, 3, (1, number)).astype(np.float64)
+    repeated = [n for n in range(number) for _ in range(int(weights[0, n]))]
     pairs = [(a, b) for a in repeated for b in repeated if levels[a] - levels[b] >= 0.2]
     expected = np.mean([values[a] > values[b] for a, b in pairs])
     (found,) = ordered_pairs(values, levels, least_difference=0.2)(weights)
