@@ -16,6 +16,7 @@ from filelock import Timeout
 
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import locked, write_atomically
+from smilevlm.prompts import CAPTION_MODES
 from smilevlm.results import EpochChoice
 from smilevlm.store import PreparedSet, read_json_fields
 from smilevlm.training.config import ExperimentConfig
@@ -103,6 +104,8 @@ def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> bool:
         "settings": json.loads(json.dumps(asdict(config))),
         "manifest_hash": prepared.manifest.content_hash,
     }
+    if config.pairing in CAPTION_MODES:  # the table of actions stands apart from what the manifest's hash covers
+        identity["actions_digest"] = prepared.manifest.actions_digest
     path = run / CONFIG_NAME
     with locked(path):
         if not path.exists():
@@ -113,7 +116,9 @@ def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> bool:
             write_atomically(path, json.dumps({**identity, **versions}, indent=2, sort_keys=True) + "\n")
             return True
         found = read_run_config(run)
-        if {"settings": with_current_names(found["settings"]), "manifest_hash": found["manifest_hash"]} != identity:
+        begun = {**identity, **{key: found[key] for key in identity.keys() & found.keys()}}
+        begun["settings"] = with_current_names(found["settings"])
+        if begun != identity:
             raise SettingsError(
                 f"{run} was begun with other settings or data; it cannot be gone on with. Choose another"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from smilevlm.training.captions import FaceActions, draw_caption_table
 from smilevlm.training.data import SampleCaptions, Samples, ShardSpec, TrainingBatches
 from smilevlm.training.fold_data import _paired, load_fold_data, load_run_data
 from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.run_folder import claimed_run
 from unit.training.test_data import PROMPTS
 
 SMILE, FROWN = {"AU12": (0.8, 0.8)}, {"AU4": (0.5, 0.5), "AU24": (0.6, 0.6)}
@@ -217,3 +219,16 @@ def test_actions_of_a_store_are_those_of_its_samples(prepared_store):
     assert [face.name for face in found] == [sample.sample_id for sample in samples]
     assert all(face.actions == sample.actions for face, sample in zip(found, samples, strict=True))
     assert any(face.actions for face in found)
+
+
+@pytest.mark.parametrize("pairing", ["actions", "class"])
+def test_a_run_of_captions_goes_on_with_the_same_actions_alone(prepared_store, make_tiny_config, tmp_path, pairing):
+    prepared, config = PreparedSet(prepared_store), make_tiny_config(f"pairing={pairing}")
+    with claimed_run(config, prepared, tmp_path / "run"):
+        pass
+    with claimed_run(config, prepared, tmp_path / "run"):
+        pass
+    prepared.manifest = replace(prepared.manifest, actions_digest="0" * 64)
+    expected = pytest.raises(SettingsError, match="begun with other") if pairing == "actions" else nullcontext()
+    with expected, claimed_run(config, prepared, tmp_path / "run"):
+        pass
