@@ -143,6 +143,7 @@ def fake_result(
                 fold=0,
                 truth=first.truth[index],
                 images={angle: f"examples/{number:02d}_{angle:g}.png" for angle in ANGLES},
+                actions={"AU12": (0.75, 0.5), "AU6": (0.25, 0.25)} if number == 0 else None,
             ),
             scores=scores[index],
             temperature=TEMPERATURE,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smilevlm.errors import SettingsError
+from smilevlm.labels import ActionIntensities
 from smilevlm.models import predicted_classes, probabilities
 from smilevlm.results import MAX_EXAMPLES, Example
 
@@ -23,6 +24,7 @@ class ExampleSample:
         fold: Index from zero.
         truth: The true class.
         images: View angle to the PNG's path relative to the result file.
+        actions: What the face does; None where that is not recorded.
     """
 
     sample_id: str
@@ -30,6 +32,7 @@ class ExampleSample:
     fold: int
     truth: str
     images: Mapping[float, str]
+    actions: ActionIntensities | None = None
 
 
 def draw_examples(truth: Sequence[str], classes: Sequence[str], *, num_examples: int = 12, seed: int = 0) -> list[int]:
@@ -75,4 +78,5 @@ def make_example(
         probabilities={name: float(share) for name, share in zip(classes, shares, strict=True)},
         view_weights={float(angle): float(weight / total) for angle, weight in view_weights.items()},
         images={float(angle): path for angle, path in sample.images.items()},
+        actions=sample.actions,
     )

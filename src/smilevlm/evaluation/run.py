@@ -247,6 +247,7 @@ def _examples(
                     fold=job.fold,
                     truth=sample.expression,
                     images=paths,
+                    actions=sample.actions,
                 ),
                 scores=scores[row],
                 temperature=bundle.temperature,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from smilevlm.labels import FACIAL_ACTIONS
 from smilevlm.reporting.figure_theme import FigureImage, NoFigure
 from smilevlm.reporting.output import page_environment, report_files, write_files
 from smilevlm.reporting.run_figures import run_figures
@@ -170,4 +171,8 @@ def _example(run: Run, example: Example) -> dict[str, object]:
             for angle, image in example.images.items()
         ],
         "probabilities": list(example.probabilities.items()),
+        "actions": [
+            {"code": code, "name": FACIAL_ACTIONS[code].name if code in FACIAL_ACTIONS else "", "intensity": max(sides)}
+            for code, sides in sorted((example.actions or {}).items(), key=lambda item: -max(item[1]))
+        ],
     }

@@ -22,6 +22,7 @@ from smilevlm.results.fields import (
     Record,
     RelativePath,
     ResultFile,
+    Share,
     Size,
     Text,
     ViewAngles,
@@ -159,6 +160,8 @@ class Example(Record):
         probabilities: Class to probability; sums to one.
         view_weights: View angle to fusion weight; sums to one.
         images: View angle to a PNG, a POSIX path relative to the result file.
+        actions: What the face does: FACS code to the intensities of the person's left and right, in [0, 1]; None where
+            that is not recorded.
     """
 
     sample_id: Text
@@ -169,6 +172,7 @@ class Example(Record):
     probabilities: Probabilities
     view_weights: Weights
     images: ByAngle[RelativePath]
+    actions: Mapping[Text, tuple[Share, Share]] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Example:

@@ -221,7 +221,7 @@ def draw_hair(rng: np.random.Generator, surface: RigSurface, *, bearded: bool) -
         layer += thickness * np.maximum(scalp, temples)
     if bearded and rng.uniform() < 0.3:
         # Thin at its rim and none on the lips: with a step there the layer tears where the mouth opens.
-        beard = rng.uniform(1, 9) * surface.stubble * (1 - surface.lips)
+        beard = rng.uniform(1, 5) * surface.stubble * (1 - surface.lips)
         for _ in range(_BEARD_RIM_STEPS):
             beard = np.minimum(beard, surface.skin_average @ beard)
         layer += beard

@@ -204,7 +204,9 @@ def test_examples_take_turns_and_are_blind_to_the_prediction():
 
 def test_example_from_scores():
     example = make_example(
-        ExampleSample(sample_id="a_1", subject="a", fold=0, truth="sad", images={0.0: "a.png"}),
+        ExampleSample(
+            sample_id="a_1", subject="a", fold=0, truth="sad", images={0.0: "a.png"}, actions={"AU15": (0.5, 1.0)}
+        ),
         scores=np.array([0.2, 0.9, 0.1]),
         temperature=0.1,
         classes=("happy", "sad", "fear"),
@@ -213,3 +215,4 @@ def test_example_from_scores():
     assert example.predicted == "sad"
     assert sum(example.probabilities.values()) == pytest.approx(1.0)
     assert example.images == {0.0: "a.png"}
+    assert example.actions == {"AU15": (0.5, 1.0)}

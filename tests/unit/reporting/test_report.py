@@ -78,6 +78,12 @@ def test_names_are_escaped(page):
     assert "<b>&_1" not in page
 
 
+def test_an_example_says_what_the_face_does_where_that_is_recorded(page):
+    assert re.findall(r"Facial actions: (.*?)</p>", page) == [
+        '<span title="AU12">lip corner puller</span> 75.0 %, <span title="AU6">cheek raiser</span> 25.0 %'
+    ]
+
+
 def test_synthetic_in_headline_and_every_row(folder):
     page = (folder / "one/index.html").read_text(encoding="utf-8")
     assert "synthetic" in re.search(r"<h1.*?</h1>", page, re.S).group()
