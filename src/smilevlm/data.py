@@ -17,16 +17,23 @@ from smilevlm.datasets import find_protocol
 from smilevlm.errors import SettingsError
 from smilevlm.labels import ActionIntensities
 from smilevlm.prompts import (
+    CAPTION_MODES,
+    NO_PROMPT,
     CachedTextTower,
+    FaceActions,
     PairingMode,
+    draw_caption_table,
     embed_prompts,
     load_prompt_set,
     load_text_tower,
+    mix_captions,
     pairing_texts,
     prompt_set_for,
     sample_prompts,
 )
 from smilevlm.store import PreparedSet, Sample
+
+_PAIRINGS: tuple[PairingMode, ...] = ("class", "generic")
 
 
 class Item(TypedDict):
@@ -72,7 +79,10 @@ class PreparedDataset(Dataset[Item]):
         store: The folder that `smilevlm prepare` wrote.
         protocol: Which samples take part, a key of `smilevlm.datasets.PROTOCOLS`; None for all that have one class.
         prompt_set: Name or path of a prompt set; None for the bundled one that has the classes.
-        pairing: `class` draws a sample's prompt from those of its class, `generic` gives all the same.
+        pairing: `class` draws a sample's prompt from those of its class, `generic` gives all the same; `actions` draws
+            a caption of what the face does, `mixed` such a caption or a prompt of the class.
+        caption_share: Of `mixed`: probability of a caption for a sample whose facial actions are recorded.
+        captions_per_sample: Different captions of one sample.
         text_tower: What embeds the prompts: `minilm`, or a CLIP by hub id or local folder.
         seed: Of the prompts.
 
@@ -90,11 +100,14 @@ class PreparedDataset(Dataset[Item]):
         protocol: str | None = None,
         prompt_set: str | None = None,
         pairing: PairingMode = "class",
+        caption_share: float = 0.5,
+        captions_per_sample: int = 8,
         text_tower: str = "minilm",
         seed: int = 0,
     ) -> None:
-        if pairing not in ("class", "generic"):
-            raise SettingsError(f"pairing is {pairing!r}; expected 'class' or 'generic'")
+        if pairing not in (*_PAIRINGS, *CAPTION_MODES):
+            known = ", ".join(repr(name) for name in (*_PAIRINGS, *CAPTION_MODES))
+            raise SettingsError(f"pairing is {pairing!r}; expected one of {known}")
         self.prepared = PreparedSet(Path(store))
         every = self.prepared.samples
         chosen = range(len(every)) if protocol is None else _selected(protocol, every)
@@ -112,6 +125,13 @@ class PreparedDataset(Dataset[Item]):
         self.prompts = embed_prompts(self.prompt_set, self.text_tower)
         """The embedded prompts of all classes; `smilevlm.models.class_prototypes` makes a classifier of them."""
         self._texts = pairing_texts(self.prompt_set, pairing)
+        self._captions, self._caption_share = None, caption_share
+        if pairing in CAPTION_MODES:
+            table = draw_caption_table(
+                recorded_actions(self.samples), per_sample=captions_per_sample, seed=seed, prompts=self._texts
+            )
+            _check_captions(self.samples, table.rows, pairing)
+            self._captions, self._texts = table.rows, (*self._texts, *table.texts)
         self._table = torch.from_numpy(self.prompts.embed(self._texts, self.text_tower))
         self._pairing: PairingMode = pairing
         self._seed = seed
@@ -128,6 +148,9 @@ class PreparedDataset(Dataset[Item]):
         """
         generator = np.random.default_rng([self._seed, epoch])
         self._drawn = sample_prompts(self.labels, self.prompt_set, mode=self._pairing, generator=generator)
+        if self._captions is not None:
+            share = self._caption_share
+            self._drawn = mix_captions(self._drawn, self._captions, share=share, generator=generator)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -169,3 +192,20 @@ def _selected(protocol: str, samples: Sequence[Sample]) -> list[int]:
         what = "several classes per sample" if chosen.multi_label else "a draw of subjects"
         raise SettingsError(f"protocol {protocol} has {what}, which PreparedDataset does not know; use smilevlm.train")
     return chosen.select(samples)
+
+
+def recorded_actions(samples: Sequence[Sample]) -> tuple[FaceActions, ...]:
+    """What a store knows of its samples' faces."""
+    return tuple(
+        FaceActions(name=sample.sample_id, actions=sample.actions, unjudged=sample.unjudged_actions)
+        for sample in samples
+    )
+
+
+def _check_captions(samples: Sequence[Sample], rows: Int64[np.ndarray, "sample caption"], pairing: str) -> None:
+    missing = [sample.sample_id for sample, row in zip(samples, rows, strict=True) if row[0] == NO_PROMPT]
+    if missing and (pairing == "actions" or len(missing) == len(samples)):
+        raise SettingsError(
+            f"{len(missing)} of {len(samples)} samples have no recorded facial actions, such as {missing[0]}; "
+            f"pairing {pairing!r} makes captions of them"
+        )

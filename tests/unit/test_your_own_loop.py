@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from smilevlm.datasets import LAYOUTS, PROTOCOLS
 from smilevlm.errors import SettingsError
 from smilevlm.models import TOWERS, build_model, load_model, save_model
 from smilevlm.readers import write_mesh
+from smilevlm.store import MANIFEST_NAME
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_own_loop.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -130,3 +133,28 @@ def test_names_of_earlier_versions_warn():
         assert smilevlm.Answer is smilevlm.Prediction
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = smilevlm.Nothing
+
+
+def test_captions_say_what_each_face_does(store_of_four):
+    captions = PreparedDataset(store_of_four, pairing="actions", captions_per_sample=3)
+    prompts = {name: set(texts) for name, texts in captions.prompt_set.prompts.items()}
+    found = set()
+    for epoch in range(30):
+        captions.set_epoch(epoch)
+        item = captions[5]
+        found.add(item["prompt"])
+        np.testing.assert_allclose(np.linalg.norm(item["text"].numpy()), 1.0, atol=1e-5)
+    assert 2 <= len(found) <= 3
+    assert not found & set.union(*prompts.values())
+    mixed = PreparedDataset(store_of_four, pairing="mixed", caption_share=0.25)
+    items = [mixed[index] for index in range(len(mixed))]
+    of_class = [item["prompt"] in prompts[item["label"]] for item in items]
+    assert 0.5 < np.mean(of_class) < 0.95
+
+
+def test_captions_need_recorded_actions(store_of_four, tmp_path):
+    shutil.copytree(store_of_four, tmp_path / "store")
+    manifest = tmp_path / "store" / MANIFEST_NAME
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"actions_digest": ""}))
+    with pytest.raises(SettingsError, match="no recorded facial actions, such as"):
+        PreparedDataset(tmp_path / "store", pairing="mixed")

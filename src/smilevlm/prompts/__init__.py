@@ -4,6 +4,7 @@ What is wrong with a prompt set or its file is a `PromptError`, which names file
 """
 
 from smilevlm.prompts.cache import CachedTextTower
+from smilevlm.prompts.caption_table import CaptionTable, FaceActions, draw_caption_table
 from smilevlm.prompts.captions import (
     Caption,
     CaptionSettings,
@@ -60,7 +61,9 @@ __all__ = [
     "CachedTextTower",
     "Caption",
     "CaptionSettings",
+    "CaptionTable",
     "ClipTextTower",
+    "FaceActions",
     "Finding",
     "Generation",
     "LanguageStatements",
@@ -82,6 +85,7 @@ __all__ = [
     "centre_and_normalise",
     "check_phrases",
     "check_prompts",
+    "draw_caption_table",
     "draw_captions",
     "embed_prompts",
     "find_fault",

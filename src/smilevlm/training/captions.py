@@ -2,82 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Int64
-
+from smilevlm.data import recorded_actions
 from smilevlm.errors import StoreError
-from smilevlm.labels import FACIAL_ACTIONS, UNLABELLED, ActionIntensities
-from smilevlm.prompts import CAPTION_MODES, NO_PROMPT, PairingMode, draw_captions
+from smilevlm.labels import UNLABELLED
+from smilevlm.prompts import CAPTION_MODES, CaptionTable, FaceActions, PairingMode, draw_caption_table
 from smilevlm.results import PairingCaptions
 from smilevlm.store import PreparedSet, Sample
 from smilevlm.training.config import ExperimentConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaceActions:
-    """What is recorded of one sample.
-
-    Args:
-        name: Of the sample; decides with the seed which captions are drawn.
-        actions: What the face does; None where it is not recorded.
-        unjudged: Actions that nobody looked for: no caption says that they are absent.
-    """
-
-    name: str
-    actions: ActionIntensities | None
-    unjudged: Collection[str] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaptionTable:
-    """Captions of many samples.
-
-    Args:
-        texts: Each once.
-        rows: Where a sample's captions stand behind the prompts, or which prompts they are; `NO_PROMPT` for a sample
-            without recorded actions. Equal texts have equal rows.
-    """
-
-    texts: tuple[str, ...]
-    rows: Int64[np.ndarray, "sample caption"]
-
-
-def draw_caption_table(
-    faces: Sequence[FaceActions], *, per_sample: int, seed: int, prompts: Sequence[str] = ()
-) -> CaptionTable:
-    """Draw the captions of each face.
-
-    They follow from the seed and the sample's name alone, so that every fold, process and resumed run has the same.
-
-    Args:
-        faces: Of which captions are drawn.
-        per_sample: Captions of each.
-        seed: Of the draws.
-        prompts: Texts of the rows before the captions.
-    """
-    row_of = {text: row for row, text in enumerate(prompts)}
-    rows = np.full((len(faces), per_sample), NO_PROMPT, np.int64)
-    for place, face in enumerate(faces):
-        if face.actions is None:
-            continue
-        name = int.from_bytes(hashlib.sha256(face.name.encode()).digest()[:8], "big")
-        generator = np.random.default_rng([seed, name])
-        coded = [code for code in FACIAL_ACTIONS if code not in face.unjudged]
-        texts = draw_captions(face.actions, generator, per_sample, coded=coded)
-        rows[place] = [row_of.setdefault(text, len(row_of)) for text in texts]
-    return CaptionTable(texts=tuple(row_of)[len(prompts) :], rows=rows)
-
-
-def recorded_actions(samples: Sequence[Sample]) -> tuple[FaceActions, ...]:
-    """What a store knows of its samples' faces."""
-    return tuple(
-        FaceActions(name=sample.sample_id, actions=sample.actions, unjudged=sample.unjudged_actions)
-        for sample in samples
-    )
 
 
 def run_captions(

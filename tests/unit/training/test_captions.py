@@ -14,11 +14,10 @@ from smilevlm.errors import SettingsError, StoreError
 from smilevlm.evaluation import evaluate_run
 from smilevlm.labels import UNLABELLED
 from smilevlm.losses import positives_from_groups
-from smilevlm.prompts import NO_PROMPT, phrase_bank
+from smilevlm.prompts import NO_PROMPT, FaceActions, draw_caption_table, phrase_bank
 from smilevlm.store import PreparedSet
 from smilevlm.training import captions as caption_module
 from smilevlm.training import split_folds, train_run
-from smilevlm.training.captions import FaceActions, draw_caption_table
 from smilevlm.training.data import SampleCaptions, Samples, ShardSpec, TrainingBatches
 from smilevlm.training.fold_data import _paired, load_fold_data, load_run_data
 from smilevlm.training.hardware import HardwareConfig
