@@ -36,8 +36,8 @@ SMALL = (
     "prepare.views.size=64",
     "model.tower_settings.width=24",
     # The last epoch: which is best on a few people is chance.
-    "validation.share=0",
     "validation.calibrate=false",
+    "validation.share=0",
     "num_folds=20",
     # Two threads wait for each other where another process has one of two cores.
     "optimiser.threads=1",
