@@ -7,15 +7,19 @@ mirrored in every view, with left and right views changing places); noise, holes
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, UInt8
+from torch.nn.functional import interpolate
 
 from smilevlm.augment.image_ops import (
     box_blur,
+    gaussian_blur,
     halve_resolution,
     in_rectangles,
+    limit_resolution,
     pixel_centres,
     replace_where,
     sampling_grid,
@@ -25,6 +29,10 @@ from smilevlm.dynamics import MID_GREY
 from smilevlm.errors import SettingsError
 from smilevlm.views import ViewSettings
 
+WINDOW_MM = 180.0
+"""Side of the square that the shares of lengths refer to; that of `ViewSettings`."""
+_BLUR_PIXELS = (2 / 3) ** 0.5
+"""Standard deviation of the mean over three pixels."""
 _NOISE_ROWS = 64
 """Samples whose pixel noise is drawn at a time; decides the random stream, and how much a process draws at once."""
 
@@ -33,10 +41,13 @@ _NOISE_ROWS = 64
 class DistortionSettings:
     """Ranges of the distortions.
 
+    Lengths are shares of `WINDOW_MM`, the side of the square that a view shows by default: 0.1 is 18 mm on the face,
+    whatever the size of the images.
+
     Args:
         rotate_deg: Largest in-plane rotation.
         scale: Largest relative change of size.
-        shift: Largest shift, as a share of the image side.
+        shift: Largest shift.
         mirror: Probability of mirroring the head; needs angles that are symmetric about 0.
         brightness: Largest change of each channel's offset, images in [0, 1].
         contrast: Largest relative change of each channel's range.
@@ -45,12 +56,15 @@ class DistortionSettings:
         noise: Largest standard deviation of the pixel noise.
         blur: Probability of a small blur.
         downsample_probability: Probability that a view loses half of its resolution, as from a coarser scanner.
-        hole: Largest side of a blanked rectangle, as a share of the image side.
+        hole: Largest side of a blanked rectangle.
         hole_probability: Of each blanked rectangle per view.
         num_holes: Rectangles per view, each there with `hole_probability`.
         dropout: Largest share of small patches that are blanked, as where a scanner found no surface; every view draws
             its own share.
-        dropout_patches: Such patches along an image side.
+        dropout_patches: Such patches along `WINDOW_MM`.
+        pitch_mm: Pixel pitch of the scans that noise, blur and lost resolution are those of: noise is drawn for pixels
+            of this pitch, a blur averages over three of them, half the resolution is half of theirs. So they are the
+            same on a face for views of any size. 0 takes the pixels of the views. Assumption A12.
         view_dropout: Probability that a view is missing to the fusion while training; one at least stays.
         weak_strength: How much of the geometric ranges the clean views get; 0 leaves them as rendered. Assumption A11.
         weak_degraded_share: Probability that a clean view gets the noise, holes and lighting of a distorted one, so
@@ -72,6 +86,7 @@ class DistortionSettings:
     num_holes: int = 1
     dropout: float = 0.0
     dropout_patches: int = 16
+    pitch_mm: float = 0.0
     view_dropout: float = 0.0
     weak_strength: float = 0.6
     weak_degraded_share: float = 0.0
@@ -84,7 +99,7 @@ class DistortionSettings:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"distortions.{name} is {getattr(self, name)}; expected 0 to 1")
-        for name in ("rotate_deg", "scale", "shift", "brightness", "contrast", "lighting", "noise"):
+        for name in ("rotate_deg", "scale", "shift", "brightness", "contrast", "lighting", "noise", "pitch_mm"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise SettingsError(f"distortions.{name} is {getattr(self, name)}; expected 0 or more")
         if self.num_holes < 0 or self.dropout_patches < 1:
@@ -101,15 +116,24 @@ class Distortions:
         settings: Ranges.
         angles_deg: Of the views, in their order; mirroring swaps each with its negative.
         normal_x_channel: Channel that holds the horizontal normal, which mirroring negates; None if there is none.
+        window_mm: Side of the square that the views show.
 
     Raises:
         SettingsError: Mirroring is on but the angles are not symmetric.
     """
 
     def __init__(
-        self, settings: DistortionSettings, angles_deg: tuple[float, ...], normal_x_channel: int | None = None
+        self,
+        settings: DistortionSettings,
+        angles_deg: tuple[float, ...],
+        normal_x_channel: int | None = None,
+        *,
+        window_mm: float = WINDOW_MM,
     ) -> None:
         self.settings = settings
+        self._length = WINDOW_MM / window_mm
+        """Of a share of `WINDOW_MM`, as a share of the views' side."""
+        self._window_mm = window_mm
         self.normal_x_channel = normal_x_channel
         if settings.mirror > 0 and set(angles_deg) != {-angle for angle in angles_deg}:
             raise SettingsError(f"mirroring needs view angles symmetric about 0, got {angles_deg}")
@@ -119,7 +143,8 @@ class Distortions:
     @classmethod
     def for_views(cls, settings: DistortionSettings, views: ViewSettings) -> Distortions:
         """Those that fit views: their angles, and the channel of the horizontal normal where there is one."""
-        return cls(settings, views.angles_deg, normal_x_channel=0 if views.kind == "normals" else None)
+        normal_x_channel = 0 if views.kind == "normals" else None
+        return cls(settings, views.angles_deg, normal_x_channel, window_mm=views.window_mm)
 
     def __call__(
         self,
@@ -205,7 +230,8 @@ class Distortions:
         angle, zoom = angle * math.radians(s.rotate_deg), 1 + zoom * s.scale
         cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
         # Coordinates run from -1 to 1, so a share of the side is twice as much there.
-        shift_x, shift_y = shift_x * (2 * s.shift), shift_y * (2 * s.shift)
+        shift = 2 * s.shift * self._length
+        shift_x, shift_y = shift_x * shift, shift_y * shift
         affine = torch.stack([cos * side, -sin, shift_x, sin * side, cos, shift_y], dim=-1).view(-1, 2, 3)
         mirrored = self._mirrored(source, flip)
         if empty is not None:
@@ -248,7 +274,8 @@ class Distortions:
         copies, _, num_views, channels, height, width = images.shape
         amount = torch.ones((), device=images.device) if amount is None else amount
         flat = images.flatten(0, 2)
-        for probability, change in ((s.blur, box_blur), (s.downsample_probability, halve_resolution)):
+        blur, coarser = self._losses_of_detail(width)
+        for probability, change in ((s.blur, blur), (s.downsample_probability, coarser)):
             if probability > 0:
                 chosen = draws.uniform(copies, num_views) < probability * amount
                 replace_where(chosen.flatten(), change, flat)
@@ -267,10 +294,25 @@ class Distortions:
         if s.noise > 0:
             # All channels follow from one depth map, so they share its noise.
             deviation = draws.uniform(copies, num_views) * amount * s.noise
-            images.add_(draws.noise(deviation, height, width)[:, :, :, None])
+            images.add_(draws.noise(deviation, height, width, self._scan_pixels)[:, :, :, None])
         flat.clamp_(0, 1).mul_(keep.to(flat.dtype))
         if empty is not None:
             images.add_(empty * ~keep.view(copies, -1, num_views, 1, height, width))
+
+    @property
+    def _scan_pixels(self) -> int:
+        """Along the side of a view, of `pitch_mm`; 0 for the view's own."""
+        return round(self._window_mm / self.settings.pitch_mm) if self.settings.pitch_mm > 0 else 0
+
+    def _losses_of_detail(self, size: int) -> tuple[Callable[[torch.Tensor], torch.Tensor], ...]:
+        """A small blur, and half the resolution, for views of this size."""
+        pixels = self._scan_pixels
+        if pixels == 0:
+            return box_blur, halve_resolution
+        return (
+            lambda images: gaussian_blur(images, _BLUR_PIXELS * size / pixels),
+            lambda images: limit_resolution(images, -(-pixels // 2)),
+        )
 
     def _blanked(self, images: torch.Tensor, draws: _GlobalDraws, amount: torch.Tensor) -> torch.Tensor:
         """Pixels in holes and dropped patches, (image, 1, height, width)."""
@@ -280,13 +322,14 @@ class Distortions:
         for _ in range(s.num_holes):
             drawn = draws.uniform(copies, num_views, 5)
             there = (drawn[..., 4] < s.hole_probability * amount).flatten()
-            size = drawn[..., :2] * s.hole
+            size = drawn[..., :2] * min(s.hole * self._length, 1.0)
             corner = drawn[..., 2:4] * (1 - size)
             hole = in_rectangles(corner.flatten(0, 2).T, size.flatten(0, 2).T, height, width)
             blanked = blanked | (hole & there[:, None, None, None])
         if s.dropout > 0:
             share = draws.uniform(copies, num_views) * amount * s.dropout
-            cells = draws.uniform(copies, num_views, s.dropout_patches, s.dropout_patches) < share[..., None, None]
+            patches = max(1, round(s.dropout_patches / self._length))
+            cells = draws.uniform(copies, num_views, patches, patches) < share[..., None, None]
             blanked = blanked | stretch(cells.flatten(0, 2)[:, None], height, width)
         return blanked
 
@@ -336,8 +379,17 @@ class _GlobalDraws:
         """True with this probability for each view, (copy, batch, view)."""
         return self.uniform(copies, self.num_views) < probability
 
-    def noise(self, deviation: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Normal noise per pixel, (copy, batch, view, height, width), of the deviation (copy, batch, view)."""
+    def noise(self, deviation: torch.Tensor, height: int, width: int, scan_pixels: int = 0) -> torch.Tensor:
+        """Normal noise, (copy, batch, view, height, width), of the deviation (copy, batch, view).
+
+        It is drawn per pixel, or for a scan of `scan_pixels` along a side that is then seen with more or fewer.
+        """
+        if scan_pixels and scan_pixels != width:
+            drawn = self.noise(deviation, scan_pixels, scan_pixels)
+            seen = interpolate(
+                drawn.flatten(0, 2)[:, None], size=(height, width), mode="bilinear", align_corners=False, antialias=True
+            )
+            return seen.view(*deviation.shape, height, width)
         noise = deviation.new_empty(*deviation.shape, height, width)
         for first in range(0, self._total, _NOISE_ROWS):
             size = min(_NOISE_ROWS, self._total - first)

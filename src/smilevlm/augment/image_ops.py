@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 
 def pixel_centres(size: int, device: torch.device) -> Float[torch.Tensor, " size"]:
@@ -53,6 +53,26 @@ def _num_neighbours(size: int, like: torch.Tensor) -> torch.Tensor:
 def halve_resolution(images: Float[torch.Tensor, "image c h w"]) -> Float[torch.Tensor, "image c h w"]:
     """Down to half the resolution by the mean of 2 x 2 pixels and up again bilinearly."""
     small = avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False)
+    return interpolate(small, size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def gaussian_blur(images: Float[torch.Tensor, "image c h w"], sigma_px: float) -> Float[torch.Tensor, "image c h w"]:
+    """Gaussian blur; beyond the border lies what is nearest on it."""
+    radius = max(1, round(3 * sigma_px))
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
+    kernel /= kernel.sum()
+    channels = images.shape[1]
+    padded = pad(images, (radius, radius, radius, radius), mode="replicate")
+    rows = conv2d(padded, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return conv2d(rows, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def limit_resolution(images: Float[torch.Tensor, "image c h w"], size: int) -> Float[torch.Tensor, "image c h w"]:
+    """Down to `size` pixels along a side and up again, without aliasing; images that are not larger stay."""
+    if size >= images.shape[-1]:
+        return images
+    small = interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
     return interpolate(small, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 

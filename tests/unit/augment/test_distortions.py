@@ -16,7 +16,7 @@ SHARES = (
     "mirror", "blur", "downsample_probability", "hole", "hole_probability", "dropout", "view_dropout", "weak_strength",
     "weak_degraded_share",
 )  # fmt: skip
-RANGES = ("rotate_deg", "scale", "shift", "brightness", "contrast", "lighting", "noise")
+RANGES = ("rotate_deg", "scale", "shift", "brightness", "contrast", "lighting", "noise", "pitch_mm")
 COUNTS = {"num_holes": 1, "dropout_patches": 16}
 STILL = dict.fromkeys((*SHARES, *RANGES), 0.0) | COUNTS
 EVERYTHING = DistortionSettings(
@@ -340,6 +340,48 @@ def test_every_setting_is_tested_for_its_range():
 def test_counts_have_a_least_value(changes):
     with pytest.raises(SettingsError, match=next(iter(changes))):
         DistortionSettings(**changes)
+
+
+def reduced(images: torch.Tensor, size: int) -> torch.Tensor:
+    """The first view of each image, as pixels of the same few millimetres."""
+    return torch.nn.functional.interpolate(images[:, 0], size=(size, size), mode="bilinear", antialias=True)
+
+
+@pytest.mark.parametrize("size", [48, 112, 224])
+def test_noise_of_a_pitch_is_as_strong_on_the_face_whatever_the_size(size):
+    settings = only(noise=0.2, pitch_mm=180 / 64)
+    images = torch.full((64, 1, 3, size, size), 128, dtype=torch.uint8)
+    change = reduced(distort(Distortions(settings, (0.0,)), images) - images / 255, 32)[:, 0]
+    pixels = torch.full((64, 1, 3, 64, 64), 128, dtype=torch.uint8)
+    expected = reduced(distort(Distortions(only(noise=0.2), (0.0,)), pixels) - pixels / 255, 32)[:, 0]
+    assert float(change.std()) == pytest.approx(float(expected.std()), rel=0.15)
+    by_pixel = reduced(distort(Distortions(only(noise=0.2), (0.0,)), images) - images / 255, 32)[:, 0]
+    assert abs(float(by_pixel.std() / expected.std()) - 1) > 0.25, (
+        "noise of the views' own pixels depends on their size"
+    )
+
+
+@pytest.mark.parametrize("setting", [{"blur": 1.0}, {"downsample_probability": 1.0}])
+def test_detail_of_a_pitch_is_lost_alike_whatever_the_size(setting):
+    def contrast(size: int, pitch_mm: float) -> float:
+        stripes = 0.5 + 0.4 * torch.sin((torch.arange(size) + 0.5) / size * 2 * torch.pi * 18)
+        images = (stripes.expand(2, 1, 3, size, size) * 255).round().to(torch.uint8)
+        changed = distort(Distortions(only(**setting, pitch_mm=pitch_mm), (0.0,)), images)
+        return float(changed[..., size // 4 : -size // 4].std() / (images / 255).std())
+
+    assert contrast(96, 180 / 64) == pytest.approx(contrast(224, 180 / 64), abs=0.07)
+    assert contrast(224, 180 / 64) < 0.5
+    assert contrast(224, 0.0) > contrast(96, 0.0) + 0.1
+
+
+def test_lengths_are_the_same_on_the_face_for_another_window():
+    images = torch.full((200, 1, 3, 60, 60), 128, dtype=torch.uint8)
+    settings = only(hole=0.5, hole_probability=1.0)
+    shares = [
+        float((distort(Distortions(settings, (0.0,), window_mm=window_mm), images) == 0).float().mean()) * window_mm**2
+        for window_mm in (180.0, 240.0)
+    ]
+    assert shares[0] == pytest.approx(shares[1], rel=0.15)
 
 
 # Dynamic images, whose empty value is "no change".
