@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +24,14 @@ from smilevlm.views import ViewSettings, render_normalised
 SCAN = Path(smilevlm.__file__).parent / "web" / "examples" / "surprised_scan.ply"
 SIZES, DRAWS, PICTURE_PX, LABEL_PX = (64, 224), 2, 150, 16
 PITCH_MM = 2.0
-OFF = {
+OFF: dict[str, Any] = {
     field: 0.0
     for field in (
         "rotate_deg", "scale", "shift", "mirror", "brightness", "contrast", "noise", "blur", "hole_probability",
         "weak_strength",
     )
 }  # fmt: skip
-SHOWN: dict[str, dict[str, float]] = {
+SHOWN: dict[str, dict[str, Any]] = {
     "as rendered": {},
     "rotate_deg 12": {"rotate_deg": 12.0},
     "scale 0.12": {"scale": 0.12},
