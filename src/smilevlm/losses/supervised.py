@@ -66,6 +66,8 @@ class SupervisedLoss(nn.Module):
 
     class_vectors: torch.Tensor
     uses_pairs = False
+    uses_features = False
+    gradient_share = None
 
     def __init__(self, class_vectors: Float[torch.Tensor, "class dim"], temperature: float) -> None:
         super().__init__()
