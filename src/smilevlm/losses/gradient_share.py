@@ -44,12 +44,12 @@ class GradientShare(nn.Module):
         """Take the share of a step at today's scale into account.
 
         Args:
-            share: One that is 0 or not finite, as where no sample of a batch has a prompt, does not count.
+            share: Finite; 0, as where nobody has two rows to be centred, does not count.
 
         Returns:
             The factor by which the scale has changed.
         """
-        if not (math.isfinite(share) and share > 0):
+        if share == 0:
             return 1.0
         before = self.scale
         self._log_sum += math.log(share / before)

@@ -139,8 +139,8 @@ class LossTerms(NamedTuple):
 
     def rescaled(self, factor: float) -> LossTerms:
         """The same with the multi-view loss's weight multiplied by a factor."""
-        first, *others = self.weights
-        return self.weighted(self[1:4], (first * factor, *others))
+        multi_view, alignment, redundancy = self.weights
+        return self.weighted(self[1:4], (multi_view * factor, alignment, redundancy))
 
 
 class JointLoss(nn.Module):

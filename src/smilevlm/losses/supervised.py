@@ -84,7 +84,7 @@ class SupervisedLoss(nn.Module):
         z_fused: Float[torch.Tensor, "batch dim"],
         groups: Int[torch.Tensor, " batch"],
         counts: Sequence[int] | None = None,
-        **unused: torch.Tensor | None,
+        **unused: object,
     ) -> LossTerms:
         """The loss as the total of `LossTerms`; none of the joint loss's terms is there.
 

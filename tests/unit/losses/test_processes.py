@@ -61,7 +61,7 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
     z_a, z_b, z_views = images @ encoder
     z_text = texts @ text_encoder
     total = joint(
-        z_a=z_a, z_b=z_b + z_a, z_views=z_views, z_fused=z_views.mean(1), z_text=z_text, groups=groups,
+        z_distorted=[z_a, z_b + z_a], z_views=z_views, z_fused=z_views.mean(1), z_text=z_text, groups=groups,
         paired=None if paired is None else paired[rows],
     ).total  # fmt: skip
     parameters = [encoder, *joint.parameters()]
