@@ -50,8 +50,8 @@ def reference_multi_view_barlow_twins(
 
 
 def reference_head(
-    z: Float[torch.Tensor, "row in_dim"], weights: Sequence[Float[torch.Tensor, "out_dim in_dim"]]
-) -> Float[torch.Tensor, "row out_dim"]:
+    z: Float[torch.Tensor, "row _"], weights: Sequence[Float[torch.Tensor, "_ _"]]
+) -> Float[torch.Tensor, "row _"]:
     """The head of the multi-view loss in training, fresh: a linear layer, standardisation over the rows, ReLU, and so
     on; the last layer is linear.
 

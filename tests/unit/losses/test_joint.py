@@ -20,6 +20,13 @@ from smilevlm.losses import (
     sampling_noise_floor,
     vision_language_alignment,
 )
+from smilevlm.losses.gradient_share import GradientShare
+from smilevlm.losses.reference import (
+    reference_head,
+    reference_multi_view_barlow_twins,
+    reference_multi_view_scale,
+)
+from smilevlm.models import Projector, ProjectorSettings
 
 
 @pytest.fixture
@@ -82,6 +89,79 @@ def test_multi_positive_takes_groups(inputs):
     torch.testing.assert_close(loss(**inputs, groups=groups).alignment, expected)
 
 
+@pytest.mark.parametrize("width", [5, 40])
+def test_the_head_stands_before_the_multi_view_loss_alone(inputs, width):
+    """Wide or narrow, against linear layers, standardisation and ReLU written out."""
+    settings = JointLossSettings(head="embedding", head_layers=3, head_hidden_dim=7, head_dim=width)
+    head = Projector(5, width, ProjectorSettings(num_layers=3, hidden_dim=7)).double()
+    doubles = {name: z.double() for name, z in inputs.items() if name != "z_distorted"}
+    z = torch.stack(inputs["z_distorted"]).double()
+    terms = JointLoss(settings, head)(**doubles, z_distorted=z.unbind())
+    weights = [layer.weight for layer in head.layers if isinstance(layer, torch.nn.Linear)]
+    z_a, z_b = reference_head(z.flatten(0, 2), weights).unflatten(0, z.shape[:3])
+    torch.testing.assert_close(terms.multi_view, reference_multi_view_barlow_twins(z_a, z_b), rtol=1e-9, atol=1e-9)
+    plain = JointLoss(JointLossSettings())(**inputs)
+    torch.testing.assert_close((terms.alignment, terms.redundancy), plain[2:4], check_dtype=False)
+
+
+def test_a_head_is_given_where_it_is_asked_for():
+    with pytest.raises(SettingsError, match="no head is given"):
+        JointLoss(JointLossSettings(head="features"))
+    with pytest.raises(SettingsError, match="a head is given"):
+        JointLoss(JointLossSettings(), torch.nn.Identity())
+    assert JointLoss(JointLossSettings(head="features", alpha=0.0)).head is None
+
+
+def test_options_reach_the_multi_view_loss(inputs):
+    settings = JointLossSettings(pairs="cross", centre="person", normalise_terms=True, beta=0.0, gamma=0.0)
+    loss, subjects = JointLoss(settings), torch.tensor([0, 0, 1, 1, 1, 0])
+    with pytest.raises(SettingsError, match="subjects"):
+        loss(**inputs)
+    with pytest.raises(SettingsError, match="got 1"):
+        loss(z_distorted=inputs["z_distorted"][:1])
+    distorted = [*inputs["z_distorted"], inputs["z_views"]]
+    terms = loss(z_distorted=distorted, subjects=subjects)
+    expected = reference_multi_view_barlow_twins(*distorted, pairs="cross", subjects=subjects)
+    torch.testing.assert_close(terms.multi_view, expected)
+    unit = 5 + (5 + 0.0051 * 20) / (6 * 4)  # of six pairs of views, and six rows less two means
+    torch.testing.assert_close(terms.total, expected / unit)
+
+
+def test_the_scale_follows_the_measured_shares():
+    share = GradientShare(0.25, 3, 2.0)
+    norms = [(8.0, 2.0), (1.0, 1.0), (6.0, 3.0)]
+    assert share.mean is None
+    for n, (multi_view, alignment) in enumerate(norms, 1):
+        assert share.is_measuring
+        before = share.scale
+        factor = share.measured(before * multi_view / alignment)
+        assert (
+            share.scale == pytest.approx(before * factor) == pytest.approx(reference_multi_view_scale(norms[:n], 0.25))
+        )
+    assert not share.is_measuring
+    assert share.scale == pytest.approx(0.25 / 2)
+    assert share.mean == pytest.approx(0.25)
+    again = GradientShare(0.25, 3, 2.0)
+    again.load_state_dict(share.state_dict())
+    assert (again.scale, again.num_measured, again.mean) == (share.scale, 3, share.mean)
+    assert not list(share.parameters())
+
+
+def test_a_step_without_gradient_does_not_count_and_without_target_the_scale_stays():
+    share = GradientShare(None, 2, 0.1)
+    assert share.measured(0.0) == share.measured(0.6) == 1.0
+    assert (share.scale, share.num_measured) == (0.1, 1)
+    assert share.mean == pytest.approx(0.6)
+
+
+def test_rescaled_terms_are_those_of_another_scale(inputs):
+    settings = JointLossSettings(alpha=0.7, gamma=0.3, normalise_terms=True, multi_view_scale=0.5)
+    terms = JointLoss(settings)(**inputs).rescaled(4.0)
+    expected = JointLoss(replace(settings, multi_view_scale=2.0))(**inputs)
+    torch.testing.assert_close(terms[:4], expected[:4])
+    assert terms.weights == pytest.approx(expected.weights)
+
+
 def test_groups_do_not_touch_the_literal_form(inputs):
     loss = JointLoss(JointLossSettings())
     assert torch.equal(loss(**inputs).total, loss(**inputs, groups=torch.zeros(6, dtype=torch.int64)).total)
@@ -91,6 +171,8 @@ def test_groups_do_not_touch_the_literal_form(inputs):
     "bad",
     [
         {"alpha": -1.0}, {"beta": math.nan}, {"gamma": math.inf}, {"lambd_mv_bt": -0.1}, {"temperature": 0.0},
+        {"multi_view_share": 0.0}, {"multi_view_share": math.nan}, {"multi_view_share": 0.5, "beta": 0.0},
+        {"head_layers": 0}, {"head_hidden_dim": 0}, {"head_dim": 0}, {"share_steps": 0},
         {"multi_view_scale": 0.0}, {"redundancy_scale": -1.0}, {"alpha": 0.0, "beta": 0.0, "gamma": 0.0},
     ],
 )  # fmt: skip
