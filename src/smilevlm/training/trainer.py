@@ -235,7 +235,7 @@ def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> Sm
     if config.pairing == "labels":
         loss = SupervisedLoss(table, config.loss.temperature)
     else:
-        loss = _joint_loss(config.loss, model, fold_data.training.subjects)
+        loss = build_joint_loss(config.loss, model, fold_data.training.subjects)
     return SmileVlmModule(
         model=model,
         loss=loss,
@@ -252,8 +252,17 @@ def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> Sm
     )
 
 
-def _joint_loss(settings: JointLossSettings, model: SmileVlm, subjects: torch.Tensor | None) -> JointLoss:
-    """With the head that it asks for, of fresh weights."""
+def build_joint_loss(settings: JointLossSettings, model: SmileVlm, subjects: torch.Tensor | None) -> JointLoss:
+    """The joint loss with the head that it asks for, of fresh weights.
+
+    Args:
+        settings: Of the loss.
+        model: What the head stands on.
+        subjects: Whose the training samples are.
+
+    Raises:
+        SettingsError: It is to be centred on people who have one sample each.
+    """
     if settings.alpha == 0:
         return JointLoss(settings)
     if settings.centre == "person" and subjects is not None and len(subjects.unique()) == len(subjects):
