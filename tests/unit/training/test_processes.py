@@ -50,16 +50,11 @@ def train(store: Path, run: Path, overrides: tuple[str, ...], *options: str) -> 
     return run_python("-m", "smilevlm", *words, check=False, COLUMNS="200")
 
 
-MULTI_VIEW = ("loss.head=embedding", "loss.head_hidden_dim=16", "loss.head_dim=24", "loss.pairs=cross",
-              "loss.centre=person", "loss.multi_view_share=0.3", "loss.share_steps=2",
-              "distortions.num_distortions=3")  # fmt: skip
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("num_processes", "more"), [(2, ()), (4, ()), (2, MULTI_VIEW)])
-def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, num_processes, more):
+@pytest.mark.parametrize("num_processes", [2, 4])
+def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, num_processes):
     overrides = (*tiny_overrides, "optimiser.precision=float32", "optimiser.batch_size=6", "num_control_folds=0",
-                 "validation.share=0.5", "optimiser.ema_decay=0.5", "optimiser.epochs=4", *more)  # fmt: skip
+                 "validation.share=0.5", "optimiser.ema_decay=0.5", "optimiser.epochs=4")  # fmt: skip
     alone = train(store_of_four, tmp_path / "alone", overrides)
     assert alone.returncode == 0, alone.stderr
     together = train(store_of_four, tmp_path / "together", overrides, "--devices", str(num_processes))
