@@ -76,9 +76,9 @@ def our_images(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor
 
 def our_loss(model: SmileVlm, views: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
     """The joint loss from the parts that training uses."""
-    z_views, z_a, z_b = model.encode_views(views).split(len(text))
+    z_views, *z_distorted = model.encode_views(views).split(len(text))
     z_fused, _ = model.fuse(z_views)
-    return JointLoss(LOSS)(z_a=z_a, z_b=z_b, z_views=z_views, z_fused=z_fused, z_text=text).total
+    return JointLoss(LOSS)(z_distorted=z_distorted, z_views=z_views, z_fused=z_fused, z_text=text).total
 
 
 def compare(model: SmileVlm, images: torch.Tensor, text: torch.Tensor) -> None:

@@ -45,6 +45,8 @@ class DistortionSettings:
     whatever the size of the images.
 
     Args:
+        num_distortions: Of each sample for the multi-view loss, at least 2, which is the paper's. Each costs as much of
+            the tower's time as the clean views.
         rotate_deg: Largest in-plane rotation.
         scale: Largest relative change of size.
         shift: Largest shift.
@@ -71,6 +73,7 @@ class DistortionSettings:
             that the fusion meets views of unequal worth. Assumption A11.
     """
 
+    num_distortions: int = 2
     rotate_deg: float = 12.0
     scale: float = 0.12
     shift: float = 0.06
@@ -102,6 +105,8 @@ class DistortionSettings:
         for name in ("rotate_deg", "scale", "shift", "brightness", "contrast", "lighting", "noise", "pitch_mm"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise SettingsError(f"distortions.{name} is {getattr(self, name)}; expected 0 or more")
+        if self.num_distortions < 2:
+            raise SettingsError(f"distortions.num_distortions is {self.num_distortions}; expected 2 or more")
         if self.num_holes < 0 or self.dropout_patches < 1:
             raise SettingsError(
                 f"distortions.num_holes is {self.num_holes} and distortions.dropout_patches is "
@@ -152,12 +157,8 @@ class Distortions:
         generator: torch.Generator | None = None,
         *,
         is_dynamic: Bool[torch.Tensor, " batch"] | None = None,
-    ) -> tuple[
-        Float[torch.Tensor, "batch view 3 height width"],
-        Float[torch.Tensor, "batch view 3 height width"],
-        Float[torch.Tensor, "batch view 3 height width"],
-    ]:
-        """The weakly augmented views and two distortions of them, in [0, 1].
+    ) -> tuple[Float[torch.Tensor, "batch view 3 height width"], ...]:
+        """The weakly augmented views and `num_distortions` distortions of them, two by default, in [0, 1].
 
         Args:
             images: Rendered views.
@@ -167,8 +168,7 @@ class Distortions:
         if generator is None:
             generator = torch.Generator(images.device).manual_seed(int(torch.randint(2**62, ()).item()))
         copies, _ = self.views_and_pairs(images, generator, is_dynamic=is_dynamic)
-        weak, first, second = copies.unflatten(0, (3, len(images)))
-        return weak, first, second
+        return copies.unflatten(0, (1 + self.settings.num_distortions, len(images))).unbind()
 
     def views_and_pairs(
         self,
@@ -180,7 +180,7 @@ class Distortions:
         total: int | None = None,
         is_dynamic: Bool[torch.Tensor, " batch"] | None = None,
     ) -> tuple[Float[torch.Tensor, "copy_batch view 3 height width"], Bool[torch.Tensor, "batch view"] | None]:
-        """The clean views and two distortions of each, in [0, 1], as one batch for the tower.
+        """The clean views and the distortions of each, in [0, 1], as one batch for the tower.
 
         All random numbers are drawn for the global batch, then those of this process's rows are used, so that the
         result does not depend on how many processes share the batch.
@@ -195,7 +195,8 @@ class Distortions:
                 mid-grey as where nothing moves, and not black. None where none is.
 
         Returns:
-            All clean samples, then all under distortion A, then all under B; the clean samples alone without pairs.
+            All clean samples, then all under distortion A, then all under B, and so on; the clean samples alone without
+            pairs.
             And which views the fusion may use, True where a view is there: None while `view_dropout` is 0. Views that
             are missing there are still in the images.
         """
@@ -203,11 +204,12 @@ class Distortions:
         draws = _GlobalDraws(generator, images, rows, total)
         source = images.to(torch.float32).div_(255)
         empty = None if is_dynamic is None else is_dynamic.view(1, -1, 1, 1, 1, 1) * (MID_GREY / 255)
-        num_pairs = 2 if with_pairs else 0
-        num_moved = num_pairs + (s.weak_strength > 0)
+        num_distorted = s.num_distortions if with_pairs else 0
+        strength = torch.ones(num_distorted + (s.weak_strength > 0), device=images.device)
         views = source[None]
-        if num_moved:
-            moved = self._move(source, num_moved, draws, empty)
+        if len(strength):
+            strength[: len(strength) - num_distorted] = s.weak_strength
+            moved = self._move(source, strength, draws, empty)
             views = moved if s.weak_strength > 0 else torch.cat([views, moved])
         amount = None
         if s.weak_degraded_share > 0:
@@ -218,13 +220,13 @@ class Distortions:
             self._degrade(views[1:], draws, None, empty)
         return views.flatten(0, 1), self._present(draws)
 
-    def _move(self, source: torch.Tensor, copies: int, draws: _GlobalDraws, empty: torch.Tensor | None) -> torch.Tensor:
-        """Copies of the batch, each with a geometry of its own; the first of an odd number is the clean one."""
+    def _move(
+        self, source: torch.Tensor, strength: torch.Tensor, draws: _GlobalDraws, empty: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Copies of the batch, each with a geometry of its own and a strength of it."""
         batch, views, channels, height, width = source.shape
-        s = self.settings
-        share = torch.ones(copies, 1, device=source.device)
-        share[: copies % 2] = s.weak_strength
-        angle, zoom, shift_x, shift_y = (draws.symmetric(copies, 4) * share[..., None]).unbind(dim=-1)
+        s, copies = self.settings, len(strength)
+        angle, zoom, shift_x, shift_y = (draws.symmetric(copies, 4) * strength[:, None, None]).unbind(dim=-1)
         flip = draws.uniform(copies) < s.mirror
         side = torch.where(flip, -1.0, 1.0)
         angle, zoom = angle * math.radians(s.rotate_deg), 1 + zoom * s.scale

@@ -201,7 +201,8 @@ def _distorted_pair(
             images = to_channels_first(fold.prepared.load_images(chosen))
             is_dynamic = which_are_dynamic([fold.prepared.samples[index] for index in chosen])
             copies, _ = distortions.views_and_pairs(images, generator, is_dynamic=is_dynamic)
-            pairs.append(model.encode_views(copies[len(images) :]).unflatten(0, (2, len(images))))
+            distorted = copies[len(images) : 3 * len(images)]
+            pairs.append(model.encode_views(distorted).unflatten(0, (2, len(images))))
         z_a, z_b = torch.cat(pairs, dim=1).numpy()
     return z_a, z_b
 

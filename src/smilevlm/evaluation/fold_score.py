@@ -20,7 +20,7 @@ from smilevlm.evaluation.metrics import (
 )
 from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes
 from smilevlm.models import Prototypes, predicted_classes, probabilities, zero_shot_scores
-from smilevlm.results import EpochChoice, FoldResult, MultiLabelScore, Readout
+from smilevlm.results import EpochChoice, FoldResult, MultiLabelScore, MultiViewGradient, Readout
 
 _WEIGHT_TOLERANCE = 5e-3
 """Half precision, as in mixed-precision inference, leaves the sum of some weights off by about 1e-3."""
@@ -87,6 +87,7 @@ class FoldTraining:
         validation_subjects: Subjects that a choice was made on.
         epoch_choice: Which epoch they chose.
         metrics_csv: The training log, relative to the result file.
+        multi_view_gradient: The multi-view loss's part of the tower's gradient, where it was measured.
     """
 
     fold: int
@@ -96,6 +97,7 @@ class FoldTraining:
     validation_subjects: Sequence[str] = ()
     epoch_choice: EpochChoice | None = None
     metrics_csv: str | None = None
+    multi_view_gradient: MultiViewGradient | None = None
 
 
 def score_fold(
@@ -172,6 +174,7 @@ def score_fold(
         multi_label=multi_label,
         epoch_choice=training.epoch_choice,
         metrics_csv=training.metrics_csv,
+        multi_view_gradient=training.multi_view_gradient,
     )
 
 

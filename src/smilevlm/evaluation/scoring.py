@@ -107,7 +107,7 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
         multi_label = _multi_label(config, prototypes, learned_from, train_samples, embedded, samples)
     single = [row for row, sample in enumerate(samples) if len(sample.classes) == 1]
     chosen = [samples[row] for row in single]
-    log = folder / METRICS_NAME
+    log, record = folder / METRICS_NAME, read_fold_record(folder)
     angles = config.prepare.views.angles_deg
     return score_fold(
         FoldEmbeddings(
@@ -133,7 +133,8 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
             subjects=[tested.train_subject_name(name) for name in split.train_subjects],
             num_samples=len(split.train) + len(split.captioned),
             validation_subjects=[tested.train_subject_name(name) for name in split.validation_subjects],
-            epoch_choice=read_fold_record(folder).epoch_choice,
+            epoch_choice=record.epoch_choice,
+            multi_view_gradient=record.multi_view_gradient,
             # Weights that were not trained have no log.
             metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
         ),

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from smilevlm.distributed import all_reduce_sum, row_counts
+from smilevlm.distributed import all_gather, all_reduce_sum, row_counts
 from smilevlm.errors import SettingsError
 from smilevlm.losses.gram import gram_correlation_loss
 
 STANDARDIZATION_EPSILON = 1e-5
 """Added to the variance, as `BatchNorm1d(affine=False)` of the Barlow Twins reference does."""
+
+ViewPairs = Literal["same", "cross"]
+"""Which views of two distortions are compared: `same` a view with itself, `cross` every view with every other one."""
 
 
 def correlation_loss(
@@ -29,6 +33,8 @@ def correlation_loss(
     standardize: bool,
     counts: Sequence[int] | None = None,
     use_gram: bool | None = None,
+    pairs: ViewPairs = "same",
+    subjects: Int[torch.Tensor, " batch"] | None = None,
 ) -> Float[torch.Tensor, ""]:
     """Σ_k (C_kk - 1)² + λ Σ_{k≠l} C_kl² of the mean C over views of the cross-correlations over the global batch.
 
@@ -39,10 +45,15 @@ def correlation_loss(
         standardize: Zero mean and unit variance along the global batch first, per view and feature.
         counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise.
         use_gram: Whether `gram_correlation_loss` computes it; None chooses by size, see `gram_pays`.
+        pairs: `cross` takes the mean over all pairs of different views in place of that over views.
+        subjects: See `centre_by_subject`, which comes first where they are given.
 
     Raises:
-        SettingsError: The global batch is empty, or has fewer than two samples to standardise.
+        SettingsError: The global batch is empty, or has fewer than two samples to standardise; or one view is to be
+            compared with another.
     """
+    if pairs == "cross" and z_a.shape[1] < 2:
+        raise SettingsError("pairs=cross compares different views, got one view")
     counts = row_counts(z_a, counts)
     (_, num_views, dim), num_samples = z_a.shape, sum(counts)
     if num_samples < 1 + standardize:
@@ -50,8 +61,13 @@ def correlation_loss(
         raise SettingsError(f"{need} in the global batch, got {num_samples}")
     with torch.autocast(device_type=z_a.device.type, enabled=False):
         z_a, z_b = full_precision(z_a, z_b)
+        if subjects is not None:
+            z_a, z_b = centre_by_subject(z_a, subjects, counts), centre_by_subject(z_b, subjects, counts)
         if standardize:
             z_a, z_b = standardize_along_batch(z_a, num_samples), standardize_along_batch(z_b, num_samples)
+        if pairs == "cross":
+            # Σ_{i≠j} a_i b_jᵀ = Σ_i a_i (Σ_{j≠i} b_j)ᵀ: the mean over pairs of views is one over views of another b.
+            z_b = (z_b.sum(dim=1, keepdim=True) - z_b) / (num_views - 1)
         # One product over all samples and views is the mean over views, since every view has the same batch.
         a, b, row_numbers = z_a.flatten(0, 1), z_b.flatten(0, 1), [num_views * count for count in counts]
         if gram_pays(num_rows=sum(row_numbers), dim=dim) if use_gram is None else use_gram:
@@ -72,6 +88,25 @@ def standardize_along_batch(
     centred = centred - all_reduce_sum(centred.detach().sum(dim=0)) / num_samples
     variance = all_reduce_sum(centred.square().sum(dim=0)) / num_samples
     return centred * (variance + STANDARDIZATION_EPSILON).rsqrt()
+
+
+def centre_by_subject(
+    z: Float[torch.Tensor, "batch view dim"], subjects: Int[torch.Tensor, " batch"], counts: Sequence[int]
+) -> Float[torch.Tensor, "batch view dim"]:
+    """Subtract from each row the mean of its subject's rows in the global batch, per view and feature. Assumption A59.
+
+    A subject's only row becomes zero, which adds nothing to any correlation.
+
+    Args:
+        z: This process's rows.
+        subjects: Any whole number per person, the same on all processes.
+        counts: Rows of every process, in the order of rank.
+    """
+    shared = (subjects[:, None] == all_gather(subjects, counts)).to(z.dtype)
+    shared = shared / shared.sum(dim=1, keepdim=True)
+    centred = z - (shared @ all_gather(z.flatten(1), counts)).view_as(z)
+    # As in `standardize_along_batch`.
+    return centred - (shared @ all_gather(centred.detach().flatten(1), counts)).view_as(z)
 
 
 def cross_correlation(
@@ -109,7 +144,16 @@ def full_precision(*tensors: Float[torch.Tensor, " ..."]) -> list[Float[torch.Te
     return [tensor.to(dtype) for tensor in tensors]
 
 
-def expected_if_unrelated(*, dim: int, batch: int, num_views: int, lambd: float, standardize: bool) -> float:
+def expected_if_unrelated(
+    *,
+    dim: int,
+    batch: int,
+    num_views: int,
+    lambd: float,
+    standardize: bool,
+    pairs: ViewPairs = "same",
+    num_subjects: int = 1,
+) -> float:
     """The mean of the correlation loss over embeddings whose two sides have nothing to do with each other.
 
         E = D + (D + λ D (D - 1)) / n_eff
@@ -117,9 +161,14 @@ def expected_if_unrelated(*, dim: int, batch: int, num_views: int, lambd: float,
     Each C_kl has mean 0 and variance 1/n_eff, so the diagonal sum gives D (1 + 1/n_eff) and the off-diagonal sum
     D (D - 1)/n_eff. The correlation of B samples after subtracting means has variance 1/(B - 1) whatever the
     distribution, if one side is dealt out at random; the mean over N views that are independent too divides that by N:
-    n_eff = N (B - 1). Without standardisation n_eff = N B, for features of mean 0 and variance 1.
+    n_eff = N (B - 1). Pairs of different views are N (N - 1) in the place of N. After subtracting the means of S
+    subjects B - S is left of B - 1; where that is nothing, so that all rows are zero, the loss is D. Without
+    standardisation n_eff = N B, for features of mean 0 and variance 1.
     """
-    num_effective = num_views * (batch - 1 if standardize else batch)
+    num_free = batch - num_subjects if standardize else batch
+    if num_free == 0:
+        return float(dim)
+    num_effective = num_free * (num_views if pairs == "same" else num_views * (num_views - 1))
     return dim + (dim + lambd * dim * (dim - 1)) / num_effective
 
 

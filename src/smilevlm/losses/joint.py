@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import nn
 
-from smilevlm.distributed import row_counts
+from smilevlm.distributed import all_gather, row_counts
 from smilevlm.errors import SettingsError
 from smilevlm.losses.barlow_twins import multi_view_barlow_twins
-from smilevlm.losses.correlation import check_weight, expected_if_unrelated, full_precision
+from smilevlm.losses.correlation import ViewPairs, check_weight, expected_if_unrelated, full_precision
+from smilevlm.losses.gradient_share import GradientShare
 from smilevlm.losses.redundancy import redundancy_minimization
 from smilevlm.losses.vision_language import positives_from_groups, vision_language_alignment
 
@@ -48,6 +49,20 @@ class JointLossSettings:
             near 1 whatever width and batch: D + (D + λ D (D - 1))/n_eff for the correlation losses, and ln B for the
             alignment, its value where a sample prefers no prompt. Cosines that vary by chance add about 1/(2 D τ²) to
             that. See `expected_if_unrelated`.
+        head: Layers of its own for the multi-view loss, which are left behind after training: on the `embedding`, on
+            the tower's `features` in the place of the projector, or `none`, as in the paper. Assumption A58.
+        head_layers: Linear layers of the head, at least 1; batch normalisation and ReLU between them.
+        head_hidden_dim: Width of its hidden layers.
+        head_dim: Width of what it gives, which the multi-view loss is then over.
+        pairs: `same`: two distortions of one view are compared, as in the paper. `cross`: of two different views.
+            Assumption A58.
+        centre: `person`: each person's mean over the batch is taken out of what the multi-view loss sees. It reads who
+            a sample is of, and no class. Assumption A59.
+        multi_view_share: Norm of the tower's gradient by the multi-view loss, relative to that by the alignment, each
+            with its weight. The scale that gives it is found in the first `share_steps` steps, takes the place of
+            `multi_view_scale` and stays. None keeps `multi_view_scale`. Assumption A60.
+        share_steps: Steps in which the share is measured, at least 1.
+        log_share: Measure it where the scale is set by hand too, and log it.
 
     Raises:
         SettingsError: A value is outside its range, or all three weights are 0.
@@ -66,27 +81,66 @@ class JointLossSettings:
     symmetric: bool = False
     learned_temperature: bool = False
     normalise_terms: bool = False
+    head: Literal["none", "embedding", "features"] = "none"
+    head_layers: int = 2
+    head_hidden_dim: int = 512
+    head_dim: int = 256
+    pairs: ViewPairs = "same"
+    centre: Literal["none", "person"] = "none"
+    multi_view_share: float | None = None
+    share_steps: int = 20
+    log_share: bool = False
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma", "lambd_mv_bt", "lambd_red_min"):
             check_weight(name, getattr(self, name))
-        for name in ("temperature", "multi_view_scale", "redundancy_scale"):
+        for name in ("temperature", "multi_view_scale", "redundancy_scale", "multi_view_share"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise SettingsError(f"{name} must be a finite number above 0, got {value}")
         if self.alpha == self.beta == self.gamma == 0:
             raise SettingsError("alpha, beta and gamma are all 0: there is nothing to train")
         if self.learned_temperature and not 1 / LARGEST_INVERSE_TEMPERATURE <= self.temperature <= 1:
             raise SettingsError(f"a learned temperature must start between 0.01 and 1, got {self.temperature}")
+        for name in ("head_layers", "head_hidden_dim", "head_dim", "share_steps"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.multi_view_share is not None and self.alpha > 0 and self.beta == 0:
+            raise SettingsError("multi_view_share is relative to the alignment, and beta is 0: set multi_view_scale")
+
+    @property
+    def measures_share(self) -> bool:
+        """Whether the multi-view loss's share of the tower's gradient is measured."""
+        return self.alpha > 0 and self.beta > 0 and (self.log_share or self.multi_view_share is not None)
 
 
 class LossTerms(NamedTuple):
-    """The joint loss; its terms as the equations give them, before any weight or scale, None where the weight is 0."""
+    """The joint loss; its terms as the equations give them, before any weight or scale, None where the weight is 0.
+
+    Beside them what each is multiplied by in the sum, and the multi-view loss's share of the tower's gradient in a step
+    in which that was measured.
+    """
 
     total: Float[torch.Tensor, ""]
     multi_view: Float[torch.Tensor, ""] | None
     alignment: Float[torch.Tensor, ""] | None
     redundancy: Float[torch.Tensor, ""] | None
+    weights: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    multi_view_share: float | None = None
+
+    @classmethod
+    def weighted(
+        cls, terms: Sequence[Float[torch.Tensor, ""] | None], weights: tuple[float, float, float]
+    ) -> LossTerms:
+        """Multi-view, alignment and redundancy, with their weighted sum."""
+        multi_view, alignment, redundancy = terms
+        parts = [weight * term for term, weight in zip(terms, weights, strict=True) if term is not None]
+        return cls(torch.stack(parts).sum(), multi_view, alignment, redundancy, weights)
+
+    def rescaled(self, factor: float) -> LossTerms:
+        """The same with the multi-view loss's weight multiplied by a factor."""
+        multi_view, alignment, redundancy = self.weights
+        return self.weighted(self[1:4], (multi_view * factor, alignment, redundancy))
 
 
 class JointLoss(nn.Module):
@@ -95,12 +149,27 @@ class JointLoss(nn.Module):
     With a learned temperature, and while β is not 0, it has the parameter `log_inverse_temperature`; call `clamp_`
     after each step.
 
-    Source: SMILE-VLM, Eq. 10. Departs from it: the scales s, 1 by default.
+    Args:
+        settings: Weights, scales and options.
+        head: From rows to rows, what the settings ask for with `head`; its weights are this loss's.
+
+    Raises:
+        SettingsError: A head is asked for and not given, or the other way round.
+
+    Source: SMILE-VLM, Eq. 10. Departs from it: the scales s, 1 by default, and the options of its settings.
     """
 
-    def __init__(self, settings: JointLossSettings) -> None:
+    def __init__(self, settings: JointLossSettings, head: nn.Module | None = None) -> None:
         super().__init__()
+        if (settings.alpha > 0 and settings.head != "none") != (head is not None):
+            raise SettingsError(f"loss.head is {settings.head}, but {'no' if head is None else 'a'} head is given")
         self.settings = settings
+        self.head = head
+        self.gradient_share: GradientShare | None = None
+        if settings.measures_share:
+            self.gradient_share = GradientShare(
+                settings.multi_view_share, settings.share_steps, settings.multi_view_scale
+            )
         self.log_inverse_temperature: nn.Parameter | None = None
         if settings.learned_temperature and settings.beta > 0:
             self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(settings.temperature)))
@@ -109,6 +178,16 @@ class JointLoss(nn.Module):
     def uses_pairs(self) -> bool:
         """Whether two distortions of each view are needed."""
         return self.settings.alpha > 0
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether the distortions are wanted as the tower gives them, without the projector."""
+        return self.uses_pairs and self.settings.head == "features"
+
+    @property
+    def multi_view_scale(self) -> float:
+        """The multi-view loss's scale: that of the settings, or the one that its share of the gradient asks for."""
+        return self.settings.multi_view_scale if self.gradient_share is None else self.gradient_share.scale
 
     @property
     def temperature(self) -> float | Float[torch.Tensor, ""]:
@@ -125,24 +204,25 @@ class JointLoss(nn.Module):
     def forward(
         self,
         *,
-        z_a: Float[torch.Tensor, "batch view dim"] | None = None,
-        z_b: Float[torch.Tensor, "batch view dim"] | None = None,
+        z_distorted: Sequence[Float[torch.Tensor, "batch view distorted_dim"]] = (),
         z_views: Float[torch.Tensor, "batch view dim"] | None = None,
         z_fused: Float[torch.Tensor, "batch dim"] | None = None,
         z_text: Float[torch.Tensor, "batch dim"] | None = None,
         groups: Int[torch.Tensor, " batch"] | None = None,
+        subjects: Int[torch.Tensor, " batch"] | None = None,
         paired: Bool[torch.Tensor, " batch"] | None = None,
         counts: Sequence[int] | None = None,
     ) -> LossTerms:
         """Compute the terms whose weight is not 0, and their sum, over the global batch of all processes.
 
         Args:
-            z_a: Views under the first distortion; needed while `alpha` is not 0.
-            z_b: Views under the second distortion; needed while `alpha` is not 0.
+            z_distorted: Views under two distortions or more, in tensors of one shape; needed while `alpha` is not 0.
+                The tower's features with the head `features`.
             z_views: Undistorted views; needed while `beta` is not 0.
             z_fused: Fused embedding; needed while `beta` or `gamma` is not 0.
             z_text: Prompt embeddings; needed while `beta` or `gamma` is not 0.
             groups: Samples of equal number are each other's positives; needed with `multi_positive`.
+            subjects: A number per person; needed while `alpha` is not 0 with `centre`.
             paired: False where a sample has no prompt: it counts in the multi-view loss alone, and its rows of
                 `z_text` and `groups` may hold anything. A process may have no paired sample. With fewer than two in the
                 global batch the alignment and the redundancy of this step are 0, with gradients of 0 for everything
@@ -154,7 +234,7 @@ class JointLoss(nn.Module):
             SettingsError: A term that is not left out lacks an input, or an input does not fit.
         """
         settings = self.settings
-        if (first := next((z for z in (z_a, z_fused) if z is not None), None)) is not None:
+        if (first := next((z for z in (*z_distorted, z_fused) if z is not None), None)) is not None:
             counts = row_counts(first, counts)
         paired_counts, too_few = counts, False
         if paired is not None:
@@ -164,20 +244,25 @@ class JointLoss(nn.Module):
                 None if rows is None else rows[paired] for rows in (z_views, z_fused, z_text, groups)
             )
         multi_view = alignment = redundancy = None
-        weighted = []
+        weights = [0.0, 0.0, 0.0]
         if settings.alpha > 0:
-            z_a, z_b = _needed("alpha", z_a=z_a, z_b=z_b)
+            z_distorted, subjects = self._multi_view_inputs(z_distorted, subjects)
             multi_view = multi_view_barlow_twins(
-                z_a, z_b, lambd=settings.lambd_mv_bt, standardize=settings.standardize, counts=counts
+                *z_distorted,
+                lambd=settings.lambd_mv_bt,
+                standardize=settings.standardize,
+                counts=counts,
+                pairs=settings.pairs,
+                subjects=subjects,
             )
-            unit = self._correlation_unit(z_a, settings.lambd_mv_bt, counts)
-            weighted.append(settings.alpha * settings.multi_view_scale / unit * multi_view)
+            unit = self._correlation_unit(z_distorted[0], settings.lambd_mv_bt, counts, settings.pairs, subjects)
+            weights[0] = settings.alpha * self.multi_view_scale / unit
         if settings.beta > 0:
             z_views, z_fused, z_text = _needed("beta", z_views=z_views, z_fused=z_fused, z_text=z_text)
             alignment = self._alignment(z_views, z_fused, z_text, groups, paired_counts, too_few=too_few)
             # A batch of one has nothing to choose from: the term is 0 whatever it is divided by.
             unit = math.log(max(sum(row_counts(z_text, paired_counts)), 2)) if settings.normalise_terms else 1.0
-            weighted.append(settings.beta / unit * alignment)
+            weights[1] = settings.beta / unit
         if settings.gamma > 0:
             z_fused, z_text = _needed("gamma", z_fused=z_fused, z_text=z_text)
             redundancy, unit = _zero_of(z_fused, z_text), 1.0
@@ -190,8 +275,24 @@ class JointLoss(nn.Module):
                     counts=paired_counts,
                 )
                 unit = self._correlation_unit(z_fused[:, None], settings.lambd_red_min, paired_counts)
-            weighted.append(settings.gamma * settings.redundancy_scale / unit * redundancy)
-        return LossTerms(torch.stack(weighted).sum(), multi_view, alignment, redundancy)
+            weights[2] = settings.gamma * settings.redundancy_scale / unit
+        return LossTerms.weighted((multi_view, alignment, redundancy), (weights[0], weights[1], weights[2]))
+
+    def _multi_view_inputs(
+        self, z_distorted: Sequence[torch.Tensor], subjects: torch.Tensor | None
+    ) -> tuple[Sequence[torch.Tensor], torch.Tensor | None]:
+        """Distortions after the head, and who is centred on."""
+        if len(z_distorted) < 2:
+            raise SettingsError(f"alpha is not 0, so z_distorted needs two distortions or more, got {len(z_distorted)}")
+        if self.head is not None:
+            # In one pass: in training its batch normalisation is over all rows, as the projector's.
+            stacked = torch.stack([*z_distorted])
+            z_distorted = self.head(stacked.flatten(0, 2)).unflatten(0, stacked.shape[:3]).unbind()
+        if self.settings.centre == "none":
+            return z_distorted, None
+        if subjects is None:
+            raise SettingsError("centre is person, so subjects are needed")
+        return z_distorted, subjects
 
     def _alignment(
         self,
@@ -221,7 +322,14 @@ class JointLoss(nn.Module):
             counts=counts,
         )
 
-    def _correlation_unit(self, z: torch.Tensor, lambd: float, counts: Sequence[int] | None) -> float:
+    def _correlation_unit(
+        self,
+        z: torch.Tensor,
+        lambd: float,
+        counts: Sequence[int] | None,
+        pairs: ViewPairs = "same",
+        subjects: torch.Tensor | None = None,
+    ) -> float:
         if not self.settings.normalise_terms:
             return 1.0
         return expected_if_unrelated(
@@ -230,6 +338,8 @@ class JointLoss(nn.Module):
             num_views=z.shape[1],
             lambd=lambd,
             standardize=self.settings.standardize,
+            pairs=pairs,
+            num_subjects=1 if subjects is None else len(all_gather(subjects, counts).unique()),
         )
 
 

@@ -5,31 +5,78 @@ Tests and benchmarks compare with these; training does not use them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch.nn.functional import cosine_similarity
 
-from smilevlm.losses.correlation import STANDARDIZATION_EPSILON, barlow_twins_objective
+from smilevlm.losses.correlation import STANDARDIZATION_EPSILON, ViewPairs, barlow_twins_objective
 
 
 def reference_multi_view_barlow_twins(
     z_a: Float[torch.Tensor, "batch view dim"],
     z_b: Float[torch.Tensor, "batch view dim"],
-    *,
+    *z_more: Float[torch.Tensor, "batch view dim"],
     lambd: float = 0.0051,
     standardize: bool = True,
+    pairs: ViewPairs = "same",
+    subjects: Int[torch.Tensor, " batch"] | None = None,
 ) -> Float[torch.Tensor, ""]:
-    """One correlation matrix per view, then their mean, then its distance from the identity.
+    """One correlation matrix per view, or per pair of different views, then their mean, then its distance from the
+    identity; the mean of that over the pairs of distortions.
 
-    Source: SMILE-VLM, Eq. 1-4; standardised as Barlow Twins does it (Assumption A7).
+    Source: SMILE-VLM, Eq. 1-4; standardised as Barlow Twins does it (Assumption A7). Options: Assumptions A58, A59.
     """
+    distorted = [z_a, z_b, *z_more]
+    if subjects is not None:
+        distorted = [_centre_by_subject(z, subjects) for z in distorted]
     if standardize:
-        z_a, z_b = _standardize(z_a), _standardize(z_b)
+        distorted = [_standardize(z) for z in distorted]
     batch, num_views, dim = z_a.shape
-    total = z_a.new_zeros(dim, dim)
-    for view in range(num_views):
-        total = total + z_a[:, view].T @ z_b[:, view] / batch
-    return barlow_twins_objective(total / num_views, lambd)
+    losses = []
+    for first in range(len(distorted)):
+        for second in range(first + 1, len(distorted)):
+            matrices = []
+            for i in range(num_views):
+                for j in range(num_views):
+                    if (i == j) == (pairs == "same"):
+                        matrices.append(distorted[first][:, i].T @ distorted[second][:, j] / batch)
+            mean = z_a.new_zeros(dim, dim)
+            for matrix in matrices:
+                mean = mean + matrix / len(matrices)
+            losses.append(barlow_twins_objective(mean, lambd))
+    return sum(losses, z_a.new_zeros(())) / len(losses)
+
+
+def reference_head(
+    z: Float[torch.Tensor, "row _"], weights: Sequence[Float[torch.Tensor, "_ _"]]
+) -> Float[torch.Tensor, "row _"]:
+    """The head of the multi-view loss in training, fresh: a linear layer, standardisation over the rows, ReLU, and so
+    on; the last layer is linear.
+
+    Source: the projector of Barlow Twins. Assumption A58.
+    """
+    *hidden, last = weights
+    for weight in hidden:
+        z = _standardize(z @ weight.T).clamp(min=0)
+    return z @ last.T
+
+
+def reference_multi_view_scale(gradient_norms: Sequence[tuple[float, float]], target: float) -> float:
+    """The scale that gives the multi-view loss its share of the tower's gradient.
+
+    Args:
+        gradient_norms: Of each measured step, of the multi-view loss at scale 1 and of the alignment, each with its
+            weight.
+        target: The share.
+
+    Source: Assumption A60.
+    """
+    product = 1.0
+    for multi_view, alignment in gradient_norms:
+        product *= (multi_view / alignment) ** (1 / len(gradient_norms))
+    return target / product
 
 
 def reference_redundancy_minimization(
@@ -65,6 +112,17 @@ def reference_vision_language_alignment(
         exponentials = (cosine_similarity(image[:, None], z_text[None], dim=2) / temperature).exp()
         total = total + (torch.diagonal(exponentials) / exponentials.sum(dim=1)).log().sum()
     return -total / (len(images) * len(z_text))
+
+
+def _centre_by_subject(
+    z: Float[torch.Tensor, "batch view dim"], subjects: Int[torch.Tensor, " batch"]
+) -> Float[torch.Tensor, "batch view dim"]:
+    """Subtract the mean of each person's rows."""
+    centred = []
+    for row in range(len(z)):
+        own = [z[other] for other in range(len(z)) if subjects[other] == subjects[row]]
+        centred.append(z[row] - torch.stack(own).mean(dim=0))
+    return torch.stack(centred)
 
 
 def _standardize(z: Float[torch.Tensor, " batch *feature"]) -> Float[torch.Tensor, " batch *feature"]:

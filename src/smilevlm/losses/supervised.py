@@ -66,6 +66,8 @@ class SupervisedLoss(nn.Module):
 
     class_vectors: torch.Tensor
     uses_pairs = False
+    uses_features = False
+    gradient_share = None
 
     def __init__(self, class_vectors: Float[torch.Tensor, "class dim"], temperature: float) -> None:
         super().__init__()
@@ -82,7 +84,7 @@ class SupervisedLoss(nn.Module):
         z_fused: Float[torch.Tensor, "batch dim"],
         groups: Int[torch.Tensor, " batch"],
         counts: Sequence[int] | None = None,
-        **unused: torch.Tensor | None,
+        **unused: object,
     ) -> LossTerms:
         """The loss as the total of `LossTerms`; none of the joint loss's terms is there.
 

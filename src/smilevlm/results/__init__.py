@@ -41,6 +41,7 @@ from smilevlm.results.fold import (
     FoldResult,
     Monitor,
     MultiLabelScore,
+    MultiViewGradient,
     Readout,
     ReadoutSupervision,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "MapPoint",
     "Monitor",
     "MultiLabelScore",
+    "MultiViewGradient",
     "Opposites",
     "OtherTrainingData",
     "PairingCaptions",

@@ -206,6 +206,22 @@ class EpochChoice(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MultiViewGradient(Record):
+    """The multi-view loss's part of the image tower's gradient, measured in the first steps of training.
+
+    Attributes:
+        scale: Of the multi-view loss, from the last of these steps on.
+        share: Norm of the gradient by the multi-view loss over that by the alignment, with weights and this scale;
+            geometric mean over the steps.
+        num_steps: How many were measured.
+    """
+
+    scale: Annotated[float, Field(gt=0.0)]
+    share: Annotated[float, Field(gt=0.0)]
+    num_steps: PositiveSize
+
+
+@dataclass(frozen=True, kw_only=True)
 class FoldResult(Record):
     """The scores of one fold.
 
@@ -233,6 +249,7 @@ class FoldResult(Record):
             samples with exactly one class.
         epoch_choice: Which epoch the validation subjects chose; None where there were none and the last was kept.
         metrics_csv: The training log, a POSIX path relative to the result file; None when there is none.
+        multi_view_gradient: Where it was measured.
     """
 
     fold: Size
@@ -262,6 +279,7 @@ class FoldResult(Record):
     multi_label: MultiLabelScore | None
     epoch_choice: EpochChoice | None
     metrics_csv: RelativePath | None
+    multi_view_gradient: MultiViewGradient | None = None
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> FoldResult:

@@ -29,6 +29,7 @@ class Batch(NamedTuple):
         total: Rows of the global batch.
         start: First of its rows that this process has.
         is_dynamic: Which are dynamic images; None where all are renderings of one scan.
+        subjects: Whose each is, a number per person; None where nobody asks.
     """
 
     images: UInt8[torch.Tensor, "batch view 3 height width"]
@@ -37,6 +38,7 @@ class Batch(NamedTuple):
     total: int
     start: int
     is_dynamic: Bool[torch.Tensor, " batch"] | None = None
+    subjects: Int64[torch.Tensor, " batch"] | None = None
 
     @property
     def rows(self) -> slice:
@@ -69,6 +71,7 @@ class Samples:
             is not told.
         is_dynamic: Which are dynamic images; None where none is.
         captions: In pairings `actions` and `mixed`.
+        subjects: Whose each is, a number per person.
     """
 
     images: UInt8[torch.Tensor, "sample view 3 height width"]
@@ -76,6 +79,7 @@ class Samples:
     truth: tuple[int, ...] = ()
     is_dynamic: Bool[torch.Tensor, " sample"] | None = None
     captions: SampleCaptions | None = None
+    subjects: Int64[torch.Tensor, " sample"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +160,7 @@ class TrainingBatches(IterableDataset[Batch]):
                 total=size,
                 start=rows.start,
                 is_dynamic=None if samples.is_dynamic is None else samples.is_dynamic[chosen],
+                subjects=None if samples.subjects is None else samples.subjects[chosen],
             )
 
 
@@ -200,7 +205,7 @@ class ValidationBatches(IterableDataset[Batch]):
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        is_dynamic = self._samples.is_dynamic
+        is_dynamic, subjects = self._samples.is_dynamic, self._samples.subjects
         for chosen in self._batches:
             rows = self._shard.of(len(chosen))
             own = torch.from_numpy(chosen[rows])
@@ -211,6 +216,7 @@ class ValidationBatches(IterableDataset[Batch]):
                 total=len(chosen),
                 start=rows.start,
                 is_dynamic=None if is_dynamic is None else is_dynamic[own],
+                subjects=None if subjects is None else subjects[own],
             )
 
 
@@ -240,3 +246,8 @@ def which_are_dynamic(samples: Sequence[Sample]) -> Bool[torch.Tensor, " sample"
     """`Batch.is_dynamic` of these samples: None where all are renderings of one scan."""
     found = [sample.is_dynamic for sample in samples]
     return torch.tensor(found) if any(found) else None
+
+
+def subject_numbers(samples: Sequence[Sample]) -> Int64[torch.Tensor, " sample"]:
+    """`Batch.subjects` of these samples."""
+    return torch.from_numpy(np.unique([sample.subject for sample in samples], return_inverse=True)[1])

@@ -33,7 +33,7 @@ from smilevlm.store import PreparedSet
 from smilevlm.store.manifest import differing_settings
 from smilevlm.training.captions import run_captions
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.data import SampleCaptions, Samples, to_channels_first, which_are_dynamic
+from smilevlm.training.data import SampleCaptions, Samples, subject_numbers, to_channels_first, which_are_dynamic
 from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.initial_weights import check_initial_weights, load_initial_weights, working_on
 from smilevlm.training.processes import broadcast_from_rank0
@@ -335,5 +335,11 @@ def _paired(
     if data.caption_rows is not None:
         share = 1.0 if config.pairing == "actions" else config.caption_share
         captions = SampleCaptions(rows=data.caption_rows[list(chosen)], share=share)
-    samples = Samples(images=to_channels_first(images), classes=classes, is_dynamic=is_dynamic, captions=captions)
+    samples = Samples(
+        images=to_channels_first(images),
+        classes=classes,
+        is_dynamic=is_dynamic,
+        captions=captions,
+        subjects=subject_numbers([prepared.samples[index] for index in chosen]),
+    )
     return samples, proposals

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from smilevlm.training.averaging import moving_average
 from smilevlm.training.config import OptimiserSettings, ValidationSettings
 from smilevlm.training.data import Batch, ShardSpec
 from smilevlm.training.processes import average_gradients
+from smilevlm.training.tower_gradients import multi_view_gradient_share
 
 _DISTORTION, _DROPOUT, _VALIDATION = range(3)
 
@@ -57,7 +58,8 @@ class SmileVlmModule(lightning.LightningModule):
         all_paired: Whether every sample has a prompt.
 
     Raises:
-        SettingsError: Cached gradients are asked for with a tower that mixes the samples of a batch.
+        SettingsError: Cached gradients are asked for with a tower that mixes the samples of a batch, or a share of the
+            gradient of a tower that does not train.
     """
 
     prompt_table: torch.Tensor
@@ -79,6 +81,10 @@ class SmileVlmModule(lightning.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         check_cached_gradients(optimiser, model)
+        if loss.gradient_share is not None and not model.tower_parameters():
+            raise SettingsError(
+                "loss.multi_view_share and loss.log_share are about the tower's gradient, and the tower is frozen"
+            )
         self.model = model
         self.loss = loss
         self.distortions = distortions
@@ -126,12 +132,15 @@ class SmileVlmModule(lightning.LightningModule):
         """Distort, embed, and add this process's part of the joint loss's gradients to the weights."""
         views, mask = self._distorted(batch, self._generator(_DISTORTION, self.global_step))
         share = self.optimiser_settings.micro_batch_size
-        if share is not None and share < len(batch.images):
-            with _uncached_autocast(self.device.type):
-                return self._cached_backward(views, batch, mask, share)
-        self._seed_dropout(0)
-        terms = self._loss_terms(self.model, self.model.encode_features(views), batch, mask)
-        _backward(terms.total)
+        # A compiled tower would free what its first backward pass used.
+        with torch.compiler.set_stance("force_eager") if self._measures_share else nullcontext():
+            if share is not None and share < len(batch.images):
+                with _uncached_autocast(self.device.type):
+                    return self._cached_backward(views, batch, mask, share)
+            self._seed_dropout(0)
+            features = self.model.encode_features(views)
+            terms = self._rescaled(self._loss_terms(self.model, features, batch, mask), features, [features])
+            _backward(terms.total)
         return terms
 
     def _cached_backward(
@@ -144,42 +153,63 @@ class SmileVlmModule(lightning.LightningModule):
         """
         copies = len(views) // len(batch.images)
         pieces = views.split(micro_batch_size * copies)
-        features = []
         with torch.no_grad():
-            for number, piece in enumerate(pieces):
-                self._seed_dropout(number)
-                features.append(self.model.encode_features(piece))
-        cached = torch.cat(features).requires_grad_()
+            cached = torch.cat([*self._encoded(pieces)])
+        cached.requires_grad_()
         self._seed_dropout(len(pieces))
         terms = self._loss_terms(self.model, cached, batch, mask)
+        terms = self._rescaled(terms, cached, self._encoded(pieces))
         _backward(terms.total)
         assert cached.grad is not None
         if not self.model.tower_parameters():
             return terms
-        for number, (piece, gradient) in enumerate(
-            zip(pieces, cached.grad.split(micro_batch_size * copies), strict=True)
-        ):
-            self._seed_dropout(number)
-            _backward(self.model.encode_features(piece), gradient)
+        for encoded, gradient in zip(self._encoded(pieces), cached.grad.split(micro_batch_size * copies), strict=True):
+            _backward(encoded, gradient)
         return terms
+
+    def _encoded(self, pieces: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The tower's features of each piece of the share; repeated, dropout repeats too."""
+        for number, piece in enumerate(pieces):
+            self._seed_dropout(number)
+            yield self.model.encode_features(piece)
+
+    @property
+    def _measures_share(self) -> bool:
+        share = self.loss.gradient_share
+        return share is not None and share.is_measuring
+
+    def _rescaled(self, terms: LossTerms, features: torch.Tensor, encoded: Iterable[torch.Tensor]) -> LossTerms:
+        """In the first steps, the terms summed with the scale that the tower's gradients ask for."""
+        if not self._measures_share:
+            return terms
+        measured = multi_view_gradient_share(terms, features, encoded, self.model.tower_parameters())
+        if not math.isfinite(measured):
+            return terms
+        assert self.loss.gradient_share is not None
+        factor = self.loss.gradient_share.measured(measured)
+        return terms.rescaled(factor)._replace(multi_view_share=measured * factor)
 
     def _loss_terms(
         self, model: SmileVlm, features: torch.Tensor, batch: Batch, mask: torch.Tensor | None
     ) -> LossTerms:
         """Project and fuse the tower's features, look up the prompts, and compare them."""
-        copies = 3 if self._with_pairs else 1
+        num_distorted = self.distortions.settings.num_distortions if self._with_pairs else 0
         # Not `split`, which cannot tell copies apart on a process that has no row of a small validation batch.
-        z_views, *pair = model.project(features).unflatten(0, (copies, len(batch.images)))
-        z_a, z_b = pair or (None, None)
+        copies = (1 + num_distorted, len(batch.images))
+        if self.loss.uses_features:
+            clean, *z_distorted = features.unflatten(0, copies)
+            z_views = model.project(clean)
+        else:
+            z_views, *z_distorted = model.project(features).unflatten(0, copies)
         z_fused, _ = model.fuse(z_views, mask, self.candidates)
         return self.loss(
-            z_a=z_a,
-            z_b=z_b,
+            z_distorted=z_distorted,
             z_views=z_views,
             z_fused=z_fused,
             # A sample without prompt gets any row; the losses leave it out.
             z_text=self.prompt_table[batch.prompts.clamp(min=0)],
             groups=batch.prompts,
+            subjects=batch.subjects,
             # Without the mask no step waits for a GPU to count it.
             paired=None if self._all_paired else batch.prompts >= 0,
             # The rows of every process follow from the size of the global batch: no process asks the others.
@@ -213,6 +243,10 @@ class SmileVlmModule(lightning.LightningModule):
         shown = {name: value.detach().clone() for name, value in named.items() if value is not None}
         if "temperature" in shown:
             shown["temperature"] = (-shown["temperature"]).exp()
+        if self.loss.gradient_share is not None:
+            shown["multi_view_scale"] = torch.tensor(self.loss.gradient_share.scale, dtype=torch.float64)
+        if terms.multi_view_share is not None:
+            shown["multi_view_share"] = torch.tensor(terms.multi_view_share, dtype=torch.float64)
         return shown
 
     def _generator(self, purpose: int, step: int) -> torch.Generator:

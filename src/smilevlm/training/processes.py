@@ -132,11 +132,16 @@ def launch(arguments: Sequence[str], num_processes: int) -> int:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace each gradient by its mean over the processes.
+    """Replace each parameter's gradient by its mean over the processes.
 
     With the losses of this package, whose collectives sum gradients on the way back, the mean is the gradient of the
     loss over the global batch. Every process must have gradients for the same parameters.
     """
+    average_over_processes_([p.grad for p in parameters if p.grad is not None])
+
+
+def average_over_processes_(gradients: list[torch.Tensor]) -> None:
+    """Replace each tensor by its mean over the processes, which have tensors of the same shapes."""
     import torch
     import torch.distributed as dist
 
@@ -144,7 +149,7 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
 
     if world_size() == 1:
         return
-    for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
+    for bucket in _buckets(gradients):
         flat = torch.cat([gradient.flatten() for gradient in bucket])
         dist.all_reduce(flat)
         flat /= world_size()

@@ -27,6 +27,16 @@ ADDED_SETTINGS: Mapping[str, Any] = {
     "caption_share": 0.5,
     "captions_per_sample": 8,
     "distortions.pitch_mm": 0.0,
+    "loss.head": "none",
+    "loss.head_layers": 2,
+    "loss.head_hidden_dim": 512,
+    "loss.head_dim": 256,
+    "loss.pairs": "same",
+    "loss.centre": "none",
+    "loss.multi_view_share": None,
+    "loss.share_steps": 20,
+    "loss.log_share": False,
+    "distortions.num_distortions": 2,
 }
 """Settings that former run folders lack, with values by which they mean what they meant then."""
 _KEY = "experiment"

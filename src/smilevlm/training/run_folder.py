@@ -17,7 +17,7 @@ from filelock import Timeout
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import locked, write_atomically
 from smilevlm.prompts import CAPTION_MODES
-from smilevlm.results import EpochChoice
+from smilevlm.results import EpochChoice, MultiViewGradient
 from smilevlm.store import PreparedSet, read_json_fields
 from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.processes import on_rank0, process_rank
@@ -180,12 +180,6 @@ def read_run_config(run: Path) -> dict[str, Any]:
     return values
 
 
-def write_fold_record(folder: Path, split: FoldSplit, choice: EpochChoice | None, seconds: float) -> None:
-    """Write what a fold was trained on, which epoch its weights are of, and how many seconds that took."""
-    record = {**asdict(split), "epoch_choice": None if choice is None else asdict(choice), "seconds": seconds}
-    write_atomically(folder / FOLD_NAME, json.dumps(record, indent=1) + "\n")
-
-
 @dataclass(frozen=True, kw_only=True)
 class FoldRecord:
     """What a trained fold says of its training.
@@ -194,11 +188,22 @@ class FoldRecord:
         split: The subject assignment it was trained with.
         epoch_choice: Which epoch its weights are of; None where no validation subjects chose one.
         seconds: Training time.
+        multi_view_gradient: The multi-view loss's part of the tower's gradient, where it was measured.
     """
 
     split: FoldSplit
     epoch_choice: EpochChoice | None
     seconds: float
+    multi_view_gradient: MultiViewGradient | None = None
+
+
+def write_fold_record(folder: Path, record: FoldRecord) -> None:
+    """Write what a fold was trained on, which epoch its weights are of, and how many seconds that took."""
+    values = asdict(record)
+    values = {**values.pop("split"), **values}
+    if record.multi_view_gradient is None:
+        del values["multi_view_gradient"]
+    write_atomically(folder / FOLD_NAME, json.dumps(values, indent=1) + "\n")
 
 
 def read_fold_record(folder: Path) -> FoldRecord:
@@ -211,7 +216,8 @@ def read_fold_record(folder: Path) -> FoldRecord:
     try:
         values = json.loads(path.read_text())
         # Folds of versions that did not keep the epoch's choice do not have it.
-        beside = {"epoch_choice": values.pop("epoch_choice", None), "seconds": values.pop("seconds")}
+        beside = {name: values.pop(name, None) for name in ("epoch_choice", "multi_view_gradient")}
+        beside["seconds"] = values.pop("seconds")
         return read_json_fields(FoldRecord, {"split": values, **beside})
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no trained fold; run `smilevlm train` (with --resume) first") from None

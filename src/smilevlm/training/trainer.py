@@ -17,9 +17,11 @@ import torch
 from smilevlm.augment import Distortions
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
-from smilevlm.losses import JointLoss, SupervisedLoss
+from smilevlm.losses import JointLoss, JointLossSettings, SupervisedLoss
 from smilevlm.models import (
     ModelBundle,
+    Projector,
+    ProjectorSettings,
     SmileVlm,
     TrainingProvenance,
     build_model,
@@ -30,7 +32,7 @@ from smilevlm.models import (
     zero_shot_scores,
 )
 from smilevlm.prompts import NO_TEXT_TOWER
-from smilevlm.results import EpochChoice
+from smilevlm.results import EpochChoice, MultiViewGradient
 from smilevlm.threads import torch_threads
 from smilevlm.training.callbacks import BestEpoch, EpochReporter, ResumeCheckpoint, StepLog
 from smilevlm.training.config import ExperimentConfig
@@ -54,6 +56,7 @@ from smilevlm.training.run_folder import (
     PROPOSALS_NAME,
     STATE_NAME,
     FoldJob,
+    FoldRecord,
     locked_fold,
     write_fold_record,
 )
@@ -115,7 +118,13 @@ def train_fold(
 
             def keep() -> None:
                 save_bundle(_bundle(data, split, fold_data, trained.model, hardware), running)
-                write_fold_record(running, split, trained.epoch_choice, clock.seconds())
+                record = FoldRecord(
+                    split=split,
+                    epoch_choice=trained.epoch_choice,
+                    seconds=clock.seconds(),
+                    multi_view_gradient=trained.multi_view_gradient,
+                )
+                write_fold_record(running, record)
 
             on_rank0(keep)
         on_rank0(lambda: _put_in_place(running, folder))
@@ -128,10 +137,12 @@ class TrainedModel:
     Args:
         model: In evaluation mode on the CPU; its moving average where the recipe has one.
         epoch_choice: Which epoch it is of, where validation subjects chose one; None for the last.
+        multi_view_gradient: The multi-view loss's part of the tower's gradient, where it was measured.
     """
 
     model: SmileVlm
     epoch_choice: EpochChoice | None = None
+    multi_view_gradient: MultiViewGradient | None = None
 
 
 @torch_state_restored()
@@ -193,7 +204,11 @@ def fit(
     end_trackers(trainer)
     if best is not None:
         best.restore(module)
-    return TrainedModel(model=module.kept_model().cpu().eval(), epoch_choice=None if best is None else best.choice)
+    return TrainedModel(
+        model=module.kept_model().cpu().eval(),
+        epoch_choice=None if best is None else best.choice,
+        multi_view_gradient=_multi_view_gradient(module),
+    )
 
 
 def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> SmileVlmModule:
@@ -201,8 +216,8 @@ def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> Sm
 
     Raises:
         CheckpointError: A pretrained tower is not there.
-        SettingsError: The tower normalises over the samples of one process, and there are several; or see
-            `SmileVlmModule`.
+        SettingsError: The tower normalises over the samples of one process, and there are several; the multi-view loss
+            is to be centred on people who have one sample each; or see `SmileVlmModule`.
     """
     torch.manual_seed(seed)
     model = build_model(config.model)
@@ -217,10 +232,13 @@ def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> Sm
         model.tower.compile()  # pyright: ignore[reportAttributeAccessIssue]
     embeddings, table = fold_data.prompts.embeddings, torch.from_numpy(fold_data.prompts.table)
     prototypes = class_prototypes(embeddings.centred, embeddings.classes, embeddings.class_names)
-    supervised = config.pairing == "labels"
+    if config.pairing == "labels":
+        loss = SupervisedLoss(table, config.loss.temperature)
+    else:
+        loss = build_joint_loss(config.loss, model, fold_data.training.subjects)
     return SmileVlmModule(
         model=model,
-        loss=SupervisedLoss(table, config.loss.temperature) if supervised else JointLoss(config.loss),
+        loss=loss,
         distortions=Distortions.for_views(config.distortions, config.prepare.views),
         prompts=PromptTensors(
             table=table,
@@ -234,9 +252,41 @@ def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> Sm
     )
 
 
+def build_joint_loss(settings: JointLossSettings, model: SmileVlm, subjects: torch.Tensor | None) -> JointLoss:
+    """The joint loss with the head that it asks for, of fresh weights.
+
+    Args:
+        settings: Of the loss.
+        model: What the head stands on.
+        subjects: Whose the training samples are.
+
+    Raises:
+        SettingsError: It is to be centred on people who have one sample each.
+    """
+    if settings.alpha == 0:
+        return JointLoss(settings)
+    if settings.centre == "person" and subjects is not None and len(subjects.unique()) == len(subjects):
+        raise SettingsError("loss.centre is person, but no person has two training samples: nothing would be left")
+    if settings.head == "none":
+        return JointLoss(settings)
+    in_dim = model.projector.in_dim if settings.head == "features" else model.projector.out_dim
+    layers = ProjectorSettings(hidden_dim=settings.head_hidden_dim, num_layers=settings.head_layers)
+    return JointLoss(settings, Projector(in_dim, settings.head_dim, layers))
+
+
+def _multi_view_gradient(module: SmileVlmModule) -> MultiViewGradient | None:
+    measured = module.loss.gradient_share
+    if measured is None or measured.mean is None:
+        return None
+    return MultiViewGradient(scale=measured.scale, share=measured.mean, num_steps=measured.num_measured)
+
+
 def _more_columns(config: ExperimentConfig) -> tuple[str, ...]:
-    return ("temperature",) * config.loss.learned_temperature + ("gradient_norm",) * (
-        config.optimiser.clip_norm is not None
+    measured = config.loss.measures_share and config.pairing != "labels"
+    return (
+        *(("temperature",) if config.loss.learned_temperature else ()),
+        *(("gradient_norm",) if config.optimiser.clip_norm is not None else ()),
+        *(("multi_view_scale", "multi_view_share") if measured else ()),
     )
 
 

@@ -17,7 +17,7 @@ SHARES = (
     "weak_degraded_share",
 )  # fmt: skip
 RANGES = ("rotate_deg", "scale", "shift", "brightness", "contrast", "lighting", "noise", "pitch_mm")
-COUNTS = {"num_holes": 1, "dropout_patches": 16}
+COUNTS = {"num_holes": 1, "dropout_patches": 16, "num_distortions": 2}
 STILL = dict.fromkeys((*SHARES, *RANGES), 0.0) | COUNTS
 EVERYTHING = DistortionSettings(
     lighting=0.3, downsample_probability=0.3, num_holes=3, dropout=0.2, view_dropout=0.4, weak_degraded_share=0.5
@@ -220,7 +220,13 @@ def test_one_batch_holds_the_clean_views_and_then_both_distortions(with_pairs):
 
 @pytest.mark.parametrize("with_pairs", [True, False])
 @pytest.mark.parametrize(
-    "settings", [DistortionSettings(), EVERYTHING, dataclasses.replace(EVERYTHING, weak_strength=0)]
+    "settings",
+    [
+        DistortionSettings(),
+        DistortionSettings(num_distortions=3),
+        EVERYTHING,
+        dataclasses.replace(EVERYTHING, weak_strength=0, num_distortions=4),
+    ],
 )
 def test_processes_that_share_a_batch_make_together_what_one_makes(settings, with_pairs, monkeypatch):
     monkeypatch.setattr("smilevlm.augment.distortions._NOISE_ROWS", 3)
@@ -237,6 +243,19 @@ def test_processes_that_share_a_batch_make_together_what_one_makes(settings, wit
     assert len(masks) == (0 if whole_mask is None else 2)
     if whole_mask is not None:
         assert torch.equal(torch.cat(masks), whole_mask)
+
+
+@pytest.mark.parametrize("weak_strength", [0.0, 0.1])
+@pytest.mark.parametrize("num_distortions", [2, 3, 4])
+def test_any_number_of_distortions_beside_the_weak_views(num_distortions, weak_strength):
+    images = random_images(batch=20, size=24)
+    settings = only(shift=0.5, weak_strength=weak_strength, num_distortions=num_distortions)
+    weak, *distorted = Distortions(settings, ANGLES)(images, seeded())
+    assert len(distorted) == num_distortions
+    # What is shifted far has black borders; the weak views have next to none.
+    assert (weak == 0).float().mean() < 0.12
+    assert all((copy == 0).float().mean() > 0.25 for copy in distorted)
+    assert not any(torch.equal(copy, other) for i, copy in enumerate(distorted) for other in distorted[:i])
 
 
 def test_rows_must_be_those_of_the_images():
@@ -336,7 +355,7 @@ def test_every_setting_is_tested_for_its_range():
     assert {*SHARES, *RANGES, *COUNTS} == {field.name for field in dataclasses.fields(DistortionSettings)}
 
 
-@pytest.mark.parametrize("changes", [{"num_holes": -1}, {"dropout_patches": 0}])
+@pytest.mark.parametrize("changes", [{"num_holes": -1}, {"dropout_patches": 0}, {"num_distortions": 1}])
 def test_counts_have_a_least_value(changes):
     with pytest.raises(SettingsError, match=next(iter(changes))):
         DistortionSettings(**changes)

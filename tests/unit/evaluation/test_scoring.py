@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -109,6 +110,24 @@ def test_without_validation_subjects_no_epoch_is_chosen(trained_run):
     result = read_results(trained_run / "results.json")
     assert {fold.epoch_choice for fold in result.folds} == {None}
     assert "validation" not in (trained_run / "fold_00" / "metrics.csv").read_text()
+
+
+def test_the_measured_share_of_the_gradient_is_in_log_and_result(store_of_four, make_tiny_config, tmp_path):
+    run, steps = tmp_path / "run", ("loss.multi_view_share=0.3", "loss.share_steps=4", "num_control_folds=0")
+    train_run(make_tiny_config(*steps), store_of_four, run, folds=[0])
+    (fold,) = evaluate_run(run, store_of_four, num_examples=0).folds
+    assert fold.multi_view_gradient == read_fold_record(run / "fold_00").multi_view_gradient
+    with (run / fold.metrics_csv).open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 4
+    assert [bool(row["multi_view_share"]) for row in rows] == [True] * 4 + [False] * (len(rows) - 4)
+    assert len({row["multi_view_scale"] for row in rows[:4]}) == 4
+    assert {float(row["multi_view_scale"]) for row in rows[3:]} == {fold.multi_view_gradient.scale}
+    assert fold.multi_view_gradient.num_steps == 4
+    assert fold.multi_view_gradient.share == pytest.approx(0.3)
+    # At each step's scale; brought to the last one their geometric mean is what was asked for.
+    shares = [float(row["multi_view_share"]) / float(row["multi_view_scale"]) for row in rows[:4]]
+    assert np.exp(np.mean(np.log(shares))) * fold.multi_view_gradient.scale == pytest.approx(0.3)
 
 
 def test_a_fold_of_a_version_that_kept_no_choice_is_scored(calibrated_run, store_of_four, tmp_path):

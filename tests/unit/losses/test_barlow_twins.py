@@ -102,6 +102,67 @@ def test_equal_uncorrelated_distortions_cost_almost_nothing():
     assert float(multi_view_barlow_twins(signs, signs)) < 1e-9
 
 
+def test_cross_pairs_see_whose_views_go_together_and_the_same_view_does_not():
+    """Another person's view 1 beside each view 2: Eq. 1 and 2 look at one view at a time and do not notice."""
+    z_a, z_b = pair(16, 3, 5)
+    z_b = z_b + z_a
+    permuted_a, permuted_b = z_a.clone(), z_b.clone()
+    order = torch.arange(16).roll(1)
+    permuted_a[:, 1], permuted_b[:, 1] = z_a[order, 1], z_b[order, 1]
+    before, after = (multi_view_barlow_twins(*z, pairs="same") for z in ((z_a, z_b), (permuted_a, permuted_b)))
+    torch.testing.assert_close(after, before, rtol=1e-12, atol=0)
+    before, after = (multi_view_barlow_twins(*z, pairs="cross") for z in ((z_a, z_b), (permuted_a, permuted_b)))
+    assert abs(after - before) > 1e-2 * before
+
+
+def test_cross_pairs_by_hand():
+    z_a = torch.tensor([[[1.0], [3.0]]], dtype=torch.float64)
+    z_b = torch.tensor([[[5.0], [0.5]]], dtype=torch.float64)
+    # C_01 = 1 · 0.5 and C_10 = 3 · 5, and their mean is 7.75.
+    ours = multi_view_barlow_twins(z_a, z_b, standardize=False, pairs="cross")
+    assert float(ours) == pytest.approx(6.75**2, rel=1e-12)
+
+
+def test_one_view_has_no_other_one():
+    with pytest.raises(SettingsError, match="one view"):
+        multi_view_barlow_twins(*pair(4, 1, 3), pairs="cross")
+
+
+def test_centring_takes_out_what_is_a_persons():
+    z_a, z_b = pair(8, 3, 5)
+    people = torch.tensor([1, 1, 1, 2, 2, 2, 9, 9])
+    loss = multi_view_barlow_twins(z_a, z_b, subjects=people)
+    offsets = torch.randn(10, 3, 5, dtype=torch.float64)[people]
+    moved = multi_view_barlow_twins(z_a + 3 * offsets, z_b + offsets, subjects=people)
+    torch.testing.assert_close(moved, loss, rtol=1e-9, atol=0)
+    torch.testing.assert_close(multi_view_barlow_twins(z_a, z_b, subjects=10 - people), loss)
+    assert abs(float(multi_view_barlow_twins(z_a, z_b) - loss)) > 1e-2
+
+
+def test_a_persons_only_row_is_as_good_as_not_there():
+    z_a, z_b = pair(7, 3, 5)
+    people = torch.tensor([1, 1, 2, 2, 2, 8, 9])
+    loss = multi_view_barlow_twins(z_a, z_b, subjects=people)
+    without = multi_view_barlow_twins(z_a[:5], z_b[:5], subjects=people[:5])
+    # Up to the 1e-5 that standardisation adds to the variance.
+    torch.testing.assert_close(loss, without, rtol=1e-4, atol=0)
+
+
+def test_centring_by_hand():
+    z = torch.tensor([[[1.0]], [[5.0]], [[100.0]]], dtype=torch.float64)
+    # Rows -2, 2 and 0: C = 8 / 3.
+    ours = multi_view_barlow_twins(z, z, standardize=False, subjects=torch.tensor([4, 4, 0]))
+    assert float(ours) == pytest.approx((8 / 3 - 1) ** 2, rel=1e-12)
+
+
+@pytest.mark.parametrize(("pairs", "people"), [("cross", None), ("same", [0, 0, 1, 1]), ("cross", [0, 1, 1, 1])])
+@pytest.mark.parametrize("dim", [3, 12])
+def test_gradcheck_of_options(pairs, people, dim):
+    z = [tensor.requires_grad_() for tensor in (*pair(4, 2, dim), pair(4, 2, dim, seed=1)[0])]
+    subjects = None if people is None else torch.tensor(people)
+    assert gradcheck(lambda *args: multi_view_barlow_twins(*args, lambd=0.2, pairs=pairs, subjects=subjects), z)
+
+
 def test_batch_of_one():
     z_a, z_b = pair(1, 3, 4)
     with pytest.raises(SettingsError, match="two samples"):

@@ -41,6 +41,50 @@ def test_both_forms_are_the_literal_one(shape, standardize, use_gram):
     torch.testing.assert_close(gradients, expected_gradients, rtol=1e-10, atol=1e-11)
 
 
+# The last person has one row.
+SUBJECTS = {"person": torch.tensor([7, 3, 7, 3, 3, 5]), "none": None}
+OPTIONS = [("cross", "none"), ("same", "person"), ("cross", "person")]
+
+
+@FORMS
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("dim", [4, 50])
+@pytest.mark.parametrize(("pairs", "centre"), OPTIONS)
+def test_options_are_the_literal_ones_in_both_forms(pairs, centre, dim, standardize, use_gram):
+    z_a, z_b = pair(6, 3, dim)
+    options = {"lambd": 0.3, "standardize": standardize, "pairs": pairs, "subjects": SUBJECTS[centre]}
+    value, gradients = value_and_gradients(correlation_loss, z_a, z_b, use_gram=use_gram, **options)
+    expected, expected_gradients = value_and_gradients(reference_multi_view_barlow_twins, z_a, z_b, **options)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-10, atol=1e-11)
+    assert not torch.isclose(value, correlation_loss(z_a, z_b, lambd=0.3, standardize=standardize))
+
+
+@pytest.mark.parametrize("dim", [4, 50])
+@pytest.mark.parametrize(("pairs", "centre"), [("same", "none"), *OPTIONS])
+def test_more_distortions_are_the_mean_over_their_pairs(pairs, centre, dim):
+    z = [*pair(6, 3, dim), *pair(6, 3, dim, seed=1)]
+    options = {"lambd": 0.3, "pairs": pairs, "subjects": SUBJECTS[centre]}
+    value, gradients = value_and_gradients(multi_view_barlow_twins, *z, **options)
+    expected, expected_gradients = value_and_gradients(reference_multi_view_barlow_twins, *z, **options)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("use_gram", [True, False])
+def test_centring_keeps_five_digits_in_float32_where_people_are_far_apart(use_gram):
+    generator = torch.Generator().manual_seed(2)
+    people = torch.arange(8).repeat(4)
+    z_a = 50 * torch.randn(8, 3, 64, generator=generator)[people] + torch.randn(32, 3, 64, generator=generator)
+    z_b = z_a + 0.5 * torch.randn(32, 3, 64, generator=generator)
+    options = {"lambd": LAMBD, "standardize": True, "subjects": people}
+    value, gradients = value_and_gradients(correlation_loss, z_a, z_b, use_gram=use_gram, **options)
+    expected, references = value_and_gradients(reference_multi_view_barlow_twins, z_a.double(), z_b.double(), **options)
+    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+    for gradient, reference in zip(gradients, references, strict=True):
+        assert float((gradient - reference).abs().max()) < 1e-4 * float(reference.abs().max())
+
+
 @FORMS
 @pytest.mark.parametrize("standardize", [True, False])
 def test_gradcheck(use_gram, standardize):
@@ -205,6 +249,30 @@ def test_value_for_unrelated_embeddings(batch, views, dim, standardize):
     uncertainty = float(values.std()) / math.sqrt(trials)
     assert uncertainty < 0.04 * expected
     assert float(values.mean()) == pytest.approx(expected, abs=4 * uncertainty)
+
+
+@pytest.mark.parametrize(("pairs", "centre"), OPTIONS)
+def test_value_for_unrelated_embeddings_with_options(pairs, centre):
+    trials, generator = 1000, torch.Generator().manual_seed(0)
+    z_a, z_b = torch.randn(2, trials, 6, 3, 8, generator=generator, dtype=torch.float64)
+    options = {"lambd": 0.5, "standardize": True, "pairs": pairs}
+    values = torch.stack(
+        [correlation_loss(a, b, subjects=SUBJECTS[centre], **options) for a, b in zip(z_a, z_b, strict=True)]
+    )
+    num_subjects = 3 if centre == "person" else 1
+    expected = expected_if_unrelated(dim=8, batch=6, num_views=3, num_subjects=num_subjects, **options)
+    uncertainty = float(values.std()) / math.sqrt(trials)
+    assert uncertainty < 0.02 * expected
+    assert float(values.mean()) == pytest.approx(expected, abs=4 * uncertainty)
+
+
+def test_nothing_is_left_of_people_with_one_row_each():
+    z_a, z_b = (tensor.requires_grad_() for tensor in pair(5, 3, 4))
+    loss = correlation_loss(z_a, z_b, lambd=0.5, standardize=True, subjects=torch.arange(5))
+    loss.backward()
+    sizes = {"dim": 4, "batch": 5, "num_views": 3, "lambd": 0.5, "standardize": True}
+    assert float(loss.detach()) == expected_if_unrelated(num_subjects=5, **sizes) == 4.0
+    assert not z_a.grad.any()
 
 
 def test_unrelated_holds_for_texts_of_few_prompts():

@@ -8,11 +8,13 @@ import torch.distributed as dist
 
 from processes import joined_by_gloo
 from smilevlm.losses import JointLoss, JointLossSettings, SupervisedLoss
+from smilevlm.models import Projector, ProjectorSettings
 
 MULTI_VIEW, ALIGNMENT, REDUNDANCY = (
     {"beta": 0.0, "gamma": 0.0}, {"alpha": 0.0, "gamma": 0.0}, {"alpha": 0.0, "beta": 0.0},
 )  # fmt: skip
 JOINT = {"alpha": 0.7, "beta": 1.3, "gamma": 0.4}
+HEAD = {"head": "embedding", "head_hidden_dim": 5, "head_dim": 20}
 EVERYTHING = JOINT | {"multi_positive": True, "symmetric": True, "learned_temperature": True, "normalise_terms": True}
 SETTINGS = {
     "multi_view": MULTI_VIEW,
@@ -27,6 +29,12 @@ SETTINGS = {
     "joint": JOINT,
     "normalise_terms": JOINT | {"normalise_terms": True},
     "everything": EVERYTHING,
+    "cross": MULTI_VIEW | {"pairs": "cross"},
+    "person": MULTI_VIEW | {"centre": "person"},
+    "person_raw": MULTI_VIEW | {"centre": "person", "standardize": False},
+    "head": MULTI_VIEW | HEAD,
+    "three_distortions": MULTI_VIEW,
+    "multi_view_options": EVERYTHING | HEAD | {"pairs": "cross", "centre": "person"},
 }
 # With a narrow width the correlation losses take the form by the correlation matrix, with a wide one that by Gram.
 WIDTHS = (4, 40)
@@ -38,13 +46,18 @@ PAIRED = {
 }
 CASES = [(name, width, "all") for name in SETTINGS for width in WIDTHS]
 CASES += [(name, width, mask) for name in ("joint", "everything") for width in WIDTHS for mask in ("some", "one")]
+CASES += [("multi_view_options", 40, mask) for mask in ("some", "one", "none")]
 CASES += [("everything", 40, "none"), ("supervised", 4, "all")]
 # Uneven on purpose; with `some` the last process of each has no paired sample, and one of four has no sample at all.
 SHARES = {2: (5, 3), 4: (3, 0, 4, 1)}
 
 
-def _joint(name: str) -> JointLoss:
-    return JointLoss(JointLossSettings(**SETTINGS[name])).double()
+def _joint(name: str, width: int) -> JointLoss:
+    settings, head = JointLossSettings(**SETTINGS[name]), None
+    if settings.head != "none":
+        torch.manual_seed(0)
+        head = Projector(width, settings.head_dim, ProjectorSettings(hidden_dim=settings.head_hidden_dim))
+    return JointLoss(settings, head).double()
 
 
 def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
@@ -57,15 +70,16 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
     text_encoder = torch.randn(5, width, generator=generator, dtype=torch.float64).requires_grad_()
     groups = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])[rows]
     paired = PAIRED[mask]
-    joint = SupervisedLoss(torch.eye(3, width).double(), 0.2) if name == "supervised" else _joint(name)
+    joint = SupervisedLoss(torch.eye(3, width).double(), 0.2) if name == "supervised" else _joint(name, width)
     z_a, z_b, z_views = images @ encoder
     z_text = texts @ text_encoder
+    z_distorted = [z_a, z_b + z_a, z_a - z_b][: 3 if name in ("three_distortions", "multi_view_options") else 2]
     total = joint(
-        z_a=z_a, z_b=z_b + z_a, z_views=z_views, z_fused=z_views.mean(1), z_text=z_text, groups=groups,
-        paired=None if paired is None else paired[rows],
+        z_distorted=z_distorted, z_views=z_views, z_fused=z_views.mean(1), z_text=z_text, groups=groups,
+        subjects=torch.tensor([5, 5, 2, 5, 2, 9, 2, 5])[rows], paired=None if paired is None else paired[rows],
     ).total  # fmt: skip
     parameters = [encoder, *joint.parameters()]
-    if name not in ("multi_view", "multi_view_raw", "supervised"):
+    if name != "supervised" and not MULTI_VIEW.items() <= SETTINGS[name].items():
         parameters.append(text_encoder)
     # Without `allow_unused`, so that a parameter outside the graph is an error on every process.
     return [total.detach(), *torch.autograd.grad(total, parameters)]

@@ -57,7 +57,7 @@ def test_the_length_of_an_embedding_does_not_matter():
 def test_takes_the_place_of_the_joint_loss():
     z_views, z_fused, vectors, labels = batch()
     loss = SupervisedLoss(vectors, 0.07)
-    terms = loss(z_a=None, z_b=None, z_views=z_views, z_fused=z_fused, z_text=vectors[labels], groups=labels)
+    terms = loss(z_distorted=(), z_views=z_views, z_fused=z_fused, z_text=vectors[labels], groups=labels)
     torch.testing.assert_close(terms.total, class_cross_entropy(z_views, z_fused, vectors, labels))
     assert (terms.multi_view, terms.alignment, terms.redundancy) == (None, None, None)
     assert not loss.uses_pairs

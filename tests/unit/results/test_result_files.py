@@ -9,6 +9,7 @@ from fake_results import fake_result, taught, with_several_classes
 from smilevlm.errors import ResultError, SettingsError
 from smilevlm.results import (
     EpochChoice,
+    MultiViewGradient,
     PairingCaptions,
     honest_pairing_name,
     read_results,
@@ -119,6 +120,18 @@ def with_choice(result, **changes):
 def test_a_chosen_epoch_comes_back(result, tmp_path, changes):
     write_results(tmp_path / "r.json", with_choice(result, **changes))
     assert read_results(tmp_path / "r.json") == with_choice(result, **changes)
+
+
+def test_the_multi_view_gradient_comes_back_and_may_be_missing(result, tmp_path):
+    path = tmp_path / "r.json"
+    measured = MultiViewGradient(scale=0.02, share=0.3, num_steps=20)
+    write_results(path, replace(result, folds=tuple(replace(f, multi_view_gradient=measured) for f in result.folds)))
+    assert {fold.multi_view_gradient for fold in read_results(path).folds} == {measured}
+    values = json.loads(path.read_text())
+    for fold in values["folds"]:
+        del fold["multi_view_gradient"]
+    path.write_text(json.dumps(values))
+    assert read_results(path) == result
 
 
 def test_an_epoch_is_chosen_by_validation_subjects_alone(result, tmp_path):
@@ -331,8 +344,12 @@ def test_every_field_must_be_there_and_none_beside_it(tmp_path):
             r"bins\[([1-9]|1\d)\]|readouts\.(knn|l|m|n)|multi_label\.(by_view|always_no)\.|fused\.[^h]", place
         ):
             continue
-        # Which readouts and actions there are is up to the run; files from before captions lack what they brought.
-        optional = found if place.endswith((".readouts", ".actions")) else ("pairing_captions", "actions")
+        # Which readouts and actions there are is up to the run; files of versions before lack what came later.
+        optional = (
+            found
+            if place.endswith((".readouts", ".actions"))
+            else ("pairing_captions", "actions", "multi_view_gradient")
+        )
         for key in [key for key in found if key not in optional]:
             value = found.pop(key)
             path.write_text(json.dumps(data))

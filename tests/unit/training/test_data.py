@@ -23,7 +23,7 @@ def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="clas
     """Every pixel of a sample's images holds its number."""
     images = torch.arange(num, dtype=torch.uint8)[:, None, None, None, None].expand(-1, 2, 3, 4, 4)
     return TrainingBatches(
-        Samples(images=images, classes=tuple(CLASSES[:num])),
+        Samples(images=images, classes=tuple(CLASSES[:num]), subjects=100 + torch.arange(num) // 3),
         PROMPTS,
         pairing=pairing,
         batch_size=batch_size,
@@ -36,7 +36,12 @@ def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="clas
 def validation_batches(*, num: int, batch_size: int = 4, shard=None):
     images = torch.arange(num, dtype=torch.uint8)[:, None, None, None, None].expand(-1, 2, 3, 4, 4)
     return ValidationBatches(
-        Samples(images=images, classes=tuple(CLASSES[:num]), truth=tuple(i % 3 for i in range(num))),
+        Samples(
+            images=images,
+            classes=tuple(CLASSES[:num]),
+            truth=tuple(i % 3 for i in range(num)),
+            subjects=100 + torch.arange(num) // 3,
+        ),
         PROMPTS,
         pairing="class",
         batch_size=batch_size,
@@ -51,6 +56,13 @@ def one_epoch(**changes) -> tuple[list[int], list[int]]:
         [int(n) for images, *_ in pairs for n in images[:, 0, 0, 0, 0]],
         [int(row) for _, prompts, *_ in pairs for row in prompts],
     )
+
+
+@pytest.mark.parametrize("shard", [None, ShardSpec(rank=1, num_processes=2)])
+def test_a_batch_says_whose_each_sample_is(shard):
+    for batch in (*batches(shard=shard), *validation_batches(num=9, shard=shard)):
+        numbers = batch.images[:, 0, 0, 0, 0].long()
+        assert torch.equal(batch.subjects, 100 + numbers // 3)
 
 
 def test_an_epoch_has_no_repeats_and_drops_the_incomplete_batch():

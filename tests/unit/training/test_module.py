@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,14 @@ import torch.distributed as dist
 from processes import joined_by_gloo
 from smilevlm.augment.distortions import Distortions, DistortionSettings
 from smilevlm.errors import SettingsError
-from smilevlm.losses import JointLoss, JointLossSettings
+from smilevlm.losses import JointLossSettings
+from smilevlm.losses.reference import reference_multi_view_scale
 from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
 from smilevlm.training.config import OptimiserSettings, ValidationSettings
 from smilevlm.training.data import Batch, ShardSpec
 from smilevlm.training.module import PromptTensors, SmileVlmModule
+from smilevlm.training.processes import average_gradients
+from smilevlm.training.trainer import build_joint_loss
 
 BATCH, DIM = 8, 16
 SMALL = ModelSettings(
@@ -25,6 +29,30 @@ SMALL = ModelSettings(
     fusion=FusionSettings(hidden_dim=8),
 )
 GROUPED = dataclasses.replace(SMALL, tower_settings=ConvTowerSettings(width=8, norm="group"))
+
+
+SCALES = {"multi_view_scale": 0.024, "redundancy_scale": 0.024}
+SUBJECTS = torch.tensor([0, 0, 1, 1, 0, 2, 2, 3])
+HEAD = {"head_hidden_dim": 12, "head_dim": 24}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "literal": {},
+    "head": {"head": "embedding", **HEAD},
+    "head_on_features": {"head": "features", **HEAD},
+    "cross": {"pairs": "cross"},
+    "person": {"centre": "person"},
+    "share": {"multi_view_share": 0.3, "share_steps": 2},
+    "all": {
+        "head": "features", **HEAD, "head_dim": 200, "pairs": "cross", "centre": "person", "multi_view_share": 0.3,
+        "normalise_terms": True,
+    },
+}  # fmt: skip
+"""Of the multi-view loss; with `all` there are three distortions, and the Gram form is taken."""
+
+
+def make_options_task(options: str, **optimiser: Any) -> SmileVlmModule:
+    settings = JointLossSettings(**SCALES, **OPTIONS[options])
+    distortions = DistortionSettings(num_distortions=3 if options == "all" else 2)
+    return make_task(settings, distortions, GROUPED, **optimiser).double()
 
 
 def make_task(
@@ -38,7 +66,7 @@ def make_task(
     table = torch.nn.functional.normalize(torch.randn(BATCH, DIM), dim=1)
     return SmileVlmModule(
         model=built,
-        loss=JointLoss(loss or JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024)),
+        loss=build_joint_loss(loss or JointLossSettings(**SCALES), built, None),
         distortions=Distortions(distortions or DistortionSettings(), (-30.0, 0.0, 30.0)),
         prompts=PromptTensors(table, table, table),
         optimiser=OptimiserSettings(**optimiser),
@@ -61,7 +89,7 @@ def _one_thread():
 def batch() -> Batch:
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (BATCH, 3, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    return Batch(images, torch.arange(BATCH), torch.full((BATCH,), -1), BATCH, 0)
+    return Batch(images, torch.arange(BATCH), torch.full((BATCH,), -1), BATCH, 0, subjects=SUBJECTS)
 
 
 def descend(task: SmileVlmModule, batch: Batch, steps: int) -> list[tuple[float, float]]:
@@ -142,6 +170,126 @@ def test_cached_gradients_are_those_of_the_whole_batch(batch, micro_batch_size, 
     # The projector's running statistics moved once, not once per piece.
     for (name, buffer), other in zip(tasks[0].model.named_buffers(), tasks[1].model.buffers(), strict=True):
         torch.testing.assert_close(other, buffer, rtol=1e-12, atol=1e-14, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_cached_gradients_with_options_are_those_of_the_whole_batch(batch, options):
+    tasks = [make_options_task(options, micro_batch_size=size) for size in (None, 3)]
+    whole, cached = (task.add_gradients(batch) for task in tasks)
+    torch.testing.assert_close(cached[:4], whole[:4], rtol=1e-11, atol=0)
+    assert cached.weights == pytest.approx(whole.weights, rel=1e-9)
+    assert tasks[1].loss.multi_view_scale == pytest.approx(tasks[0].loss.multi_view_scale, rel=1e-9)
+    expected, found = ({n: p.grad for n, p in task.named_parameters() if p.requires_grad} for task in tasks)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+    for (name, buffer), other in zip(tasks[0].named_buffers(), tasks[1].buffers(), strict=True):
+        torch.testing.assert_close(other, buffer, rtol=1e-12, atol=1e-14, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def step_with_options(options: str, rank: int, num_processes: int) -> dict[str, torch.Tensor]:
+    """Gradients of the global batch, and the scale, from this process's rows of it in micro batches."""
+    images = torch.randint(0, 256, (7, 3, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    rows, names = ShardSpec(rank=rank, num_processes=num_processes).of(7), torch.arange(7)
+    task = make_options_task(options, micro_batch_size=2)
+    task.add_gradients(Batch(images[rows], names[rows], names[rows], 7, rows.start, subjects=SUBJECTS[:7][rows]))
+    average_gradients(task.parameters())
+    found = {name: p.grad for name, p in task.named_parameters() if p.grad is not None}
+    return found | {"scale": torch.tensor(task.loss.multi_view_scale, dtype=torch.float64)}
+
+
+def _options_of_two(rank: int) -> list[dict[str, torch.Tensor]]:
+    return [step_with_options(options, rank, 2) for options in OPTIONS]
+
+
+@pytest.mark.slow
+def test_two_processes_with_options_equal_one(tmp_path):
+    expected = [step_with_options(options, 0, 1) for options in OPTIONS]
+    for found in joined_by_gloo(_options_of_two, 2, tmp_path):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+# Options of the multi-view loss.
+
+
+def tower_norm(task: SmileVlmModule, batch: Batch) -> float:
+    task.add_gradients(batch)
+    return float(torch.stack([p.grad.norm() for p in task.model.tower_parameters()]).norm())
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 3])
+def test_the_scale_gives_the_multi_view_loss_its_share_of_the_towers_gradient(batch, micro_batch_size):
+    weights = {"alpha": 0.7, "beta": 1.3, "gamma": 0.4, "redundancy_scale": 0.024, "normalise_terms": True}
+    distortions = DistortionSettings(view_dropout=0.4)
+
+    def task(**changes: Any) -> SmileVlmModule:
+        settings = JointLossSettings(**(weights | changes))
+        return make_task(settings, distortions, GROUPED, micro_batch_size=micro_batch_size).double()
+
+    # With alpha 0 the projector's batch normalisation would be over the clean views alone.
+    alone = ({"beta": 0.0, "gamma": 0.0}, {"alpha": 1e-30, "gamma": 0.0})
+    norms = [tower_norm(task(**settings), batch) for settings in alone]
+    balanced = task(multi_view_share=0.25, share_steps=2, multi_view_scale=50.0)
+    terms = balanced.add_gradients(batch)
+    scale = reference_multi_view_scale([(norms[0], norms[1])], 0.25)
+    assert balanced.loss.multi_view_scale == pytest.approx(scale, rel=1e-9)
+    assert terms.multi_view_share == pytest.approx(0.25, rel=1e-9)
+    by_hand = task(multi_view_scale=scale)
+    expected = by_hand.add_gradients(batch)
+    torch.testing.assert_close(terms[:4], expected[:4], rtol=1e-9, atol=0)
+    for name, gradient in gradients(by_hand).items():
+        torch.testing.assert_close(gradients(balanced)[name], gradient, rtol=1e-9, atol=1e-12)
+    # After the second step nothing is measured and the scale stays.
+    assert balanced.add_gradients(batch).multi_view_share is not None
+    assert balanced.add_gradients(batch._replace(images=255 - batch.images)).multi_view_share is None
+    assert balanced.loss.multi_view_scale == pytest.approx(scale, rel=1e-9)
+
+
+def test_a_share_that_is_only_logged_changes_no_bit(batch):
+    plain, logged = make_task(), make_task(JointLossSettings(**SCALES, log_share=True, share_steps=1))
+    terms = logged.add_gradients(batch)
+    assert torch.equal(terms.total, plain.add_gradients(batch).total)
+    assert all(torch.equal(gradients(logged)[name], gradient) for name, gradient in gradients(plain).items())
+    assert terms.multi_view_share > 0
+    assert logged.loss.gradient_share.mean == pytest.approx(terms.multi_view_share)
+    shown = logged._shown(terms)
+    assert float(shown["multi_view_scale"]) == 0.024
+    assert float(shown["multi_view_share"]) == terms.multi_view_share
+    assert logged.add_gradients(batch).multi_view_share is None
+
+
+def test_a_batch_without_prompts_is_not_measured(batch):
+    task = make_task(JointLossSettings(multi_view_share=0.5, share_steps=1))
+    terms = task.add_gradients(batch._replace(prompts=torch.full((BATCH,), -1)))
+    assert terms.multi_view_share is None
+    assert task.loss.gradient_share.is_measuring
+    assert torch.isfinite(terms.total)
+
+
+def test_a_frozen_tower_has_no_share(monkeypatch):
+    monkeypatch.setattr("smilevlm.models.SmileVlm.tower_parameters", lambda self: [])
+    make_task()
+    with pytest.raises(SettingsError, match="tower is frozen"):
+        make_task(JointLossSettings(log_share=True))
+
+
+def test_the_head_is_trained_and_not_kept():
+    task = make_task(JointLossSettings(head="features", **HEAD))
+    grouped = [id(p) for group in task.parameter_groups() for p in group["params"]]
+    head = [p for p in task.loss.parameters()]
+    assert len(head) == 4
+    assert {id(p) for p in head} < set(grouped)
+    assert task.kept_model().state_dict().keys() == make_task().kept_model().state_dict().keys()
+    # The model begins with the same weights, head or not.
+    for weight, other in zip(task.model.parameters(), make_task().model.parameters(), strict=True):
+        assert torch.equal(weight, other)
+    assert any(name.startswith("loss.head.") for name in task.state_dict())
+
+
+def test_centring_needs_a_person_with_two_samples():
+    settings = JointLossSettings(centre="person")
+    build_joint_loss(settings, build_model(SMALL), torch.tensor([0, 1, 1]))
+    with pytest.raises(SettingsError, match="two training samples"):
+        build_joint_loss(settings, build_model(SMALL), torch.tensor([0, 1, 2]))
 
 
 def test_cached_gradients_need_a_tower_that_does_not_mix_samples():
