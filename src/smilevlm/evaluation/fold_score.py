@@ -87,6 +87,8 @@ class FoldTraining:
         validation_subjects: Subjects that a choice was made on.
         epoch_choice: Which epoch they chose.
         metrics_csv: The training log, relative to the result file.
+        labelled_subjects: Those of `subjects` whose labels were used; None for all.
+        num_unlabelled_samples: Samples of no class or another one that training saw besides.
     """
 
     fold: int
@@ -96,6 +98,8 @@ class FoldTraining:
     validation_subjects: Sequence[str] = ()
     epoch_choice: EpochChoice | None = None
     metrics_csv: str | None = None
+    labelled_subjects: Sequence[str] | None = None
+    num_unlabelled_samples: int = 0
 
 
 def score_fold(
@@ -172,6 +176,8 @@ def score_fold(
         multi_label=multi_label,
         epoch_choice=training.epoch_choice,
         metrics_csv=training.metrics_csv,
+        labelled_subjects=None if training.labelled_subjects is None else _distinct(training.labelled_subjects),
+        num_unlabelled_samples=training.num_unlabelled_samples,
     )
 
 
@@ -185,8 +191,9 @@ def _check_leaks(samples: FoldSamples, training: FoldTraining, probe_training: P
     if probe_training is None:
         return
     check_shared_subjects(**{"the probes' training": probe_training.subjects, "test": samples.subjects})
-    if strangers := sorted(set(probe_training.subjects) - set(training.subjects)):
-        raise LeakError(f"probes would be fitted on {first_few(strangers)}, no training subjects of the fold")
+    known = training.subjects if training.labelled_subjects is None else training.labelled_subjects
+    if strangers := sorted(set(probe_training.subjects) - set(known)):
+        raise LeakError(f"probes would be fitted on {first_few(strangers)}, no labelled training subjects of the fold")
 
 
 def _check_sizes(embeddings: FoldEmbeddings, samples: FoldSamples) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         EXAMPLES_NAME,
         METRICS_NAME,
         PICTURES_NAME,
+        PRETRAINING_NAME,
         PROPOSALS_NAME,
         RESULTS_NAME,
         TASKS_NAME,
@@ -60,9 +61,9 @@ _EXPORTS = {
     "resolve": ("by_current_names", "config_from", "with_clip_width", "with_overrides"),
     "run": ("train_run",),
     "run_folder": (
-        "ANALYSIS_NAME", "EXAMPLES_NAME", "METRICS_NAME", "PICTURES_NAME", "PROPOSALS_NAME", "RESULTS_NAME",
-        "TASKS_NAME", "TIMING_NAME", "FoldJob", "FoldRecord", "fold_jobs", "git_commit", "read_fold_record",
-        "read_run_config",
+        "ANALYSIS_NAME", "EXAMPLES_NAME", "METRICS_NAME", "PICTURES_NAME", "PRETRAINING_NAME", "PROPOSALS_NAME",
+        "RESULTS_NAME", "TASKS_NAME", "TIMING_NAME", "FoldJob", "FoldRecord", "fold_jobs", "git_commit",
+        "read_fold_record", "read_run_config",
     ),
     "splits": ("FoldSplit", "check_folds", "check_split_leaks", "fold_seed", "split_fold", "split_folds"),
 }  # fmt: skip
@@ -74,6 +75,7 @@ __all__ = [
     "EXAMPLES_NAME",
     "METRICS_NAME",
     "PICTURES_NAME",
+    "PRETRAINING_NAME",
     "PROPOSALS_NAME",
     "RESULTS_NAME",
     "TASKS_NAME",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytorch_lightning as lightning
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
 from smilevlm.augment.distortions import Distortions
@@ -33,11 +33,14 @@ class PromptTensors(NamedTuple):
         table: Embedded prompts; batches name rows of it.
         candidates: Prompts of all classes, which a text-guided fusion looks at.
         prototypes: A direction per class, for the accuracy on validation subjects.
+        groups: Of each row of the table; samples whose rows are of one group are each other's positives where the loss
+            has groups. None for each row by itself.
     """
 
     table: Float[torch.Tensor, "prompt dim"]
     candidates: Float[torch.Tensor, "candidate dim"]
     prototypes: Float[torch.Tensor, "class dim"]
+    groups: Int64[torch.Tensor, " prompt"] | None = None
 
 
 class SmileVlmModule(lightning.LightningModule):
@@ -63,6 +66,7 @@ class SmileVlmModule(lightning.LightningModule):
     prompt_table: torch.Tensor
     candidates: torch.Tensor
     prototypes: torch.Tensor
+    prompt_groups: torch.Tensor | None
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class SmileVlmModule(lightning.LightningModule):
         self.register_buffer("prompt_table", prompts.table, persistent=False)
         self.register_buffer("candidates", prompts.candidates, persistent=False)
         self.register_buffer("prototypes", prompts.prototypes, persistent=False)
+        self.register_buffer("prompt_groups", prompts.groups, persistent=False)
         self._seed = seed
         self._all_paired = all_paired
         self._measured: list[torch.Tensor] = []
@@ -172,14 +177,15 @@ class SmileVlmModule(lightning.LightningModule):
         z_views, *pair = model.project(features).unflatten(0, (copies, len(batch.images)))
         z_a, z_b = pair or (None, None)
         z_fused, _ = model.fuse(z_views, mask, self.candidates)
+        # A sample without prompt gets any row; the losses leave it out.
+        rows = batch.prompts.clamp(min=0)
         return self.loss(
             z_a=z_a,
             z_b=z_b,
             z_views=z_views,
             z_fused=z_fused,
-            # A sample without prompt gets any row; the losses leave it out.
-            z_text=self.prompt_table[batch.prompts.clamp(min=0)],
-            groups=batch.prompts,
+            z_text=self.prompt_table[rows],
+            groups=batch.prompts if self.prompt_groups is None else self.prompt_groups[rows],
             # Without the mask no step waits for a GPU to count it.
             paired=None if self._all_paired else batch.prompts >= 0,
             # The rows of every process follow from the size of the global batch: no process asks the others.

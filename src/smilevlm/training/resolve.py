@@ -23,7 +23,16 @@ RENAMED_SETTINGS = {
     "distortions.clean_degraded": "distortions.weak_degraded_share",
 }
 """Former name to today's. An override by the former name works for one release; a run folder may have it for ever."""
-ADDED_SETTINGS: Mapping[str, Any] = {"caption_share": 0.5, "captions_per_sample": 8}
+ADDED_SETTINGS: Mapping[str, Any] = {
+    "caption_share": 0.5,
+    "captions_per_sample": 8,
+    "labelled_subjects": None,
+    "unlabelled_samples": "none",
+    "pretraining_epochs": 0,
+    "sampler": {"name": "shuffled", "paired_share": 0.5},
+    "loss.positives": "prompt",
+    "loss.negatives": "batch",
+}
 """Settings that former run folders lack, with values by which they mean what they meant then."""
 _KEY = "experiment"
 _TOWER_KEY = "model.tower_settings."
@@ -100,7 +109,12 @@ def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
         settings = settings_now.get(group) if group else settings_now
         if isinstance(settings, dict) and name in settings:
             settings[current.rpartition(".")[2]] = settings.pop(name)
-    return {**ADDED_SETTINGS, **settings_now}
+    for added, value in ADDED_SETTINGS.items():
+        group, _, name = added.rpartition(".")
+        settings = settings_now.get(group) if group else settings_now
+        if isinstance(settings, dict):
+            settings.setdefault(name, value)
+    return settings_now
 
 
 def _parse_config(values: dict[str, Any]) -> ExperimentConfig:

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 from processes import joined_by_gloo
-from smilevlm.losses import JointLoss, JointLossSettings, SupervisedLoss
+from smilevlm.losses import JointLoss, JointLossSettings, PromptBank, SupervisedLoss
 
 MULTI_VIEW, ALIGNMENT, REDUNDANCY = (
     {"beta": 0.0, "gamma": 0.0}, {"alpha": 0.0, "gamma": 0.0}, {"alpha": 0.0, "beta": 0.0},
@@ -27,6 +27,8 @@ SETTINGS = {
     "joint": JOINT,
     "normalise_terms": JOINT | {"normalise_terms": True},
     "everything": EVERYTHING,
+    "prompt_bank": ALIGNMENT | {"negatives": "prompt_bank", "learned_temperature": True},
+    "prompt_bank_joint": EVERYTHING | {"negatives": "prompt_bank", "symmetric": False},
 }
 # With a narrow width the correlation losses take the form by the correlation matrix, with a wide one that by Gram.
 WIDTHS = (4, 40)
@@ -37,14 +39,21 @@ PAIRED = {
     "none": torch.zeros(8, dtype=torch.bool),
 }
 CASES = [(name, width, "all") for name in SETTINGS for width in WIDTHS]
-CASES += [(name, width, mask) for name in ("joint", "everything") for width in WIDTHS for mask in ("some", "one")]
-CASES += [("everything", 40, "none"), ("supervised", 4, "all")]
+CASES += [
+    (name, width, mask)
+    for name in ("joint", "everything", "prompt_bank_joint")
+    for width in WIDTHS
+    for mask in ("some", "one")
+]
+CASES += [("everything", 40, "none"), ("prompt_bank_joint", 40, "none"), ("supervised", 4, "all")]
 # Uneven on purpose; with `some` the last process of each has no paired sample, and one of four has no sample at all.
 SHARES = {2: (5, 3), 4: (3, 0, 4, 1)}
 
 
-def _joint(name: str) -> JointLoss:
-    return JointLoss(JointLossSettings(**SETTINGS[name])).double()
+def _joint(name: str, width: int) -> JointLoss:
+    bank = torch.randn(5, width, generator=torch.Generator().manual_seed(6))
+    # Two prompts of the first group, as of a class.
+    return JointLoss(JointLossSettings(**SETTINGS[name]), PromptBank(bank, torch.tensor([0, 0, 1, 2, 3]))).double()
 
 
 def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
@@ -57,7 +66,7 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
     text_encoder = torch.randn(5, width, generator=generator, dtype=torch.float64).requires_grad_()
     groups = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])[rows]
     paired = PAIRED[mask]
-    joint = SupervisedLoss(torch.eye(3, width).double(), 0.2) if name == "supervised" else _joint(name)
+    joint = SupervisedLoss(torch.eye(3, width).double(), 0.2) if name == "supervised" else _joint(name, width)
     z_a, z_b, z_views = images @ encoder
     z_text = texts @ text_encoder
     total = joint(
@@ -65,7 +74,7 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
         paired=None if paired is None else paired[rows],
     ).total  # fmt: skip
     parameters = [encoder, *joint.parameters()]
-    if name not in ("multi_view", "multi_view_raw", "supervised"):
+    if name not in ("multi_view", "multi_view_raw", "supervised", "prompt_bank"):
         parameters.append(text_encoder)
     # Without `allow_unused`, so that a parameter outside the graph is an error on every process.
     return [total.detach(), *torch.autograd.grad(total, parameters)]

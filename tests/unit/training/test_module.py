@@ -11,7 +11,7 @@ import torch.distributed as dist
 from processes import joined_by_gloo
 from smilevlm.augment.distortions import Distortions, DistortionSettings
 from smilevlm.errors import SettingsError
-from smilevlm.losses import JointLoss, JointLossSettings
+from smilevlm.losses import JointLoss, JointLossSettings, PromptBank
 from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
 from smilevlm.training.config import OptimiserSettings, ValidationSettings
 from smilevlm.training.data import Batch, ShardSpec
@@ -36,11 +36,14 @@ def make_task(
     torch.manual_seed(0)
     built = build_model(model)
     table = torch.nn.functional.normalize(torch.randn(BATCH, DIM), dim=1)
+    settings = loss or JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024)
+    # Two prompts of each class, where classes make groups.
+    groups = torch.arange(BATCH) // (2 if settings.positives == "class" else 1)
     return SmileVlmModule(
         model=built,
-        loss=JointLoss(loss or JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024)),
+        loss=JointLoss(settings, PromptBank(table, groups)),
         distortions=Distortions(distortions or DistortionSettings(), (-30.0, 0.0, 30.0)),
-        prompts=PromptTensors(table, table, table),
+        prompts=PromptTensors(table, table, table, groups),
         optimiser=OptimiserSettings(**optimiser),
         validation=ValidationSettings(),
         seed=0,
@@ -122,12 +125,18 @@ def test_the_prompt_table_is_no_weight():
 # Cached gradients.
 
 
+ALIGNMENTS = {"batch": {"symmetric": True}, "bank": {"negatives": "prompt_bank", "positives": "class"}}
+
+
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 4, 7])
-@pytest.mark.parametrize("missing_views", [0.0, 0.4])
-def test_cached_gradients_are_those_of_the_whole_batch(batch, micro_batch_size, missing_views):
+@pytest.mark.parametrize(("missing_views", "alignment"), [(0.0, "batch"), (0.4, "batch"), (0.0, "bank")])
+def test_cached_gradients_are_those_of_the_whole_batch(batch, micro_batch_size, missing_views, alignment):
     loss = JointLossSettings(
-        multi_view_scale=0.024, redundancy_scale=0.024, symmetric=True, multi_positive=True, learned_temperature=True
-    )
+        multi_view_scale=0.024, redundancy_scale=0.024, multi_positive=True, learned_temperature=True,
+        **ALIGNMENTS[alignment],
+    )  # fmt: skip
+    if alignment == "bank":
+        batch = batch._replace(prompts=torch.where(torch.arange(BATCH) < 5, torch.arange(BATCH), -1))
     tasks = [
         make_task(loss, DistortionSettings(view_dropout=missing_views), GROUPED, micro_batch_size=size).double()
         for size in (None, micro_batch_size)

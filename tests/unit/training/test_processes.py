@@ -50,11 +50,17 @@ def train(store: Path, run: Path, overrides: tuple[str, ...], *options: str) -> 
     return run_python("-m", "smilevlm", *words, check=False, COLUMNS="200")
 
 
+FEW_LABELS = (
+    "num_folds=4", "optimiser.batch_size=9", "labelled_subjects=1", "sampler.name=stratified", "pretraining_epochs=1",
+    "loss.negatives=prompt_bank", "loss.multi_positive=true", "loss.positives=class",
+)  # fmt: skip
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("num_processes", [2, 4])
-def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, num_processes):
+@pytest.mark.parametrize(("num_processes", "more"), [(2, ()), (4, ()), (2, FEW_LABELS)], ids=["2", "4", "few labels"])
+def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, num_processes, more):
     overrides = (*tiny_overrides, "optimiser.precision=float32", "optimiser.batch_size=6", "num_control_folds=0",
-                 "validation.share=0.5", "optimiser.ema_decay=0.5", "optimiser.epochs=4")  # fmt: skip
+                 "validation.share=0.5", "optimiser.ema_decay=0.5", "optimiser.epochs=4", *more)  # fmt: skip
     alone = train(store_of_four, tmp_path / "alone", overrides)
     assert alone.returncode == 0, alone.stderr
     together = train(store_of_four, tmp_path / "together", overrides, "--devices", str(num_processes))
