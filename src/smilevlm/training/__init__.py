@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         read_fold_record,
         read_run_config,
     )
+    from smilevlm.training.sampling import SamplerSettings
     from smilevlm.training.splits import (
         FoldSplit,
         check_folds,
@@ -65,6 +66,7 @@ _EXPORTS = {
         "RESULTS_NAME", "TASKS_NAME", "TIMING_NAME", "FoldJob", "FoldRecord", "fold_jobs", "git_commit",
         "read_fold_record", "read_run_config",
     ),
+    "sampling": ("SamplerSettings",),
     "splits": ("FoldSplit", "check_folds", "check_split_leaks", "fold_seed", "split_fold", "split_folds"),
 }  # fmt: skip
 """Names by module: the command line asks for the process's rank without loading torch or Lightning."""
@@ -87,6 +89,7 @@ __all__ = [
     "HardwareConfig",
     "OptimiserSettings",
     "PseudoSettings",
+    "SamplerSettings",
     "ValidationSettings",
     "by_current_names",
     "check_chosen_prompts",

@@ -16,6 +16,7 @@ from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, Pr
 from smilevlm.training.config import OptimiserSettings, ValidationSettings
 from smilevlm.training.data import Batch, ShardSpec
 from smilevlm.training.module import PromptTensors, SmileVlmModule
+from smilevlm.training.processes import average_gradients
 
 BATCH, DIM = 8, 16
 SMALL = ModelSettings(
@@ -349,3 +350,35 @@ def test_no_step_asks_for_counts_that_are_known(tmp_path):
     # Only how many samples have a prompt is not known beforehand, and is asked for once.
     expected = {(name, loss): int(name != "all") for name in SHARED for loss in LOSSES}
     assert joined_by_gloo(_count_collectives, 2, tmp_path) == [expected] * 2
+
+
+STEPS = {
+    "literal": JointLossSettings(redundancy_scale=0.024),
+    "bank": JointLossSettings(
+        negatives="prompt_bank", multi_positive=True, positives="class", learned_temperature=True
+    ),
+    "first phase": JointLossSettings(beta=0.0, gamma=0.0),
+}
+
+
+def _gradients_of_a_step(rank: int, num_processes: int) -> dict[str, dict[str, torch.Tensor]]:
+    images = torch.randint(0, 256, (7, 3, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    rows = ShardSpec(rank=rank, num_processes=num_processes).of(7)
+    # Of two processes the second has no prompt.
+    prompts = torch.where(torch.arange(7) < 4, torch.arange(7), -1)
+    found = {}
+    for name, loss in STEPS.items():
+        task = make_task(loss, None, GROUPED).double()
+        task.add_gradients(Batch(images[rows], prompts[rows], torch.full((7,), -1)[rows], 7, rows.start))
+        average_gradients(task.parameters())
+        found[name] = {key: p.grad for key, p in task.named_parameters() if p.grad is not None}
+    return found
+
+
+def test_a_step_of_two_processes_is_that_of_one(tmp_path):
+    expected = _gradients_of_a_step(0, 1)
+    for found in joined_by_gloo(_gradients_of_a_step, 2, tmp_path, 2):
+        for name, gradients in expected.items():
+            assert found[name].keys() == gradients.keys()
+            for key, gradient in gradients.items():
+                torch.testing.assert_close(found[name][key], gradient, rtol=1e-9, atol=1e-11)
