@@ -350,3 +350,24 @@ def test_the_probe_after_pretraining_is_that_of_the_phase_alone(store_of_four, m
     train_run(config, store_of_four, tmp_path / "run", folds=[0])
     readouts = evaluate_run(tmp_path / "run", store_of_four, num_examples=0).folds[0].readouts
     assert readouts["linear_probe_after_pretraining"] == readouts["linear_probe"]
+
+
+def test_the_recipe_trains_scores_and_says_what_it_read(store_of_four, tiny_overrides, tmp_path):
+    from smilevlm.recipes import find_recipe
+    from smilevlm.reporting.report import _label_rows
+    from smilevlm.training import with_overrides
+
+    smaller = (*tiny_overrides, "pretraining_epochs=1", "labelled_subjects=1", "validation.share=0.4", "num_folds=4")
+    config, run = with_overrides(find_recipe("few_labels"), smaller), tmp_path / "run"
+    train_run(config, store_of_four, run, folds=[0, 1])
+    result = evaluate_run(run, store_of_four, num_examples=0)
+    number = result.folds[0].num_unlabelled_samples
+    assert number > 0
+    assert result.label_budget == (
+        f"labels of 1 of 2 training subjects and of the validation subjects with {number} samples without a label"
+    )
+    budget, *folds = _label_rows(result)
+    assert budget == ("Labels", result.label_budget)
+    assert folds == [(f"Labelled subjects, fold {fold.fold}", fold.labelled_subjects[0]) for fold in result.folds]
+    with pytest.raises(ValueError, match="labelled_subjects"):
+        replace(result, folds=(replace(result.folds[0], labelled_subjects=("nobody",)), *result.folds[1:]))
