@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from smilevlm.datasets import find_protocol, protocols
-from smilevlm.errors import SettingsError
+from smilevlm.errors import ResultError, SettingsError
 from smilevlm.evaluation import evaluate_run
 from smilevlm.labels import UNLABELLED
 from smilevlm.models import load_bundle
 from smilevlm.prompts import NO_PROMPT
+from smilevlm.results import write_results
 from smilevlm.store import PreparedSet
 from smilevlm.training import check_split_leaks, split_folds, train_run
 from smilevlm.training.data import SampleCaptions, Samples, ShardSpec, TrainingBatches
@@ -369,5 +370,6 @@ def test_the_recipe_trains_scores_and_says_what_it_read(store_of_four, tiny_over
     budget, *folds = _label_rows(result)
     assert budget == ("Labels", result.label_budget)
     assert folds == [(f"Labelled subjects, fold {fold.fold}", fold.labelled_subjects[0]) for fold in result.folds]
-    with pytest.raises(ValueError, match="labelled_subjects"):
-        replace(result, folds=(replace(result.folds[0], labelled_subjects=("nobody",)), *result.folds[1:]))
+    wrong = replace(result.folds[0], labelled_subjects=("nobody",))
+    with pytest.raises(ResultError, match="nobody not in train_subjects"):
+        write_results(tmp_path / "wrong.json", replace(result, folds=(wrong, *result.folds[1:])))
