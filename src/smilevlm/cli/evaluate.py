@@ -59,5 +59,14 @@ def _print_result(result: ExperimentResult) -> None:
         ["zero-shot accuracy on unseen people", "faces"],
         ["mean over folds", "std"],
         rows,
-        title=f"{result.protocol}, {result.summary.num_folds_run} folds, {result.pairing_name}",
+        title=", ".join(
+            part
+            for part in (
+                result.protocol,
+                f"{result.summary.num_folds_run} folds",
+                result.pairing_name,
+                result.label_budget,
+            )
+            if part
+        ),
     )

@@ -103,12 +103,20 @@ class EvaluationProtocol:
             return self.classes
         return tuple(sorted({label for index in self.select(samples) for label in samples[index].classes}))
 
+    def takes_without_class(self, sample: Sample) -> bool:
+        """Whether only its class keeps a sample out: it has none, another one, or several."""
+        return self._takes_recording(sample) and not self._takes_class(sample)
+
     def _takes(self, sample: Sample) -> bool:
+        return self._takes_recording(sample) and self._takes_class(sample)
+
+    def _takes_class(self, sample: Sample) -> bool:
         labels = sample.classes
         if len(labels) > 1 and not self.multi_label:
             return False
-        if UNLABELLED in labels or (self.classes and set(labels).isdisjoint(self.classes)):
-            return False
+        return UNLABELLED not in labels and not (self.classes and set(labels).isdisjoint(self.classes))
+
+    def _takes_recording(self, sample: Sample) -> bool:
         if self.conditions is not None and sample.condition not in self.conditions:
             return False
         return self.levels is None or sample.level in self.levels

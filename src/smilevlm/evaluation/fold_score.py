@@ -88,6 +88,8 @@ class FoldTraining:
         epoch_choice: Which epoch they chose.
         metrics_csv: The training log, relative to the result file.
         multi_view_gradient: The multi-view loss's part of the tower's gradient, where it was measured.
+        labelled_subjects: Those of `subjects` whose labels were used; None for all.
+        num_unlabelled_samples: Samples of no class or another one that training saw besides.
     """
 
     fold: int
@@ -98,6 +100,8 @@ class FoldTraining:
     epoch_choice: EpochChoice | None = None
     metrics_csv: str | None = None
     multi_view_gradient: MultiViewGradient | None = None
+    labelled_subjects: Sequence[str] | None = None
+    num_unlabelled_samples: int = 0
 
 
 def score_fold(
@@ -175,6 +179,8 @@ def score_fold(
         epoch_choice=training.epoch_choice,
         metrics_csv=training.metrics_csv,
         multi_view_gradient=training.multi_view_gradient,
+        labelled_subjects=None if training.labelled_subjects is None else _distinct(training.labelled_subjects),
+        num_unlabelled_samples=training.num_unlabelled_samples,
     )
 
 
@@ -188,8 +194,9 @@ def _check_leaks(samples: FoldSamples, training: FoldTraining, probe_training: P
     if probe_training is None:
         return
     check_shared_subjects(**{"the probes' training": probe_training.subjects, "test": samples.subjects})
-    if strangers := sorted(set(probe_training.subjects) - set(training.subjects)):
-        raise LeakError(f"probes would be fitted on {first_few(strangers)}, no training subjects of the fold")
+    known = training.subjects if training.labelled_subjects is None else training.labelled_subjects
+    if strangers := sorted(set(probe_training.subjects) - set(known)):
+        raise LeakError(f"probes would be fitted on {first_few(strangers)}, no labelled training subjects of the fold")
 
 
 def _check_sizes(embeddings: FoldEmbeddings, samples: FoldSamples) -> None:

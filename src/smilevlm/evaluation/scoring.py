@@ -20,12 +20,13 @@ from smilevlm.evaluation.fold_score import (
     ZeroShotClassifier,
     score_fold,
 )
-from smilevlm.evaluation.probes import ProbeTrainingSet
+from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes
 from smilevlm.models import Embedded, ModelBundle, Prototypes, class_prototypes, load_bundle, zero_shot_scores
-from smilevlm.results import FoldResult, MultiLabelScore
+from smilevlm.results import FoldResult, MultiLabelScore, Readout
 from smilevlm.store import PreparedSet, Sample
 from smilevlm.training import (
     METRICS_NAME,
+    PRETRAINING_NAME,
     ExperimentConfig,
     FoldJob,
     FoldSplit,
@@ -99,8 +100,9 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
     test = tested_indices(tested, split)
     samples = [tested.test.samples[i] for i in test]
     embedded = embed(bundle, tested.test, test)
-    learned_from = embed(bundle, tested.train, split.train)
-    train_samples = [tested.train.samples[i] for i in split.train]
+    labelled = split.labelled_samples(tested.train.samples)
+    learned_from = embed(bundle, tested.train, labelled)
+    train_samples = [tested.train.samples[i] for i in labelled]
     prototypes = class_directions(bundle, tested.classes)
     multi_label = None
     if tested.protocol.multi_label:
@@ -109,7 +111,8 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
     chosen = [samples[row] for row in single]
     log, record = folder / METRICS_NAME, read_fold_record(folder)
     angles = config.prepare.views.angles_deg
-    return score_fold(
+    names = split.labelled_subjects
+    scored = score_fold(
         FoldEmbeddings(
             z_views=embedded.z_views[single],
             z_fused=embedded.z_fused[single],
@@ -137,11 +140,38 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
             multi_view_gradient=record.multi_view_gradient,
             # Weights that were not trained have no log.
             metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
+            labelled_subjects=None if names is None else [tested.train_subject_name(name) for name in names],
+            num_unlabelled_samples=len(split.unlabelled),
         ),
         probe_training=_probe_training(tested, learned_from, train_samples),
         multi_label=multi_label,
         bootstrap_seed=config.seed,
     )
+    if not config.pretraining_epochs:
+        return scored
+    earlier = _probe_after_pretraining(config, tested, folder, split, device)
+    return replace(scored, readouts={**scored.readouts, "linear_probe_after_pretraining": earlier})
+
+
+def _probe_after_pretraining(
+    config: ExperimentConfig, tested: EvaluationData, folder: Path, split: FoldSplit, device: str
+) -> Readout:
+    """The linear probe of the model that the main phase of training began with."""
+    place, samples = folder / PRETRAINING_NAME, tested.test.samples
+    bundle, test = load_bundle(place), tested_indices(tested, split)
+    same_set = not tested.elsewhere
+    check_known_test_people(bundle, split, [samples[i] for i in test], same_set=same_set, place=place)
+    bundle.model.to(device)
+    labelled = split.labelled_samples(tested.train.samples)
+    single = [i for i in test if len(samples[i].classes) == 1]
+    return fitted_probes(
+        _probe_training(tested, embed(bundle, tested.train, labelled), [tested.train.samples[i] for i in labelled]),
+        embed(bundle, tested.test, single).features,
+        [samples[i].expression for i in single],
+        [tested.subject_name(samples[i]) for i in single],
+        tested.classes,
+        config.seed,
+    )["linear_probe"]
 
 
 def checked_fold(

@@ -16,6 +16,7 @@ from smilevlm.errors import SettingsError
 from smilevlm.losses.barlow_twins import multi_view_barlow_twins
 from smilevlm.losses.correlation import ViewPairs, check_weight, expected_if_unrelated, full_precision
 from smilevlm.losses.gradient_share import GradientShare
+from smilevlm.losses.prompt_bank import prompt_bank_alignment
 from smilevlm.losses.redundancy import redundancy_minimization
 from smilevlm.losses.vision_language import positives_from_groups, vision_language_alignment
 
@@ -41,14 +42,18 @@ class JointLossSettings:
         temperature: τ of the alignment loss, above 0. Only of training: probabilities have a temperature of their own.
         standardize: Standardise along the batch before correlating. Assumption A7.
         multi_positive: Samples of one group share their positives, instead of the paper's one-hot targets.
+        positives: What makes a group: `prompt`, the same prompt or caption; `class`, prompts of the same class, a
+            caption being a group of its own. `class` needs `multi_positive`. Assumption A61.
+        negatives: Of the alignment loss: `batch`, the prompts of the other samples, as Eq. 6 has it; `prompt_bank`, all
+            prompts of the run and all captions of the fold's training samples. Assumption A61.
         multi_view_scale: Multiplies the multi-view loss beside `alpha`, above 0.
         redundancy_scale: Multiplies the redundancy loss beside `gamma`, above 0.
         symmetric: The alignment is the mean of image to text and text to image.
         learned_temperature: τ is where learning starts, and 1/τ stays between 1 and 100 as in CLIP.
         normalise_terms: In the sum each term is divided by its value for unrelated embeddings, so that all three start
-            near 1 whatever width and batch: D + (D + λ D (D - 1))/n_eff for the correlation losses, and ln B for the
-            alignment, its value where a sample prefers no prompt. Cosines that vary by chance add about 1/(2 D τ²) to
-            that. See `expected_if_unrelated`.
+            near 1 whatever width and batch: D + (D + λ D (D - 1))/n_eff for the correlation losses, and ln B (of a
+            bank the logarithm of its size) for the alignment, its value where a sample prefers no prompt. Cosines that
+            vary by chance add about 1/(2 D τ²) to that. See `expected_if_unrelated`.
         head: Layers of its own for the multi-view loss, which are left behind after training: on the `embedding`, on
             the tower's `features` in the place of the projector, or `none`, as in the paper. Assumption A58.
         head_layers: Linear layers of the head, at least 1; batch normalisation and ReLU between them.
@@ -76,6 +81,8 @@ class JointLossSettings:
     temperature: float = 0.07
     standardize: bool = True
     multi_positive: bool = False
+    positives: Literal["prompt", "class"] = "prompt"
+    negatives: Literal["batch", "prompt_bank"] = "batch"
     multi_view_scale: float = 1.0
     redundancy_scale: float = 1.0
     symmetric: bool = False
@@ -100,6 +107,10 @@ class JointLossSettings:
                 raise SettingsError(f"{name} must be a finite number above 0, got {value}")
         if self.alpha == self.beta == self.gamma == 0:
             raise SettingsError("alpha, beta and gamma are all 0: there is nothing to train")
+        if self.positives == "class" and not self.multi_positive:
+            raise SettingsError("positives=class needs multi_positive=true: one-hot targets have no groups")
+        if self.negatives == "prompt_bank" and self.symmetric:
+            raise SettingsError("negatives=prompt_bank compares images with all prompts; it has no symmetric form")
         if self.learned_temperature and not 1 / LARGEST_INVERSE_TEMPERATURE <= self.temperature <= 1:
             raise SettingsError(f"a learned temperature must start between 0.01 and 1, got {self.temperature}")
         for name in ("head_layers", "head_hidden_dim", "head_dim", "share_steps"):
@@ -143,6 +154,18 @@ class LossTerms(NamedTuple):
         return self.weighted(self[1:4], (multi_view * factor, alignment, redundancy))
 
 
+class PromptBank(NamedTuple):
+    """What images are compared with where `negatives` is `prompt_bank`.
+
+    Args:
+        embeddings: Of all its prompts.
+        groups: Of each; those of a sample's group are its positives.
+    """
+
+    embeddings: Float[torch.Tensor, "prompt dim"]
+    groups: Int[torch.Tensor, " prompt"]
+
+
 class JointLoss(nn.Module):
     """L = α s_mv L_mv-bt + β L_vl-align + γ s_red L_red-min.
 
@@ -152,14 +175,20 @@ class JointLoss(nn.Module):
     Args:
         settings: Weights, scales and options.
         head: From rows to rows, what the settings ask for with `head`; its weights are this loss's.
+        bank: Needed where `negatives` is `prompt_bank` and β is not 0; kept as buffers.
 
     Raises:
-        SettingsError: A head is asked for and not given, or the other way round.
+        SettingsError: The bank is missing; a head is asked for and not given, or the other way round.
 
     Source: SMILE-VLM, Eq. 10. Departs from it: the scales s, 1 by default, and the options of its settings.
     """
 
-    def __init__(self, settings: JointLossSettings, head: nn.Module | None = None) -> None:
+    bank_embeddings: torch.Tensor | None
+    bank_groups: torch.Tensor | None
+
+    def __init__(
+        self, settings: JointLossSettings, head: nn.Module | None = None, bank: PromptBank | None = None
+    ) -> None:
         super().__init__()
         if (settings.alpha > 0 and settings.head != "none") != (head is not None):
             raise SettingsError(f"loss.head is {settings.head}, but {'no' if head is None else 'a'} head is given")
@@ -170,6 +199,12 @@ class JointLoss(nn.Module):
             self.gradient_share = GradientShare(
                 settings.multi_view_share, settings.share_steps, settings.multi_view_scale
             )
+        uses_bank = settings.negatives == "prompt_bank" and settings.beta > 0
+        if uses_bank and bank is None:
+            raise SettingsError("negatives is prompt_bank, so a bank is needed")
+        embeddings, groups = bank if uses_bank and bank is not None else (None, None)
+        self.register_buffer("bank_embeddings", embeddings, persistent=False)
+        self.register_buffer("bank_groups", groups, persistent=False)
         self.log_inverse_temperature: nn.Parameter | None = None
         if settings.learned_temperature and settings.beta > 0:
             self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(settings.temperature)))
@@ -221,12 +256,13 @@ class JointLoss(nn.Module):
             z_views: Undistorted views; needed while `beta` is not 0.
             z_fused: Fused embedding; needed while `beta` or `gamma` is not 0.
             z_text: Prompt embeddings; needed while `beta` or `gamma` is not 0.
-            groups: Samples of equal number are each other's positives; needed with `multi_positive`.
+            groups: Samples of equal number are each other's positives; needed with `multi_positive`, and to find a
+                sample's prompts in a bank.
             subjects: A number per person; needed while `alpha` is not 0 with `centre`.
             paired: False where a sample has no prompt: it counts in the multi-view loss alone, and its rows of
                 `z_text` and `groups` may hold anything. A process may have no paired sample. With fewer than two in the
                 global batch the alignment and the redundancy of this step are 0, with gradients of 0 for everything
-                that they depend on. Given on all processes, or on none.
+                that they depend on; against a bank one is enough for the alignment. Given on all processes, or on none.
             counts: Rows of every process, in the order of rank, where they are known; they are exchanged otherwise,
                 once. How many of them are paired is always exchanged, once.
 
@@ -236,10 +272,10 @@ class JointLoss(nn.Module):
         settings = self.settings
         if (first := next((z for z in (*z_distorted, z_fused) if z is not None), None)) is not None:
             counts = row_counts(first, counts)
-        paired_counts, too_few = counts, False
+        paired_counts, too_few, none_paired = counts, False, False
         if paired is not None:
             paired_counts = row_counts(paired.nonzero())
-            too_few = sum(paired_counts) < 2
+            too_few, none_paired = sum(paired_counts) < 2, sum(paired_counts) == 0
             z_views, z_fused, z_text, groups = (
                 None if rows is None else rows[paired] for rows in (z_views, z_fused, z_text, groups)
             )
@@ -259,10 +295,9 @@ class JointLoss(nn.Module):
             weights[0] = settings.alpha * self.multi_view_scale / unit
         if settings.beta > 0:
             z_views, z_fused, z_text = _needed("beta", z_views=z_views, z_fused=z_fused, z_text=z_text)
-            alignment = self._alignment(z_views, z_fused, z_text, groups, paired_counts, too_few=too_few)
-            # A batch of one has nothing to choose from: the term is 0 whatever it is divided by.
-            unit = math.log(max(sum(row_counts(z_text, paired_counts)), 2)) if settings.normalise_terms else 1.0
-            weights[1] = settings.beta / unit
+            nothing = too_few if self.bank_embeddings is None else none_paired
+            alignment = self._alignment(z_views, z_fused, z_text, groups, paired_counts, too_few=nothing)
+            weights[1] = settings.beta / self._alignment_unit(z_text, paired_counts)
         if settings.gamma > 0:
             z_fused, z_text = _needed("gamma", z_fused=z_fused, z_text=z_text)
             redundancy, unit = _zero_of(z_fused, z_text), 1.0
@@ -304,14 +339,21 @@ class JointLoss(nn.Module):
         *,
         too_few: bool,
     ) -> torch.Tensor:
-        positives = None
-        if self.settings.multi_positive:
-            if groups is None:
-                raise SettingsError("multi_positive is set, so groups are needed")
-            positives = None if too_few else positives_from_groups(groups, counts)
+        bank, settings = self.bank_embeddings, self.settings
+        if (settings.multi_positive or bank is not None) and groups is None:
+            raise SettingsError("multi_positive or a prompt bank is set, so groups are needed")
         if too_few:
             learned = () if self.log_inverse_temperature is None else (self.log_inverse_temperature[None],)
             return _zero_of(z_views, z_fused, z_text, *learned)
+        if bank is not None:
+            assert groups is not None
+            assert self.bank_groups is not None
+            in_bank = groups[:, None] == self.bank_groups
+            return prompt_bank_alignment(z_views, z_fused, bank, in_bank, temperature=self.temperature, counts=counts)
+        positives = None
+        if settings.multi_positive:
+            assert groups is not None
+            positives = positives_from_groups(groups, counts)
         return vision_language_alignment(
             z_views,
             z_fused,
@@ -321,6 +363,14 @@ class JointLoss(nn.Module):
             symmetric=self.settings.symmetric,
             counts=counts,
         )
+
+    def _alignment_unit(self, z_text: torch.Tensor, counts: Sequence[int] | None) -> float:
+        if not self.settings.normalise_terms:
+            return 1.0
+        bank = self.bank_embeddings
+        num_choices = sum(row_counts(z_text, counts)) if bank is None else len(bank)
+        # A batch of one has nothing to choose from: the term is 0 whatever it is divided by.
+        return math.log(max(num_choices, 2))
 
     def _correlation_unit(
         self,

@@ -13,7 +13,7 @@ from smilevlm.distributed import all_gather, all_reduce_max, all_reduce_sum, ran
 from smilevlm.errors import SettingsError
 from smilevlm.losses.correlation import check_shape, full_precision
 
-_SMALLEST_NORM = 1e-6
+SMALLEST_NORM = 1e-6
 """Below this length an embedding is not scaled up to unit length, which keeps the gradient at zero in bounds."""
 
 
@@ -57,15 +57,16 @@ def vision_language_alignment(
     Source: SMILE-VLM, Eq. 6. Departs from it: only with `positives`, multi-positive targets, and `symmetric`, the loss
     of CLIP.
     """
-    _check(z_views, z_fused, z_text, temperature)
+    check_temperature(temperature)
+    check_embeddings(z_views, z_fused=z_fused, z_text=z_text)
     counts = row_counts(z_text, counts)
     if sum(counts) == 0:
         raise SettingsError("alignment needs a sample in the global batch, got none")
     start = sum(counts[: rank()])
     with torch.autocast(device_type=z_views.device.type, enabled=False):
         z_views, z_fused, z_text = full_precision(z_views, z_fused, z_text)
-        images = normalize(torch.cat([z_views, z_fused[:, None]], dim=1), dim=-1, eps=_SMALLEST_NORM)
-        texts = all_gather(normalize(z_text, dim=-1, eps=_SMALLEST_NORM), counts)
+        images = normalize(torch.cat([z_views, z_fused[:, None]], dim=1), dim=-1, eps=SMALLEST_NORM)
+        texts = all_gather(normalize(z_text, dim=-1, eps=SMALLEST_NORM), counts)
         logits = images @ texts.T / temperature
         if positives is not None:
             _check_positives(positives, logits)
@@ -116,14 +117,21 @@ def _text_to_image(
     return own - (logits * targets[:, None]).sum()
 
 
-def _check(
-    z_views: torch.Tensor, z_fused: torch.Tensor, z_text: torch.Tensor, temperature: float | torch.Tensor
-) -> None:
+def check_temperature(temperature: float | torch.Tensor) -> None:
+    """Raises:
+    SettingsError: A number that is not finite and above 0.
+    """
     if isinstance(temperature, float | int) and not (math.isfinite(temperature) and temperature > 0):
         raise SettingsError(f"temperature must be a finite number above 0, got {temperature}")
+
+
+def check_embeddings(z_views: torch.Tensor, **others: torch.Tensor) -> None:
+    """Raises:
+    SettingsError: The views are not (batch, view, dim), or another embedding is not (batch, dim) beside them.
+    """
     check_shape("z_views", z_views, 3, "batch, view, dim")
     expected = (z_views.shape[0], z_views.shape[2])
-    for name, tensor in (("z_fused", z_fused), ("z_text", z_text)):
+    for name, tensor in others.items():
         if tensor.shape != expected:
             raise SettingsError(
                 f"{name} must be (batch, dim) = {expected} beside z_views {tuple(z_views.shape)}, "

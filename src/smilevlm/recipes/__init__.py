@@ -45,6 +45,7 @@ __all__ = [
 RECIPES: dict[str, str] = {
     "bundled": "bundled",
     "demo": "tiny",
+    "few_labels": "tiny",
     "folder": "own_data",
     **{f"tiny_{setting}": "tiny" for setting in SETTINGS},
     **{f"paper_{setting}": "paper" for setting in SETTINGS},

@@ -39,8 +39,8 @@ def _weighted(title: str, supervision: str, **weights: float) -> Method:
     )
 
 
-def _epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
-    return replace(config, optimiser=replace(config.optimiser, epochs=epochs))
+def _without_training(config: ExperimentConfig) -> ExperimentConfig:
+    return replace(config, optimiser=replace(config.optimiser, epochs=0), pretraining_epochs=0)
 
 
 def _raw_clip(config: ExperimentConfig) -> ExperimentConfig:
@@ -67,7 +67,7 @@ def _raw_clip(config: ExperimentConfig) -> ExperimentConfig:
         image_mean=CLIP_IMAGE_MEAN,
         image_std=CLIP_IMAGE_STD,
     )
-    changed = _epochs(replace(config, model=model, text_tower=name, centre_prompts=False), 0)
+    changed = _without_training(replace(config, model=model, text_tower=name, centre_prompts=False))
     return with_clip_width(changed) if Path(name).is_dir() else changed
 
 
@@ -89,7 +89,7 @@ METHODS: dict[str, Method] = {
         supervision="prompts of other samples' classes",
         change=lambda config: replace(config, shuffle_prompts=True),
     ),
-    "untrained": Method(title="before training", supervision="none", change=lambda config: _epochs(config, 0)),
+    "untrained": Method(title="before training", supervision="none", change=_without_training),
     "raw_clip": Method(title="CLIP zero-shot on the renderings", supervision="none", change=_raw_clip, needs_clip=True),
 }
 

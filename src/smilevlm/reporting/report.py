@@ -21,7 +21,7 @@ from smilevlm.reporting.run_tables import (
 )
 from smilevlm.reporting.source import Run, load_runs
 from smilevlm.reporting.table import Table, angle_text, cell_text
-from smilevlm.results import Example, PairingTeacher
+from smilevlm.results import Example, ExperimentResult, PairingTeacher
 
 _FEWEST_FOLDS_FOR_A_VERDICT = 3
 """Two folds can agree by chance to the last digit, and their interval then has no width."""
@@ -131,6 +131,7 @@ def _provenance(run: Run) -> list[tuple[str, str]]:
         ("Protocol", f"{result.protocol}; one test sample is one {result.level}"),
         ("Folds run", f"{len(result.folds)} of {result.folds[0].num_folds}"),
         ("Pairing", f"{result.pairing_mode}: {result.pairing_name}"),
+        *_label_rows(result),
         *_teacher_rows(result.pairing_teacher),
         ("Classes", ", ".join(result.classes)),
         ("Views", ", ".join(angle_text(angle) for angle in result.view_angles_deg)),
@@ -144,6 +145,20 @@ def _provenance(run: Run) -> list[tuple[str, str]]:
     else:
         rows.append(("Time", "not recorded (no timing.json beside the result file)"))
     return rows
+
+
+def _label_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    """How many labels training read, and whose in each fold."""
+    if result.label_budget is None:
+        return []
+    return [
+        ("Labels", result.label_budget),
+        *(
+            (f"Labelled subjects, fold {fold.fold}", ", ".join(fold.labelled_subjects))
+            for fold in result.folds
+            if fold.labelled_subjects is not None
+        ),
+    ]
 
 
 def _teacher_rows(teacher: PairingTeacher | None) -> list[tuple[str, str]]:

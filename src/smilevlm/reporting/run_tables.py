@@ -162,7 +162,8 @@ def readouts_table(run: Run) -> Table:
         return Column(key, title, "percent", lambda name: float(np.mean([getattr(r, key) for r in readouts[name]])))
 
     def fitted_on(name: str) -> str:
-        return "labels of the training subjects" if readouts[name][0].supervision == "labels" else "nothing"
+        whose = "training" if run.result.folds[0].labelled_subjects is None else "labelled"
+        return f"labels of the {whose} subjects" if readouts[name][0].supervision == "labels" else "nothing"
 
     error = float(np.mean([fold.calibration.expected_calibration_error for fold in folds]))
     return table_of(

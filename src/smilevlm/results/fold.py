@@ -230,6 +230,9 @@ class FoldResult(Record):
         num_folds: Folds of the protocol, whether or not all of them were run.
         train_subjects: Qualified where data sets mix (`bu4dfe/F001`): the three lists share no name.
         validation_subjects: Those that chose an epoch or a threshold; may be empty.
+        labelled_subjects: The training subjects whose labels training, probes and thresholds read; None for all.
+        num_unlabelled_samples: Training samples of no class or another one, beside `num_train_samples`, which the
+            multi-view loss alone saw.
         test_subjects: Exactly the keys of `subject_counts`.
         accuracy_interval: 95 % percentile bootstrap that redraws test subjects; None with fewer than two of them.
         macro_f1: Mean of `per_class_f1` over all classes; a class that never occurs counts as zero.
@@ -280,6 +283,8 @@ class FoldResult(Record):
     epoch_choice: EpochChoice | None
     metrics_csv: RelativePath | None
     multi_view_gradient: MultiViewGradient | None = None
+    labelled_subjects: Names | None = None
+    num_unlabelled_samples: Size = 0
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> FoldResult:
@@ -308,6 +313,8 @@ class FoldResult(Record):
         for first, second in combinations(("train_subjects", "validation_subjects", "test_subjects"), 2):
             if shared := set(getattr(self, first)) & set(getattr(self, second)):
                 fail(second, f"{first_few(sorted(shared))} also in {first}")
+        if strangers := sorted(set(self.labelled_subjects or ()) - set(self.train_subjects)):
+            fail("labelled_subjects", f"{first_few(strangers)} not in train_subjects")
         if set(self.subject_counts) != set(self.test_subjects):
             fail("subject_counts", "its subjects are not the test subjects")
 

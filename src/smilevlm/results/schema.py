@@ -303,6 +303,24 @@ class ExperimentResult(ResultFile):
                 fail(f"examples[{index}].subject", message)
         return self
 
+    @property
+    def label_budget(self) -> str | None:
+        """How many of the training subjects had labels, for people; None where all had and no sample was without."""
+        parts = []
+        if any(fold.labelled_subjects is not None for fold in self.folds):
+            pairs = [
+                (fold.train_subjects if fold.labelled_subjects is None else fold.labelled_subjects, fold.train_subjects)
+                for fold in self.folds
+            ]
+            counts = dict.fromkeys(f"{len(labelled)} of {len(known)}" for labelled, known in pairs)
+            parts.append(f"labels of {' or '.join(counts)} training subjects")
+            if any(fold.validation_subjects for fold in self.folds):
+                parts.append("and of the validation subjects")
+        numbers = dict.fromkeys(fold.num_unlabelled_samples for fold in self.folds)
+        if any(numbers):
+            parts.append(f"with {' or '.join(map(str, numbers))} samples without a label")
+        return " ".join(parts) or None
+
     def _check_pairing(self) -> None:
         teacher = self.pairing_teacher
         try:

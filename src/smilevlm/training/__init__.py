@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         EXAMPLES_NAME,
         METRICS_NAME,
         PICTURES_NAME,
+        PRETRAINING_NAME,
         PROPOSALS_NAME,
         RESULTS_NAME,
         TASKS_NAME,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         read_fold_record,
         read_run_config,
     )
+    from smilevlm.training.sampling import SamplerSettings
     from smilevlm.training.splits import (
         FoldSplit,
         check_folds,
@@ -60,10 +62,11 @@ _EXPORTS = {
     "resolve": ("by_current_names", "config_from", "with_clip_width", "with_overrides"),
     "run": ("train_run",),
     "run_folder": (
-        "ANALYSIS_NAME", "EXAMPLES_NAME", "METRICS_NAME", "PICTURES_NAME", "PROPOSALS_NAME", "RESULTS_NAME",
-        "TASKS_NAME", "TIMING_NAME", "FoldJob", "FoldRecord", "fold_jobs", "git_commit", "read_fold_record",
-        "read_run_config",
+        "ANALYSIS_NAME", "EXAMPLES_NAME", "METRICS_NAME", "PICTURES_NAME", "PRETRAINING_NAME", "PROPOSALS_NAME",
+        "RESULTS_NAME", "TASKS_NAME", "TIMING_NAME", "FoldJob", "FoldRecord", "fold_jobs", "git_commit",
+        "read_fold_record", "read_run_config",
     ),
+    "sampling": ("SamplerSettings",),
     "splits": ("FoldSplit", "check_folds", "check_split_leaks", "fold_seed", "split_fold", "split_folds"),
 }  # fmt: skip
 """Names by module: the command line asks for the process's rank without loading torch or Lightning."""
@@ -74,6 +77,7 @@ __all__ = [
     "EXAMPLES_NAME",
     "METRICS_NAME",
     "PICTURES_NAME",
+    "PRETRAINING_NAME",
     "PROPOSALS_NAME",
     "RESULTS_NAME",
     "TASKS_NAME",
@@ -85,6 +89,7 @@ __all__ = [
     "HardwareConfig",
     "OptimiserSettings",
     "PseudoSettings",
+    "SamplerSettings",
     "ValidationSettings",
     "by_current_names",
     "check_chosen_prompts",

@@ -15,6 +15,7 @@ from smilevlm.prompts import PairingMode
 from smilevlm.results import Monitor
 from smilevlm.store import PrepareSettings
 from smilevlm.training.pseudo import PseudoSettings
+from smilevlm.training.sampling import SamplerSettings
 from smilevlm.views import ViewSettings
 
 
@@ -121,6 +122,15 @@ class ExperimentConfig:
             caption and not a prompt of its class.
         captions_per_sample: In pairings `actions` and `mixed`: captions that are drawn for a sample before training,
             one of which it gets at a time.
+        labelled_subjects: Training subjects whose samples get prompts: so many of each fold, drawn by the seed (those
+            of a smaller number are among those of a larger one), or their names. The samples of all others count in
+            the multi-view loss alone; where there is none they are left out. None for all. Assumption A62.
+        unlabelled_samples: Samples of no class or another one that the multi-view loss sees beside those of the
+            protocol: `none`; `protocol`, those of the training subjects that only their class keeps out of the
+            protocol; `all`, every other sample of the store whose subject the fold neither tests nor holds back.
+            Assumption A62.
+        pretraining_epochs: Epochs before the others in which the multi-view loss alone is trained, on the same samples
+            without any label; 0 for none. Assumption A63.
         num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
             random; zero-shot must fall to chance there.
         shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
@@ -133,6 +143,7 @@ class ExperimentConfig:
         model: Architecture.
         loss: Weights of the joint loss.
         optimiser: How the weights are found.
+        sampler: Which samples make a batch.
         start_from: Run folder or fold folder of a model of the same architecture to begin with; None for fresh
             weights, those of a pretrained tower aside.
         validation: Which subjects choose the epoch.
@@ -151,6 +162,9 @@ class ExperimentConfig:
     pairing: PairingMode = "class"
     caption_share: float = 0.5
     captions_per_sample: int = 8
+    labelled_subjects: int | tuple[str, ...] | None = None
+    unlabelled_samples: Literal["none", "protocol", "all"] = "none"
+    pretraining_epochs: int = 0
     num_control_folds: int = 1
     shuffle_prompts: bool = False
     seed: int = 0
@@ -163,6 +177,7 @@ class ExperimentConfig:
     model: ModelSettings = field(default_factory=ModelSettings)
     loss: JointLossSettings = field(default_factory=JointLossSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     pseudo: PseudoSettings = field(default_factory=PseudoSettings)
     distortions: DistortionSettings = field(default_factory=DistortionSettings)
@@ -187,9 +202,33 @@ class ExperimentConfig:
             )
         if not reads_labels and self.validation.calibrate:
             raise SettingsError(f"validation.calibrate reads labels, but pairing {self.pairing!r} is label-free")
+        self._check_labels()
         if not 0 <= self.abstain_threshold < 1:
             raise SettingsError(f"abstain_threshold is {self.abstain_threshold}; expected 0 to below 1")
         if not 0 <= self.num_control_folds <= self.num_folds:
             raise SettingsError(f"num_control_folds is {self.num_control_folds}; expected 0 to {self.num_folds}")
         if not self.score_temperature > 0:
             raise SettingsError(f"score_temperature is {self.score_temperature}; expected a positive number")
+
+    @property
+    def all_paired(self) -> bool:
+        """Whether every training sample has a prompt."""
+        return self.pairing != "pseudo" and self.labelled_subjects is None and self.unlabelled_samples == "none"
+
+    @property
+    def uses_unpaired(self) -> bool:
+        """Whether a loss of the main phase sees samples without a prompt."""
+        return self.pairing != "labels" and self.loss.alpha > 0
+
+    def _check_labels(self) -> None:
+        if self.pretraining_epochs < 0:
+            raise SettingsError(f"pretraining_epochs is {self.pretraining_epochs}; expected 0 or more")
+        wanted = self.labelled_subjects
+        if wanted == () or (isinstance(wanted, int) and wanted < 1):
+            raise SettingsError(f"labelled_subjects is {wanted}; expected 1 or more, or their names")
+        if self.labelled_subjects is not None and self.pairing in ("pseudo", "generic"):
+            raise SettingsError(f"labelled_subjects is set, but pairing {self.pairing!r} reads no label")
+        if self.sampler.name == "stratified" and self.pairing == "generic":
+            raise SettingsError("sampler.name=stratified balances classes, but pairing 'generic' has none")
+        if self.loss.negatives == "prompt_bank" and self.pairing == "generic":
+            raise SettingsError("loss.negatives=prompt_bank needs several prompts; pairing 'generic' has one")

@@ -13,7 +13,7 @@ from smilevlm.errors import CheckpointError, LayoutError, PromptError, SettingsE
 from smilevlm.prompts import load_prompt_set, prompt_set_for
 from smilevlm.store import PreparedSet, PrepareSettings, differing_settings
 from smilevlm.training.config import ExperimentConfig
-from smilevlm.training.splits import split_folds
+from smilevlm.training.splits import num_batched_samples, split_folds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ def _batch(config: ExperimentConfig, prepared: PreparedSet, folds: Sequence[int]
     except (SettingsError, LayoutError) as error:
         yield ConfigProblem(kind=type(error), message=str(error))
         return
-    counts = {fold: len(splits[fold].train) + len(splits[fold].captioned) for fold in folds or range(len(splits))}
+    counts = {fold: num_batched_samples(config, splits[fold], prepared.samples) for fold in folds or range(len(splits))}
     smallest = min(counts, key=counts.__getitem__)
     size, fewest = config.optimiser.batch_size, counts[smallest]
     if fewest >= size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +12,9 @@ from jaxtyping import Bool, Int64, UInt8
 from torch.utils.data import DataLoader, IterableDataset
 
 from smilevlm.errors import SettingsError
-from smilevlm.prompts import PairingMode, PromptSet, mix_captions, sample_prompts
+from smilevlm.prompts import NO_PROMPT, PairingMode, PromptSet, mix_captions, sample_prompts
 from smilevlm.store import Sample
+from smilevlm.training.sampling import SamplerSettings, stratified_order
 
 _VALIDATION = 1
 """Apart from the epochs of training, whose streams are numbered by epoch alone."""
@@ -81,6 +82,33 @@ class Samples:
     captions: SampleCaptions | None = None
     subjects: Int64[torch.Tensor, " sample"] | None = None
 
+    @property
+    def strata(self) -> tuple[str | None, ...]:
+        """The class of each sample that has a prompt, one name for all that have captions alone, None for the rest."""
+        if self.captions is None:
+            return self.classes
+        has_caption = (self.captions.rows != NO_PROMPT).any(axis=1).tolist()
+        return tuple(
+            "captions alone" if name is None and has else name
+            for name, has in zip(self.classes, has_caption, strict=True)
+        )
+
+    def at(self, rows: Int64[np.ndarray, " row"]) -> Samples:
+        """Some of these training samples, in the order given."""
+        assert not self.truth, "training samples do not tell it"
+        captions = self.captions
+        return Samples(
+            images=self.images[torch.from_numpy(rows)],
+            classes=tuple(self.classes[row] for row in rows.tolist()),
+            is_dynamic=None if self.is_dynamic is None else self.is_dynamic[torch.from_numpy(rows)],
+            captions=None if captions is None else replace(captions, rows=captions.rows[rows]),
+            subjects=None if self.subjects is None else self.subjects[torch.from_numpy(rows)],
+        )
+
+    def paired(self) -> Samples:
+        """Those that have a prompt."""
+        return self.at(np.flatnonzero([stratum is not None for stratum in self.strata]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardSpec:
@@ -102,7 +130,7 @@ class ShardSpec:
 
 
 class TrainingBatches(IterableDataset[Batch]):
-    """Shuffled batches of images and prompts.
+    """Batches of images and prompts, shuffled or stratified.
 
     An epoch's order and prompts follow from the seed and its number alone, so that it can be repeated, by every process
     for itself.
@@ -116,6 +144,7 @@ class TrainingBatches(IterableDataset[Batch]):
         seed: Of order and prompts.
         epoch: Tells the number of the epoch about to begin.
         shard: Which rows of each batch are wanted.
+        sampler: Which samples make a batch; shuffled by default.
 
     Raises:
         SettingsError: The samples do not fill one batch.
@@ -131,6 +160,7 @@ class TrainingBatches(IterableDataset[Batch]):
         seed: int,
         epoch: Callable[[], int],
         shard: ShardSpec | None = None,
+        sampler: SamplerSettings | None = None,
     ) -> None:
         if len(samples.images) < batch_size:
             raise SettingsError(f"{len(samples.images)} training samples do not fill one batch of {batch_size}")
@@ -141,27 +171,45 @@ class TrainingBatches(IterableDataset[Batch]):
         self._seed = seed
         self._epoch = epoch
         self._shard = shard or ShardSpec()
+        self._sampler = sampler or SamplerSettings()
 
     def __len__(self) -> int:
         return len(self._samples.images) // self._batch_size
 
     def __iter__(self) -> Iterator[Batch]:
         samples, size = self._samples, self._batch_size
-        generator = np.random.default_rng([self._seed, self._epoch()])
-        order = generator.permutation(len(samples.images))
-        prompts = drawn_prompts(samples, self._prompt_set, mode=self._pairing, generator=generator)
+        order, prompts = self._drawn(np.random.default_rng([self._seed, self._epoch()]))
         rows = self._shard.of(size)
         for first in range(0, len(self) * size, size):
-            chosen = torch.from_numpy(order[first + rows.start : first + rows.stop])
+            own = slice(first + rows.start, first + rows.stop)
+            chosen = torch.from_numpy(order[own])
             yield Batch(
                 images=samples.images[chosen],
-                prompts=torch.from_numpy(prompts)[chosen],
+                prompts=torch.from_numpy(prompts[own]),
                 truth=torch.full((len(chosen),), -1),
                 total=size,
                 start=rows.start,
                 is_dynamic=None if samples.is_dynamic is None else samples.is_dynamic[chosen],
                 subjects=None if samples.subjects is None else samples.subjects[chosen],
             )
+
+    def _drawn(self, generator: np.random.Generator) -> tuple[Int64[np.ndarray, " place"], Int64[np.ndarray, " place"]]:
+        """The sample of each place of the epoch, and the row of its prompt."""
+        samples = self._samples
+        if self._sampler.name == "shuffled":
+            order = generator.permutation(len(samples.images))
+            prompts = drawn_prompts(samples.classes, samples.captions, self._prompt_set, self._pairing, generator)
+            return order, prompts[order]
+        order = stratified_order(
+            samples.strata,
+            num_batches=len(self),
+            batch_size=self._batch_size,
+            paired_share=self._sampler.paired_share,
+            generator=generator,
+        ).ravel()
+        classes, captions = [samples.classes[row] for row in order.tolist()], samples.captions
+        captions = None if captions is None else replace(captions, rows=captions.rows[order])
+        return order, drawn_prompts(classes, captions, self._prompt_set, self._pairing, generator)
 
 
 class ValidationBatches(IterableDataset[Batch]):
@@ -196,7 +244,8 @@ class ValidationBatches(IterableDataset[Batch]):
         # No batch of one, which correlations cannot be taken of.
         num_batches = min(-(-count // batch_size), count // 2)
         self._batches = np.array_split(generator.permutation(count), num_batches)
-        self._prompts = torch.from_numpy(drawn_prompts(samples, prompt_set, mode=pairing, generator=generator))
+        drawn = drawn_prompts(samples.classes, samples.captions, prompt_set, pairing, generator)
+        self._prompts = torch.from_numpy(drawn)
         self._samples = samples
         self._truth = torch.tensor(samples.truth, dtype=torch.int64)
         self._shard = shard or ShardSpec()
@@ -221,13 +270,17 @@ class ValidationBatches(IterableDataset[Batch]):
 
 
 def drawn_prompts(
-    samples: Samples, prompt_set: PromptSet, *, mode: PairingMode, generator: np.random.Generator
+    classes: Sequence[str | None],
+    captions: SampleCaptions | None,
+    prompt_set: PromptSet,
+    mode: PairingMode,
+    generator: np.random.Generator,
 ) -> Int64[np.ndarray, " sample"]:
     """A row of the prompt table for each sample: a prompt of its class, or one of its captions."""
-    prompts = sample_prompts(samples.classes, prompt_set, mode=mode, generator=generator)
-    if samples.captions is None:
+    prompts = sample_prompts(classes, prompt_set, mode=mode, generator=generator)
+    if captions is None:
         return prompts
-    return mix_captions(prompts, samples.captions.rows, share=samples.captions.share, generator=generator)
+    return mix_captions(prompts, captions.rows, share=captions.share, generator=generator)
 
 
 def as_loader(batches: IterableDataset[Batch], *, pin_memory: bool = False) -> DataLoader[Batch]:

@@ -14,6 +14,7 @@ from smilevlm.errors import SettingsError, StoreError
 from smilevlm.models import ModelBundle, SmileVlm
 from smilevlm.prompts import (
     CAPTION_MODES,
+    NO_PROMPT,
     NO_TEXT_TOWER,
     CachedTextTower,
     PromptEmbeddings,
@@ -38,7 +39,7 @@ from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.initial_weights import check_initial_weights, load_initial_weights, working_on
 from smilevlm.training.processes import broadcast_from_rank0
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
-from smilevlm.training.splits import FoldSplit, split_folds, trained_sides
+from smilevlm.training.splits import FoldSplit, split_folds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +131,8 @@ def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[Prepar
     class_names = find_protocol(config.protocol).training.classes_of(prepared.samples)
     splits, captions = tuple(split_folds(config, prepared)), None
     if config.pairing in CAPTION_MODES:
-        used = {index for split in splits for side in trained_sides(split) for index in side}
+        paired = [(split.labelled_samples(prepared.samples), split.captioned, split.validation) for split in splits]
+        used = {index for sides in paired for side in sides for index in side}
         texts = pairing_texts(load_prompt_set(config.prompt_set, classes=class_names), config.pairing)
         captions = run_captions(config, prepared, used, texts)
     return RunData(
@@ -241,6 +243,27 @@ def _class_vectors(config: ExperimentConfig, class_names: Sequence[str]) -> Prom
     )
 
 
+def prompt_groups(config: ExperimentConfig, prompts: Prompts) -> Int64[np.ndarray, " prompt"]:
+    """A number for each row of the prompt table; samples whose prompts have one number are each other's positives."""
+    groups = np.arange(len(prompts.table))
+    if config.loss.positives == "class" and config.pairing in ("class", "pseudo", "mixed"):
+        sizes = [len(texts) for texts in prompts.prompt_set.prompts.values()]
+        groups[: sum(sizes)] = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)
+    return groups
+
+
+def bank_rows(config: ExperimentConfig, fold_data: FoldData) -> Int64[np.ndarray, " bank"]:
+    """Rows of the prompt table that a fold's prompt bank has: all prompts, and captions of its own samples alone."""
+    captions = [
+        side.captions.rows.ravel()
+        for side in (fold_data.training, fold_data.validation)
+        if side is not None and side.captions is not None
+    ]
+    rows = np.arange(len(pairing_texts(fold_data.prompts.prompt_set, config.pairing)))
+    rows = np.unique(np.concatenate([rows, *captions]))
+    return rows[rows != NO_PROMPT]
+
+
 def load_fold_data(
     data: RunData, split: FoldSplit, *, shuffled: bool, hardware: HardwareConfig | None = None
 ) -> FoldData:
@@ -260,12 +283,14 @@ def load_fold_data(
     teacher, start = data.teacher, data.start
     check_initial_models(data, split)
     hardware = hardware or HardwareConfig()
-    training, proposals = _paired(data, (split.train, split.captioned), teacher, hardware)
+    labelled = split.labelled_samples(data.prepared.samples)
+    without_prompt = (*(index for index in split.train if index not in set(labelled)), *split.unlabelled)
+    training, proposals = _paired(data, (labelled, split.captioned, without_prompt), teacher, hardware)
     if shuffled:
         training = _shuffled(training, config.seed)
     validation = None
     if split.validation:
-        validation, _ = _paired(data, (split.validation, ()), teacher, hardware)
+        validation, _ = _paired(data, (split.validation, (), ()), teacher, hardware)
         if shuffled:
             # The true classes would choose the epoch whose chance mapping is nearest to the truth.
             validation = _shuffled(validation, config.seed)
@@ -303,16 +328,18 @@ def _shuffled(samples: Samples, seed: int) -> Samples:
 
 def _paired(
     data: RunData,
-    sides: tuple[Sequence[int], Sequence[int]],
+    sides: tuple[Sequence[int], Sequence[int], Sequence[int]],
     teacher: Teacher | None,
     hardware: HardwareConfig,
 ) -> tuple[Samples, ProposedClasses | None]:
-    """Samples of classes, and behind them those that only captions are for, or captions and several classes."""
+    """Samples of classes, behind them those that only captions are for, or captions and several classes, and then those
+    that have neither."""
     config, prepared, class_names = data.config, data.prepared, data.class_names
-    (chosen, captioned), proposals = sides, None
+    (chosen, captioned, without_prompt), proposals = sides, None
     if config.pairing == "actions":
         chosen = [*chosen, *captioned]
-        images, classes = prepared.load_images(chosen), (None,) * len(chosen)
+        classes = (None,) * len(chosen)
+        images = prepared.load_images([*chosen, *without_prompt])
     elif teacher is None:
         # A clip with several classes stands there once for each of them.
         named: list[tuple[int, str | None]] = [
@@ -322,24 +349,29 @@ def _paired(
             shared = [name for name in prepared.samples[index].classes if name in class_names]
             named += [(index, name) for name in shared or (None,)]
         chosen, classes = [index for index, _ in named], tuple(name for _, name in named)
-        images = prepared.load_images(chosen)
+        images = prepared.load_images([*chosen, *without_prompt])
     else:
-        images = prepared.load_images(chosen)
+        images = prepared.load_images([*chosen, *without_prompt])
         with working_on(teacher.bundle, hardware.torch_device, config.optimiser.threads) as bundle:
-            proposals = propose_classes(replace(teacher, bundle=bundle), images, class_names, config.pseudo)
+            proposals = propose_classes(
+                replace(teacher, bundle=bundle), images[: len(chosen)], class_names, config.pseudo
+            )
         # Scores of two GPUs may differ in the last digit, and all processes must have the same prompts.
         proposals = broadcast_from_rank0(proposals)
         classes = proposals.classes
-    is_dynamic = which_are_dynamic([prepared.samples[index] for index in chosen])
+    everything = [*chosen, *without_prompt]
+    is_dynamic = which_are_dynamic([prepared.samples[index] for index in everything])
     captions = None
     if data.caption_rows is not None:
         share = 1.0 if config.pairing == "actions" else config.caption_share
-        captions = SampleCaptions(rows=data.caption_rows[list(chosen)], share=share)
+        rows = data.caption_rows[everything]
+        rows[len(chosen) :] = NO_PROMPT  # another fold may have captions of them
+        captions = SampleCaptions(rows=rows, share=share)
     samples = Samples(
         images=to_channels_first(images),
-        classes=classes,
+        classes=(*classes, *(None,) * len(without_prompt)),
         is_dynamic=is_dynamic,
         captions=captions,
-        subjects=subject_numbers([prepared.samples[index] for index in chosen]),
+        subjects=subject_numbers([prepared.samples[index] for index in everything]),
     )
     return samples, proposals

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytorch_lightning as lightning
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
 from smilevlm.augment.distortions import Distortions
@@ -34,11 +34,14 @@ class PromptTensors(NamedTuple):
         table: Embedded prompts; batches name rows of it.
         candidates: Prompts of all classes, which a text-guided fusion looks at.
         prototypes: A direction per class, for the accuracy on validation subjects.
+        groups: Of each row of the table; samples whose rows are of one group are each other's positives where the loss
+            has groups. None for each row by itself.
     """
 
     table: Float[torch.Tensor, "prompt dim"]
     candidates: Float[torch.Tensor, "candidate dim"]
     prototypes: Float[torch.Tensor, "class dim"]
+    groups: Int64[torch.Tensor, " prompt"] | None = None
 
 
 class SmileVlmModule(lightning.LightningModule):
@@ -65,6 +68,7 @@ class SmileVlmModule(lightning.LightningModule):
     prompt_table: torch.Tensor
     candidates: torch.Tensor
     prototypes: torch.Tensor
+    prompt_groups: torch.Tensor | None
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class SmileVlmModule(lightning.LightningModule):
         self.register_buffer("prompt_table", prompts.table, persistent=False)
         self.register_buffer("candidates", prompts.candidates, persistent=False)
         self.register_buffer("prototypes", prompts.prototypes, persistent=False)
+        self.register_buffer("prompt_groups", prompts.groups, persistent=False)
         self._seed = seed
         self._all_paired = all_paired
         self._measured: list[torch.Tensor] = []
@@ -202,13 +207,14 @@ class SmileVlmModule(lightning.LightningModule):
         else:
             z_views, *z_distorted = model.project(features).unflatten(0, copies)
         z_fused, _ = model.fuse(z_views, mask, self.candidates)
+        # A sample without prompt gets any row; the losses leave it out.
+        rows = batch.prompts.clamp(min=0)
         return self.loss(
             z_distorted=z_distorted,
             z_views=z_views,
             z_fused=z_fused,
-            # A sample without prompt gets any row; the losses leave it out.
-            z_text=self.prompt_table[batch.prompts.clamp(min=0)],
-            groups=batch.prompts,
+            z_text=self.prompt_table[rows],
+            groups=batch.prompts if self.prompt_groups is None else self.prompt_groups[rows],
             subjects=batch.subjects,
             # Without the mask no step waits for a GPU to count it.
             paired=None if self._all_paired else batch.prompts >= 0,

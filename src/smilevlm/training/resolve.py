@@ -37,6 +37,12 @@ ADDED_SETTINGS: Mapping[str, Any] = {
     "loss.share_steps": 20,
     "loss.log_share": False,
     "distortions.num_distortions": 2,
+    "labelled_subjects": None,
+    "unlabelled_samples": "none",
+    "pretraining_epochs": 0,
+    "sampler": {"name": "shuffled", "paired_share": 0.5},
+    "loss.positives": "prompt",
+    "loss.negatives": "batch",
 }
 """Settings that former run folders lack, with values by which they mean what they meant then."""
 _KEY = "experiment"

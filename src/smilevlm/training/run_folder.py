@@ -36,6 +36,7 @@ CONTROL_NAME = "control_shuffled_prompts"
 
 FOLD_NAME = "fold.json"
 METRICS_NAME = "metrics.csv"
+PRETRAINING_NAME = "pretraining"
 PROPOSALS_NAME = "proposals.json"
 STATE_NAME = "state.ckpt"
 
@@ -129,7 +130,8 @@ def _claim(config: ExperimentConfig, prepared: PreparedSet, run: Path) -> bool:
 def _take_back(run: Path) -> None:
     """Remove a run folder unless a fold has something to go on from, or another process works on one."""
     folds = [*run.glob("fold_*"), *run.glob(f"{CONTROL_NAME}/fold_*")]
-    is_begun = any((folder / name).is_file() for folder in folds for name in (FOLD_NAME, STATE_NAME))
+    begun = (FOLD_NAME, STATE_NAME, PRETRAINING_NAME, f"{PRETRAINING_NAME}.running/{STATE_NAME}")
+    is_begun = any((folder / name).exists() for folder in folds for name in begun)
     if is_begun or any(run.glob(".fold_*.lock")) or any(run.glob(f"{CONTROL_NAME}/.fold_*.lock")):
         return
     for folder in folds:

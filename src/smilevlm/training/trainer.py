@@ -17,7 +17,7 @@ import torch
 from smilevlm.augment import Distortions
 from smilevlm.errors import CheckpointError, SettingsError
 from smilevlm.files import write_atomically
-from smilevlm.losses import JointLoss, JointLossSettings, SupervisedLoss
+from smilevlm.losses import JointLoss, JointLossSettings, PromptBank, SupervisedLoss
 from smilevlm.models import (
     ModelBundle,
     Projector,
@@ -27,6 +27,7 @@ from smilevlm.models import (
     build_model,
     class_prototypes,
     fit_temperature,
+    load_bundle,
     mixes_local_samples,
     save_bundle,
     zero_shot_scores,
@@ -35,9 +36,9 @@ from smilevlm.prompts import NO_TEXT_TOWER
 from smilevlm.results import EpochChoice, MultiViewGradient
 from smilevlm.threads import torch_threads
 from smilevlm.training.callbacks import BestEpoch, EpochReporter, ResumeCheckpoint, StepLog
-from smilevlm.training.config import ExperimentConfig
+from smilevlm.training.config import ExperimentConfig, ValidationSettings
 from smilevlm.training.data import ShardSpec, TrainingBatches, ValidationBatches, as_loader
-from smilevlm.training.fold_data import FoldData, RunData, load_fold_data
+from smilevlm.training.fold_data import FoldData, RunData, bank_rows, load_fold_data, prompt_groups
 from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.initial_weights import working_on
 from smilevlm.training.lightning_trainer import (
@@ -53,6 +54,7 @@ from smilevlm.training.pseudo import read_proposals
 from smilevlm.training.run_folder import (
     FOLD_NAME,
     METRICS_NAME,
+    PRETRAINING_NAME,
     PROPOSALS_NAME,
     STATE_NAME,
     FoldJob,
@@ -60,6 +62,7 @@ from smilevlm.training.run_folder import (
     locked_fold,
     write_fold_record,
 )
+from smilevlm.training.sampling import SamplerSettings
 from smilevlm.training.splits import FoldSplit, check_split_leaks, fold_seed, trained_sides
 
 RunProgress = Callable[[str, int, int, float], None]
@@ -108,13 +111,20 @@ def train_fold(
             shuffled = job.shuffled or data.config.shuffle_prompts
             fold_data = load_fold_data(data, split, shuffled=shuffled, hardware=hardware)
 
+            config, num_before = data.config, data.config.pretraining_epochs
+
             def epoch_done(done: int, total: int, loss: float) -> None:
                 clock.save()
                 if progress is not None:
-                    progress(job.name, done, total, loss)
+                    progress(job.name, done, num_before + config.optimiser.epochs, loss)
 
-            with torch_threads(data.config.optimiser.threads):
-                trained = fit(data.config, fold_data, running, fold=job.fold, hardware=hardware, progress=epoch_done)
+            def main_epoch_done(done: int, total: int, loss: float) -> None:
+                epoch_done(num_before + done, total, loss)
+
+            with torch_threads(config.optimiser.threads):
+                if num_before:
+                    fold_data = _pretrained(data, fold_data, running, job.fold, hardware, epoch_done)
+                trained = fit(config, fold_data, running, fold=job.fold, hardware=hardware, progress=main_epoch_done)
 
             def keep() -> None:
                 save_bundle(_bundle(data, split, fold_data, trained.model, hardware), running)
@@ -128,6 +138,44 @@ def train_fold(
 
             on_rank0(keep)
         on_rank0(lambda: _put_in_place(running, folder))
+
+
+def _pretrained(
+    data: RunData, fold_data: FoldData, running: Path, fold: int, hardware: HardwareConfig, progress: FoldProgress
+) -> FoldData:
+    """The fold's data with a model to begin with that the multi-view loss alone has trained, without any label.
+
+    It is kept in the fold's folder, and found there by a run that is gone on with.
+    """
+    folder = running / PRETRAINING_NAME
+    if not broadcast_from_rank0(folder.is_dir()):
+        config, training = data.config, fold_data.training
+        phase = replace(
+            config,
+            pairing="generic",
+            labelled_subjects=None,
+            loss=replace(
+                config.loss, alpha=1.0, beta=0.0, gamma=0.0, negatives="batch", multi_view_share=None, log_share=False
+            ),
+            optimiser=replace(config.optimiser, epochs=config.pretraining_epochs),
+            sampler=SamplerSettings(),
+            validation=ValidationSettings(),
+            seed=fold_seed(config, fold),
+        )
+        unlabelled = replace(training, classes=(None,) * len(training.classes), captions=None)
+        begun = folder.with_name(f"{folder.name}.running")
+        trained = fit(
+            phase,
+            replace(fold_data, training=unlabelled, validation=None, proposals=None),
+            begun,
+            fold=fold,
+            hardware=hardware,
+            progress=progress,
+        )
+        split, uncalibrated = data.splits[fold], replace(data, config=replace(config, validation=ValidationSettings()))
+        on_rank0(lambda: save_bundle(_bundle(uncalibrated, split, fold_data, trained.model, hardware), begun))
+        on_rank0(lambda: _put_in_place(begun, folder))
+    return replace(fold_data, start=load_bundle(folder).model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +227,12 @@ def fit(
     batching: dict[str, Any] = {
         "pairing": config.pairing, "batch_size": config.optimiser.batch_size, "seed": seed, "shard": shard
     }  # fmt: skip
-    prompt_set = fold_data.prompts.prompt_set
-    batches = TrainingBatches(fold_data.training, prompt_set, epoch=lambda: module.current_epoch, **batching)
+    prompt_set, training = fold_data.prompts.prompt_set, fold_data.training
+    if not (config.all_paired or config.uses_unpaired):
+        training = training.paired()
+    batches = TrainingBatches(
+        training, prompt_set, epoch=lambda: module.current_epoch, sampler=config.sampler, **batching
+    )
     held_back = best = None
     if fold_data.validation is not None:
         held_back = as_loader(ValidationBatches(fold_data.validation, prompt_set, **batching))
@@ -232,10 +284,12 @@ def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> Sm
         model.tower.compile()  # pyright: ignore[reportAttributeAccessIssue]
     embeddings, table = fold_data.prompts.embeddings, torch.from_numpy(fold_data.prompts.table)
     prototypes = class_prototypes(embeddings.centred, embeddings.classes, embeddings.class_names)
+    groups = torch.from_numpy(prompt_groups(config, fold_data.prompts))
     if config.pairing == "labels":
-        loss = SupervisedLoss(table, config.loss.temperature)
+        loss: JointLoss | SupervisedLoss = SupervisedLoss(table, config.loss.temperature)
     else:
-        loss = build_joint_loss(config.loss, model, fold_data.training.subjects)
+        bank = torch.from_numpy(bank_rows(config, fold_data))
+        loss = build_joint_loss(config.loss, model, fold_data.training.subjects, PromptBank(table[bank], groups[bank]))
     return SmileVlmModule(
         model=model,
         loss=loss,
@@ -244,34 +298,38 @@ def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> Sm
             table=table,
             candidates=torch.from_numpy(embeddings.centred),
             prototypes=torch.from_numpy(prototypes.vectors).float(),
+            groups=groups,
         ),
         optimiser=config.optimiser,
         validation=config.validation,
         seed=seed,
-        all_paired=config.pairing != "pseudo",
+        all_paired=config.all_paired,
     )
 
 
-def build_joint_loss(settings: JointLossSettings, model: SmileVlm, subjects: torch.Tensor | None) -> JointLoss:
+def build_joint_loss(
+    settings: JointLossSettings, model: SmileVlm, subjects: torch.Tensor | None, bank: PromptBank | None
+) -> JointLoss:
     """The joint loss with the head that it asks for, of fresh weights.
 
     Args:
         settings: Of the loss.
         model: What the head stands on.
         subjects: Whose the training samples are.
+        bank: Prompts to compare with, where the settings ask for them.
 
     Raises:
         SettingsError: It is to be centred on people who have one sample each.
     """
-    if settings.alpha == 0:
-        return JointLoss(settings)
-    if settings.centre == "person" and subjects is not None and len(subjects.unique()) == len(subjects):
-        raise SettingsError("loss.centre is person, but no person has two training samples: nothing would be left")
-    if settings.head == "none":
-        return JointLoss(settings)
-    in_dim = model.projector.in_dim if settings.head == "features" else model.projector.out_dim
-    layers = ProjectorSettings(hidden_dim=settings.head_hidden_dim, num_layers=settings.head_layers)
-    return JointLoss(settings, Projector(in_dim, settings.head_dim, layers))
+    head = None
+    if settings.alpha > 0:
+        if settings.centre == "person" and subjects is not None and len(subjects.unique()) == len(subjects):
+            raise SettingsError("loss.centre is person, but no person has two training samples: nothing would be left")
+        if settings.head != "none":
+            in_dim = model.projector.in_dim if settings.head == "features" else model.projector.out_dim
+            layers = ProjectorSettings(hidden_dim=settings.head_hidden_dim, num_layers=settings.head_layers)
+            head = Projector(in_dim, settings.head_dim, layers)
+    return JointLoss(settings, head, bank)
 
 
 def _multi_view_gradient(module: SmileVlmModule) -> MultiViewGradient | None:

@@ -13,9 +13,11 @@ from smilevlm.errors import SettingsError
 from smilevlm.losses import (
     JointLoss,
     JointLossSettings,
+    PromptBank,
     expected_if_unrelated,
     multi_view_barlow_twins,
     positives_from_groups,
+    prompt_bank_alignment,
     redundancy_minimization,
     sampling_noise_floor,
     vision_language_alignment,
@@ -165,6 +167,52 @@ def test_rescaled_terms_are_those_of_another_scale(inputs):
 def test_groups_do_not_touch_the_literal_form(inputs):
     loss = JointLoss(JointLossSettings())
     assert torch.equal(loss(**inputs).total, loss(**inputs, groups=torch.zeros(6, dtype=torch.int64)).total)
+
+
+def test_the_prompt_bank_takes_the_place_of_the_batch(inputs):
+    settings = JointLossSettings(negatives="prompt_bank", multi_positive=True, positives="class", normalise_terms=True)
+    bank = PromptBank(torch.randn(7, 5), torch.tensor([0, 0, 0, 3, 3, 5, 6]))
+    groups = torch.tensor([0, 3, 0, 5, 6, 3])
+    terms = JointLoss(settings, bank=bank)(**inputs, groups=groups)
+    expected = prompt_bank_alignment(
+        inputs["z_views"], inputs["z_fused"], bank.embeddings, groups[:, None] == bank.groups
+    )
+    torch.testing.assert_close(terms.alignment, expected)
+    # Nothing else changes, and the term is brought to one size by the bank's.
+    literal = JointLoss(replace(settings, negatives="batch"))(**inputs, groups=groups)
+    other = literal.total - literal.alignment / math.log(6)
+    torch.testing.assert_close(terms.total, other + expected / math.log(7))
+
+
+def test_one_pair_is_enough_against_a_bank(inputs):
+    bank = PromptBank(torch.randn(7, 5), torch.arange(7))
+    loss = JointLoss(JointLossSettings(negatives="prompt_bank", learned_temperature=True), bank=bank)
+    groups, alone = torch.tensor([-1, -1, 4, -1, -1, -1]), torch.arange(6) == 2
+    terms = loss(**inputs, groups=groups, paired=alone)
+    expected = prompt_bank_alignment(
+        inputs["z_views"][alone], inputs["z_fused"][alone], bank.embeddings, torch.arange(7)[None] == 4
+    )
+    torch.testing.assert_close(terms.alignment, expected)
+    assert terms.redundancy == 0
+    terms.total.backward()
+    assert loss.log_inverse_temperature.grad != 0
+    assert loss(**inputs, groups=groups, paired=torch.zeros(6, dtype=torch.bool)).alignment == 0
+
+
+def test_a_bank_is_asked_for_where_it_is_used(inputs):
+    with pytest.raises(SettingsError, match="bank"):
+        JointLoss(JointLossSettings(negatives="prompt_bank"))
+    JointLoss(JointLossSettings(negatives="prompt_bank", beta=0.0))
+    with pytest.raises(SettingsError, match="groups"):
+        JointLoss(JointLossSettings(negatives="prompt_bank"), bank=PromptBank(torch.ones(2, 5), torch.arange(2)))(**inputs)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"positives": "class"}, {"negatives": "prompt_bank", "symmetric": True}], ids=["groups", "symmetric"]
+)
+def test_forms_of_the_alignment_that_do_not_go_together(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        JointLossSettings(**wrong)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 from processes import joined_by_gloo
-from smilevlm.losses import JointLoss, JointLossSettings, SupervisedLoss
+from smilevlm.losses import JointLoss, JointLossSettings, PromptBank, SupervisedLoss
 from smilevlm.models import Projector, ProjectorSettings
 
 MULTI_VIEW, ALIGNMENT, REDUNDANCY = (
@@ -35,6 +35,8 @@ SETTINGS = {
     "head": MULTI_VIEW | HEAD,
     "three_distortions": MULTI_VIEW,
     "multi_view_options": EVERYTHING | HEAD | {"pairs": "cross", "centre": "person"},
+    "prompt_bank": ALIGNMENT | {"negatives": "prompt_bank", "learned_temperature": True},
+    "prompt_bank_joint": EVERYTHING | {"negatives": "prompt_bank", "symmetric": False},
 }
 # With a narrow width the correlation losses take the form by the correlation matrix, with a wide one that by Gram.
 WIDTHS = (4, 40)
@@ -45,9 +47,14 @@ PAIRED = {
     "none": torch.zeros(8, dtype=torch.bool),
 }
 CASES = [(name, width, "all") for name in SETTINGS for width in WIDTHS]
-CASES += [(name, width, mask) for name in ("joint", "everything") for width in WIDTHS for mask in ("some", "one")]
+CASES += [
+    (name, width, mask)
+    for name in ("joint", "everything", "prompt_bank_joint")
+    for width in WIDTHS
+    for mask in ("some", "one")
+]
 CASES += [("multi_view_options", 40, mask) for mask in ("some", "one", "none")]
-CASES += [("everything", 40, "none"), ("supervised", 4, "all")]
+CASES += [("everything", 40, "none"), ("prompt_bank_joint", 40, "none"), ("supervised", 4, "all")]
 # Uneven on purpose; with `some` the last process of each has no paired sample, and one of four has no sample at all.
 SHARES = {2: (5, 3), 4: (3, 0, 4, 1)}
 
@@ -57,7 +64,9 @@ def _joint(name: str, width: int) -> JointLoss:
     if settings.head != "none":
         torch.manual_seed(0)
         head = Projector(width, settings.head_dim, ProjectorSettings(hidden_dim=settings.head_hidden_dim))
-    return JointLoss(settings, head).double()
+    bank = torch.randn(5, width, generator=torch.Generator().manual_seed(6))
+    # Two prompts of the first group, as of a class.
+    return JointLoss(settings, head, PromptBank(bank, torch.tensor([0, 0, 1, 2, 3]))).double()
 
 
 def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
@@ -79,7 +88,8 @@ def step(case: tuple[str, int, str], rows: slice) -> list[torch.Tensor]:
         subjects=torch.tensor([5, 5, 2, 5, 2, 9, 2, 5])[rows], paired=None if paired is None else paired[rows],
     ).total  # fmt: skip
     parameters = [encoder, *joint.parameters()]
-    if name != "supervised" and not MULTI_VIEW.items() <= SETTINGS[name].items():
+    only_images = MULTI_VIEW.items() <= SETTINGS[name].items() if name != "supervised" else True
+    if not only_images and name != "prompt_bank":
         parameters.append(text_encoder)
     # Without `allow_unused`, so that a parameter outside the graph is an error on every process.
     return [total.detach(), *torch.autograd.grad(total, parameters)]

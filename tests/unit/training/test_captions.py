@@ -193,7 +193,7 @@ def test_a_face_between_two_classes_counts_for_both(prepared_store, make_tiny_co
     samples[0] = replace(samples[0], expression="fear+surprise", labels=("fear", "surprise"))
     samples[1] = replace(samples[1], expression=UNLABELLED, labels=())
     data.prepared.samples = tuple(samples)
-    paired, _ = _paired(data, ((2,), (0, 1)), None, HardwareConfig())
+    paired, _ = _paired(data, ((2,), (0, 1), ()), None, HardwareConfig())
     assert paired.classes == (samples[2].expression, "fear", "surprise", None)
     assert len(paired.images) == 4
     assert np.array_equal(paired.images[1], paired.images[2])

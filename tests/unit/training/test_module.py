@@ -12,7 +12,7 @@ import torch.distributed as dist
 from processes import joined_by_gloo
 from smilevlm.augment.distortions import Distortions, DistortionSettings
 from smilevlm.errors import SettingsError
-from smilevlm.losses import JointLossSettings
+from smilevlm.losses import JointLossSettings, PromptBank
 from smilevlm.losses.reference import reference_multi_view_scale
 from smilevlm.models import ConvTowerSettings, FusionSettings, ModelSettings, ProjectorSettings, build_model
 from smilevlm.training.config import OptimiserSettings, ValidationSettings
@@ -64,11 +64,14 @@ def make_task(
     torch.manual_seed(0)
     built = build_model(model)
     table = torch.nn.functional.normalize(torch.randn(BATCH, DIM), dim=1)
+    settings = loss or JointLossSettings(**SCALES)
+    # Two prompts of each class, where classes make groups.
+    groups = torch.arange(BATCH) // (2 if settings.positives == "class" else 1)
     return SmileVlmModule(
         model=built,
-        loss=build_joint_loss(loss or JointLossSettings(**SCALES), built, None),
+        loss=build_joint_loss(settings, built, None, PromptBank(table, groups)),
         distortions=Distortions(distortions or DistortionSettings(), (-30.0, 0.0, 30.0)),
-        prompts=PromptTensors(table, table, table),
+        prompts=PromptTensors(table, table, table, groups),
         optimiser=OptimiserSettings(**optimiser),
         validation=ValidationSettings(),
         seed=0,
@@ -150,12 +153,18 @@ def test_the_prompt_table_is_no_weight():
 # Cached gradients.
 
 
+ALIGNMENTS = {"batch": {"symmetric": True}, "bank": {"negatives": "prompt_bank", "positives": "class"}}
+
+
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 4, 7])
-@pytest.mark.parametrize("missing_views", [0.0, 0.4])
-def test_cached_gradients_are_those_of_the_whole_batch(batch, micro_batch_size, missing_views):
+@pytest.mark.parametrize(("missing_views", "alignment"), [(0.0, "batch"), (0.4, "batch"), (0.0, "bank")])
+def test_cached_gradients_are_those_of_the_whole_batch(batch, micro_batch_size, missing_views, alignment):
     loss = JointLossSettings(
-        multi_view_scale=0.024, redundancy_scale=0.024, symmetric=True, multi_positive=True, learned_temperature=True
-    )
+        multi_view_scale=0.024, redundancy_scale=0.024, multi_positive=True, learned_temperature=True,
+        **ALIGNMENTS[alignment],
+    )  # fmt: skip
+    if alignment == "bank":
+        batch = batch._replace(prompts=torch.where(torch.arange(BATCH) < 5, torch.arange(BATCH), -1))
     tasks = [
         make_task(loss, DistortionSettings(view_dropout=missing_views), GROUPED, micro_batch_size=size).double()
         for size in (None, micro_batch_size)
@@ -287,9 +296,9 @@ def test_the_head_is_trained_and_not_kept():
 
 def test_centring_needs_a_person_with_two_samples():
     settings = JointLossSettings(centre="person")
-    build_joint_loss(settings, build_model(SMALL), torch.tensor([0, 1, 1]))
+    build_joint_loss(settings, build_model(SMALL), torch.tensor([0, 1, 1]), None)
     with pytest.raises(SettingsError, match="two training samples"):
-        build_joint_loss(settings, build_model(SMALL), torch.tensor([0, 1, 2]))
+        build_joint_loss(settings, build_model(SMALL), torch.tensor([0, 1, 2]), None)
 
 
 def test_cached_gradients_need_a_tower_that_does_not_mix_samples():
@@ -488,3 +497,35 @@ def test_no_step_asks_for_counts_that_are_known(tmp_path):
     # Only how many samples have a prompt is not known beforehand, and is asked for once.
     expected = {(name, loss): int(name != "all") for name in SHARED for loss in LOSSES}
     assert joined_by_gloo(_count_collectives, 2, tmp_path) == [expected] * 2
+
+
+STEPS = {
+    "literal": JointLossSettings(redundancy_scale=0.024),
+    "bank": JointLossSettings(
+        negatives="prompt_bank", multi_positive=True, positives="class", learned_temperature=True
+    ),
+    "first phase": JointLossSettings(beta=0.0, gamma=0.0),
+}
+
+
+def _gradients_of_a_step(rank: int, num_processes: int) -> dict[str, dict[str, torch.Tensor]]:
+    images = torch.randint(0, 256, (7, 3, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    rows = ShardSpec(rank=rank, num_processes=num_processes).of(7)
+    # Of two processes the second has no prompt.
+    prompts = torch.where(torch.arange(7) < 4, torch.arange(7), -1)
+    found = {}
+    for name, loss in STEPS.items():
+        task = make_task(loss, None, GROUPED).double()
+        task.add_gradients(Batch(images[rows], prompts[rows], torch.full((7,), -1)[rows], 7, rows.start))
+        average_gradients(task.parameters())
+        found[name] = {key: p.grad for key, p in task.named_parameters() if p.grad is not None}
+    return found
+
+
+def test_a_step_of_two_processes_is_that_of_one(tmp_path):
+    expected = _gradients_of_a_step(0, 1)
+    for found in joined_by_gloo(_gradients_of_a_step, 2, tmp_path, 2):
+        for name, gradients in expected.items():
+            assert found[name].keys() == gradients.keys()
+            for key, gradient in gradients.items():
+                torch.testing.assert_close(found[name][key], gradient, rtol=1e-9, atol=1e-11)

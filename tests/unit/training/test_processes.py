@@ -74,8 +74,32 @@ def test_processes_together_equal_one(store_of_four, tiny_overrides, tmp_path, n
             assert float(step_together[name]) == pytest.approx(float(step[name]), rel=relative)
 
 
-def read_log(run: Path) -> list[dict[str, str]]:
-    with (run / "fold_00" / "metrics.csv").open() as file:
+FEW_LABELS = (
+    "num_folds=4", "optimiser.batch_size=9", "optimiser.epochs=1", "pretraining_epochs=1", "labelled_subjects=1",
+    "sampler.name=stratified", "loss.negatives=prompt_bank", "loss.multi_positive=true", "loss.positives=class",
+    "num_control_folds=0",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_both_phases_are_trained_together(store_of_four, tiny_overrides, tmp_path):
+    overrides = (*tiny_overrides, *FEW_LABELS)
+    for name, options in (("alone", ()), ("together", ("--devices", "2"))):
+        done = train(store_of_four, tmp_path / name, overrides, *options)
+        assert done.returncode == 0, done.stderr
+    # Standardised over nine samples, the rounding of one step is much in the next, as above.
+    for log, name, relative in (
+        ("fold_00/pretraining", "loss_multi_view", (1e-4, 1e-2)),
+        ("fold_00", "loss_alignment", (1e-2, 1e-1)),
+    ):
+        alone, together = (read_log(tmp_path / run, log) for run in ("alone", "together"))
+        assert len(alone) == len(together) == 2
+        for step, step_together, tolerance in zip(alone, together, relative, strict=True):
+            assert float(step_together[name]) == pytest.approx(float(step[name]), rel=tolerance)
+
+
+def read_log(run: Path, fold: str = "fold_00") -> list[dict[str, str]]:
+    with (run / fold / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
 
 

@@ -32,9 +32,11 @@ def plain(config: ExperimentConfig) -> dict:
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_builds_a_model_under_its_own_name(name, tiny_clip):
+    import torch
+
     from smilevlm.augment.distortions import Distortions
     from smilevlm.datasets import find_protocol
-    from smilevlm.losses import JointLoss
+    from smilevlm.losses import JointLoss, PromptBank
     from smilevlm.models import build_model
     from smilevlm.prompts import load_prompt_set
 
@@ -44,7 +46,7 @@ def test_every_recipe_builds_a_model_under_its_own_name(name, tiny_clip):
         # The hub's CLIP is not here; a small one stands in, by the same path.
         config = with_overrides(config, [f"model.tower_settings.name={tiny_clip}"])
     build_model(config.model)
-    JointLoss(config.loss)
+    JointLoss(config.loss, bank=PromptBank(torch.ones(2, 4), torch.arange(2)))
     Distortions(config.distortions, config.prepare.views.angles_deg)
     # The folder protocol takes whatever classes are there.
     load_prompt_set(config.prompt_set, classes=find_protocol(config.protocol).classes or BASIC_EXPRESSIONS)

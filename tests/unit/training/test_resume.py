@@ -44,6 +44,18 @@ MULTI_VIEW = (
 )
 
 
+# Few labels: a phase without any, then batches of which half have prompts, against the bank.
+FEW_LABELS = (
+    "labelled_subjects=1",
+    "unlabelled_samples=all",
+    "sampler.name=stratified",
+    "loss.negatives=prompt_bank",
+    "loss.multi_positive=true",
+    "loss.positives=class",
+    "num_control_folds=0",
+)
+
+
 class Killed(Exception):
     pass
 
@@ -57,7 +69,11 @@ def products(run: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("more", [(), WITH_STATE, MULTI_VIEW], ids=["plain", "everything", "multi_view"])
+@pytest.mark.parametrize(
+    "more",
+    [(), WITH_STATE, MULTI_VIEW, FEW_LABELS],
+    ids=["plain", "everything", "multi_view", "few labels"],
+)
 @pytest.mark.parametrize("last_epoch", [1, 3])
 def test_interrupted_and_resumed_equals_uninterrupted(store_of_four, make_tiny_config, tmp_path, more, last_epoch):
     config = make_tiny_config("optimiser.epochs=4", *more)
@@ -84,6 +100,31 @@ def test_interrupted_and_resumed_equals_uninterrupted(store_of_four, make_tiny_c
     records = [read_fold_record(run / "fold_01").multi_view_gradient for run in (whole, halved)]
     assert records[0] == records[1]
     assert (records[0] is not None) == (more == MULTI_VIEW)
+
+
+@pytest.mark.parametrize("last_epoch", [0, 2, 3, 5])
+def test_both_phases_are_gone_on_with(store_of_four, make_tiny_config, tmp_path, last_epoch):
+    settings = ("optimiser.epochs=3", "pretraining_epochs=3", "optimiser.ema_decay=0.9", *FEW_LABELS)
+    config, whole, halved = make_tiny_config(*settings), tmp_path / "whole", tmp_path / "halved"
+    train_run(config, store_of_four, whole, folds=[1])
+
+    def interrupt(name: str, done: int, total: int, loss: float) -> None:
+        assert total == 6
+        if done == last_epoch + 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_run(config, store_of_four, halved, folds=[1], hardware=EVERY_EPOCH, progress=interrupt)
+    # What there is to go on from stays, also where only the first phase has begun.
+    assert halved.exists() == (last_epoch > 0)
+    assert (halved / "fold_01.running" / "pretraining").is_dir() == (last_epoch > 2)
+    epochs = []
+    train_run(
+        config, store_of_four, halved, folds=[1], resume=True, progress=lambda _n, done, _t, _l: epochs.append(done)
+    )
+    assert epochs == list(range(last_epoch + 1, 7))
+    assert products(halved) == products(whole)
+    assert not list(whole.rglob(STATE_NAME))
 
 
 def test_a_state_is_kept_every_so_many_epochs(store_of_four, make_tiny_config, tmp_path):
