@@ -79,7 +79,7 @@ class ValidationSettings:
 
     Args:
         share: Of the training subjects, rounded, at least one; 0 trains on all and keeps the last epoch.
-        monitor: `accuracy` of zero-shot recognition, which reads the labels of these subjects; `loss` does not.
+        monitor: `accuracy` of classification by prompts, which reads the labels of these subjects; `loss` does not.
         patience: Epochs without a better value after which training ends; None trains all epochs. The best epoch is
             kept in either case.
         calibrate: Whether the temperature of the probabilities, shown and scored, is fitted to these subjects' labels,
@@ -122,7 +122,7 @@ class ExperimentConfig:
         captions_per_sample: In pairings `actions` and `mixed`: captions that are drawn for a sample before training,
             one of which it gets at a time.
         num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
-            random; zero-shot must fall to chance there.
+            random; accuracy must fall to chance there.
         shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
         seed: Decides folds, weights, batches, distortions and prompts.
         score_temperature: Of the softmax that turns the trained model's cosines into probabilities, where
