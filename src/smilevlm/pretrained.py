@@ -22,6 +22,9 @@ _Loaded = TypeVar("_Loaded")
 _Model = TypeVar("_Model", bound="PreTrainedModel")
 # A byte-pair tokenizer of CLIP knows every byte, alone and at the end of a word.
 _FEWEST_TOKENS = 512
+SAFETENSORS_REVISIONS = {"openai/clip-vit-base-patch32": "refs/pr/15"}
+"""Where the hub keeps the safetensors of CLIPs whose main branch has pickles alone: without a revision transformers
+would ask a service to convert them."""
 
 
 def load_clip_vision(name: str, *, projected: bool = True) -> CLIPVisionModelWithProjection:
@@ -58,10 +61,11 @@ def load_clip_text(name: str) -> CLIPTextModelWithProjection:
     """The text half of a CLIP with its projection, in float32, in evaluation mode.
 
     A hub id is downloaded once and then read from the hub's cache; nothing is printed meanwhile. Torch's global random
-    state stays as it was.
+    state stays as it was. Only safetensors are read.
 
     Args:
-        name: Local folder or hub id, of a whole CLIP or of this half with its projection.
+        name: Local folder or hub id, of a whole CLIP or of this half with its projection. `owner/name@revision` takes
+            that branch, tag, commit or pull request (`refs/pr/N`); without one, see `SAFETENSORS_REVISIONS`.
 
     Raises:
         CheckpointError: Nothing is there, it cannot be fetched, it is no CLIP, or its weights are damaged or
@@ -84,7 +88,8 @@ def load_clip_tokenizer(name: str, vocabulary_size: int) -> CLIPTokenizer:
     """
     from transformers import CLIPTokenizer
 
-    tokenizer = _fetch(name, lambda: CLIPTokenizer.from_pretrained(name))
+    where, revision = _place(name)
+    tokenizer = _fetch(name, lambda: CLIPTokenizer.from_pretrained(where, revision=revision))
     # Without tokenizer files transformers makes one that knows no word at all.
     if not _FEWEST_TOKENS <= len(tokenizer) <= vocabulary_size:
         raise CheckpointError(
@@ -96,7 +101,8 @@ def load_clip_tokenizer(name: str, vocabulary_size: int) -> CLIPTokenizer:
 def _config(name: str, half: Literal["vision", "text"], kind: type[PreTrainedConfig]) -> PreTrainedConfig:
     from transformers import CLIPConfig, PreTrainedConfig
 
-    values = _fetch(name, lambda: PreTrainedConfig.get_config_dict(name)[0])
+    where, revision = _place(name)
+    values = _fetch(name, lambda: PreTrainedConfig.get_config_dict(where, revision=revision)[0])
     given = values.get("model_type")
     if given == "clip":
         whole = _fetch(name, lambda: CLIPConfig.from_dict(values))
@@ -112,7 +118,9 @@ def _config(name: str, half: Literal["vision", "text"], kind: type[PreTrainedCon
 def _load(kind: type[_Model], name: str, config: PreTrainedConfig, optional: Sequence[str] = ()) -> _Model:
     import torch
 
+    where, revision = _place(name)
     options: dict[str, Any] = {
+        "revision": revision,
         "config": config,
         "dtype": torch.float32,
         "attn_implementation": "sdpa",
@@ -121,7 +129,7 @@ def _load(kind: type[_Model], name: str, config: PreTrainedConfig, optional: Seq
         "use_safetensors": True,
     }
     with torch.random.fork_rng(devices=[]):
-        loaded: Any = _fetch(name, lambda: kind.from_pretrained(name, **options))
+        loaded: Any = _fetch(name, lambda: kind.from_pretrained(where, **options))
     model, report = loaded
     if missing := sorted(set(report["missing_keys"]) - set(optional)):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -129,11 +137,19 @@ def _load(kind: type[_Model], name: str, config: PreTrainedConfig, optional: Seq
     return model.eval()
 
 
+def _place(name: str) -> tuple[str, str]:
+    """Folder or hub id, and the revision; a folder goes before an id of the same name."""
+    if Path(name).is_dir():
+        return name, "main"
+    repository, _, revision = name.partition("@")
+    return repository, revision or SAFETENSORS_REVISIONS.get(repository, "main")
+
+
 def _fetch(name: str, load: Callable[[], _Loaded]) -> _Loaded:
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    if not name or (not Path(name).is_dir() and (name.count("/") != 1 or name[0] in "./~")):
+    if not name or (not Path(name).is_dir() and (name.partition("@")[0].count("/") != 1 or name[0] in "./~")):
         raise CheckpointError(f"{name}: no such folder, and not a hub id such as openai/clip-vit-base-patch32")
     try:
         with _quiet():

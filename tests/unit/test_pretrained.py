@@ -39,6 +39,31 @@ def test_a_hub_id_that_is_not_cached(monkeypatch):
         load_clip_vision("somebody/some-clip")
 
 
+@pytest.mark.parametrize(
+    ("name", "repository", "revision"),
+    [
+        ("openai/clip-vit-base-patch32", "openai/clip-vit-base-patch32", "refs/pr/15"),
+        ("openai/clip-vit-base-patch32@main", "openai/clip-vit-base-patch32", "main"),
+        ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "main"),
+        ("somebody/some-clip@refs/pr/3", "somebody/some-clip", "refs/pr/3"),
+    ],
+)
+def test_a_hub_id_may_name_a_revision_and_the_default_has_one_with_safetensors(
+    monkeypatch, name, repository, revision, original
+):
+    asked = []
+
+    def fetch(path_or_repo_id, filename, **options):
+        asked.append((path_or_repo_id, options["revision"], filename))
+        return str(original / filename)
+
+    for module in ("configuration_utils", "modeling_utils"):
+        monkeypatch.setattr(f"transformers.{module}.cached_file", fetch)
+    assert load_clip_vision(name).visual_projection.out_features > 0
+    # No other file: nothing was converted, no pickle read.
+    assert set(asked) == {(repository, revision, "config.json"), (repository, revision, "model.safetensors")}
+
+
 @pytest.mark.parametrize("load", [load_clip_vision, load_clip_text])
 @pytest.mark.parametrize(
     ("damage", "match"),

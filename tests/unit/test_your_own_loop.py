@@ -54,7 +54,7 @@ def test_the_loop_of_the_page_trains_and_classifies(folder, monkeypatch, capsys)
         assert old in code
         code = code.replace(old, new)
     names = run(code, folder, monkeypatch)
-    assert capsys.readouterr().out.startswith("zero-shot accuracy 0.")
+    assert capsys.readouterr().out.startswith("accuracy on unseen people 0.")
     train, test = (set(names["data"].subjects[i] for i in names[side]) for side in ("train", "test"))
     assert not train & test
     assert torch.isfinite(names["loss"])

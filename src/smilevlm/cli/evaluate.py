@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from smilevlm.results import ExperimentResult, Spread
 
 HELP = "score a run on people it never saw"
-DESCRIPTION = "Score every trained fold of a run zero-shot on its test subjects and write RUN/results.json."
+DESCRIPTION = (
+    "Score every trained fold of a run on its test subjects and write RUN/results.json: with its recipe's prompts, "
+    "and zero-shot with wordings of the same classes that it never trained with."
+)
 EXAMPLE = "smilevlm evaluate run --store store"
 
 
@@ -22,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_accelerator(parser)
     test_help = "prepared set to test on, where the protocol tests on another data set"
     parser.add_argument("--test-store", type=Path, help=test_help)
+    parser.add_argument(
+        "--unseen-prompts",
+        default="auto",
+        metavar="SET",
+        help="prompt set for the score with unseen wordings, by name or file; auto takes a bundled one without a text "
+        "that the run trained with, none leaves the score out",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -29,13 +39,19 @@ def run(arguments: argparse.Namespace) -> None:
     from smilevlm.training import RESULTS_NAME, HardwareConfig
 
     hardware = HardwareConfig(accelerator=arguments.accelerator)
-    result = evaluate_run(arguments.run_folder, arguments.store, test_store=arguments.test_store, hardware=hardware)
+    result = evaluate_run(
+        arguments.run_folder,
+        arguments.store,
+        test_store=arguments.test_store,
+        hardware=hardware,
+        unseen_prompts=arguments.unseen_prompts,
+    )
     _print_result(result)
     print(arguments.run_folder / RESULTS_NAME)
 
 
 def _print_result(result: ExperimentResult) -> None:
-    from smilevlm.cli.tables import print_table
+    from smilevlm.cli.tables import print_note, print_table
 
     faces = "synthetic" if result.synthetic else "real"
     rows: list[tuple[str, str, str, str]] = []
@@ -43,7 +59,15 @@ def _print_result(result: ExperimentResult) -> None:
     def add(name: str, spread: Spread) -> None:
         rows.append((name, faces, f"{spread.mean:.1%}", "-" if spread.std is None else f"{spread.std:.1%}"))
 
-    add("fused views", result.summary.accuracy)
+    wordings = "trained wordings" if result.trained_wordings else "wordings not trained"
+    add(f"fused views, {wordings}", result.summary.accuracy)
+    if result.summary.unseen_wordings_accuracy is not None:
+        add(f"fused views, zero-shot: {result.unseen_prompt_set}", result.summary.unseen_wordings_accuracy)
+    if result.summary.unseen_classes_accuracy is not None:
+        names = ", ".join(result.unseen_classes)
+        rows.append(
+            (f"zero-shot: classes never trained ({names})", faces, f"{result.summary.unseen_classes_accuracy:.1%}", "-")
+        )
     for angle, accuracy in result.summary.single_view_accuracy.items():
         add(f"view {angle:+g} deg alone", accuracy)
     add("mean of the views", result.summary.mean_fusion_accuracy)
@@ -56,7 +80,7 @@ def _print_result(result: ExperimentResult) -> None:
         add(f"control: {control.name}, {control.summary.num_folds_run} fold(s)", control.summary.accuracy)
     rows.append(("chance", faces, f"{1 / len(result.classes):.1%}", "-"))
     print_table(
-        ["zero-shot accuracy on unseen people", "faces"],
+        ["accuracy on unseen people", "faces"],
         ["mean over folds", "std"],
         rows,
         title=", ".join(
@@ -70,3 +94,8 @@ def _print_result(result: ExperimentResult) -> None:
             if part
         ),
     )
+    if result.unseen_prompt_set is None:
+        print_note(
+            "No score with unseen wordings: the run knows no words, or no bundled prompt set of these classes is new "
+            "to it; --unseen-prompts names another."
+        )

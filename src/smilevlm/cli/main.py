@@ -13,6 +13,7 @@ from smilevlm.caches import name_a_home
 from smilevlm.cli import (
     analyse,
     check,
+    doctor,
     evaluate,
     export,
     language,
@@ -48,6 +49,7 @@ _COMMANDS: Mapping[str, Command] = {
     "serve": serve,
     "export": export,
     "prompts": prompts,
+    "doctor": doctor,
 }
 _INTERRUPTED = 130
 _SECONDS_FOR_THE_FIRST_PROCESS = 60

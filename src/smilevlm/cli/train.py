@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     add("--out", type=Path, required=True, help="run folder to write")
     add("--fold", type=int, action="append", help="only this fold; may be given several times")
-    add("--jobs", type=positive_int, default=1, help="folds trained at the same time, on GPUs in turn")
+    add("--jobs", type=positive_int, default=1, help="folds trained at the same time, each on a GPU of its own")
     add(
         "--devices",
         type=positive_int,
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="minutes between two such states, at least (default: 5); 0 for one at the end of every epoch",
     )
+    add_gpu_options(parser)
     add(
         "--tracker",
         choices=("none", "wandb", "mlflow", "comet"),
@@ -61,6 +62,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="send the log there too, beside CSV and TensorBoard in the run folder; its package must be installed",
     )
     add_overrides(parser, "change a setting of the recipe, such as optimiser.epochs=5; may be given several times")
+
+
+def add_gpu_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--images-on-device",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="keep all training images on the GPU; auto does where they take at most a quarter of its free memory",
+    )
+    add(
+        "--deterministic",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="deterministic operations; auto asks a GPU for them and warns where there are none, on makes that an "
+        "error, off is faster",
+    )
+    add(
+        "--process-timeout",
+        type=not_negative,
+        default=120.0,
+        metavar="MINUTES",
+        help="how long the processes of --devices or torchrun wait for each other (default: 120)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -82,6 +107,9 @@ def run(arguments: argparse.Namespace) -> None:
         checkpoint_every=arguments.checkpoint_every,
         checkpoint_minutes=arguments.checkpoint_minutes,
         tracker=arguments.tracker,
+        images_on_device=arguments.images_on_device,
+        deterministic=arguments.deterministic,
+        process_timeout_minutes=arguments.process_timeout,
     )
     if arguments.devices > 1 and arguments.jobs > 1:
         raise SettingsError("--devices and --jobs exclude each other: a fold is trained by all devices, or by one")

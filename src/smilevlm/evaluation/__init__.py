@@ -1,4 +1,4 @@
-"""The scores of a run: zero-shot accuracy, probes, calibration, saliency, face verification, anti-spoofing.
+"""The scores of a run: accuracy with prompts, probes, calibration, saliency, face verification, anti-spoofing.
 
 `evaluate_run`, `analyse_run` and `run_tasks` write the result files of a run folder, `evaluate_language` scores any
 model; the rest are the scores they are made of. Where a docstring says no more, the functions of this room raise:

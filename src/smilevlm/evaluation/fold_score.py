@@ -1,8 +1,8 @@
-"""From the embeddings of one fold's test samples to its scores: zero-shot accuracy, probes, calibration."""
+"""From the embeddings of one fold's test samples to its scores: accuracy with prompts, probes, calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from smilevlm.evaluation.metrics import (
     subject_bootstrap_interval,
     subject_counts,
 )
-from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes
+from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes, scored_readout
 from smilevlm.models import Prototypes, predicted_classes, probabilities, zero_shot_scores
 from smilevlm.results import EpochChoice, FoldResult, MultiLabelScore, MultiViewGradient, Readout
 
@@ -61,6 +61,19 @@ class FoldSamples:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnseenWordings:
+    """Prompts of the same classes that training never had.
+
+    Attributes:
+        prototypes: Of every class.
+        z_fused: The fusion's embedding of the test samples, with these prompts where it looks at prompts.
+    """
+
+    prototypes: Prototypes
+    z_fused: Float[np.ndarray, "n dim"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ZeroShotClassifier:
     """How embeddings become classes.
 
@@ -68,11 +81,13 @@ class ZeroShotClassifier:
         prototypes: Of every class, whether or not it occurs among the samples.
         temperature: Of the softmax over cosines that gives probabilities.
         nearest: Every prompt by itself, for the probe `nearest_prompt`; None: it is left out.
+        unseen_wordings: Other prompts of the same classes; None: they are not scored.
     """
 
     prototypes: Prototypes
     temperature: float
     nearest: Prototypes | None = None
+    unseen_wordings: UnseenWordings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +105,7 @@ class FoldTraining:
         multi_view_gradient: The multi-view loss's part of the tower's gradient, where it was measured.
         labelled_subjects: Those of `subjects` whose labels were used; None for all.
         num_unlabelled_samples: Samples of no class or another one that training saw besides.
+        classes: That training samples have; None where it is not known of all training.
     """
 
     fold: int
@@ -102,6 +118,7 @@ class FoldTraining:
     multi_view_gradient: MultiViewGradient | None = None
     labelled_subjects: Sequence[str] | None = None
     num_unlabelled_samples: int = 0
+    classes: Collection[str] | None = None
 
 
 def score_fold(
@@ -181,6 +198,8 @@ def score_fold(
         multi_view_gradient=training.multi_view_gradient,
         labelled_subjects=None if training.labelled_subjects is None else _distinct(training.labelled_subjects),
         num_unlabelled_samples=training.num_unlabelled_samples,
+        unseen_wordings=_score_unseen_wordings(classifier, truth, subjects),
+        unseen_classes=_unseen_classes(samples.truth, prototypes.classes, training.classes),
     )
 
 
@@ -250,6 +269,23 @@ def _probes(
         classes = classifier.prototypes.classes
         probes |= fitted_probes(probe_training, embeddings.features, samples.truth, samples.subjects, classes, seed)
     return probes
+
+
+def _score_unseen_wordings(
+    classifier: ZeroShotClassifier, truth: Int[np.ndarray, " n"], subjects: Sequence[str]
+) -> Readout | None:
+    unseen, classes = classifier.unseen_wordings, classifier.prototypes.classes
+    if unseen is None:
+        return None
+    if unseen.prototypes.classes != classes or len(unseen.z_fused) != len(truth):
+        raise SettingsError("unseen wordings are of the same classes and samples, in the same order")
+    return scored_readout(truth, predict(unseen.z_fused, unseen.prototypes), subjects, classes, "none")
+
+
+def _unseen_classes(truth: Sequence[str], classes: Sequence[str], trained: Collection[str] | None) -> tuple[str, ...]:
+    if trained is None:
+        return ()
+    return tuple(name for name in classes if name in truth and name not in trained)
 
 
 def _level_counts(correct: np.ndarray, levels: Sequence[int]) -> dict[int, tuple[int, int]]:

@@ -86,7 +86,9 @@ def fitted_probes(
         "knn": nearest_neighbours(train.features, known, test_features, len(classes)),
         "majority": np.full(len(truth), np.bincount(known, minlength=len(classes)).argmax(), dtype=np.int64),
     }
-    return {name: _scored(index, predicted, subjects, classes, "labels") for name, predicted in predictions.items()}
+    return {
+        name: scored_readout(index, predicted, subjects, classes, "labels") for name, predicted in predictions.items()
+    }
 
 
 def score_probes(
@@ -122,7 +124,8 @@ def score_probes(
             raise SettingsError(f"the prompts are of {list(nearest.classes)}, expected {list(prototypes.classes)}")
         predictions["nearest_prompt"] = predicted_classes(zero_shot_scores(z_fused, nearest))
     return {
-        name: _scored(index, predicted, subjects, prototypes.classes, "none") for name, predicted in predictions.items()
+        name: scored_readout(index, predicted, subjects, prototypes.classes, "none")
+        for name, predicted in predictions.items()
     }
 
 
@@ -222,13 +225,22 @@ def side_by_side(features: Float[np.ndarray, "n view feature"]) -> Float[np.ndar
     return np.concatenate(views, axis=1)
 
 
-def _scored(
+def scored_readout(
     index: Int[np.ndarray, " n"],
     predicted: Int[np.ndarray, " n"],
     subjects: Sequence[str],
     classes: Sequence[str],
     supervision: ReadoutSupervision,
 ) -> Readout:
+    """The scores of predicted classes.
+
+    Args:
+        index: True class of each sample.
+        predicted: Predicted class of each sample.
+        subjects: Of the samples.
+        classes: What the numbers stand for.
+        supervision: What the reading was fitted on.
+    """
     matrix = confusion_matrix(index, predicted, classes)
     return Readout(
         supervision=supervision,

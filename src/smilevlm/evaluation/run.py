@@ -12,6 +12,7 @@ from PIL import Image
 from smilevlm.errors import CheckpointError, SettingsError, StoreError
 from smilevlm.evaluation.examples import ExampleSample, draw_examples, make_example
 from smilevlm.evaluation.scoring import EvaluationData, class_directions, score_job, tested_indices
+from smilevlm.evaluation.unseen_wordings import AUTOMATIC, UnseenPrompts, choose_unseen_prompts
 from smilevlm.models import ModelBundle, load_bundle, zero_shot_scores
 from smilevlm.prompts import CAPTION_MODES
 from smilevlm.results import (
@@ -54,6 +55,7 @@ def evaluate_run(
     test_store: Path | None = None,
     num_examples: int = 12,
     hardware: HardwareConfig | None = None,
+    unseen_prompts: str = AUTOMATIC,
 ) -> ExperimentResult:
     """Score the trained folds of a run and write `results.json`, `timing.json` and the examples' pictures.
 
@@ -63,6 +65,11 @@ def evaluate_run(
         test_store: The prepared set to test on, where the protocol tests on another data set.
         num_examples: Test samples to keep for the report, drawn blind to the prediction.
         hardware: Where the embeddings are computed; the CPU by default.
+        unseen_prompts: Prompt set for the score with wordings that the run never trained with: a name or a path, `auto`
+            for the first bundled one that fits, `none` for no such score.
+
+    Raises:
+        PromptError: The named set has texts that the run trained with, or lacks a class.
     """
     described = read_run_config(run)
     config = config_from(described["settings"])
@@ -72,12 +79,14 @@ def evaluate_run(
     if not main:
         raise CheckpointError(f"{run} has no trained fold; run `smilevlm train` first")
     device = f"cuda:{hardware.device}" if hardware is not None and hardware.on_gpu else "cpu"
-    folds = tuple(score_job(config, tested, run, job, device) for job in main)
+    pairing, teacher = _reported_pairing(config), None
+    prompt_set = choose_unseen_prompts(config, tested, pairing, unseen_prompts) if _is_aligned(config) else None
+    unseen = None if prompt_set is None else UnseenPrompts(prompt_set, config.text_tower)
+    folds = tuple(score_job(config, tested, run, job, device, unseen) for job in main)
     # A control's folds are compared with the same folds of the run.
     trained = {job.fold for job in main}
     repeated = [job for job in jobs if job.shuffled and job.fold in trained]
-    control_folds = tuple(score_job(config, tested, run, job, device) for job in repeated)
-    pairing, teacher = _reported_pairing(config), None
+    control_folds = tuple(score_job(config, tested, run, job, device, unseen) for job in repeated)
     # Without losses that use its proposals, or with those of other samples, there is none to report.
     if pairing == "pseudo":
         teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
@@ -109,6 +118,7 @@ def evaluate_run(
         folds=folds,
         summary=summarise_folds(folds),
         controls=_controls(control_folds),
+        unseen_prompt_set=None if prompt_set is None else prompt_set.name,
         examples=_examples(config, tested, run, main[0], first, num_examples),
     )
     write_results(run / RESULTS_NAME, result)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -37,6 +38,10 @@ from smilevlm.training import (
     read_fold_record,
     split_fold,
 )
+from smilevlm.training.splits import trained_sides
+
+if TYPE_CHECKING:
+    from smilevlm.evaluation.unseen_wordings import UnseenPrompts
 
 _SAMPLES_AT_A_TIME = 256
 
@@ -84,7 +89,14 @@ class EvaluationData:
         return f"{self.protocol.train_layout}/{subject}" if self.elsewhere else subject
 
 
-def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: FoldJob, device: str) -> FoldResult:
+def score_job(
+    config: ExperimentConfig,
+    tested: EvaluationData,
+    run: Path,
+    job: FoldJob,
+    device: str,
+    unseen_prompts: UnseenPrompts | None = None,
+) -> FoldResult:
     """Score one trained fold on its test subjects.
 
     Args:
@@ -93,6 +105,7 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
         run: Its folder.
         job: Which fold.
         device: Where embeddings are computed, as torch names it.
+        unseen_prompts: Other prompts to compare with as well.
     """
     folder = job.folder(run)
     split, bundle = checked_fold(config, tested, folder, job.fold)
@@ -129,6 +142,9 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
             prototypes=prototypes,
             temperature=bundle.temperature,
             nearest=class_directions(bundle, tested.classes, combine="max"),
+            unseen_wordings=None
+            if unseen_prompts is None
+            else unseen_prompts.of_fold(bundle, tested, [test[row] for row in single], embedded.z_fused[single]),
         ),
         FoldTraining(
             fold=job.fold,
@@ -142,6 +158,8 @@ def score_job(config: ExperimentConfig, tested: EvaluationData, run: Path, job: 
             metrics_csv=log.relative_to(run).as_posix() if log.is_file() else None,
             labelled_subjects=None if names is None else [tested.train_subject_name(name) for name in names],
             num_unlabelled_samples=len(split.unlabelled),
+            # What a model to begin with was trained on before is not known class by class.
+            classes=None if config.start_from else _trained_classes(config, tested, split),
         ),
         probe_training=_probe_training(tested, learned_from, train_samples),
         multi_label=multi_label,
@@ -172,6 +190,14 @@ def _probe_after_pretraining(
         tested.classes,
         config.seed,
     )["linear_probe"]
+
+
+def _trained_classes(config: ExperimentConfig, tested: EvaluationData, split: FoldSplit) -> frozenset[str]:
+    if config.optimiser.epochs == 0:
+        return frozenset()
+    return frozenset(
+        name for side in trained_sides(split) for index in side for name in tested.train.samples[index].classes
+    )
 
 
 def checked_fold(

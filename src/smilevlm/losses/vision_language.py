@@ -146,5 +146,10 @@ def _check_positives(positives: Bool[torch.Tensor, "batch global"], logits: torc
             f"positives must be this process's rows against the global batch, {expected}, got {tuple(positives.shape)}"
         )
     # In both directions, or the missing ones would be 0/0.
-    if not (bool(positives.any(dim=1).all()) and bool((all_reduce_sum(positives.sum(dim=0)) > 0).all())):
-        raise SettingsError("a sample has no positive prompt, or a prompt no sample; mark at least its own")
+    complete = positives.any(dim=1).all() & (all_reduce_sum(positives.sum(dim=0)) > 0).all()
+    message = "a sample has no positive prompt, or a prompt no sample; mark at least its own"
+    if complete.device.type == "cuda":
+        # Without waiting for the GPU in every step.
+        torch._assert_async(complete, message)
+    elif not bool(complete):
+        raise SettingsError(message)

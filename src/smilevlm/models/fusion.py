@@ -229,7 +229,12 @@ def _check_mask(z: torch.Tensor, mask: torch.Tensor) -> None:
             f"the mask must be bool of shape {tuple(z.shape[:2])}, got {mask.dtype} of {tuple(mask.shape)}"
         )
     # A branch on data cannot be traced; whoever exports the model checks the mask before calling it.
-    if not torch.compiler.is_compiling() and not bool(mask.any(dim=1).all()):
+    if torch.compiler.is_compiling():
+        return
+    if mask.device.type == "cuda":
+        # Without waiting for the GPU in every step.
+        torch._assert_async(mask.any(dim=1).all(), "a sample of the batch has no view left: every view is masked")
+    elif not bool(mask.any(dim=1).all()):
         empty = torch.nonzero(~mask.any(dim=1)).flatten().tolist()
         raise SettingsError(f"samples {empty} of the batch have no view left: every view is masked")
 

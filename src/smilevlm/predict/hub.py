@@ -148,10 +148,11 @@ def model_card(bundle: ModelBundle, licence: str = UNSTATED_LICENCE) -> str:
     import yaml
 
     views, settings = bundle.prepare.views, bundle.model.settings
-    tags = ["smilevlm", "facial-expression-recognition", "3d", "zero-shot"]
+    tags = ["smilevlm", "facial-expression-recognition", "3d"]
     front: dict[str, Any] = {
         "license": licence,
         "library_name": "smilevlm",
+        # The hub's name for classes that are given as texts; what is zero-shot of it is said by the card.
         "pipeline_tag": "zero-shot-image-classification",
         "tags": [*tags, "synthetic-faces"] if bundle.synthetic else tags,
     }

@@ -31,7 +31,7 @@ from smilevlm.prompts.pairing import (
 )
 from smilevlm.prompts.phrase_bank import PhraseBank, phrase_bank, read_phrase_bank
 from smilevlm.prompts.phrase_checking import HARDLY_SEPARATED, PhraseFinding, PhraseReport, check_phrases
-from smilevlm.prompts.prompt_set import Generation, PromptSet, Provenance, find_fault
+from smilevlm.prompts.prompt_set import Generation, PromptSet, Provenance, find_fault, wording
 from smilevlm.prompts.statements import (
     LanguageStatements,
     Opposite,
@@ -107,5 +107,6 @@ __all__ = [
     "shuffle_classes",
     "shuffled_order",
     "strength_of",
+    "wording",
     "write_prompt_file",
 ]

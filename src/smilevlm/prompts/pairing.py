@@ -95,7 +95,7 @@ def mix_captions(
 def shuffle_classes(classes: Sequence[str | None], *, seed: int) -> tuple[str | None, ...]:
     """The control: the same classes, dealt out to the samples by a permutation that the seed fixes.
 
-    Training on them must bring zero-shot accuracy down to chance; where it does not, something leaks. Every class keeps
+    Training on them must bring accuracy down to chance; where it does not, something leaks. Every class keeps
     its number of samples.
 
     Args:

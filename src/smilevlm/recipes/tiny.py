@@ -55,7 +55,7 @@ def demo() -> ExperimentConfig:
     Command: make demo (synthetic people; folds 0 and 1 of 5 and one control)
     Hardware: 2 CPU cores, 4 GB of memory
     Time: 4 to 6 minutes per fold on one core, 80 people in training
-    Expected: 80 to 86 % zero-shot on synthetic people, see docs/log.md
+    Expected: 80 to 86 % on synthetic people that it never saw, see docs/log.md
     """
     return _tiny("demo", "bu3dfe_subset1", epochs=18, width=32)
 

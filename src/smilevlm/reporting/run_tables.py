@@ -73,13 +73,22 @@ def overview_table(runs: Sequence[Run]) -> Table:
         Column("macro_f1", "Macro F1", "percent", "summary.macro_f1.mean"),
         Column("unweighted_average_recall", "UAR", "percent", "summary.unweighted_average_recall.mean"),
         Column("mean_fusion", "Mean fusion", "percent", "summary.mean_fusion_accuracy.mean"),
+        Column("unseen_wordings", "Unseen wordings", "percent", _unseen_wordings, "not scored"),
         Column("best_single_view", "Best view", "percent", lambda run: view(run, best_view(run.summary))),
         *angle_columns(angles, view, missing="no such view"),
         *(control_column(name) for name in controls),
         Column("chance", "Chance", "percent", lambda run: 1.0 / len(run.result.classes)),
     )
-    note = "Accuracy in per cent, mean over folds. The best view is picked after seeing the test scores."
+    note = (
+        "Accuracy in per cent, mean over folds, on unseen people. Unseen wordings: the fused embedding compared with a "
+        "prompt set that the run never trained with (zero-shot). The best view is picked after seeing the test scores."
+    )
     return table_of("overview", "All runs", note, columns, runs)
+
+
+def _unseen_wordings(run: Run) -> float | None:
+    found = run.summary.unseen_wordings_accuracy
+    return None if found is None else found.mean
 
 
 def methods_table(run: Run) -> Table:
@@ -114,6 +123,14 @@ def _method_rows(run: Run) -> Iterator[tuple[Cell, ...]]:
         itself,
         itself,
     )
+    if summary.unseen_wordings_accuracy is not None:
+        cells = _spread_cells(summary.unseen_wordings_accuracy)
+        gain = summary.accuracy.mean - summary.unseen_wordings_accuracy.mean
+        name = f"All views, unseen wordings (zero-shot): {result.unseen_prompt_set}"
+        yield name, *cells, gain, Missing(reason="not computed")
+    if summary.unseen_classes_accuracy is not None:
+        name = f"Classes never trained (zero-shot): {', '.join(result.unseen_classes)}"
+        yield name, summary.unseen_classes_accuracy, *[Missing(reason="other samples")] * 4
     yield (
         "All views, plain mean",
         *_spread_cells(summary.mean_fusion_accuracy),

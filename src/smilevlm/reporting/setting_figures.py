@@ -113,8 +113,8 @@ def _levels_figure(study: LoadedStudy, groups: Sequence[RunGroup], faces: str) -
     return render_figure(
         "intensity",
         title,
-        "Zero-shot accuracy of the full method over all test samples of an intensity, all units together; the numbers "
-        "are test samples.",
+        "Accuracy of the full method with prompts, over all test samples of an intensity, all units together; the "
+        "numbers are test samples.",
         f"Accuracy in per cent by intensity{faces}: {'; '.join(texts)}.",
         lambda theme: _draw_levels(study, levels, theme),
     )
@@ -162,7 +162,7 @@ def _confusion_figure(study: LoadedStudy, group: RunGroup) -> FigureImage:
     return render_figure(
         f"confusion_{group.setting}",
         f"Confusion matrix: {study.title(group.setting)}{faces}",
-        "Full method, zero-shot, all units together. Colour and upper number: per cent of the row; lower: samples.",
+        "Full method with prompts, all units together. Colour and upper number: per cent of the row; lower: samples.",
         f"Confusion matrix of {len(classes)} classes{faces}.",
         lambda theme: confusion_figure(classes, counts, synthetic=synthetic, theme=theme),
     )

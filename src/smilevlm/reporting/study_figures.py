@@ -51,7 +51,7 @@ def ablation_bars(study: LoadedStudy) -> FigureImage | NoFigure:
     return render_figure(
         "fig2_ablation",
         title,
-        f"Zero-shot accuracy, mean over units; dots: the units. {_CAPTION} Dashed: chance.",
+        f"Accuracy with prompts on unseen people, mean over units; dots: the units. {_CAPTION} Dashed: chance.",
         f"Bars of accuracy by setting and method{_on(study)}. Full method in per cent: {accuracies or 'no run'}. "
         "The numbers are in the table of the ablation.",
         lambda theme: _draw_ablation(study, settings, theme),
@@ -84,7 +84,7 @@ def _draw_ablation(study: LoadedStudy, settings: Sequence[str], theme: Theme) ->
     axes.set_xlim(-0.5, len(settings) - 0.5)
     axes.set_ylim(0, 105)
     axes.set_yticks(range(0, 101, 20))
-    axes.set_ylabel("Zero-shot accuracy (%)" + _faces(study))
+    axes.set_ylabel("Accuracy with prompts (%)" + _faces(study))
     finish(axes, "bottom", "y")
     figure.legend(loc="outside upper center", ncols=3, handlelength=2.6)
     return figure
@@ -116,9 +116,9 @@ def gains_heat_map(study: LoadedStudy) -> FigureImage | NoFigure:
     return render_figure(
         "fig3_gains",
         title,
-        "Percentage points of zero-shot accuracy, first minus second, paired by unit; below, their standard deviation "
-        "over units. Blue is a gain, red a loss; * is told from zero (corrected resampled t-test, Holm over the "
-        "figure, 5 %).",
+        "Percentage points of accuracy with prompts, first minus second, paired by unit; below, their standard "
+        "deviation over units. Blue is a gain, red a loss; * is told from zero (corrected resampled t-test, Holm over "
+        "the figure, 5 %).",
         f"Gains between configurations{_on(study)} from {cell_text(min(means), 'points')} to "
         f"{cell_text(max(means), 'points')} points; {sum(mean > 0 for mean in means)} of {len(means)} are positive.",
         lambda theme: _draw_gains(study, settings, comparisons, theme),
@@ -164,7 +164,7 @@ def views_dots(study: LoadedStudy) -> FigureImage | NoFigure:
     return render_figure(
         "single_views",
         title,
-        f"Zero-shot accuracy of the full method, mean over units. {_CAPTION}",
+        f"Accuracy of the full method with prompts, mean over units. {_CAPTION}",
         f"Accuracy of all views and of each view alone{_on(study)}; the numbers are in the table of single views.",
         lambda theme: _draw_views(study, settings, theme),
     )
@@ -194,7 +194,7 @@ def _draw_views(study: LoadedStudy, settings: Sequence[str], theme: Theme) -> Fi
             drawn_label = None
     rows_from_top(axes, [study.title(name) for name in settings])
     axes.set_xlim(0, 102)
-    axes.set_xlabel("Zero-shot accuracy (%)" + _faces(study))
+    axes.set_xlabel("Accuracy with prompts (%)" + _faces(study))
     finish(axes, "left", "both")
     figure.legend(loc="outside upper center", ncols=3)
     return figure

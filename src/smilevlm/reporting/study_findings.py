@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from smilevlm.reporting.study_comparisons import Comparison
 from smilevlm.reporting.study_source import LoadedStudy
-from smilevlm.reporting.study_statistics import FUSED, Pooled, chance, difference, pooled_or_missing
+from smilevlm.reporting.study_statistics import FUSED, UNSEEN_WORDINGS, Pooled, chance, difference, pooled_or_missing
 from smilevlm.reporting.table import Missing, cell_text
 
 
@@ -64,14 +64,15 @@ def findings(
     Args:
         study: The study.
         views: `view_comparisons`.
-        ablations: `ablation_comparisons` of the zero-shot reading.
+        ablations: `ablation_comparisons` of the reading by prompts.
         probes: `ablation_comparisons` of the linear probe.
     """
     sentences = [
         _against_chance(study),
         _against_views(study, views),
-        *_ablation_sentences(study, ablations, "zero-shot accuracy"),
-        # Their zero-shot accuracy is told above, all but that of the method that knows no text.
+        _with_unseen_wordings(study),
+        *_ablation_sentences(study, ablations, "accuracy with prompts"),
+        # Their accuracy with prompts is told above, all but that of the method that knows no text.
         *_ablation_sentences(
             study, [each for each in probes if each.second[0] == "multi_view_alone"], "accuracy of a linear probe"
         ),
@@ -97,7 +98,19 @@ def _against_chance(study: LoadedStudy) -> str:
         texts.append(f"{setting.title} {_percent(scores.mean)} % ({', '.join(others)})")
     title = study.method("full").title
     faces = " on synthetic faces" if study.study.synthetic else ""
-    return f"Zero-shot accuracy of {title}{faces}: {'; '.join(texts)}." if texts else ""
+    return f"Accuracy of {title} on unseen people, with prompts{faces}: {'; '.join(texts)}." if texts else ""
+
+
+def _with_unseen_wordings(study: LoadedStudy) -> str:
+    """What the words of training are worth: the same models, asked in other words for the same classes."""
+    texts = []
+    for setting in study.study.settings:
+        scores = pooled_or_missing(study.group(setting.name, "full"), UNSEEN_WORDINGS)
+        if not isinstance(scores, Missing):
+            texts.append(f"{setting.title} {_percent(scores.mean)} %")
+    faces = " on synthetic faces" if study.study.synthetic else ""
+    what = "Zero-shot accuracy with wordings that training never had, of classes that it had"
+    return f"{what}{faces}: {'; '.join(texts)}." if texts else ""
 
 
 def _against_views(study: LoadedStudy, comparisons: Sequence[Comparison]) -> str:
@@ -146,7 +159,7 @@ def _ablation_sentences(study: LoadedStudy, comparisons: Sequence[Comparison], w
 
 
 def _against(study: LoadedStudy, method: str, reading: str, what: str) -> str:
-    """The full method's zero-shot accuracy against another row of the tables, over the units that both have."""
+    """The full method's accuracy with prompts against another row of the tables, over the units that both have."""
     lower, compared = [], 0
     for setting in study.study.settings:
         gain = difference(study.group(setting.name, "full"), FUSED, study.group(setting.name, method), reading)
@@ -159,7 +172,7 @@ def _against(study: LoadedStudy, method: str, reading: str, what: str) -> str:
         return ""
     where = f" ({'; '.join(lower)})" if lower else ""
     count = f"{len(lower)} of {_count(compared, 'setting')}"
-    return f"Zero-shot is below {what} in {count}{where}, by means over common units."
+    return f"Classification by prompts is below {what} in {count}{where}, by means over common units."
 
 
 def _percent(share: float) -> str:

@@ -26,20 +26,23 @@ NO_SPREAD = 1e-12
 """Differences of shares that are equal on paper differ by rounding alone."""
 FUSED = "fused"
 MEAN_FUSION = "mean_fusion"
+UNSEEN_WORDINGS = "unseen_wordings"
 NOT_ALIGNED = Missing(reason="not aligned with text")
 ONE_PERSON = Missing(reason="one person")
 READING_TITLES = {
-    FUSED: "zero-shot, all views fused",
-    MEAN_FUSION: "zero-shot, plain mean of the views",
-    "late_fusion": "zero-shot, late fusion of the views' scores",
-    "nearest_prompt": "zero-shot, nearest single prompt",
+    FUSED: "prompts, all views fused",
+    UNSEEN_WORDINGS: "unseen wordings (zero-shot), all views fused",
+    MEAN_FUSION: "prompts, plain mean of the views",
+    "late_fusion": "prompts, late fusion of the views' scores",
+    "nearest_prompt": "prompts, nearest single one",
     "linear_probe": "linear probe on frozen features",
     "knn": "k nearest neighbours on frozen features",
     "majority": "most frequent class of the training subjects",
 }
-_NEEDS_TEXT = (FUSED, MEAN_FUSION, "late_fusion", "nearest_prompt")
+_NEEDS_TEXT = (FUSED, UNSEEN_WORDINGS, MEAN_FUSION, "late_fusion", "nearest_prompt")
 Reading = str | float
-"""How classes are read from a model: `fused`, `mean_fusion`, a view's angle in degrees, or the name of a readout."""
+"""How classes are read from a model: `fused`, `unseen_wordings`, `mean_fusion`, a view's angle in degrees, or the name
+of a readout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,7 @@ class Pooled(OverUnits):
 
 def reading_title(reading: Reading) -> str:
     """For people."""
-    return READING_TITLES[reading] if isinstance(reading, str) else f"zero-shot, view {angle_text(reading)} alone"
+    return READING_TITLES[reading] if isinstance(reading, str) else f"prompts, view {angle_text(reading)} alone"
 
 
 def unit_scores(group: RunGroup, reading: Reading) -> list[UnitScore] | Missing:
@@ -158,9 +161,12 @@ def _read(fold: FoldResult, reading: Reading) -> tuple[float, dict[str, tuple[in
         return fold.accuracy, dict(fold.subject_counts)
     if reading == MEAN_FUSION:
         return fold.mean_fusion_accuracy, dict(fold.mean_fusion_subject_counts)
-    if reading not in fold.readouts:
+    if reading == UNSEEN_WORDINGS and fold.unseen_wordings is None:
+        return Missing(reason="no score with unseen wordings")
+    if reading != UNSEEN_WORDINGS and reading not in fold.readouts:
         return Missing(reason=f"the result has no readout {reading}")
-    readout = fold.readouts[reading]
+    readout = fold.unseen_wordings if reading == UNSEEN_WORDINGS else fold.readouts[reading]
+    assert readout is not None
     return readout.accuracy, dict(readout.subject_counts)
 
 

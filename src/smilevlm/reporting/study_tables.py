@@ -14,6 +14,7 @@ from smilevlm.reporting.study_statistics import (
     FUSED,
     MEAN_FUSION,
     ONE_PERSON,
+    UNSEEN_WORDINGS,
     Pooled,
     Reading,
     chance,
@@ -61,6 +62,7 @@ def own_rows(study: LoadedStudy, settings: Sequence[str]) -> list[OwnRow]:
     angles = sorted({angle for name in settings for result in study.results(name) for angle in result.view_angles_deg})
     readings: list[tuple[Part, str, Reading]] = [
         ("the method", "full", FUSED),
+        *(("the method", "full", reading) for reading in _unseen_wordings(study, settings)),
         *(("views and fusion", "full", reading) for reading in (*angles, MEAN_FUSION, "late_fusion")),
         *(("baseline", method, reading) for method in ("full", "multi_view_alone") for reading in _PROBES),
         *(("baseline", method, FUSED) for method in ("alignment_alone", "supervised", "raw_clip", "untrained")),
@@ -81,6 +83,12 @@ def own_rows(study: LoadedStudy, settings: Sequence[str]) -> list[OwnRow]:
         OwnRow(part="control", method=None, reading="chance", title="chance"),
     ]
     return rows
+
+
+def _unseen_wordings(study: LoadedStudy, settings: Sequence[str]) -> tuple[Reading, ...]:
+    """Its row stands there where a result has it: files from before have not."""
+    results = [result for name in settings for result in study.group(name, "full").results]
+    return (UNSEEN_WORDINGS,) if any(result.unseen_prompt_set for result in results) else ()
 
 
 def _how(method: str, reading: Reading) -> str:

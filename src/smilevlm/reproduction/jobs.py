@@ -139,7 +139,7 @@ def _run_wave(
     if jobs <= 1 or len(wave) == 1:
         yield from (_run_one(run, stores, hardware, jobs) for run in wave)
         return
-    calls = [(run, stores, hardware.for_process(number), 1) for number, run in enumerate(wave)]
+    calls = [(run, stores, place, 1) for run, place in zip(wave, hardware.for_workers(len(wave)), strict=True)]
     yield from parallel_map(_run_one, calls, jobs=jobs, ordered=False)
 
 

@@ -19,6 +19,7 @@ from smilevlm.results.fields import (
     BySomeClasses,
     Confusion,
     Names,
+    OneClass,
     PositiveSize,
     Record,
     RelativePath,
@@ -35,7 +36,7 @@ from smilevlm.results.fields import (
 ReadoutSupervision = Literal["none", "labels"]
 """What a readout itself learned from, beside the embeddings it reads."""
 Monitor = Literal["loss", "accuracy"]
-"""What an epoch is chosen by, on the validation subjects: the least loss or the highest zero-shot accuracy."""
+"""What an epoch is chosen by, on the validation subjects: the least loss or the highest accuracy with prompts."""
 MONITORS: tuple[Monitor, ...] = get_args(Monitor)
 TOLERANCE = 1e-9
 WEIGHT_TOLERANCE = 1e-6
@@ -253,6 +254,9 @@ class FoldResult(Record):
         epoch_choice: Which epoch the validation subjects chose; None where there were none and the last was kept.
         metrics_csv: The training log, a POSIX path relative to the result file; None when there is none.
         multi_view_gradient: Where it was measured.
+        unseen_wordings: The fused embedding compared with prompts of the same classes that the run never trained with;
+            None where there is no such prompt set.
+        unseen_classes: Tested classes of which no training sample is; with their own prompts they are zero-shot.
     """
 
     fold: Size
@@ -285,6 +289,8 @@ class FoldResult(Record):
     multi_view_gradient: MultiViewGradient | None = None
     labelled_subjects: Names | None = None
     num_unlabelled_samples: Size = 0
+    unseen_wordings: Readout | None = None
+    unseen_classes: tuple[OneClass, ...] = ()
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> FoldResult:
@@ -298,7 +304,12 @@ class FoldResult(Record):
             fail("epoch_choice", "there are no validation subjects that could have chosen an epoch")
         for name, readout in self.readouts.items():
             readout.check_against(self, f"readouts.{name}")
+        if self.unseen_wordings:
+            self.unseen_wordings.check_against(self, "unseen_wordings")
         counts = np.asarray(self.confusion_matrix, dtype=np.int64)
+        tested = [name for name, row in zip(classes, counts, strict=True) if row.any()]
+        if untested := set(self.unseen_classes) - set(tested):
+            fail("unseen_classes", f"{first_few(sorted(untested))} without a test sample")
         correct, total = int(np.trace(counts)), self.num_test_samples
         self.calibration.check_against(total, correct, "calibration")
         by_level = [sum(pair) for pair in zip(*self.by_level.values(), strict=True)]

@@ -79,7 +79,7 @@ def honest_pairing_name(mode: str, teacher: str | None = None, captions: Pairing
 
     Args:
         mode: One of `REPORTED_PAIRINGS`.
-        teacher: Description of the frozen zero-shot model that proposed the prompts; asked for by `pseudo` only.
+        teacher: Description of the frozen model that proposed the prompts; asked for by `pseudo` only.
         captions: Asked for by `actions` and `mixed` only.
 
     Raises:
@@ -253,6 +253,7 @@ class ExperimentResult(ResultFile):
         pairing_captions: In pairings `actions` and `mixed` only.
         seeds: What the seed is for to the seed, for example `{"folds": 0, "training": 0}`.
         git_commit: None outside a checkout.
+        unseen_prompt_set: The prompt set of the folds' `unseen_wordings`; None where they have none.
     """
 
     WRITTEN_BY: ClassVar[str] = "smilevlm evaluate"
@@ -282,12 +283,26 @@ class ExperimentResult(ResultFile):
     summary: FoldsSummary
     controls: tuple[ControlResult, ...]
     examples: Annotated[tuple[Example, ...], Field(max_length=MAX_EXAMPLES)]
+    unseen_prompt_set: Text | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def trained_wordings(self) -> bool:
+        """Whether the main scores compare with texts that training had: unseen people then, but not zero-shot."""
+        return self.pairing_mode in ("class", "pseudo", "mixed", "labels", "shuffled")
+
+    @property
+    def unseen_classes(self) -> tuple[str, ...]:
+        """Classes that a fold tests and never trained."""
+        return tuple(name for name in self.classes if any(name in fold.unseen_classes for fold in self.folds))
 
     @model_validator(mode="after")
     def _check(self) -> ExperimentResult:
         self._check_pairing()
         check_summary(self.summary, self.folds)
+        for index, fold in enumerate(self.folds):
+            if (fold.unseen_wordings is None) != (self.unseen_prompt_set is None):
+                fail(f"folds[{index}].unseen_wordings", "it is there if unseen_prompt_set is, and only then")
         tested = {fold.fold: set(fold.test_subjects) for fold in self.folds}
         for index, control in enumerate(self.controls):
             place = f"controls[{index}]"

@@ -16,6 +16,7 @@ from smilevlm.results.fields import (
     Interval,
     PositiveSize,
     Record,
+    Share,
     Weights,
     angle_key,
     fail,
@@ -50,6 +51,8 @@ class FoldsSummary(Record):
         gain_over_single_view: View angle to fused minus that view's accuracy, paired by fold.
         view_weights: View angle to the mean over folds of the mean weight.
         confusion_matrix: Sum over folds: every test sample once.
+        unseen_wordings_accuracy: With prompts that the run never trained with; None unless every fold has it.
+        unseen_classes_accuracy: Of all test samples of classes that their fold never trained; None without any.
     """
 
     num_folds_run: PositiveSize
@@ -63,6 +66,8 @@ class FoldsSummary(Record):
     gain_over_single_view: ByAngle[Spread]
     view_weights: Weights
     confusion_matrix: Confusion
+    unseen_wordings_accuracy: Spread | None = None
+    unseen_classes_accuracy: Share | None = None
 
 
 def student_quantile(num_values: int) -> float:
@@ -143,6 +148,7 @@ def summarise_folds(folds: Sequence[FoldResult]) -> FoldsSummary:
     mean_fusion = [fold.mean_fusion_accuracy for fold in folds]
     views = {angle: [fold.single_view_accuracy[angle] for fold in folds] for angle in angles}
     pooled = np.sum([fold.confusion_matrix for fold in folds], axis=0)
+    unseen = [fold.unseen_wordings.accuracy for fold in folds if fold.unseen_wordings is not None]
     return FoldsSummary(
         num_folds_run=len(folds),
         accuracy=spread(fused),
@@ -155,7 +161,19 @@ def summarise_folds(folds: Sequence[FoldResult]) -> FoldsSummary:
         gain_over_single_view={angle: _gain(fused, values) for angle, values in views.items()},
         view_weights={angle: float(np.mean([fold.view_weights[angle] for fold in folds])) for angle in angles},
         confusion_matrix=tuple(tuple(int(count) for count in row) for row in pooled),
+        unseen_wordings_accuracy=spread(unseen) if len(unseen) == len(folds) else None,
+        unseen_classes_accuracy=_unseen_classes_accuracy(folds),
     )
+
+
+def _unseen_classes_accuracy(folds: Sequence[FoldResult]) -> float | None:
+    correct = tested = 0
+    for fold in folds:
+        for name in fold.unseen_classes:
+            row = list(fold.per_class_f1).index(name)
+            correct += fold.confusion_matrix[row][row]
+            tested += sum(fold.confusion_matrix[row])
+    return correct / tested if tested else None
 
 
 def _gain(fused: Sequence[float], other: Sequence[float]) -> Spread:
@@ -168,7 +186,7 @@ def check_summary(found: FoldsSummary, folds: Sequence[FoldResult]) -> None:
 
 
 def _check_same(found: object, expected: object, place: str) -> None:
-    if is_dataclass(expected):
+    if is_dataclass(expected) and found is not None:
         for field in fields(expected):
             _check_same(getattr(found, field.name), getattr(expected, field.name), f"{place}.{field.name}")
     elif isinstance(expected, Mapping) and isinstance(found, Mapping):

@@ -23,10 +23,36 @@ def moving_average(model: torch.nn.Module, decay: float) -> AveragedModel:
     Source: `ExponentialMovingAverage` of TensorFlow, `num_updates`. Assumption A34.
     """
 
-    def update(averaged: Any, current: Any, num_averaged: torch.Tensor | int) -> None:  # noqa: ANN401
-        warmed_up(decay, int(num_averaged))(averaged, current, num_averaged)
+    return _WarmedUpAverage(model, decay)
 
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+class _WarmedUpAverage(AveragedModel):
+    """torch's average with its number of updates in Python as well: reading a GPU's copy would halt every step."""
+
+    def __init__(self, model: torch.nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self._decay = decay
+        self._num_updates: int | None = None
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
+        # Also called where this is part of a module whose state is loaded.
+        super()._load_from_state_dict(*arguments, **options)
+        self._num_updates = None
+
+    @torch.no_grad()
+    def update_parameters(self, model: torch.nn.Module) -> None:
+        if self._num_updates is None:
+            self._num_updates = int(self.n_averaged)
+        averaged, current = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
+        if self._num_updates == 0:
+            torch._foreach_copy_(averaged, current)
+        else:
+            update = warmed_up(self._decay, self._num_updates)
+            for kind in {tensor.dtype for tensor in averaged}:
+                rows = [row for row, tensor in enumerate(averaged) if tensor.dtype == kind]
+                update([averaged[row] for row in rows], [current[row] for row in rows], self._num_updates)
+        self._num_updates += 1
+        self.n_averaged += 1
 
 
 def warmed_up(decay: float, num_updates: int) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""What happens around the steps: the log, the state that a killed run goes on from, the best epoch, progress."""
+"""What happens around the steps: the log, the state that a stopped run goes on from, the best epoch, progress."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ import csv
 import io
 import math
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from smilevlm.distributed import all_reduce_max, world_size
 from smilevlm.errors import CheckpointError
 from smilevlm.files import write_atomically
 from smilevlm.results import EpochChoice, Monitor
 from smilevlm.training.module import SmileVlmModule
-from smilevlm.training.processes import broadcast_from_rank0
+from smilevlm.training.processes import broadcast_from_rank0, under_launcher
 from smilevlm.training.run_folder import STATE_NAME
 
 _ALWAYS = ("epoch", "step", "learning_rate", "loss_total", "loss_multi_view", "loss_alignment", "loss_redundancy")
+_STEPS_BETWEEN_QUESTIONS = 16
+"""After which processes that train together ask each other whether to stop."""
 
 
 class StepLog(lightning.Callback):
@@ -74,6 +81,14 @@ class StepLog(lightning.Callback):
         """Raises:
         CheckpointError: The loss became infinite or NaN.
         """
+        self.write(trainer, epoch_done=True)
+
+    def write(self, trainer: lightning.Trainer, *, epoch_done: bool) -> None:
+        """Write the steps since the last time.
+
+        Raises:
+            CheckpointError: The loss became infinite or NaN.
+        """
         rows = [self._row(*step) for step in self._steps]
         self._steps.clear()
         for row in rows:
@@ -87,7 +102,7 @@ class StepLog(lightning.Callback):
             for logger in trainer.loggers:
                 for row in rows:
                     logger.log_metrics({key: value for key, value in row.items() if key != "step"}, row["step"])
-            if self._best is not None:
+            if epoch_done and self._best is not None:
                 # Validation comes before the end of the epoch.
                 rows[-1][self._columns[-1]] = self._best.values[-1]
             with self._path.open("a", newline="") as file:
@@ -112,32 +127,107 @@ class StepLog(lightning.Callback):
         return text.getvalue()
 
 
-class ResumeCheckpoint(lightning.Callback):
-    """Everything that a killed run goes on from, at the ends of epochs: weights, optimiser, schedule, counters.
+class StopSignals:
+    """Ctrl-C and SIGTERM as a request to stop after the step that runs; the second one stops at once.
 
-    A state is written once both the epochs and the minutes since the one before are over, and after the last epoch.
-    What it holds does not depend on when: a run that goes on from it repeats the epochs since, to the same bits.
+    Not under torchrun, which repeats the terminal's signal, and ends processes itself that take longer than 30 s.
+    Between `watch` and `release` the process's handlers are these. In a thread that is not the main one there are no
+    handlers to set, and signals do what they did.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def watch(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def release(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received and not under_launcher():
+            raise self.error(number)
+        self.received = number
+
+    @staticmethod
+    def error(number: int) -> BaseException:
+        """What ends the training."""
+        return KeyboardInterrupt() if number == signal.SIGINT else SIGTERMException()
+
+
+class ResumeCheckpoint(lightning.Callback):
+    """Everything that a stopped run goes on from: weights, optimiser, schedule, counters.
+
+    A state is written at the end of an epoch once both the epochs and the minutes since the one before are over, after
+    the last epoch, and after the step in which Ctrl-C or SIGTERM came. What follows does not depend on when: a run that
+    goes on from a state repeats the steps since, to the same bits.
 
     Args:
         folder: Where `state.ckpt` lies.
         every: Epochs between two states.
         minutes: Minutes between two states, from the beginning of training on; 0 for every epoch's end.
+        log: Written before a state inside an epoch.
     """
 
-    def __init__(self, folder: Path, *, every: int, minutes: float) -> None:
+    def __init__(self, folder: Path, *, every: int, minutes: float, log: StepLog) -> None:
         self._folder = folder
         self._every = every
         self._seconds = 60 * minutes
+        self._log = log
         self._num_since = 0
         self._written_at = monotonic()
+        self._signals = StopSignals()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # After Lightning has set its own handlers, which it takes back itself.
+        self._signals.watch()
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._signals.release()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        self._signals.release()
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        # The last batch's state is that of the epoch's end. Processes ask each other, and wait for a GPU, but rarely.
+        if trainer.is_last_batch or (trainer.world_size > 1 and batch_idx % _STEPS_BETWEEN_QUESTIONS):
+            return
+        if number := self._agreed(pl_module):
+            self._log.write(trainer, epoch_done=False)
+            self._write(trainer)
+            raise self._signals.error(number)
+
+    def _agreed(self, module: lightning.LightningModule) -> int:
+        """The signal that came to any process, 0 for none."""
+        if world_size() == 1:
+            return self._signals.received
+        return int(all_reduce_max(torch.tensor(self._signals.received, device=module.device)))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._num_since += 1
         is_due = self._num_since >= self._every and monotonic() - self._written_at >= self._seconds
         is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        stopped_by = self._agreed(pl_module)
         # The clocks of several processes differ, and all of them take part in writing.
-        if not broadcast_from_rank0(is_due or is_last):
-            return
+        if broadcast_from_rank0(is_due or is_last or stopped_by > 0):
+            self._write(trainer)
+        if stopped_by:
+            raise self._signals.error(stopped_by)
+
+    def _write(self, trainer: lightning.Trainer) -> None:
         self._num_since, self._written_at = 0, monotonic()
         part = self._folder / f".{STATE_NAME}.part"
         trainer.save_checkpoint(part)

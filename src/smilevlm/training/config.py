@@ -80,7 +80,7 @@ class ValidationSettings:
 
     Args:
         share: Of the training subjects, rounded, at least one; 0 trains on all and keeps the last epoch.
-        monitor: `accuracy` of zero-shot recognition, which reads the labels of these subjects; `loss` does not.
+        monitor: `accuracy` of classification by prompts, which reads the labels of these subjects; `loss` does not.
         patience: Epochs without a better value after which training ends; None trains all epochs. The best epoch is
             kept in either case.
         calibrate: Whether the temperature of the probabilities, shown and scored, is fitted to these subjects' labels,
@@ -132,7 +132,7 @@ class ExperimentConfig:
         pretraining_epochs: Epochs before the others in which the multi-view loss alone is trained, on the same samples
             without any label; 0 for none. Assumption A63.
         num_control_folds: So many of the first folds are trained a second time with prompts dealt out anew at
-            random; zero-shot must fall to chance there.
+            random; accuracy must fall to chance there.
         shuffle_prompts: The control itself, as a run of its own: samples get the prompts of other samples.
         seed: Decides folds, weights, batches, distortions and prompts.
         score_temperature: Of the softmax that turns the trained model's cosines into probabilities, where

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ class Samples:
     """Training or validation samples.
 
     Args:
-        images: All of them, in memory.
+        images: All of them, in memory or on a GPU; batches come from where they are.
         classes: That each sample's prompt is drawn from; None for a sample without a prompt. They reach the loss in no
             other way.
         truth: Index of each sample's class, -1 in pairings that read no label; empty for training samples, whose loop
@@ -105,6 +106,15 @@ class Samples:
             subjects=None if self.subjects is None else self.subjects[torch.from_numpy(rows)],
         )
 
+    def to(self, device: str | torch.device) -> Samples:
+        """The same with what batches are made of on a device."""
+        moved = {
+            name: tensor.to(device)
+            for name in ("images", "is_dynamic", "subjects")
+            if (tensor := getattr(self, name)) is not None
+        }
+        return replace(self, **moved)
+
     def paired(self) -> Samples:
         """Those that have a prompt."""
         return self.at(np.flatnonzero([stratum is not None for stratum in self.strata]))
@@ -143,6 +153,8 @@ class TrainingBatches(IterableDataset[Batch]):
             size.
         seed: Of order and prompts.
         epoch: Tells the number of the epoch about to begin.
+        steps_done: Tells the steps since the beginning of training: those of the epoch about to begin are left out, so
+            that an epoch that was interrupted goes on where it stood.
         shard: Which rows of each batch are wanted.
         sampler: Which samples make a batch; shuffled by default.
 
@@ -159,6 +171,7 @@ class TrainingBatches(IterableDataset[Batch]):
         batch_size: int,
         seed: int,
         epoch: Callable[[], int],
+        steps_done: Callable[[], int] = lambda: 0,
         shard: ShardSpec | None = None,
         sampler: SamplerSettings | None = None,
     ) -> None:
@@ -170,6 +183,7 @@ class TrainingBatches(IterableDataset[Batch]):
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = epoch
+        self._steps_done = steps_done
         self._shard = shard or ShardSpec()
         self._sampler = sampler or SamplerSettings()
 
@@ -178,15 +192,18 @@ class TrainingBatches(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         samples, size = self._samples, self._batch_size
-        order, prompts = self._drawn(np.random.default_rng([self._seed, self._epoch()]))
+        # To the images' device at once: no step then waits for its few numbers.
+        device = samples.images.device
+        drawn = self._drawn(np.random.default_rng([self._seed, self._epoch()]))
+        order, prompts = (torch.from_numpy(each).to(device) for each in drawn)
         rows = self._shard.of(size)
-        for first in range(0, len(self) * size, size):
+        for first in range(self._steps_done() % len(self) * size, len(self) * size, size):
             own = slice(first + rows.start, first + rows.stop)
-            chosen = torch.from_numpy(order[own])
+            chosen = order[own]
             yield Batch(
                 images=samples.images[chosen],
-                prompts=torch.from_numpy(prompts[own]),
-                truth=torch.full((len(chosen),), -1),
+                prompts=prompts[own],
+                truth=torch.full((len(chosen),), -1, device=device),
                 total=size,
                 start=rows.start,
                 is_dynamic=None if samples.is_dynamic is None else samples.is_dynamic[chosen],
@@ -283,9 +300,39 @@ def drawn_prompts(
     return mix_captions(prompts, captions.rows, share=captions.share, generator=generator)
 
 
-def as_loader(batches: IterableDataset[Batch], *, pin_memory: bool = False) -> DataLoader[Batch]:
+class PrefetchedBatches(IterableDataset[Batch]):
+    """Makes each batch ready in a thread while the one before is trained on.
+
+    Args:
+        batches: Have a length.
+        ready: Called in the thread with each batch, such as `pinned`.
+    """
+
+    def __init__(self, batches: IterableDataset[Batch], ready: Callable[[Batch], Batch]) -> None:
+        self._batches = batches
+        self._ready = ready
+
+    def __len__(self) -> int:
+        return len(self._batches)  # pyright: ignore[reportArgumentType]
+
+    def __iter__(self) -> Iterator[Batch]:
+        coming = (self._ready(batch) for batch in self._batches)
+        with ThreadPoolExecutor(1, thread_name_prefix="next batch") as thread:
+            upcoming = thread.submit(next, coming, None)
+            while (batch := upcoming.result()) is not None:
+                upcoming = thread.submit(next, coming, None)
+                yield batch
+
+
+def pinned(batch: Batch) -> Batch:
+    """The batch in memory that a GPU copies from by itself, while the host goes on."""
+    tensors = {name: part.pin_memory() for name, part in batch._asdict().items() if isinstance(part, torch.Tensor)}
+    return batch._replace(**tensors)
+
+
+def as_loader(batches: IterableDataset[Batch]) -> DataLoader[Batch]:
     """The batches as Lightning wants them; they are batches already and lie in memory."""
-    return DataLoader(batches, batch_size=None, pin_memory=pin_memory)
+    return DataLoader(batches, batch_size=None)
 
 
 def to_channels_first(

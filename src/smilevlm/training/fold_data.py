@@ -37,7 +37,7 @@ from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.data import SampleCaptions, Samples, subject_numbers, to_channels_first, which_are_dynamic
 from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.initial_weights import check_initial_weights, load_initial_weights, working_on
-from smilevlm.training.processes import broadcast_from_rank0
+from smilevlm.training.processes import on_rank0
 from smilevlm.training.pseudo import ProposedClasses, Teacher, load_teacher, propose_classes
 from smilevlm.training.splits import FoldSplit, split_folds
 
@@ -352,12 +352,14 @@ def _paired(
         images = prepared.load_images([*chosen, *without_prompt])
     else:
         images = prepared.load_images([*chosen, *without_prompt])
-        with working_on(teacher.bundle, hardware.torch_device, config.optimiser.threads) as bundle:
-            proposals = propose_classes(
-                replace(teacher, bundle=bundle), images[: len(chosen)], class_names, config.pseudo
-            )
-        # Scores of two GPUs may differ in the last digit, and all processes must have the same prompts.
-        proposals = broadcast_from_rank0(proposals)
+
+        def propose() -> ProposedClasses:
+            seen = images[: len(chosen)]
+            with working_on(teacher.bundle, hardware.torch_device, config.optimiser.threads) as bundle:
+                return propose_classes(replace(teacher, bundle=bundle), seen, class_names, config.pseudo)
+
+        # Once for all processes, which must have the same prompts: scores of two GPUs may differ in the last digit.
+        proposals = on_rank0(propose)
         classes = proposals.classes
     everything = [*chosen, *without_prompt]
     is_dynamic = which_are_dynamic([prepared.samples[index] for index in everything])

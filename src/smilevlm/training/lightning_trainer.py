@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -22,20 +23,28 @@ from smilevlm.training.config import ExperimentConfig
 from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.processes import num_local_processes, num_nodes, process_rank, under_launcher
 
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
 
 @contextmanager
 def torch_state_restored() -> Iterator[None]:
-    """What training sets for the whole process is the caller's again after it: random state, deterministic mode.
+    """What training sets for the whole process is the caller's again after it: random state, deterministic mode with
+    the workspace of cuBLAS that it needs.
 
     The random state of GPUs is not among it: asking for that of all would start them all.
     """
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get(_CUBLAS)
     with torch.random.fork_rng(devices=[]):
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            if workspace is None:
+                os.environ.pop(_CUBLAS, None)
+            else:
+                os.environ[_CUBLAS] = workspace
 
 
 def build_trainer(
@@ -55,7 +64,7 @@ def build_trainer(
         state: What an interrupted training goes on from.
     """
     together = under_launcher()
-    return lightning.Trainer(
+    trainer = lightning.Trainer(
         max_epochs=config.optimiser.epochs,
         accelerator="gpu" if hardware.on_gpu else "cpu",
         devices=_devices(hardware),
@@ -63,8 +72,8 @@ def build_trainer(
         strategy=_GlobalBatchStrategy() if together else "auto",
         plugins=[TorchElasticEnvironment() if together else LightningEnvironment()],
         precision="bf16-mixed" if config.optimiser.precision == "bf16" else "32-true",
-        # On a GPU some operations have no form that always gives the same bits; those only warn.
-        deterministic="warn" if hardware.on_gpu else False,
+        # On a GPU some operations have no form that always gives the same bits; those only warn under `auto`.
+        deterministic={"auto": "warn" if hardware.on_gpu else False, "on": True, "off": False}[hardware.deterministic],
         logger=_loggers(folder, hardware, _steps_done(state)) if process_rank() == 0 else False,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
@@ -73,6 +82,14 @@ def build_trainer(
         enable_model_summary=False,
         callbacks=callbacks,
     )
+    # Before every step it would ask the first process for its signal, and wait for a GPU; `ResumeCheckpoint` does so
+    # every few steps.
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _no_broadcast
+    return trainer
+
+
+def _no_broadcast() -> None:
+    """In the place of Lightning's."""
 
 
 def _devices(hardware: HardwareConfig) -> int | list[int]:
@@ -134,7 +151,7 @@ def end_trackers(trainer: lightning.Trainer) -> None:
 
 @contextmanager
 def default_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end training as they end other Python programs.
+    """Ctrl-C and SIGTERM end training as they end other Python programs; see `StopSignals` for when.
 
     Lightning ends the process with code 1 and ignores SIGINT from then on, or with code 0 as if all had been trained.
     """
@@ -166,6 +183,8 @@ def quiet_lightning() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
         warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
         warnings.filterwarnings("ignore", message=".*IterableDataset.*has `__len__`.*")
+        # An epoch goes on where it stood: its batches follow from the number of the step.
+        warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
         try:
             yield

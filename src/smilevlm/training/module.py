@@ -266,7 +266,7 @@ class SmileVlmModule(lightning.LightningModule):
     # Validation.
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        model, size = self.kept_model(), torch.tensor(float(batch.total), device=self.device)
+        model, size = self.kept_model(), torch.full((), float(batch.total), device=self.device)
         if self.validation_settings.monitor == "accuracy":
             z_fused = model(batch.images, text=self.candidates).z_fused
             # In float32: half precision would round the scores of neighbouring classes to ties.

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from smilevlm.errors import SmileVlmError
@@ -46,8 +47,14 @@ def num_nodes() -> int:
 
 
 @contextmanager
-def joined_processes(*, on_gpu: bool) -> Iterator[None]:
-    """Join the processes of torchrun for the length of the block; nothing to do without it."""
+def joined_processes(*, on_gpu: bool, timeout_minutes: float = 120.0) -> Iterator[None]:
+    """Join the processes of torchrun for the length of the block; nothing to do without it.
+
+    Args:
+        on_gpu: Whether each has a GPU.
+        timeout_minutes: After which a process that waits for another ends with an error. Longer than the first process
+            takes for what it does alone: torch's own 10 minutes between GPUs can be too short for that.
+    """
     if not under_launcher():
         yield
         return
@@ -56,7 +63,7 @@ def joined_processes(*, on_gpu: bool) -> Iterator[None]:
 
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=timeout_minutes))
     try:
         yield
     finally:

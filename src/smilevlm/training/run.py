@@ -52,7 +52,8 @@ def train_run(
         store: Prepared views.
         run: Folder to write; holds the resolved recipe, versions, and one folder per fold.
         folds: Which; all by default.
-        jobs: Folds trained at the same time, each in a process of its own, on GPUs in turn. Does not change any number.
+        jobs: Folds trained at the same time, each in a process of its own. With GPUs each process has one of its own,
+            as long as there are as many. Does not change any number.
         resume: Go on with a run folder that is there; folds that are complete stay, one that was interrupted goes on
             from its last state, to the same bits.
         hardware: Where to train.
@@ -72,7 +73,7 @@ def train_run(
     hardware = hardware or HardwareConfig()
     hardware.check()
     _check_batch_size(config)
-    with joined_processes(on_gpu=hardware.on_gpu):
+    with joined_processes(on_gpu=hardware.on_gpu, timeout_minutes=hardware.process_timeout_minutes):
         on_rank0(lambda: _refuse_existing(run, resume=resume))
         wanted = fold_jobs(config, folds)
         data = _checked_run_data(config, store, wanted)
@@ -122,9 +123,11 @@ def _train_in_parallel(
 ) -> None:
     with multiprocessing.get_context("spawn").Manager() as manager:
         messages = manager.Queue()
-        calls = [
-            (config, store, run, job, hardware.for_process(number), messages) for number, job in enumerate(missing)
-        ]
+        # By worker, not by fold: folds take different times, and the one that comes next needs the GPU that is free.
+        places = manager.Queue()
+        for place in hardware.for_workers(min(jobs, len(missing))):
+            places.put(place)
+        calls = [(config, store, run, job, places, messages) for job in missing]
         with _forwarded(messages, progress):
             list(parallel_map(_train_in_process, calls, jobs=jobs))
 
@@ -152,10 +155,14 @@ def _train_in_process(
     store: Path,
     run: Path,
     job: FoldJob,
-    hardware: HardwareConfig,
+    places: Queue[HardwareConfig],
     messages: Queue[_EpochEnd | None],
 ) -> None:
     def report(name: str, done: int, total: int, loss: float) -> None:
         messages.put((name, done, total, loss))
 
-    train_fold(load_run_data(config, store), run, job, hardware=hardware, progress=report)
+    hardware = places.get()
+    try:
+        train_fold(load_run_data(config, store), run, job, hardware=hardware, progress=report)
+    finally:
+        places.put(hardware)

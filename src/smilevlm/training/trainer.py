@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as lightning
 import torch
+from torch.utils.data import DataLoader
 
 from smilevlm.augment import Distortions
 from smilevlm.errors import CheckpointError, SettingsError
@@ -37,7 +38,15 @@ from smilevlm.results import EpochChoice, MultiViewGradient
 from smilevlm.threads import torch_threads
 from smilevlm.training.callbacks import BestEpoch, EpochReporter, ResumeCheckpoint, StepLog
 from smilevlm.training.config import ExperimentConfig, ValidationSettings
-from smilevlm.training.data import ShardSpec, TrainingBatches, ValidationBatches, as_loader
+from smilevlm.training.data import (
+    Batch,
+    PrefetchedBatches,
+    ShardSpec,
+    TrainingBatches,
+    ValidationBatches,
+    as_loader,
+    pinned,
+)
 from smilevlm.training.fold_data import FoldData, RunData, bank_rows, load_fold_data, prompt_groups
 from smilevlm.training.hardware import HardwareConfig
 from smilevlm.training.initial_weights import working_on
@@ -227,28 +236,25 @@ def fit(
     batching: dict[str, Any] = {
         "pairing": config.pairing, "batch_size": config.optimiser.batch_size, "seed": seed, "shard": shard
     }  # fmt: skip
-    prompt_set, training = fold_data.prompts.prompt_set, fold_data.training
-    if not (config.all_paired or config.uses_unpaired):
-        training = training.paired()
-    batches = TrainingBatches(
-        training, prompt_set, epoch=lambda: module.current_epoch, sampler=config.sampler, **batching
-    )
+    prompt_set = fold_data.prompts.prompt_set
     held_back = best = None
     if fold_data.validation is not None:
         held_back = as_loader(ValidationBatches(fold_data.validation, prompt_set, **batching))
         best = BestEpoch(monitor=config.validation.monitor, patience=config.validation.patience)
-    callbacks: list[lightning.Callback] = [StepLog(folder / METRICS_NAME, _more_columns(config), best)]
+    log = StepLog(folder / METRICS_NAME, _more_columns(config), best)
+    callbacks: list[lightning.Callback] = [log]
     callbacks += [] if best is None else [best]
     if progress is not None and process_rank() == 0:
         callbacks.append(EpochReporter(progress))
-    callbacks.append(ResumeCheckpoint(folder, every=hardware.checkpoint_every, minutes=hardware.checkpoint_minutes))
+    often = {"every": hardware.checkpoint_every, "minutes": hardware.checkpoint_minutes}
+    callbacks.append(ResumeCheckpoint(folder, **often, log=log))
     state = folder / STATE_NAME
     state = state if broadcast_from_rank0(state.is_file()) else None
     with quiet_lightning(), default_signals():
         trainer = build_trainer(config, folder, callbacks, hardware, state)
         trainer.fit(
             module,
-            as_loader(batches, pin_memory=hardware.on_gpu),
+            _training_loader(config, fold_data, module, batching, hardware),
             held_back,
             ckpt_path=state,
             weights_only=True,
@@ -261,6 +267,31 @@ def fit(
         epoch_choice=None if best is None else best.choice,
         multi_view_gradient=_multi_view_gradient(module),
     )
+
+
+def _training_loader(
+    config: ExperimentConfig,
+    fold_data: FoldData,
+    module: SmileVlmModule,
+    batching: Mapping[str, Any],
+    hardware: HardwareConfig,
+) -> DataLoader[Batch]:
+    """Batches from where the images are kept, see `HardwareConfig.images_on_device`."""
+    samples = fold_data.training
+    if not (config.all_paired or config.uses_unpaired):
+        samples = samples.paired()
+    on_device = hardware.keeps_on_device(samples.images.nbytes)
+    if on_device:
+        samples = samples.to(hardware.torch_device)
+    batches = TrainingBatches(
+        samples,
+        fold_data.prompts.prompt_set,
+        sampler=config.sampler,
+        epoch=lambda: module.current_epoch,
+        steps_done=lambda: module.global_step,
+        **batching,
+    )
+    return as_loader(PrefetchedBatches(batches, pinned) if hardware.on_gpu and not on_device else batches)
 
 
 def build_module(config: ExperimentConfig, fold_data: FoldData, seed: int) -> SmileVlmModule:

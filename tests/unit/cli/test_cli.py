@@ -25,7 +25,7 @@ from smilevlm.synthesis import MARKER_NAME
 
 COMMANDS = (
     "synthesize", "check", "prepare", "train", "evaluate", "analyse", "tasks", "language", "report", "reproduce",
-    "predict", "serve", "export", "prompts",
+    "predict", "serve", "export", "prompts", "doctor",
 )  # fmt: skip
 
 

@@ -204,7 +204,9 @@ def test_a_bank_is_asked_for_where_it_is_used(inputs):
         JointLoss(JointLossSettings(negatives="prompt_bank"))
     JointLoss(JointLossSettings(negatives="prompt_bank", beta=0.0))
     with pytest.raises(SettingsError, match="groups"):
-        JointLoss(JointLossSettings(negatives="prompt_bank"), bank=PromptBank(torch.ones(2, 5), torch.arange(2)))(**inputs)
+        JointLoss(JointLossSettings(negatives="prompt_bank"), bank=PromptBank(torch.ones(2, 5), torch.arange(2)))(
+            **inputs
+        )
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from smilevlm.errors import ResultError
 from smilevlm.reporting import write_report
 from smilevlm.reporting.figure_theme import LIGHT
 from smilevlm.reporting.run_figures import draw_losses
-from smilevlm.reporting.run_tables import folds_table
+from smilevlm.reporting.run_tables import folds_table, methods_table, overview_table
 from smilevlm.reporting.source import VALIDATION_COLUMNS, load_runs
+from smilevlm.reporting.study_statistics import UNSEEN_WORDINGS, reading_title
 from smilevlm.reporting.table import to_csv, to_markdown
-from smilevlm.results import EpochChoice, write_results, write_timing
+from smilevlm.results import EpochChoice, summarise_folds, write_results, write_timing
 
 
 @pytest.fixture(scope="module")
@@ -278,3 +279,30 @@ def test_the_validation_curve_is_drawn_from_the_log(tmp_path, column):
     (run,) = load_runs([tmp_path / "results.json"])
     titles = [axes.get_title(loc="left") for axes in draw_losses(run, LIGHT).axes]
     assert VALIDATION_COLUMNS[column] in titles
+
+
+def test_unseen_wordings_and_classes_have_rows_that_say_zero_shot(tmp_path):
+    result = fake_result(control=False, num_examples=0, log=False)
+    never = result.classes[0]
+    folds = tuple(
+        replace(fold, unseen_wordings=fold.readouts["late_fusion"], unseen_classes=(never,)) for fold in result.folds
+    )
+    result = replace(result, folds=folds, summary=summarise_folds(folds), unseen_prompt_set="other_words")
+    write_results(tmp_path / "results.json", result)
+    (run,) = load_runs([tmp_path / "results.json"])
+    rows = {row[0]: row for row in methods_table(run).rows}
+    named = {name for name in rows if "zero-shot" in str(name)}
+    wordings, classes = (
+        "All views, unseen wordings (zero-shot): other_words",
+        f"Classes never trained (zero-shot): {never}",
+    )
+    assert named == {wordings, classes}
+    mean = sum(fold.readouts["late_fusion"].accuracy for fold in folds) / len(folds)
+    assert rows[wordings][3] == pytest.approx(mean)
+    hits, tested = (sum(count(fold.confusion_matrix[0]) for fold in folds) for count in (lambda row: row[0], sum))
+    assert rows[classes][3] == pytest.approx(hits / tested)
+    table = overview_table([run])
+    column = [column.key for column in table.columns].index("unseen_wordings")
+    assert table.rows[0][column] == pytest.approx(mean)
+    assert "zero-shot" in reading_title(UNSEEN_WORDINGS)
+    assert "zero-shot" not in reading_title("fused")

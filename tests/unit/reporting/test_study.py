@@ -114,7 +114,7 @@ def test_own_rows_are_the_means_of_the_results(out, study_path):
         read_results(study_path.parent / f"runs/bu3dfe_subset1/full/seed_{seed}/results.json") for seed in range(3)
     ]
     values = [result.folds[0].accuracy for result in results]
-    row = rows["Method full: zero-shot, all views fused"]
+    row = rows["Method full: prompts, all views fused"]
     assert float(row["accuracy"]) == pytest.approx(np.mean(values))
     assert float(row["std"]) == pytest.approx(np.std(values, ddof=1))
     half = 4.302653 * np.std(values, ddof=1) / np.sqrt(3)
@@ -131,7 +131,7 @@ def test_own_rows_are_the_means_of_the_results(out, study_path):
 
 def test_supervision_is_that_of_the_result(out):
     told = {row["method"]: row["supervision"] for row in rows_of(out / "tables/table2_subset1.csv")}
-    assert told["Method full: zero-shot, all views fused"] == "weakly supervised"
+    assert told["Method full: prompts, all views fused"] == "weakly supervised"
     assert told["Method full: linear probe on frozen features"] == "weakly supervised; readout fitted on labels"
     assert told["Method supervised: all views fused"] == "supervised"
     # Pairing is by class there too, but no prompt, or none of the sample's own, had a say.
@@ -141,7 +141,7 @@ def test_supervision_is_that_of_the_result(out):
 
 def test_what_is_missing_says_why(out, page):
     rows = {row["method"]: row for row in rows_of(out / "tables/table4_cross_dataset.csv")}
-    assert rows["Method raw_clip: zero-shot, all views fused"]["accuracy"] == "no CLIP given"
+    assert rows["Method raw_clip: prompts, all views fused"]["accuracy"] == "no CLIP given"
     own = [row for row in rows_of(out / "tables/table3.csv") if row["data"] != PUBLISHED_DATA]
     assert {row["accuracy"] for row in own[:-1]} == {"not part of this study"}
     ablation = rows_of(out / "tables/ablation.csv")
@@ -212,7 +212,7 @@ def test_findings_follow_from_the_numbers(study):
     assert f"better than every single view in {better} of 3 settings" in text
     gains = [e.gain.mean for e in ablations if e.second[0] == "without_alignment"]
     lower = sum(gain > 0 for gain in gains)
-    assert f"“Method without_alignment” against the full method, zero-shot accuracy: lower in {lower}" in text
+    assert f"“Method without_alignment” against the full method, accuracy with prompts: lower in {lower}" in text
     assert "“Method multi_view_alone” against the full method, accuracy of a linear probe" in text
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 from smilevlm.errors import SettingsError
 from smilevlm.prompts import PromptSet, Provenance
-from smilevlm.training.data import Samples, ShardSpec, TrainingBatches, ValidationBatches, as_loader, to_channels_first
+from smilevlm.training.data import (
+    PrefetchedBatches,
+    Samples,
+    ShardSpec,
+    TrainingBatches,
+    ValidationBatches,
+    as_loader,
+    to_channels_first,
+)
 
 PROMPTS = PromptSet(
     name="test",
@@ -19,7 +29,9 @@ NUM_SAMPLES = 22
 CLASSES = [PROMPTS.classes[i % 3] for i in range(NUM_SAMPLES)]
 
 
-def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="class", num: int = NUM_SAMPLES, shard=None):
+def batches(
+    *, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="class", num: int = NUM_SAMPLES, shard=None, steps=0
+):
     """Every pixel of a sample's images holds its number."""
     images = torch.arange(num, dtype=torch.uint8)[:, None, None, None, None].expand(-1, 2, 3, 4, 4)
     return TrainingBatches(
@@ -29,6 +41,7 @@ def batches(*, epoch: int = 0, seed: int = 3, batch_size: int = 4, pairing="clas
         batch_size=batch_size,
         seed=seed,
         epoch=lambda: epoch,
+        steps_done=lambda: steps,
         shard=shard,
     )
 
@@ -63,6 +76,48 @@ def test_a_batch_says_whose_each_sample_is(shard):
     for batch in (*batches(shard=shard), *validation_batches(num=9, shard=shard)):
         numbers = batch.images[:, 0, 0, 0, 0].long()
         assert torch.equal(batch.subjects, 100 + numbers // 3)
+
+
+def same(one, other) -> bool:
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4, 5, 12])
+def test_an_epoch_that_is_gone_on_with_has_the_batches_that_are_left(steps):
+    left = list(batches(steps=steps))
+    assert len(left) == 5 - steps % 5
+    assert all(same(*pair) for pair in zip(left, list(batches())[steps % 5 :], strict=True))
+
+
+def test_prefetched_batches_are_the_same_and_one_ahead():
+    made = []
+
+    def ready(batch):
+        made.append(threading.current_thread().name)
+        return batch
+
+    wanted = batches()
+    prefetched = PrefetchedBatches(wanted, ready)
+    assert len(prefetched) == len(wanted)
+    assert all(same(*pair) for pair in zip(prefetched, wanted, strict=True))
+    assert all("next batch" in name for name in made)
+    ahead = threading.Event()
+
+    def told(batch):
+        if len(made) == 1:
+            ahead.set()
+        return ready(batch)
+
+    made.clear()
+    started = iter(PrefetchedBatches(wanted, told))
+    next(started)
+    assert ahead.wait(10), "the second is made while the first is in use"
+    started.close()
+
+
+def test_what_fails_in_the_thread_fails_the_loop():
+    with pytest.raises(ZeroDivisionError):
+        list(PrefetchedBatches(batches(), lambda batch: 1 / 0))
 
 
 def test_an_epoch_has_no_repeats_and_drops_the_incomplete_batch():

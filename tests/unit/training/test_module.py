@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from processes import joined_by_gloo
 from smilevlm.augment.distortions import Distortions, DistortionSettings
@@ -529,3 +530,44 @@ def test_a_step_of_two_processes_is_that_of_one(tmp_path):
             assert found[name].keys() == gradients.keys()
             for key, gradient in gradients.items():
                 torch.testing.assert_close(found[name][key], gradient, rtol=1e-9, atol=1e-11)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails where the host would wait for a GPU: a value read, or a shape that depends on values."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket.__name__ not in self.WAITS, f"{func} waits for the GPU"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimiser"),
+    [
+        ({}, {}),
+        ({"learned_temperature": True, "symmetric": True}, {"clip_norm": 1.0, "ema_decay": 0.9}),
+        ({"normalise_terms": True}, {"micro_batch_size": 3, "ema_decay": 0.5}),
+    ],
+)
+def test_no_step_waits_for_a_gpu(batch, loss, optimiser):
+    # On a CPU blurred images are chosen by number; a GPU computes all, see `replace_where`.
+    distortions = DistortionSettings(blur=0, downsample_probability=0)
+    scales = {"multi_view_scale": 0.024, "redundancy_scale": 0.024}
+    task = make_task(JointLossSettings(**scales, **loss), distortions, GROUPED, **optimiser)
+    task._all_paired = True
+    adam = torch.optim.Adam(task.parameter_groups(), lr=1e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 1.0)
+    task.optimizers = lambda: adam
+    task.lr_schedulers = lambda: schedule
+    # What is read once, at the beginning, is read here.
+    task.training_step(batch, 0)
+    with NoWaiting():
+        for number in (1, 2):
+            shown = task.training_step(batch, number)
+    assert torch.isfinite(shown["loss_total"])
+
+
+def test_a_value_that_is_read_is_found():
+    with NoWaiting(), pytest.raises(AssertionError, match="waits"):
+        torch.ones(1).item()

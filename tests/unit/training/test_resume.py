@@ -13,6 +13,7 @@ from killing import run_counted
 from smilevlm.errors import SettingsError
 from smilevlm.training import callbacks, trainer
 from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.module import SmileVlmModule
 from smilevlm.training.run import train_run
 from smilevlm.training.run_folder import STATE_NAME, read_fold_record
 
@@ -276,6 +277,72 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once(store_of_four, make_t
         steps = [int(row["step"]) for row in csv.DictReader(file)]
     assert [event.step for event in shown.Scalars("loss_total")] == steps
     assert len(shown.Scalars("validation")) == 3
+
+
+@pytest.fixture
+def _ctrl_c_as_in_a_program():
+    """A worker of pytest ignores the signal."""
+    of_tests = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, of_tests)
+
+
+class Strikes:
+    """Signals that come while certain steps are computed."""
+
+    def __init__(self, monkeypatch, at: dict[int, list[int]]) -> None:
+        self.steps = []
+        step = SmileVlmModule.training_step
+
+        def struck(module, batch, batch_index):
+            self.steps.append(module.global_step)
+            for number in at.pop(module.global_step, []):
+                signal.raise_signal(number)
+            return step(module, batch, batch_index)
+
+        monkeypatch.setattr(SmileVlmModule, "training_step", struck)
+
+
+@pytest.mark.usefixtures("_ctrl_c_as_in_a_program")
+@pytest.mark.parametrize(
+    ("more", "number", "raised"),
+    [((), signal.SIGTERM, SystemExit), (WITH_STATE, signal.SIGINT, KeyboardInterrupt)],
+    ids=["plain", "everything"],
+)
+def test_stopped_inside_an_epoch_goes_on_with_the_next_step(
+    store_of_four, make_tiny_config, tmp_path, monkeypatch, more, number, raised
+):
+    """Struck at steps in the middle of an epoch, at its end, and at the last step of all, one run after another."""
+    config = make_tiny_config(*more, "optimiser.epochs=2", "optimiser.batch_size=2", "num_control_folds=0")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        steps = Strikes(patch, {}).steps
+        train_run(config, store_of_four, whole, folds=[1])
+    each = len(steps) // 2
+    assert steps == list(range(2 * each))
+    assert each >= 3
+    struck_at = [1, each - 1, each + 1, 2 * each - 1]
+    strikes = Strikes(monkeypatch, {step: [number] for step in struck_at})
+    for step in struck_at:
+        with pytest.raises(raised):
+            train_run(config, store_of_four, stopped, folds=[1], resume=step > 1)
+        assert strikes.steps == steps[: step + 1], "each step once"
+        assert (stopped / "fold_01.running" / STATE_NAME).is_file()
+    train_run(config, store_of_four, stopped, folds=[1], resume=True)
+    assert strikes.steps == steps
+    assert products(stopped) == products(whole)
+
+
+@pytest.mark.usefixtures("_ctrl_c_as_in_a_program")
+def test_the_second_signal_stops_at_once(store_of_four, make_tiny_config, tmp_path, monkeypatch):
+    config, run = make_tiny_config("optimiser.epochs=3", "num_control_folds=0"), tmp_path / "run"
+    strikes = Strikes(monkeypatch, {0: [signal.SIGINT, signal.SIGINT]})
+    with pytest.raises(KeyboardInterrupt):
+        train_run(config, store_of_four, run, folds=[1])
+    assert not (run / "fold_01.running" / STATE_NAME).exists()
+    train_run(config, store_of_four, run, folds=[1], resume=True)
+    assert strikes.steps[:2] == [0, 0]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
