@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add(_FLAGS[option], dest=option, action="store_false", default=None, help=what)
     filmed_help = "folder: share of the people who are filmed as well (default: 0.15)"
     add("--filmed", type=float, metavar="SHARE", help=filmed_help)
-    unlike_help = "folder: how unlike each other the people's face models are (default: 0.5)"
+    unlike_help = "folder: how unlike each other the people's face models are (default: 0)"
     add("--unlike", type=float, metavar="FACTOR", help=unlike_help)
     scans_help = "folder: scans of each person and expression, three times as many at rest (default: 1)"
     add("--scans", type=int, help=scans_help)

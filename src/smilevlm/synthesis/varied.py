@@ -110,7 +110,7 @@ class VariedSettings:
     scans: int = 1
     filmed_share: float = 0.15
     frames: int = 12
-    strength: float = 0.5
+    strength: float = 0.0
     population: Population | None = None
     action_scans: int = 5
     blend_scans: int = 1
