@@ -63,7 +63,10 @@ def heads(rig_text: str) -> Iterator[tuple[str, Mesh]]:
             crop = dense(*crop, triangles)
             yield f"face, {triangles:,} triangles", Mesh(vertices=crop[0], faces=crop[1])
         split = np.arange(3 * len(crop[1]), dtype=np.int32).reshape(-1, 3)
-        yield f"face, {triangles:,}, own vertices", Mesh(vertices=crop[0][crop[1]].reshape(-1, 3), faces=split)
+        yield (
+            f"face, {DENSE_TRIANGLES[-1]:,}, own vertices",
+            Mesh(vertices=crop[0][crop[1]].reshape(-1, 3), faces=split),
+        )
 
 
 def dense(vertices: np.ndarray, faces: np.ndarray, num_triangles: int) -> tuple[np.ndarray, np.ndarray]:
