@@ -13,6 +13,9 @@ from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.units import column_quantiles, sample_columns
 from smilevlm.typing import Faces, Vertices
 
+_MANY_COMPONENTS = 200
+"""Head models have some dozens: teeth, eyes, lashes."""
+
 
 def keep_faces(mesh: Mesh, keep: Bool[np.ndarray, " face"]) -> Mesh:
     """The mesh with only the chosen faces and the vertices they use; landmarks stay."""
@@ -116,6 +119,9 @@ def without_scraps(mesh: Mesh, *, min_share: float, near: float) -> tuple[Bool[n
 
     Returns:
         Which vertices stay, and the number of components that do not. Where some go, vertices without faces go too.
+
+    A file may give every triangle, or every corner at a seam, a vertex of its own: where there are more than 200 small
+    components, those that have a vertex in the same place are one.
     """
     everything = np.ones(mesh.num_vertices, bool)
     if mesh.is_point_cloud:
@@ -123,19 +129,32 @@ def without_scraps(mesh: Mesh, *, min_share: float, near: float) -> tuple[Bool[n
     from smilevlm.geometry import kernels
 
     labels = np.empty(mesh.num_vertices, np.int32)
-    sizes = np.zeros(kernels.label_components(mesh.faces, labels), np.int64)
-    kernels.faces_per_component(mesh.faces, labels, sizes)
+    sizes = _faces_per_component(mesh, labels, kernels.label_components(mesh.faces, labels))
+    if np.count_nonzero(sizes < min_share * sizes.max()) > _MANY_COMPONENTS:
+        # Triangles with vertices of their own are no scraps where they touch.
+        sizes = _faces_per_component(mesh, labels, kernels.join_coincident(mesh.vertices, labels, len(sizes)))
     stays = sizes >= min_share * sizes.max()
     doubtful = np.flatnonzero((sizes > 0) & ~stays)
-    large = stays.copy()
-    middle = mesh.vertices[large[labels]].mean(axis=0) if len(doubtful) else None
-    for label in doubtful:
-        own = mesh.vertices[labels == label]
-        distance = ((own - middle) ** 2).sum(axis=1)
-        places = (own.mean(axis=0), own[distance.argmin()], own[distance.argmax()])
-        stays[label] = any(kernels.any_near(mesh.vertices, labels, large, place, near) for place in places)
-    removed = int(np.count_nonzero(~stays[doubtful]))
+    if len(doubtful) == 0:
+        return everything, 0
+    large = stays[labels]
+    rows = np.full(len(sizes), -1, np.int32)
+    rows[doubtful] = np.arange(len(doubtful), dtype=np.int32)
+    places = np.empty((len(doubtful), 3, 3), np.float32)
+    kernels.component_places(mesh.vertices, labels, rows, mesh.vertices[large].mean(axis=0), places)
+    is_near = np.empty(len(doubtful), bool)
+    kernels.any_near(mesh.vertices, large, places, near, is_near)
+    stays[doubtful] = is_near
+    removed = int(np.count_nonzero(~is_near))
     return (everything, 0) if removed == 0 else (stays[labels], removed)
+
+
+def _faces_per_component(mesh: Mesh, labels: Int[np.ndarray, " vert"], num_components: int) -> Int[np.ndarray, " part"]:
+    from smilevlm.geometry import kernels
+
+    sizes = np.zeros(num_components, np.int64)
+    kernels.faces_per_component(mesh.faces, labels, sizes)
+    return sizes
 
 
 def near_bulk(points: Vertices) -> Bool[np.ndarray, " vert"]:

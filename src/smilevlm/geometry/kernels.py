@@ -162,21 +162,133 @@ def faces_per_component(faces, labels, sizes):
 
 @kernel
 @no_type_check
-def any_near(vertices, labels, stays, centre, reach):
-    """Whether a vertex of a component that stays lies within `reach` of `centre`."""
+def join_coincident(vertices, labels, num_labels):
+    """Make one component of those that have a vertex in the same place, in labels; returns how many there are then."""
+    size = 1
+    while size < 2 * vertices.shape[0]:
+        size *= 2
+    slots = np.full(size, -1, np.int32)
+    parent = np.arange(num_labels).astype(np.int32)
     for v in range(vertices.shape[0]):
-        x, y, z = vertices[v, 0] - centre[0], vertices[v, 1] - centre[1], vertices[v, 2] - centre[2]
-        if x * x + y * y + z * z <= reach * reach and stays[labels[v]]:
-            return True
-    return False
+        slot = _hashed(vertices[v, 0], vertices[v, 1], vertices[v, 2]) & (size - 1)
+        while slots[slot] >= 0:
+            other = slots[slot]
+            if (
+                vertices[other, 0] == vertices[v, 0]
+                and vertices[other, 1] == vertices[v, 1]
+                and vertices[other, 2] == vertices[v, 2]
+            ):
+                break
+            slot = (slot + 1) & (size - 1)
+        if slots[slot] < 0:
+            slots[slot] = v
+            continue
+        first, second = labels[v], labels[slots[slot]]
+        while parent[first] != first:
+            parent[first] = parent[parent[first]]
+            first = parent[first]
+        while parent[second] != second:
+            parent[second] = parent[parent[second]]
+            second = parent[second]
+        parent[max(first, second)] = min(first, second)
+    count = 0
+    for k in range(num_labels):
+        if parent[k] == k:
+            parent[k] = count
+            count += 1
+        else:
+            parent[k] = parent[parent[k]]  # a parent has the lower number and has its new one already
+    for v in range(labels.shape[0]):
+        labels[v] = parent[labels[v]]
+    return count
 
 
 @kernel
 @no_type_check
-def inside_crop(vertices, radius, depth, keep):
-    """Keep only those vertices that also lie within `radius` of the origin and at most `depth` behind it."""
+def _hashed(x, y, z):
+    """A number of the place of three coordinates or cells, for a table."""
+    mixed = np.float64(x) * 73_856.093 + np.float64(y) * 19_349.663 + np.float64(z) * 83_492.791
+    return np.int64(mixed * 1e3) * np.int64(-7046029254386353131) >> np.int64(20)
+
+
+@kernel
+@no_type_check
+def component_places(vertices, labels, rows, middle, places):
+    """A component's centre and its vertices nearest to and furthest from `middle`, into places (row, 3, 3).
+
+    `rows` has a row for each label, -1 for those to leave out.
+    """
+    number = places.shape[0]
+    counts = np.zeros(number, np.int64)
+    lowest, highest = np.full(number, np.inf, np.float32), np.full(number, -np.inf, np.float32)
+    places[:] = 0
     for v in range(vertices.shape[0]):
-        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        row = rows[labels[v]]
+        if row < 0:
+            continue
+        distance = np.float32(0)
+        for k in range(3):
+            places[row, 0, k] += vertices[v, k]
+            distance += (vertices[v, k] - middle[k]) ** 2
+        counts[row] += 1
+        if distance < lowest[row]:
+            lowest[row] = distance
+            places[row, 1] = vertices[v]
+        if distance > highest[row]:
+            highest[row] = distance
+            places[row, 2] = vertices[v]
+    for row in range(number):
+        for k in range(3):
+            places[row, 0, k] /= counts[row]
+
+
+@kernel
+@no_type_check
+def any_near(vertices, choose, places, reach, out):
+    """Whether a chosen vertex lies within `reach` of one of the places (row, place, 3), into out, per row.
+
+    The vertices lie in lists by cells of `reach`, which a table finds; cells that share a list do no harm.
+    """
+    size = 1024
+    while size < vertices.shape[0]:
+        size *= 2
+    first, following = np.full(size, -1, np.int32), np.empty(vertices.shape[0], np.int32)
+    for v in range(vertices.shape[0] - 1, -1, -1):
+        if choose[v]:
+            x, y, z = (
+                np.floor(vertices[v, 0] / reach),
+                np.floor(vertices[v, 1] / reach),
+                np.floor(vertices[v, 2] / reach),
+            )
+            slot = _hashed(x, y, z) & (size - 1)
+            following[v] = first[slot]
+            first[slot] = v
+    for row in range(places.shape[0]):
+        out[row] = False
+        for p in range(places.shape[1]):
+            for near in range(27):
+                if out[row]:
+                    break
+                x = np.floor(places[row, p, 0] / reach) + (near % 3 - 1)
+                y = np.floor(places[row, p, 1] / reach) + (near // 3 % 3 - 1)
+                z = np.floor(places[row, p, 2] / reach) + (near // 9 - 1)
+                v = first[_hashed(x, y, z) & (size - 1)]
+                while v >= 0 and not out[row]:
+                    dx, dy = vertices[v, 0] - places[row, p, 0], vertices[v, 1] - places[row, p, 1]
+                    dz = vertices[v, 2] - places[row, p, 2]
+                    out[row] = dx * dx + dy * dy + dz * dz <= reach * reach
+                    v = following[v]
+
+
+@kernel
+@no_type_check
+def inside_crop(vertices, centre, radius, depth, keep):
+    """Keep only those vertices that also lie within `radius` of the centre and at most `depth` behind it."""
+    for v in range(vertices.shape[0]):
+        # Rounded as `move_points` rounds.
+        x = np.float32(np.float64(vertices[v, 0]) - centre[0])
+        y = np.float32(np.float64(vertices[v, 1]) - centre[1])
+        z = np.float32(np.float64(vertices[v, 2]) - centre[2])
         keep[v] &= (np.sqrt(x * x + y * y + z * z) <= radius) & (z >= -depth)
 
 
@@ -226,3 +338,39 @@ def _compare_rows(others, here, total, number, higher):
         total[k] += others[k] if known else np.float32(0)
         number[k] += known
         higher[k] += others[k] > here[k]
+
+
+@kernel
+@no_type_check
+def cumulated_areas(vertices, faces, step, keep, triangles, area):
+    """Every `step`-th face whose first corner is kept, and the sum of twice the areas up to it; returns how many."""
+    count, total = 0, 0.0
+    for f in range(0, faces.shape[0], step):
+        a, b, c = _corners(faces, f)
+        if not keep[a]:
+            continue
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        total += np.float64(np.sqrt(x * x + y * y + z * z))
+        triangles[count], area[count] = f, total
+        count += 1
+    return count
+
+
+@kernel
+@no_type_check
+def points_on_triangles(vertices, faces, triangles, area, ratio, points):
+    """Spread points over the triangles evenly by their cumulated areas; inside a triangle by powers of 1 / ratio."""
+    place, number = 0, points.shape[0]
+    for p in range(number):
+        index = p + 0.5
+        while area[place] < index / number * area[-1]:
+            place += 1
+        along, across = (index / ratio) % 1, (index / ratio**2) % 1
+        if along + across > 1:
+            along, across = 1 - along, 1 - across
+        a, b, c = _corners(faces, triangles[place])
+        for k in range(3):
+            corner = vertices[a, k]
+            points[p, k] = corner + along * (vertices[b, k] - corner) + across * (vertices[c, k] - corner)

@@ -47,6 +47,16 @@ _BETTER = 0.05
 """A later hypothesis replaces an earlier one when its score is this much higher."""
 _FAR_BETTER, _OTHER_TURN_DEG = 0.15, 30.0
 """So much better, and turned so far: the earlier hypothesis was something else beside the face."""
+_NEXT_SCALE = 1.3
+"""From the scan's own size to the next one tried near the front; a fit reaches 1.4 times its first scale."""
+_CLEAR_SCALES, _CLEAR_FRONT = (0.8, 1.7), 0.9
+"""Scales, and least confidence, of a face near the front that ends the search.
+
+At 0.7 one of 198 scans in any pose, which looks backward, was taken for a face in front at 0.84; at 0.85 none was.
+"""
+_SAME_MM, _SAME_DEG = 12.0, 10.0
+_AGREED_RELIEF, _AGREED_CONFIDENCE = 0.5, 0.2
+"""A pose from here on that the search near the front finds again, independently and so closely, stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,20 +146,24 @@ def _best_fit(points: Vertices, guesses: Float32[np.ndarray, "guess 3"] | None) 
     if len(guesses) == 0:
         guesses = points[[np.argmax(points[:, 2])]]
     few = points[:: max(1, len(points) // 1500)]
-    pose = _hypothesis(points, register(points, _likeliest_nose(few, guesses[:_FEW_NOSES])))
+    fits = _short_fits(few, guesses[:_FEW_NOSES])
+    first = _likeliest(fits)
+    pose = _hypothesis(points, register(points, guesses[first]))
     if len(guesses) > _FEW_NOSES and pose.relief_match < _CONFIDENT_RELIEF:
         # A turned head, a hand or hair: the nose may be among the less prominent candidates.
-        pose = _hypothesis(points, register(points, _likeliest_nose(few, guesses)))
+        second = _likeliest([*fits, *_short_fits(few, guesses[_FEW_NOSES:])])
+        if second != first:
+            pose = _hypothesis(points, register(points, guesses[second]))
     return pose
 
 
-def _likeliest_nose(points: Vertices, guesses: Float32[np.ndarray, "guess 3"]) -> Float32[np.ndarray, " 3"]:
-    """The guess from which a short registration covers most of the mean face."""
-    if len(guesses) == 1:
-        return guesses[0]
-    fits = [register(points, guess, iterations=6) for guess in guesses]
-    best = max(range(len(fits)), key=lambda k: fits[k].fit_share - 0.02 * min(fits[k].residual_mm, 25.0))
-    return guesses[best]
+def _short_fits(points: Vertices, guesses: Float32[np.ndarray, "guess 3"]) -> list[RigidFit]:
+    return [register(points, guess, iterations=6) for guess in guesses]
+
+
+def _likeliest(fits: Sequence[RigidFit]) -> int:
+    """The short registration that covers most of the mean face."""
+    return max(range(len(fits)), key=lambda k: fits[k].fit_share - 0.02 * min(fits[k].residual_mm, 25.0))
 
 
 def is_confident(points: Vertices, pose: PoseHypothesis) -> bool:
@@ -227,6 +241,45 @@ def has_better_rival(points: Vertices, pose: PoseHypothesis) -> bool:
     return candidates[0].score > max(pose.score, pose.free_scale_score) + _FAR_BETTER
 
 
+def search_front(points: Vertices, front: Float[np.ndarray, "3 3"], *, unit_is_known: bool) -> list[PoseCandidate]:
+    """The likeliest faces that look along +z within about 45 degrees after the turn `front`.
+
+    At the scan's own size and, where that gives no face of natural size and the unit is a guess, at the next one to
+    which the best candidate tends.
+    """
+    candidates = search(points, [1.0], front=front)
+    if unit_is_known or not candidates or _is_confident_candidate(candidates[0], rival_score(candidates)):
+        return candidates
+    scale = _NEXT_SCALE if candidates[0].fit.mm_per_unit > 1 else 1 / _NEXT_SCALE
+    return distinct([*candidates, *search(points, [scale], front=front)])
+
+
+def agrees(pose: PoseHypothesis, candidates: Sequence[PoseCandidate]) -> bool:
+    """Whether the best candidate of a search is this very pose."""
+    if not candidates:
+        return False
+    fit = candidates[0].fit
+    is_same_place = float(np.linalg.norm(fit.nose - pose.nose_mm)) < _SAME_MM
+    return is_same_place and turn_between_deg(fit.rotation, pose.rotation) < _SAME_DEG
+
+
+def is_agreed(pose: PoseHypothesis, candidates: Sequence[PoseCandidate]) -> bool:
+    """Whether a doubtful pose was found a second time, which makes it the scan's face."""
+    is_doubtful = pose.relief_match >= _AGREED_RELIEF and pose.confidence >= _AGREED_CONFIDENCE
+    return is_doubtful and agrees(pose, candidates)
+
+
+def is_clear(candidates: Sequence[PoseCandidate]) -> bool:
+    """Whether the best candidate of a search near the front is so clearly a face that no other pose need be tried."""
+    if not candidates:
+        return False
+    scale = candidates[0].fit.mm_per_unit
+    is_rescaled = not METRIC_SCALES[0] <= scale <= METRIC_SCALES[1]
+    pose = hypothesis_from(candidates[0], 1.0, rival_score(candidates), is_rescaled=is_rescaled)
+    is_possible = _CLEAR_SCALES[0] <= scale <= _CLEAR_SCALES[1] and pose.relief_match >= _LIKELY_RELIEF
+    return is_possible and pose.confidence >= _CLEAR_FRONT
+
+
 def search_any_pose(points: Vertices, extent_mm: float, *, unit_is_known: bool) -> tuple[PoseCandidate | None, float]:
     """The likeliest face in any pose and, where the unit is a guess, at any size; and the next best one's score.
 
@@ -234,14 +287,15 @@ def search_any_pose(points: Vertices, extent_mm: float, *, unit_is_known: bool) 
     scan's largest extent.
     """
     candidates = search(points, [1.0])
-    if not (unit_is_known or (candidates and _is_confident_candidate(candidates[0], _rival_score(candidates)))):
+    if not (unit_is_known or (candidates and _is_confident_candidate(candidates[0], rival_score(candidates)))):
         scales = [largest / extent_mm for largest in _LARGEST_FACES_MM]
         others = search(points, [scale for scale in scales if abs(math.log(scale)) > 0.14])
         candidates = distinct([*candidates, *others])
-    return (candidates[0], _rival_score(candidates)) if candidates else (None, 0.0)
+    return (candidates[0], rival_score(candidates)) if candidates else (None, 0.0)
 
 
-def _rival_score(candidates: Sequence[PoseCandidate]) -> float:
+def rival_score(candidates: Sequence[PoseCandidate]) -> float:
+    """The second best candidate's score; zero where there is none."""
     return candidates[1].score if len(candidates) > 1 else 0.0
 
 

@@ -14,20 +14,26 @@ from smilevlm.geometry.locate import (
     MIN_CONFIDENCE,
     NOSE_TIP_NAMES,
     PoseHypothesis,
+    agrees,
     confirmed,
     has_better_rival,
     hypothesis_from,
     initial_pose,
+    is_agreed,
     is_better,
+    is_clear,
     is_confident,
     is_likely,
     likely_factor,
     refined,
+    rival_score,
     search_any_pose,
+    search_front,
     with_rival,
 )
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.geometry.no_face import SearchSummary, no_face_message
+from smilevlm.geometry.pose_search import visible_points
 from smilevlm.geometry.sampling import even_points, surface_points
 from smilevlm.geometry.sanitize import drop_invalid_vertices
 from smilevlm.geometry.second_face import direction_in_words, second_face
@@ -157,7 +163,8 @@ def normalise(
         pose = confirmed(pose, refined(even_points(scan.mesh, scan.keep, _SEARCH_POINTS), pose))
     if search_pose and not (confident and pose.confidence >= MIN_CONFIDENCE):
         unit_is_known = mm_per_unit is not None
-        scan, pose, factor = _search_other_poses(mesh, scan, pose, factor, settings, unit_is_known=unit_is_known)
+        front = np.eye(3) if start is None else start
+        scan, pose, factor = _search_other_poses(mesh, scan, pose, factor, settings, front, unit_is_known=unit_is_known)
     is_enough = pose.fit_share >= settings.min_fit_share and pose.relief_match >= settings.min_relief_match
     if not is_enough or (search_pose and not pose.is_face):
         summary = SearchSummary(
@@ -234,24 +241,41 @@ def _prepared(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) -> _S
 
 
 def _search_other_poses(
-    mesh: Mesh, scan: _Scan, pose: PoseHypothesis, factor: float, settings: NormaliseSettings, *, unit_is_known: bool
+    mesh: Mesh,
+    scan: _Scan,
+    pose: PoseHypothesis,
+    factor: float,
+    settings: NormaliseSettings,
+    front: Float[np.ndarray, "3 3"],
+    *,
+    unit_is_known: bool,
 ) -> tuple[_Scan, PoseHypothesis, float]:
-    """The better of the initial pose and of the best one in a search over poses and sizes, with its unit factor."""
+    """The better of the initial pose and of the best one in a search over poses and sizes, with its unit factor.
+
+    First near the front, which is cheap, and only where that finds no clear face everywhere.
+    """
     points = even_points(scan.mesh, scan.keep, _SEARCH_POINTS)
+    is_enough = False
     if pose.fit_share >= settings.min_fit_share:
         # Often the pose is right, and only what lies behind the skin spoilt the fit.
         again = refined(points, pose)
-        if is_better(again, pose):
-            pose, enough = again, is_confident(points, again)
-        else:
-            pose, enough = confirmed(pose, again), is_likely(points, pose)
-        if enough and (
-            pose.confidence >= CLEAR_CONFIDENCE
-            or (pose.confidence >= MIN_CONFIDENCE and not has_better_rival(points, pose))
-        ):
+        pose = again if is_better(again, pose) else confirmed(pose, again)
+        is_enough = is_likely(visible_points(points, pose.rotation, pose.nose_mm, 1.0), pose)
+        is_enough = is_enough and pose.confidence >= MIN_CONFIDENCE
+        if is_enough and pose.confidence >= CLEAR_CONFIDENCE:
             return scan, pose, factor
-    low, high = column_quantiles(sample_columns(scan.mesh.vertices), 0.01, 0.99)
-    candidate, rival_score = search_any_pose(points, float((high - low).max()), unit_is_known=unit_is_known)
+    candidates = search_front(points, front, unit_is_known=unit_is_known)
+    if is_enough and (agrees(pose, candidates) or not has_better_rival(points, pose)):
+        return scan, pose, factor
+    if is_clear(candidates):
+        candidate, rival = candidates[0], rival_score(candidates)
+        if agrees(pose, candidates):
+            pose = replace(pose, free_scale_score=max(pose.free_scale_score, candidate.score))
+    elif is_agreed(pose, candidates):
+        return scan, replace(pose, rival_score=rival_score(candidates)), factor
+    else:
+        low, high = column_quantiles(sample_columns(scan.mesh.vertices), 0.01, 0.99)
+        candidate, rival = search_any_pose(points, float((high - low).max()), unit_is_known=unit_is_known)
     if candidate is None:
         return scan, pose, factor
     likely = factor if unit_is_known else likely_factor(factor * candidate.fit.mm_per_unit)
@@ -261,7 +285,7 @@ def _search_other_poses(
         scan = _prepared(mesh, likely, settings)
         points = even_points(scan.mesh, scan.keep, _SEARCH_POINTS)
     is_rescaled = unit_name(likely) == "unknown"
-    found = refined(points, hypothesis_from(candidate, likely / factor, rival_score, is_rescaled=is_rescaled))
+    found = refined(points, hypothesis_from(candidate, likely / factor, rival, is_rescaled=is_rescaled))
     if pose.is_face and not (found.is_face and is_better(found, pose)):
         return initial_scan, with_rival(pose, found), factor
     return scan, found, likely
@@ -283,10 +307,10 @@ def _in_face_frame(
         rotation = _IDENTITY if start is None else start.astype(np.float32)
     keep = scan.keep
     mesh = scan.mesh.transformed(rotation, (-pose.nose_mm).astype(np.float32))
-    mesh = mesh.transformed(_IDENTITY, -_nose_tip(mesh, keep))
-    kernels.inside_crop(mesh.vertices, settings.crop_radius_mm, settings.crop_depth_mm, keep)
+    tip = _nose_tip(mesh, keep)
+    kernels.inside_crop(mesh.vertices, tip, settings.crop_radius_mm, settings.crop_depth_mm, keep)
     return NormalisedFace(
-        mesh=keep_points(mesh, keep),
+        mesh=keep_points(mesh, keep).transformed(_IDENTITY, -tip),
         unit=unit_name(factor),
         mm_per_unit=factor,
         rotation=rotation,

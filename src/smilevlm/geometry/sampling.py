@@ -41,18 +41,14 @@ def even_points(mesh: Mesh, keep: Bool[np.ndarray, " mesh_vert"], count: int) ->
             index = np.arange(count)
             rows = rows[((index + (index / _PLASTIC) % 1) * (len(rows) / count)).astype(np.int64)]
         return mesh.vertices[rows]
-    faces = mesh.faces[:: max(1, mesh.num_faces // _MOST_FACES)]
-    faces = faces[keep[faces[:, 0]]]
-    corner = mesh.vertices[faces[:, 0]]
-    first, second = mesh.vertices[faces[:, 1]] - corner, mesh.vertices[faces[:, 2]] - corner
-    area = np.cumsum(np.linalg.norm(np.cross(first, second), axis=1), dtype=np.float64)
-    if len(area) == 0 or not area[-1] > 0:
+    from smilevlm.geometry import kernels
+
+    step = max(1, mesh.num_faces // _MOST_FACES)
+    triangles, area = np.empty(-(-mesh.num_faces // step), np.int32), np.empty(-(-mesh.num_faces // step), np.float64)
+    number = kernels.cumulated_areas(mesh.vertices, mesh.faces, step, keep, triangles, area)
+    if number == 0 or not area[number - 1] > 0:
         return mesh.vertices[keep][:count]
-    index = np.arange(count) + 0.5
-    which = np.searchsorted(area, index / count * area[-1])
-    along, across = (index / _PLASTIC) % 1, (index / _PLASTIC**2) % 1
-    folded = along + across > 1
-    along, across = np.where(folded, 1 - along, along), np.where(folded, 1 - across, across)
-    points = (corner[which] + along[:, None] * first[which] + across[:, None] * second[which]).astype(np.float32)
+    points = np.empty((count, 3), np.float32)
+    kernels.points_on_triangles(mesh.vertices, mesh.faces, triangles[:number], area[:number], _PLASTIC, points)
     # A few triangles far away would make every height map of the search huge.
     return points[near_bulk(points)]

@@ -196,12 +196,35 @@ def test_a_doubtful_place_with_a_rival_elsewhere_is_no_face():
     assert not place(0.58, 0.60).is_face
 
 
+def test_a_face_near_the_front_ends_the_search(frontal_face, monkeypatch):
+    """Where the first registration fails, as on many rigs' inner surfaces, no other pose and size is tried."""
+    truth = normalise(frontal_face, SETTINGS)
+    room = sys.modules[normalise.__module__]
+    lost = replace(place(0.1, 0.4), rotation=rotation(yaw=40).T, nose_mm=np.array([60.0, 0.0, 0.0]))
+    monkeypatch.setattr(room, "initial_pose", lambda *points: lost)
+    monkeypatch.setattr(room, "search_any_pose", lambda *points, **hints: (None, 0.0))
+    turn = rotation(yaw=25, pitch=15, roll=120)
+    assert_same_pose(normalise(moved(frontal_face, turn), SETTINGS), turn, truth)
+    with pytest.raises(MeshError, match="no face"):
+        normalise(moved(frontal_face, rotation(yaw=180)), SETTINGS)
+
+
+def test_the_front_is_that_of_the_pose_to_try_first(frontal_face, monkeypatch):
+    truth = normalise(frontal_face, SETTINGS)
+    room = sys.modules[normalise.__module__]
+    monkeypatch.setattr(room, "initial_pose", lambda *points: place(0.1, 0.3))
+    monkeypatch.setattr(room, "search_any_pose", lambda *points, **hints: (None, 0.0))
+    turn = TURNS["z up"]
+    assert_same_pose(normalise(moved(frontal_face, turn), SETTINGS, start=turn.T), turn, truth)
+
+
 def test_a_likely_place_of_low_confidence_is_kept_where_the_search_finds_nothing_better(frontal_face, monkeypatch):
     truth = normalise(frontal_face, SETTINGS)
     room = sys.modules[normalise.__module__]
     searched = []
     monkeypatch.setattr(room, "MIN_CONFIDENCE", 1.1)
     monkeypatch.setattr(room, "CLEAR_CONFIDENCE", 1.1)
+    monkeypatch.setattr(room, "search_front", lambda *points, **hints: [])
     monkeypatch.setattr(room, "search_any_pose", lambda *points, **hints: searched.append(1) or (None, 0.0))
     found = normalise(frontal_face, SETTINGS)
     assert searched

@@ -126,6 +126,49 @@ def test_floating_scraps_go_and_eyeballs_stay():
     assert clean.vertices[:, 2].min() == -5
 
 
+def split_vertices(mesh: Mesh) -> Mesh:
+    """The same surface; every triangle has vertices of its own."""
+    return Mesh(vertices=mesh.vertices[mesh.faces].reshape(-1, 3), faces=np.arange(3 * mesh.num_faces).reshape(-1, 3))
+
+
+def test_triangles_with_vertices_of_their_own_are_no_scraps():
+    """Beside a component that shares its vertices, each alone would be one."""
+    skin, eyeball = split_vertices(plate()), height_map(lambda x, y: 0 * x, half=5, step=0.5)
+    triangle = np.array([[0, 0, 80], [2, 0, 80], [0, 2, 80]], np.float32)
+    both = Mesh(
+        vertices=np.concatenate([skin.vertices, eyeball.vertices, triangle]),
+        faces=np.concatenate(
+            [skin.faces, eyeball.faces + skin.num_vertices, [np.arange(3) + skin.num_vertices + eyeball.num_vertices]]
+        ),
+    )
+    stays, count = without_scraps(both, **SCRAPS)
+    assert count == 1
+    assert stays[:-3].all()
+    assert not stays[-3:].any()
+
+
+def test_scraps_are_those_found_one_by_one():
+    """The loop over components and vertices that the tables replace."""
+    rng = np.random.default_rng(3)
+    mesh = plate()
+    corner = rng.uniform(-60, 60, (60, 1, 3)) * (1, 1, 0.5)
+    pieces = (corner + rng.normal(0, 3, (60, 3, 3))).astype(np.float32)
+    both = mesh
+    for piece in pieces:
+        both = add(both, piece, [(0, 1, 2)])
+    middle = mesh.vertices.mean(axis=0)
+    expected = [True] * mesh.num_vertices
+    for piece in pieces:
+        distance = ((piece - middle) ** 2).sum(axis=1)
+        places = (piece.mean(axis=0), piece[distance.argmin()], piece[distance.argmax()])
+        near = any(np.linalg.norm(mesh.vertices - place, axis=1).min() <= 12.0 for place in places)
+        expected += [near] * 3
+    stays, count = without_scraps(both, **SCRAPS)
+    assert stays.tolist() == expected
+    assert 3 * count == expected.count(False)
+    assert 0 < count < 60
+
+
 def test_a_large_second_component_stays_wherever_it_is():
     mesh = plate()
     far = mesh.vertices + np.array([0, 0, 500], np.float32)
