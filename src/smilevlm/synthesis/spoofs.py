@@ -134,7 +134,7 @@ def crop_at_nose(mesh: Mesh, mm_per_unit: float, settings: NormaliseSettings) ->
     mesh = mesh.transformed(np.eye(3, dtype=np.float32), -mesh.landmarks[NOSE_TIP], mm_per_unit)
     mesh, _ = drop_spikes(mesh, max_edge_ratio=settings.spike_edge_ratio, min_edge=12.0)
     keep, _ = without_scraps(mesh, min_share=settings.component_min_share, near=12.0)
-    kernels.inside_crop(mesh.vertices, settings.crop_radius_mm, settings.crop_depth_mm, keep)
+    kernels.inside_crop(mesh.vertices, np.zeros(3, np.float32), settings.crop_radius_mm, settings.crop_depth_mm, keep)
     if not keep.any():
         raise MeshError(f"nothing of the scan is within {settings.crop_radius_mm:g} mm of its nose tip")
     return keep_points(mesh, keep)

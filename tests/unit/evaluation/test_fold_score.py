@@ -112,8 +112,8 @@ def test_fitted_probes_come_with_a_training_set():
     ("subjects", "message"),
     [
         ("cda", "both in the probes' training and in test: a"),
-        ("cdv", "fitted on v, no training subjects"),
-        ("cde", "fitted on e, no training subjects"),
+        ("cdv", "fitted on v, no labelled training subjects"),
+        ("cde", "fitted on e, no labelled training subjects"),
     ],
 )
 def test_probes_learn_from_training_subjects_only(subjects, message):
