@@ -60,13 +60,22 @@ def with_overrides(config: ExperimentConfig, overrides: Sequence[str]) -> Experi
     Raises:
         SettingsError: A setting is unknown, or its value of the wrong kind or outside its range.
     """
-    for item in by_current_names(overrides):
-        if "=" not in item:
-            raise SettingsError(f"{item!r} is no override; expected SETTING=VALUE, such as optimiser.epochs=5")
-        try:
-            config = _with_override(config, item)
-        except SettingsError as error:
-            raise SettingsError(f"override {item!r}: {error}") from None
+    pending = by_current_names(overrides)
+    keys = [item.partition("=")[0] for item in pending]
+    while pending:
+        refused: list[tuple[str, SettingsError]] = []
+        for item in pending:
+            if "=" not in item:
+                raise SettingsError(f"{item!r} is no override; expected SETTING=VALUE, such as optimiser.epochs=5")
+            try:
+                config = _with_override(config, item)
+            except SettingsError as error:
+                refused.append((item, error))
+        # One may be right only together with one that comes after it.
+        for item, error in refused:
+            if len(refused) == len(pending) or keys.count(item.partition("=")[0]) > 1:
+                raise SettingsError(f"override {item!r}: {error}") from None
+        pending = [item for item, _ in refused]
     return config
 
 

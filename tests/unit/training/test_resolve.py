@@ -203,6 +203,17 @@ def test_former_names_of_settings_work_with_a_warning(former, current):
     assert changed == with_overrides(config, [f"{current}={json.dumps(value)}"]) != config
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_overrides_that_need_each_other_may_come_in_any_order(order):
+    together = ["validation.share=0", "validation.calibrate=false", "optimiser.epochs=3"][::order]
+    changed = with_overrides(find_recipe("bundled"), together)
+    assert (changed.validation.share, changed.validation.calibrate, changed.optimiser.epochs) == (0, False, 3)
+    with pytest.raises(SettingsError, match=r"'validation.share=0'.*calibrate"):
+        with_overrides(find_recipe("bundled"), ["validation.share=0", "optimiser.epochs=3"][::order])
+    with pytest.raises(SettingsError, match=r"'validation.share=2'"):
+        with_overrides(find_recipe("bundled"), ["validation.share=2", "validation.share=0.1"])
+
+
 def test_run_folders_keep_former_names():
     values = json.loads(json.dumps(asdict(find_recipe("demo"))))
     values["unsure_below"] = values.pop("abstain_threshold")
