@@ -18,7 +18,6 @@ from smilevlm.errors import SettingsError
 from smilevlm.labels import ActionIntensities
 from smilevlm.prompts import (
     CAPTION_MODES,
-    NO_PROMPT,
     CachedTextTower,
     FaceActions,
     PairingMode,
@@ -127,10 +126,10 @@ class PreparedDataset(Dataset[Item]):
         self._texts = pairing_texts(self.prompt_set, pairing)
         self._captions, self._caption_share = None, caption_share
         if pairing in CAPTION_MODES:
-            table = draw_caption_table(
-                recorded_actions(self.samples), per_sample=captions_per_sample, seed=seed, prompts=self._texts
-            )
-            _check_captions(self.samples, table.rows, pairing)
+            faces = recorded_actions(self.samples)
+            if message := missing_actions(faces, pairing):
+                raise SettingsError(message)
+            table = draw_caption_table(faces, per_sample=captions_per_sample, seed=seed, prompts=self._texts)
             self._captions, self._texts = table.rows, (*self._texts, *table.texts)
         self._table = torch.from_numpy(self.prompts.embed(self._texts, self.text_tower))
         self._pairing: PairingMode = pairing
@@ -202,10 +201,12 @@ def recorded_actions(samples: Sequence[Sample]) -> tuple[FaceActions, ...]:
     )
 
 
-def _check_captions(samples: Sequence[Sample], rows: Int64[np.ndarray, "sample caption"], pairing: str) -> None:
-    missing = [sample.sample_id for sample, row in zip(samples, rows, strict=True) if row[0] == NO_PROMPT]
-    if missing and (pairing == "actions" or len(missing) == len(samples)):
-        raise SettingsError(
-            f"{len(missing)} of {len(samples)} samples have no recorded facial actions, such as {missing[0]}; "
+def missing_actions(faces: Sequence[FaceActions], pairing: PairingMode) -> str | None:
+    """What is wrong with a set that a pairing by captions is asked of; None if it has the facial actions it needs."""
+    missing = [face.name for face in faces if face.actions is None]
+    if missing and (pairing == "actions" or len(missing) == len(faces)):
+        return (
+            f"{len(missing)} of {len(faces)} samples have no recorded facial actions, such as {missing[0]}; "
             f"pairing {pairing!r} makes captions of them"
         )
+    return None

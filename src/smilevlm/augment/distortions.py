@@ -29,8 +29,8 @@ from smilevlm.dynamics import MID_GREY
 from smilevlm.errors import SettingsError
 from smilevlm.views import ViewSettings
 
-WINDOW_MM = 180.0
-"""Side of the square that the shares of lengths refer to; that of `ViewSettings`."""
+WINDOW_MM = ViewSettings.window_mm
+"""Side of the square that the shares of lengths refer to, 180 mm."""
 _BLUR_PIXELS = (2 / 3) ** 0.5
 """Standard deviation of the mean over three pixels."""
 _NOISE_ROWS = 64

@@ -161,12 +161,11 @@ def _read(fold: FoldResult, reading: Reading) -> tuple[float, dict[str, tuple[in
         return fold.accuracy, dict(fold.subject_counts)
     if reading == MEAN_FUSION:
         return fold.mean_fusion_accuracy, dict(fold.mean_fusion_subject_counts)
-    if reading == UNSEEN_WORDINGS and fold.unseen_wordings is None:
-        return Missing(reason="no score with unseen wordings")
-    if reading != UNSEEN_WORDINGS and reading not in fold.readouts:
-        return Missing(reason=f"the result has no readout {reading}")
-    readout = fold.unseen_wordings if reading == UNSEEN_WORDINGS else fold.readouts[reading]
-    assert readout is not None
+    readout, reason = fold.readouts.get(reading), f"the result has no readout {reading}"
+    if reading == UNSEEN_WORDINGS:
+        readout, reason = fold.unseen_wordings, "no score with unseen wordings"
+    if readout is None:
+        return Missing(reason=reason)
     return readout.accuracy, dict(readout.subject_counts)
 
 

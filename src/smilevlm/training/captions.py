@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from smilevlm.data import recorded_actions
+from smilevlm.data import missing_actions, recorded_actions
 from smilevlm.errors import StoreError
 from smilevlm.labels import UNLABELLED
 from smilevlm.prompts import CAPTION_MODES, CaptionTable, FaceActions, PairingMode, draw_caption_table
@@ -28,12 +28,8 @@ def run_captions(
         StoreError: A sample has no recorded actions in pairing `actions`; none has in pairing `mixed`.
     """
     faces = recorded_actions(prepared.samples)
-    missing = [faces[index].name for index in sorted(used) if faces[index].actions is None]
-    if missing and (config.pairing == "actions" or len(missing) == len(used)):
-        raise StoreError(
-            f"{prepared.path}: {len(missing)} of {len(used)} samples have no recorded facial actions, such as "
-            f"{missing[0]}; pairing {config.pairing!r} makes captions of them"
-        )
+    if message := missing_actions([faces[index] for index in sorted(used)], config.pairing):
+        raise StoreError(f"{prepared.path}: {message}")
     wanted = [face if index in used else FaceActions(name=face.name, actions=None) for index, face in enumerate(faces)]
     return draw_caption_table(wanted, per_sample=config.captions_per_sample, seed=config.seed, prompts=prompts)
 

@@ -336,10 +336,10 @@ def _paired(
     that have neither."""
     config, prepared, class_names = data.config, data.prepared, data.class_names
     (chosen, captioned, without_prompt), proposals = sides, None
+    classes: tuple[str | None, ...] = ()
     if config.pairing == "actions":
         chosen = [*chosen, *captioned]
         classes = (None,) * len(chosen)
-        images = prepared.load_images([*chosen, *without_prompt])
     elif teacher is None:
         # A clip with several classes stands there once for each of them.
         named: list[tuple[int, str | None]] = [
@@ -349,9 +349,9 @@ def _paired(
             shared = [name for name in prepared.samples[index].classes if name in class_names]
             named += [(index, name) for name in shared or (None,)]
         chosen, classes = [index for index, _ in named], tuple(name for _, name in named)
-        images = prepared.load_images([*chosen, *without_prompt])
-    else:
-        images = prepared.load_images([*chosen, *without_prompt])
+    everything = [*chosen, *without_prompt]
+    images = prepared.load_images(everything)
+    if teacher is not None:
 
         def propose() -> ProposedClasses:
             seen = images[: len(chosen)]
@@ -361,7 +361,6 @@ def _paired(
         # Once for all processes, which must have the same prompts: scores of two GPUs may differ in the last digit.
         proposals = on_rank0(propose)
         classes = proposals.classes
-    everything = [*chosen, *without_prompt]
     is_dynamic = which_are_dynamic([prepared.samples[index] for index in everything])
     captions = None
     if data.caption_rows is not None:

@@ -246,8 +246,8 @@ def fit(
     callbacks += [] if best is None else [best]
     if progress is not None and process_rank() == 0:
         callbacks.append(EpochReporter(progress))
-    often = {"every": hardware.checkpoint_every, "minutes": hardware.checkpoint_minutes}
-    callbacks.append(ResumeCheckpoint(folder, **often, log=log))
+    every, minutes = hardware.checkpoint_every, hardware.checkpoint_minutes
+    callbacks.append(ResumeCheckpoint(folder, every=every, minutes=minutes, log=log))
     state = folder / STATE_NAME
     state = state if broadcast_from_rank0(state.is_file()) else None
     with quiet_lightning(), default_signals():
