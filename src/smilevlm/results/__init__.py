@@ -55,6 +55,14 @@ from smilevlm.results.language import (
     Retrieval,
     TellingApart,
 )
+from smilevlm.results.loss_study import LossRun, LossStudy
+from smilevlm.results.robustness import (
+    CONDITIONS,
+    Condition,
+    ConditionScores,
+    ProbeScore,
+    RobustnessResult,
+)
 from smilevlm.results.schema import (
     LEVELS,
     MAX_EXAMPLES,
@@ -95,6 +103,7 @@ from smilevlm.results.tasks import (
 )
 
 __all__ = [
+    "CONDITIONS",
     "LEVEL",
     "LEVELS",
     "MAX_EXAMPLES",
@@ -108,6 +117,8 @@ __all__ = [
     "BinaryCounts",
     "Calibration",
     "CalibrationBin",
+    "Condition",
+    "ConditionScores",
     "ConfusionMatrix",
     "ControlResult",
     "CorrelationMatrix",
@@ -127,6 +138,8 @@ __all__ = [
     "Interval",
     "LanguageResult",
     "Level",
+    "LossRun",
+    "LossStudy",
     "MapPoint",
     "Monitor",
     "MultiLabelScore",
@@ -136,6 +149,7 @@ __all__ = [
     "PairingCaptions",
     "PairingMode",
     "PairingTeacher",
+    "ProbeScore",
     "Readout",
     "ReadoutSupervision",
     "Recall",
@@ -144,6 +158,7 @@ __all__ = [
     "ReportedPairing",
     "ResultFile",
     "Retrieval",
+    "RobustnessResult",
     "RocPoint",
     "Spread",
     "Stage",
