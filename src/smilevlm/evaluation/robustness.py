@@ -190,7 +190,12 @@ def _scores(
 ) -> ConditionScores:
     if not is_aligned(trained.config):
         return ConditionScores(
-            num_samples=len(truth), fused=None, mean_fusion=None, single_views=None, linear_probe=linear_probe
+            num_samples=len(truth),
+            fused=None,
+            mean_fusion=None,
+            single_views=None,
+            matched=None,
+            linear_probe=linear_probe,
         )
     present = np.ones(views.z.shape[:2], bool) if views.present is None else views.present
     z_fused, weights = trained.bundle.fuse(views.z, views.present)
@@ -205,11 +210,21 @@ def _scores(
         fused=accuracy(z_fused),
         mean_fusion=accuracy(mean),
         single_views={float(a): accuracy(views.z[:, v], present[:, v]) for v, a in enumerate(angles)},
+        matched=_matched_accuracy(truth, predict(z_fused, trained.prototypes), len(trained.prototypes.classes)),
         linear_probe=linear_probe,
         changed_view_weight=None
         if views.changed is None
         else float(np.take_along_axis(weights, views.changed[:, None], axis=1).mean()),
     )
+
+
+def _matched_accuracy(truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], num_classes: int) -> float:
+    """Accuracy under the best one-to-one renaming of the answers (Hungarian algorithm)."""
+    from scipy.optimize import linear_sum_assignment
+
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(counts, (truth, predicted), 1)
+    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(truth))
 
 
 def _other_faces(trained: TrainedFold, store: Path) -> tuple[_Views, Int[np.ndarray, " n"]]:

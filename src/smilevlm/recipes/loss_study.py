@@ -6,46 +6,9 @@ The three contrasts, the columns and the margin of equivalence are named here, b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from smilevlm.errors import SettingsError
 from smilevlm.recipes.studies import ProfileName
-
-Reading = Literal["prompts", "linear_probe"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossSetting:
-    """One language with labels of so many training people.
-
-    Args:
-        title: For people.
-        recipe: Name after the profile's prefix.
-        num_labelled: Training people whose samples have prompts; None for all.
-        methods: What is trained.
-        has_captions: Whether sentences about single facial actions are scored as well.
-    """
-
-    title: str
-    recipe: str
-    num_labelled: int | None
-    methods: tuple[str, ...]
-    has_captions: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossContrast:
-    """What a loss is worth: the full method minus the one without it.
-
-    Args:
-        title: Of the loss.
-        method: That lacks it.
-        reading: How classes are read; without alignment there is nothing that prompts could be compared with.
-    """
-
-    title: str
-    method: str
-    reading: Reading
+from smilevlm.results import LossContrast, LossSetting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,44 +41,28 @@ CONTRASTS: tuple[LossContrast, ...] = (
 )
 _COMPARED = ("full", "without_multi_view", "without_redundancy")
 _ALONE = ("without_alignment", "alignment_alone", "multi_view_alone", "shuffled_prompts", "untrained")
-LOSS_SETTINGS: dict[str, LossSetting] = {
-    "class_all": LossSetting(
-        title="class prompts, all labels", recipe="losses", num_labelled=None, methods=(*_COMPARED, *_ALONE)
-    ),
-    **{
-        f"class_{number}": LossSetting(
-            title=f"class prompts, labels of {number} people", recipe="losses", num_labelled=number, methods=_COMPARED
-        )
-        for number in reversed(FEW_LABELS)
-    },
-    "captions_all": LossSetting(
-        title="captions, all labels",
-        recipe="losses_captions",
-        num_labelled=None,
-        methods=_COMPARED,
-        has_captions=True,
-    ),
-    **{
-        f"captions_{number}": LossSetting(
-            title=f"captions, labels of {number} people",
-            recipe="losses_captions",
-            num_labelled=number,
-            methods=_COMPARED,
-            has_captions=True,
-        )
-        for number in reversed(FEW_LABELS)
-    },
-}
+
+
+def _setting(language: str, words: str, num_labelled: int | None, methods: tuple[str, ...]) -> LossSetting:
+    captions = language == "captions"
+    labels = "all labels" if num_labelled is None else f"labels of {num_labelled} people"
+    return LossSetting(
+        name=f"{language}_{num_labelled or 'all'}",
+        title=f"{words}, {labels}",
+        recipe="losses_captions" if captions else "losses",
+        num_labelled=num_labelled,
+        methods=methods,
+        has_captions=captions,
+    )
+
+
+_SETTINGS = (
+    _setting("class", "class prompts", None, (*_COMPARED, *_ALONE)),
+    *(_setting("class", "class prompts", number, _COMPARED) for number in reversed(FEW_LABELS)),
+    *(_setting("captions", "captions", number, _COMPARED) for number in (None, *reversed(FEW_LABELS))),
+)
+LOSS_SETTINGS: dict[str, LossSetting] = {setting.name: setting for setting in _SETTINGS}
 LOSS_PROFILES: dict[ProfileName, LossProfile] = {
     "tiny": LossProfile(prefix="tiny_", num_steps=300, num_units=10),
     "paper": LossProfile(prefix="paper_", num_steps=1200, num_units=None),
 }
-
-
-def loss_setting(name: str) -> LossSetting:
-    """Raises:
-    SettingsError: No setting has this name.
-    """
-    if name not in LOSS_SETTINGS:
-        raise SettingsError(f"no setting {name!r}; there are {', '.join(LOSS_SETTINGS)}")
-    return LOSS_SETTINGS[name]

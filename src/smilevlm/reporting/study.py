@@ -193,6 +193,8 @@ def _render_page(study: LoadedStudy, findings: Sequence[str], sections: Sequence
         page_environment()
         .get_template("study.html.j2")
         .render(
+            title="The tables and figures of the paper",
+            nothing_found="The study has no run of the full method, so there is nothing to say.",
             study=study.study,
             synthetic=study.study.synthetic,
             measured=what_was_measured(study),

@@ -14,11 +14,19 @@ from pathlib import Path
 from smilevlm.errors import SettingsError, SmileVlmError
 from smilevlm.files import locked
 from smilevlm.parallel import parallel_map
-from smilevlm.recipes import find_recipe, with_method
-from smilevlm.recipes.loss_study import FEW_LABELS, LOSS_PROFILES, LOSS_SETTINGS, LossProfile
+from smilevlm.recipes import METHODS, find_recipe, with_method
+from smilevlm.recipes.loss_study import CONTRASTS, FEW_LABELS, LOSS_PROFILES, LOSS_SETTINGS, MARGIN, LossProfile
 from smilevlm.recipes.studies import ProfileName
 from smilevlm.reproduction.study import ProgressBar
-from smilevlm.results import LanguageResult, LossRun, LossStudy, RobustnessResult, read_record, write_record
+from smilevlm.results import (
+    LanguageResult,
+    LossRun,
+    LossStudy,
+    RobustnessResult,
+    StudyMethod,
+    read_record,
+    write_record,
+)
 from smilevlm.store import PreparedSet, PrepareSettings
 from smilevlm.training import (
     ROBUSTNESS_NAME,
@@ -267,6 +275,13 @@ def _study(
         independent_units=request.store is None,
         num_steps=request.values.num_steps,
         batch_size=trainings[0].config.optimiser.batch_size,
+        margin=MARGIN,
+        contrasts=CONTRASTS,
+        settings=tuple(LOSS_SETTINGS[name] for name in request.settings),
+        methods=tuple(
+            StudyMethod(name=name, title=METHODS[name].title, supervision=METHODS[name].supervision)
+            for name in dict.fromkeys(each.method for each in trainings)
+        ),
         runs=tuple(
             LossRun(
                 setting=each.setting,

@@ -55,7 +55,7 @@ from smilevlm.results.language import (
     Retrieval,
     TellingApart,
 )
-from smilevlm.results.loss_study import LossRun, LossStudy
+from smilevlm.results.loss_study import LossContrast, LossRun, LossSetting, LossStudy, Reading
 from smilevlm.results.robustness import (
     CONDITIONS,
     Condition,
@@ -138,7 +138,9 @@ __all__ = [
     "Interval",
     "LanguageResult",
     "Level",
+    "LossContrast",
     "LossRun",
+    "LossSetting",
     "LossStudy",
     "MapPoint",
     "Monitor",
@@ -150,6 +152,7 @@ __all__ = [
     "PairingMode",
     "PairingTeacher",
     "ProbeScore",
+    "Reading",
     "Readout",
     "ReadoutSupervision",
     "Recall",

@@ -3,11 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from smilevlm.results.fields import PositiveSize, Record, RelativePath, ResultFile, Size
+from smilevlm.results.fields import PositiveSize, Record, RelativePath, ResultFile, Share, Size
+from smilevlm.results.study import StudyMethod
 
 LOSS_STUDY_VERSION = 1
+Reading = Literal["prompts", "linear_probe"]
+"""How classes are read from a model: by comparing with prompts, or by a probe fitted on frozen features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossContrast(Record):
+    """What a loss is worth: the full method minus the one without it.
+
+    Attributes:
+        title: Of the loss.
+        method: That lacks it.
+        reading: How classes are read; without alignment there is nothing that prompts could be compared with.
+    """
+
+    title: str
+    method: str
+    reading: Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSetting(Record):
+    """One language with labels of so many training people.
+
+    Attributes:
+        name: Such as `class_6`.
+        title: For people.
+        recipe: Name, after the profile's prefix.
+        num_labelled: Training people whose samples have prompts; None for all.
+        methods: What is trained.
+        has_captions: Whether sentences about single facial actions are scored as well.
+    """
+
+    name: str
+    title: str
+    recipe: str
+    num_labelled: PositiveSize | None
+    methods: tuple[str, ...]
+    has_captions: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +81,7 @@ class LossStudy(ResultFile):
         independent_units: Whether no person is in two units; if not, units are folds, whose training people overlap.
         num_steps: Of every training.
         batch_size: Samples of a step.
+        margin: Differences below it were to count as equal, named beforehand as the contrasts were.
     """
 
     WRITTEN_BY: ClassVar[str] = "smilevlm reproduce losses"
@@ -53,6 +93,10 @@ class LossStudy(ResultFile):
     independent_units: bool
     num_steps: PositiveSize
     batch_size: PositiveSize
+    margin: Share
+    contrasts: tuple[LossContrast, ...]
+    settings: tuple[LossSetting, ...]
+    methods: tuple[StudyMethod, ...]
     runs: tuple[LossRun, ...]
     package_version: str
     git_commit: str | None

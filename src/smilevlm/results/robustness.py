@@ -24,6 +24,8 @@ class ConditionScores(Record):
         fused: With prompts, of the fused embedding.
         mean_fusion: With prompts, of the plain mean of the views that are there.
         single_views: With prompts, of each view alone, on the samples that have it.
+        matched: Of the fused embedding when the answers are renamed, one class for one, as suits them best: what a
+            control whose prompts mean nothing is to be compared with, since it may tell faces apart by other names.
         linear_probe: On frozen features, fitted on clean views of the labelled training people; None where a view is
             missing, since the probe is over all.
         changed_view_weight: Mean fusion weight of the view that was degraded; None where none or all are.
@@ -33,6 +35,7 @@ class ConditionScores(Record):
     fused: Share | None
     mean_fusion: Share | None
     single_views: ByAngle[Share] | None
+    matched: Share | None
     linear_probe: Share | None
     changed_view_weight: Share | None = None
 
