@@ -21,10 +21,10 @@ from smilevlm.evaluation import evaluate_robustness
 from smilevlm.files import write_atomically
 from smilevlm.parallel import parallel_map
 from smilevlm.recipes import find_recipe
-from smilevlm.reproduction.losses import LossStudyRequest, LossUnit, study_config
+from smilevlm.recipes.loss_study import LOSS_PROFILES
+from smilevlm.reproduction.losses import LossStudyRequest, LossUnit, study_config, synthetic_people
 from smilevlm.results import RobustnessResult, read_record
 from smilevlm.store import MANIFEST_NAME, PreparedSet
-from smilevlm.synthesis.varied import VariedSettings
 from smilevlm.training import ROBUSTNESS_NAME, train_run
 
 SETTINGS = ("class_all", "class_6")
@@ -95,7 +95,7 @@ def make_people(folder: Path, jobs: int) -> None:
     for number, seed in enumerate(POPULATIONS):
         store = folder / "data" / f"selection_{number:02d}"
         if not (store / MANIFEST_NAME).exists():
-            faces = VariedSettings(num_subjects=72, seed=seed, filmed_share=0.0)
+            faces = synthetic_people(LOSS_PROFILES["tiny"], seed)
             synthesize_store(store, faces, find_recipe("tiny_losses").prepare, jobs=jobs)
 
 

@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clip", metavar="FOLDER|HUB-ID", help="CLIP for the raw zero-shot baseline")
     seeds_help = "such as 0,1,2 (default: tiny 0,1,2; paper 0); of losses its units (default: 0 to 9)"
     add("--seeds", type=integer_list, help=seeds_help)
+    settings_help = "losses: some of its settings, such as class_all,class_6 (default: all)"
+    add("--settings", type=lambda text: tuple(text.split(",")), help=settings_help)
     rig_help = "losses: head model to test on besides (default: other face families of the built-in one)"
     add("--rig", metavar="NAME=FILE", help=rig_help)
     add("--other-store", type=Path, metavar="STORE", help="losses with --store: prepared set to test on besides")
@@ -71,8 +73,8 @@ def _run_paper(arguments: argparse.Namespace, hardware: HardwareConfig) -> tuple
     from smilevlm.reporting import write_study_report
     from smilevlm.reproduction import StudyRequest, run_study
 
-    if arguments.rig is not None or arguments.other_store is not None:
-        raise SettingsError("--rig and --other-store are for the target losses")
+    if not (arguments.rig is arguments.other_store is arguments.settings is None):
+        raise SettingsError("--rig, --other-store and --settings are for the target losses")
     request = StudyRequest(
         targets=targets_of(arguments.target),
         profile=arguments.profile,
@@ -104,6 +106,7 @@ def _run_losses(arguments: argparse.Namespace, hardware: HardwareConfig) -> tupl
         other_rig=arguments.rig,
         units=arguments.seeds,
         overrides=tuple(arguments.set),
+        **({} if arguments.settings is None else {"settings": arguments.settings}),
     )
     study, missing = run_loss_study(request, jobs=arguments.jobs, hardware=hardware, progress_bar=progress_bar)
     return write_loss_report(study, arguments.out / "report"), missing

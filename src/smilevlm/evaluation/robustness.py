@@ -64,8 +64,8 @@ def evaluate_robustness(
         store: The prepared set it was trained on.
         fold: Which; None for the first that is trained.
         other_head_model: A prepared set of faces of a head model or scanner that the run was not trained on.
-        few_labels: Numbers of training people whose labels further probes are fitted on; those of `labelled_subjects`
-            with the same seed.
+        few_labels: Numbers of training people whose labels further probes are fitted on, the people being those of
+            `labelled_subjects` with the same seed; numbers that are not below all of them are left out.
         seed: Of the degradation, and of which view it befalls.
 
     Raises:
@@ -108,7 +108,7 @@ def evaluate_robustness(
                 num_subjects=number,
                 accuracy=_probe_accuracies(trained, [(clean.features, truth)], _labelled(trained, number), training)[0],
             )
-            for number in sorted({*few_labels, len(split.train_subjects)})
+            for number in _fitted_on(few_labels, len(split.train_subjects))
         ),
         same_person_nearest=_same_person_nearest(clean.features, subjects),
         chance_same_person=_chance_same_person(subjects),
@@ -174,6 +174,10 @@ def _probe_accuracies(
 def _embedded(bundle: ModelBundle, images: np.ndarray) -> _Views:
     embedded = bundle.embed(images)
     return _Views(z=embedded.z_views, features=embedded.features)
+
+
+def _fitted_on(few_labels: Sequence[int], num_subjects: int) -> list[int]:
+    return [*sorted({number for number in few_labels if number < num_subjects}), num_subjects]
 
 
 def _labelled(trained: TrainedFold, num_subjects: int) -> tuple[int, ...]:

@@ -63,6 +63,6 @@ _SETTINGS = (
 )
 LOSS_SETTINGS: dict[str, LossSetting] = {setting.name: setting for setting in _SETTINGS}
 LOSS_PROFILES: dict[ProfileName, LossProfile] = {
-    "tiny": LossProfile(prefix="tiny_", num_steps=300, num_units=10),
+    "tiny": LossProfile(prefix="tiny_", num_steps=400, num_units=10),
     "paper": LossProfile(prefix="paper_", num_steps=1200, num_units=None),
 }

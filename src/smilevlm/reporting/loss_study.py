@@ -110,8 +110,9 @@ def effects_table(study: LoadedLossStudy, effects: Sequence[Effect]) -> Table:
         title="The full method minus the one without a loss",
         note=(
             "Percentage points, mean over units, at equal steps and batches. p: two-sided paired t-test; Holm: "
-            f"corrected for all tests of this table; equal: of a difference of {100 * study.study.margin:g} points or more "
-            "(two one-sided tests). Detectable: the difference that such a test finds in four of five studies, by the spread met."
+            "corrected for all tests of this table; equal: of a difference of "
+            f"{100 * study.study.margin:g} points or more (two one-sided tests). Detectable: the difference that such "
+            "a test finds in four of five studies, by the spread that was met."
         ),
         columns=(
             Column("loss", "Loss"),

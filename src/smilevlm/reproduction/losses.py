@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smilevlm.errors import SettingsError, SmileVlmError
 from smilevlm.files import locked
@@ -40,6 +41,9 @@ from smilevlm.training import (
 )
 from smilevlm.training.splits import num_batched_samples
 from smilevlm.version import __version__
+
+if TYPE_CHECKING:
+    from smilevlm.synthesis.varied import VariedSettings
 
 LOSS_STUDY_NAME = "losses.json"
 LANGUAGE_NAME = "language.json"
@@ -192,21 +196,33 @@ def _units(request: LossStudyRequest, jobs: int, progress_bar: ProgressBar) -> l
     return [_synthetic_unit(request, number, recipe.prepare, jobs, progress_bar) for number in numbers]
 
 
+def synthetic_people(profile: LossProfile, seed: int) -> VariedSettings:
+    """People of a unit: the core recipes of the classes, which so few people show often enough to be learned."""
+    from smilevlm.synthesis.varied import VariedSettings
+
+    return VariedSettings(
+        num_subjects=profile.num_people,
+        seed=seed,
+        filmed_share=0.0,
+        blend_scans=0,
+        wide_share=0.0,
+        incidental_share=0.0,
+    )
+
+
 def _synthetic_unit(
     request: LossStudyRequest, number: int, prepare: PrepareSettings, jobs: int, progress_bar: ProgressBar
 ) -> LossUnit:
     """People of a unit of its own, and people of another head model to test on."""
     from smilevlm.datasets.synthetic_store import synthesize_store
     from smilevlm.synthesis.rigs.loading import BUILT_IN
-    from smilevlm.synthesis.varied import VariedSettings
 
-    people = VariedSettings(num_subjects=request.values.num_people, seed=_PEOPLE_SEED + number, filmed_share=0.0)
-    others = VariedSettings(
+    people = synthetic_people(request.values, _PEOPLE_SEED + number)
+    others = replace(
+        people,
         num_subjects=request.values.num_other_people,
         seed=_OTHER_SEED + number,
-        filmed_share=0.0,
         action_scans=0,
-        blend_scans=0,
         strength=1.0 if request.other_rig is None else 0.0,
         rigs=(request.other_rig or BUILT_IN,),
     )
