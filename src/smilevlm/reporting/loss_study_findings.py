@@ -49,7 +49,7 @@ def _of_contrast(study: LoadedLossStudy, effects: Sequence[Effect], title: str) 
     sentences = []
     for what, group in (("accuracy", accuracies), ("language", language), ("identity leakage", leakage)):
         if group:
-            sentences.append(f"{title.capitalize()}, {what}: {_told(study, group)}")
+            sentences.append(f"{title[:1].upper()}{title[1:]}, {what}: {_told(study, group)}")
     return sentences
 
 

@@ -174,6 +174,7 @@ def load_loss_study(path: Path) -> LoadedLossStudy:
     for index, run in enumerate(study.runs):
         if run.setting not in settings or run.method not in methods:
             raise ResultError(f"runs[{index}]: {run.setting}, {run.method} is none of the study's", path=path)
+    for run in study.runs:
         if run.folder is None:
             continue
         folder = relative_file(path, run.folder)
