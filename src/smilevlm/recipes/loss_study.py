@@ -39,6 +39,10 @@ CONTRASTS: tuple[LossContrast, ...] = (
     LossContrast(title="redundancy minimisation", method="without_redundancy", reading="prompts"),
     LossContrast(title="vision-language alignment", method="without_alignment", reading="linear_probe"),
 )
+"""The three of the paper. Beside them, with few labels:"""
+PRETRAINING = LossContrast(
+    title="multi-view pretraining", first="pretrained", method="without_multi_view", reading="prompts"
+)
 _COMPARED = ("full", "without_multi_view", "without_redundancy")
 _ALONE = ("without_alignment", "alignment_alone", "multi_view_alone", "shuffled_prompts", "untrained")
 
@@ -58,7 +62,7 @@ def _setting(language: str, words: str, num_labelled: int | None, methods: tuple
 
 _SETTINGS = (
     _setting("class", "class prompts", None, (*_COMPARED, *_ALONE)),
-    *(_setting("class", "class prompts", number, _COMPARED) for number in reversed(FEW_LABELS)),
+    *(_setting("class", "class prompts", number, (*_COMPARED, "pretrained")) for number in reversed(FEW_LABELS)),
     *(_setting("captions", "captions", number, _COMPARED) for number in (None, *reversed(FEW_LABELS))),
 )
 LOSS_SETTINGS: dict[str, LossSetting] = {setting.name: setting for setting in _SETTINGS}

@@ -107,7 +107,7 @@ def effects_table(study: LoadedLossStudy, effects: Sequence[Effect]) -> Table:
     ]
     return Table(
         name="loss_effects",
-        title="The full method minus the one without a loss",
+        title="The method with a loss minus the one without it",
         note=(
             "Percentage points, mean over units, at equal steps and batches. p: two-sided paired t-test; Holm: "
             "corrected for all tests of this table; equal: of a difference of "
@@ -119,7 +119,7 @@ def effects_table(study: LoadedLossStudy, effects: Sequence[Effect]) -> Table:
             Column("setting", "Setting"),
             Column("outcome", "Measured"),
             column,
-            Column("difference", "Full minus without", "points"),
+            Column("difference", "With minus without", "points"),
             Column("interval", "95 % interval", "points_interval"),
             Column("p_value", "p", "p_value"),
             Column("holm_p_value", "p, Holm", "p_value"),

@@ -33,9 +33,9 @@ def effects_figure(study: LoadedLossStudy, effects: Sequence[Effect]) -> FigureI
     return render_figure(
         "loss_effects",
         title,
-        "The full method minus the one without the loss, in percentage points, with 95 % intervals over units. Filled: "
-        f"told from zero after Holm's correction. The band is ±{100 * study.study.margin:g} points, within which "
-        "effects count as equal.",
+        "The method with a loss minus the one without it, in percentage points, with 95 % intervals over units. "
+        f"Filled: told from zero after Holm's correction. The band is ±{100 * study.study.margin:g} points, within "
+        "which effects count as equal.",
         f"Effects of the three losses{faces}; the numbers are in the table of effects.",
         lambda theme: _draw(study, drawn, theme),
     )

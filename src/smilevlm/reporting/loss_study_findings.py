@@ -28,7 +28,7 @@ def what_was_trained(study: LoadedLossStudy) -> list[str]:
         f"{contrast.title} (read by {contrast.reading.replace('_', ' ')})" for contrast in values.contrasts
     )
     sentences.append(
-        f"Named before any training: the contrasts {titles}, each the full method minus the one without the loss, and "
+        f"Named before any training: the contrasts {titles}, each the method with it minus the one without it, and "
         f"that differences below {100 * study.study.margin:g} points count as equal."
     )
     return sentences

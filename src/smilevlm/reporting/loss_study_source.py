@@ -98,7 +98,7 @@ LEAKAGE = Outcome(
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What a loss is worth for one outcome in one setting: the full method minus the one without it."""
+    """What a loss is worth for one outcome in one setting: the method with it minus the one without it."""
 
     contrast: LossContrast
     setting: str
@@ -192,10 +192,10 @@ def loss_effects(study: LoadedLossStudy) -> list[Effect]:
     found: list[tuple[LossContrast, str, Outcome, EquivalenceTest]] = []
     for contrast in study.study.contrasts:
         for setting, values in study.settings.items():
-            if contrast.method not in values.methods:
+            if not {contrast.first, contrast.method} <= set(values.methods):
                 continue
             for outcome in (*ACCURACIES[contrast.reading], *(LANGUAGE if values.has_captions else ()), LEAKAGE):
-                with_it = study.values(setting, "full", outcome)
+                with_it = study.values(setting, contrast.first, outcome)
                 without = study.values(setting, contrast.method, outcome)
                 if (test := study.difference(with_it, without)) is not None:
                     found.append((contrast, setting, outcome, test))

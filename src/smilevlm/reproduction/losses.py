@@ -16,7 +16,15 @@ from smilevlm.errors import SettingsError, SmileVlmError
 from smilevlm.files import locked
 from smilevlm.parallel import parallel_map
 from smilevlm.recipes import METHODS, find_recipe, with_method
-from smilevlm.recipes.loss_study import CONTRASTS, FEW_LABELS, LOSS_PROFILES, LOSS_SETTINGS, MARGIN, LossProfile
+from smilevlm.recipes.loss_study import (
+    CONTRASTS,
+    FEW_LABELS,
+    LOSS_PROFILES,
+    LOSS_SETTINGS,
+    MARGIN,
+    PRETRAINING,
+    LossProfile,
+)
 from smilevlm.recipes.studies import ProfileName
 from smilevlm.reproduction.study import ProgressBar
 from smilevlm.results import (
@@ -161,15 +169,12 @@ def study_config(
     """The recipe of one training: as many steps as all others have, whatever the number of samples that it sees."""
     values, profile = LOSS_SETTINGS[setting], request.values
     recipe = with_overrides(find_recipe(profile.prefix + values.recipe), request.overrides)
-    config = replace(
-        with_method(recipe, method), seed=unit.number, num_control_folds=0, labelled_subjects=values.num_labelled
-    )
-    if config.optimiser.epochs == 0:
-        return config
+    recipe = replace(recipe, seed=unit.number, num_control_folds=0, labelled_subjects=values.num_labelled)
+    config = with_method(recipe, method)
     split = split_fold(config, prepared, unit.fold)
     per_epoch = max(1, num_batched_samples(config, split, prepared.samples) // config.optimiser.batch_size)
     epochs = max(1, round(profile.num_steps / per_epoch))
-    return replace(config, optimiser=replace(config.optimiser, epochs=epochs))
+    return with_method(replace(recipe, optimiser=replace(recipe.optimiser, epochs=epochs)), method)
 
 
 def _check(request: LossStudyRequest) -> None:
@@ -292,7 +297,7 @@ def _study(
         num_steps=request.values.num_steps,
         batch_size=trainings[0].config.optimiser.batch_size,
         margin=MARGIN,
-        contrasts=CONTRASTS,
+        contrasts=(*CONTRASTS, PRETRAINING),
         settings=tuple(LOSS_SETTINGS[name] for name in request.settings),
         methods=tuple(
             StudyMethod(name=name, title=METHODS[name].title, supervision=METHODS[name].supervision)

@@ -15,10 +15,11 @@ Reading = Literal["prompts", "linear_probe"]
 
 @dataclass(frozen=True, kw_only=True)
 class LossContrast(Record):
-    """What a loss is worth: the full method minus the one without it.
+    """What a loss is worth: the method with it minus the one without it.
 
     Attributes:
         title: Of the loss.
+        first: The method with it.
         method: That lacks it.
         reading: How classes are read; without alignment there is nothing that prompts could be compared with.
     """
@@ -26,6 +27,7 @@ class LossContrast(Record):
     title: str
     method: str
     reading: Reading
+    first: str = "full"
 
 
 @dataclass(frozen=True, kw_only=True)

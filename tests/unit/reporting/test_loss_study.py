@@ -10,7 +10,7 @@ from PIL import Image
 
 from smilevlm.errors import ResultError
 from smilevlm.recipes import METHODS
-from smilevlm.recipes.loss_study import CONTRASTS, LOSS_SETTINGS, MARGIN
+from smilevlm.recipes.loss_study import CONTRASTS, LOSS_SETTINGS, MARGIN, PRETRAINING
 from smilevlm.reporting import write_loss_report
 from smilevlm.reporting.loss_study_findings import loss_findings
 from smilevlm.reporting.loss_study_source import load_loss_study, loss_effects
@@ -67,11 +67,12 @@ def study_path(tmp_path_factory):
                 result = robustness(0.6 - EFFECTS.get(method, 0.0), rng, aligned=aligned)
                 write_record(folder / place / "robustness.json", result)
                 runs.append(LossRun(setting=setting.name, method=method, unit=unit, folder=place))
-    runs[-1] = LossRun(setting="class_6", method="without_redundancy", unit=9, folder=None, reason="the disk was full")
+    runs[-1] = LossRun(setting="class_6", method="pretrained", unit=9, folder=None, reason="the disk was full")
     names = dict.fromkeys(run.method for run in runs)
     study = LossStudy(
         profile="tiny", synthetic=True, data={"faces": "72 synthetic people per unit"}, other_head_model="ict",
-        independent_units=True, num_steps=400, batch_size=32, margin=MARGIN, contrasts=CONTRASTS, settings=settings,
+        independent_units=True, num_steps=400, batch_size=32, margin=MARGIN,
+        contrasts=(*CONTRASTS, PRETRAINING), settings=settings,
         methods=tuple(StudyMethod(name=n, title=METHODS[n].title, supervision=METHODS[n].supervision) for n in names),
         runs=tuple(runs), package_version="1", git_commit=None,
     )  # fmt: skip
@@ -81,14 +82,17 @@ def study_path(tmp_path_factory):
 
 def test_effects_that_were_put_in_are_found(study_path):
     effects = loss_effects(load_loss_study(study_path))
-    clean = {(e.contrast.method, e.setting): e for e in effects if e.outcome.key == "clean"}
+    clean = {(e.contrast.method, e.setting): e for e in effects if e.outcome.key == "clean" and e.contrast in CONTRASTS}
     assert clean["without_multi_view", "class_all"].test.mean == pytest.approx(0.08, abs=0.01)
     assert clean["without_multi_view", "class_all"].verdict == "more with it"
     assert clean["without_redundancy", "class_all"].verdict == "equal"
     assert clean["without_alignment", "class_all"].test.mean == pytest.approx(-0.2, abs=0.01)
     assert clean["without_alignment", "class_all"].verdict == "less with it"
-    assert clean["without_redundancy", "class_6"].test.num_units == UNITS - 1
+    assert clean["without_redundancy", "class_6"].test.num_units == UNITS
     assert ("without_alignment", "class_6") not in clean
+    (pretraining,) = (e for e in effects if e.contrast == PRETRAINING and e.outcome.key == "clean")
+    assert (pretraining.setting, pretraining.test.num_units) == ("class_6", UNITS - 1)
+    assert pretraining.test.mean == pytest.approx(0.08, abs=0.01)
     # No probe where a view is missing.
     keys = {e.outcome.key for e in effects if e.contrast.method == "without_alignment"}
     assert keys == {"clean", "all_views_degraded", "one_view_degraded", "other_head_model", "same_person"}
@@ -107,7 +111,7 @@ def test_the_page_its_tables_and_its_figure(study_path):
     page = write_loss_report(study_path, study_path.parent / "report")
     text = page.read_text()
     assert "What the three losses are worth, on <em>synthetic</em> faces" in text
-    assert "class_6, without_redundancy, unit 9: the disk was full." in text
+    assert "class_6, pretrained, unit 9: the disk was full." in text
     tables = page.parent / "tables"
     for path in tables.glob("*.csv"):
         rows = list(csv.reader(path.read_text().splitlines()))

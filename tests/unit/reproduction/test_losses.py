@@ -1,4 +1,4 @@
-"""The study of the losses: equal steps whatever an arm sees, units that share nobody, and a run from faces to report."""
+"""The study of the losses: equal steps whatever an arm sees, wrong requests, a run that is scored and gone on with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from smilevlm.errors import SettingsError
-from smilevlm.recipes.loss_study import CONTRASTS, LOSS_PROFILES, LOSS_SETTINGS
+from smilevlm.recipes.loss_study import CONTRASTS, LOSS_PROFILES, LOSS_SETTINGS, PRETRAINING
 from smilevlm.reproduction import losses
 from smilevlm.reproduction.losses import LOSS_STUDY_NAME, LossStudyRequest, LossUnit, plan_trainings, run_loss_study
 from smilevlm.results import LossStudy, RobustnessResult, read_record
@@ -18,7 +18,8 @@ from smilevlm.training import HardwareConfig, split_fold
 from smilevlm.training.splits import num_batched_samples
 
 OVERRIDES = (
-    "protocol=bu3dfe_subset1", "prepare.normalise.crop_depth_mm=115", "prompt_set=basic_expressions", "num_folds=2", "optimiser.batch_size=4",
+    "protocol=bu3dfe_subset1", "prepare.normalise.crop_depth_mm=115", "prompt_set=basic_expressions", "num_folds=2",
+    "optimiser.batch_size=4",
     "model.tower_settings.width=8", "model.tower_settings.grid=1",
 )  # fmt: skip
 
@@ -32,8 +33,8 @@ def unit_of(store) -> LossUnit:
 
 
 def test_every_contrast_has_both_sides():
-    for contrast in CONTRASTS:
-        assert any({"full", contrast.method} <= set(setting.methods) for setting in LOSS_SETTINGS.values())
+    for contrast in (*CONTRASTS, PRETRAINING):
+        assert any({contrast.first, contrast.method} <= set(setting.methods) for setting in LOSS_SETTINGS.values())
 
 
 def test_all_trainings_have_equally_many_steps(store_of_four, tmp_path, monkeypatch):
@@ -48,7 +49,7 @@ def test_all_trainings_have_equally_many_steps(store_of_four, tmp_path, monkeypa
             continue
         size = num_batched_samples(config, split_fold(config, store, 0), store.samples)
         seen.add(size)
-        steps = config.optimiser.epochs * (size // config.optimiser.batch_size)
+        steps = (config.pretraining_epochs + config.optimiser.epochs) * (size // config.optimiser.batch_size)
         assert steps == pytest.approx(LOSS_PROFILES["tiny"].num_steps, rel=0.05)
     assert len(seen) > 1, "the arms see equally many samples, so nothing was tested"
 
