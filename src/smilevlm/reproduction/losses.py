@@ -6,9 +6,8 @@ Of a prepared set that is given, units are its folds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from smilevlm.recipes.loss_study import (
     LossProfile,
 )
 from smilevlm.recipes.studies import ProfileName
+from smilevlm.reproduction.jobs import is_of_config, num_parallel_trainings
 from smilevlm.reproduction.study import ProgressBar
 from smilevlm.results import (
     LanguageResult,
@@ -139,7 +139,7 @@ def run_loss_study(
         update(len(reasons), len(trainings))
         pending = [each for each in trainings if each.name not in reasons]
         calls = [(each, place) for each, place in zip(pending, hardware.for_workers(len(pending)), strict=True)]
-        for name, reason in parallel_map(_run_one, calls, jobs=jobs, ordered=False):
+        for name, reason in parallel_map(_run_one, calls, jobs=num_parallel_trainings(jobs, hardware), ordered=False):
             reasons[name] = reason
             update(len(reasons), len(trainings), f"{name}{'' if reason is None else ': ' + reason}")
     path = request.out / LOSS_STUDY_NAME
@@ -248,7 +248,7 @@ def _is_done(training: PlannedTraining) -> bool:
         described = read_run_config(training.folder)
     except SmileVlmError:
         return False
-    return described["settings"] == json.loads(json.dumps(asdict(training.config)))
+    return is_of_config(described["settings"], training.config)
 
 
 def _run_one(training: PlannedTraining, hardware: HardwareConfig) -> tuple[str, str | None]:
