@@ -109,7 +109,7 @@ def _run_losses(arguments: argparse.Namespace, hardware: HardwareConfig) -> tupl
         **({} if arguments.settings is None else {"settings": arguments.settings}),
     )
     study, missing = run_loss_study(request, jobs=arguments.jobs, hardware=hardware, progress_bar=progress_bar)
-    return write_loss_report(study, arguments.out / "report"), missing
+    return write_loss_report(study, arguments.out / "loss_report"), missing
 
 
 def _stores(options: list[str]) -> dict[str, Path]:

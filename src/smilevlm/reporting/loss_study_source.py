@@ -25,7 +25,8 @@ from smilevlm.results import (
     relative_file,
 )
 
-ROBUSTNESS_NAME, LANGUAGE_NAME = "robustness.json", "language.json"
+LOSS_STUDY_NAME = "losses.json"
+_ROBUSTNESS_NAME, _LANGUAGE_NAME = "robustness.json", "language.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,9 +181,9 @@ def load_loss_study(path: Path) -> LoadedLossStudy:
         folder = relative_file(path, run.folder)
         language = None
         if settings[run.setting].has_captions:
-            language = read_record(folder / LANGUAGE_NAME, LanguageResult)
+            language = read_record(folder / _LANGUAGE_NAME, LanguageResult)
         scores.setdefault((run.setting, run.method), {})[run.unit] = Scores(
-            robustness=read_record(folder / ROBUSTNESS_NAME, RobustnessResult), language=language
+            robustness=read_record(folder / _ROBUSTNESS_NAME, RobustnessResult), language=language
         )
     return LoadedLossStudy(path=path, study=study, scores=scores)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from smilevlm.errors import ResultError
 from smilevlm.recipes import METHODS
 from smilevlm.recipes.loss_study import CONTRASTS, LOSS_SETTINGS, MARGIN, PRETRAINING
-from smilevlm.reporting import write_loss_report
+from smilevlm.reporting import write_loss_report, write_study_report
 from smilevlm.reporting.loss_study_findings import loss_findings
 from smilevlm.reporting.loss_study_source import load_loss_study, loss_effects
 from smilevlm.results import (
@@ -125,6 +126,17 @@ def test_the_page_its_tables_and_its_figure(study_path):
     before = page.read_bytes()
     write_loss_report(study_path, study_path.parent / "report")
     assert page.read_bytes() == before
+
+
+def test_a_report_of_the_paper_in_the_same_folder_has_the_effects(study_path, fake_study, tmp_path):
+    path = fake_study.write(("bu3dfe_subset1",))
+    plain = write_study_report(path, tmp_path / "plain").read_text()
+    shutil.copytree(study_path.parent, path.parent, dirs_exist_ok=True)
+    both = write_study_report(path, tmp_path / "both").read_text()
+    assert 'id="losses"' in both
+    assert 'id="losses"' not in plain
+    assert "Multi-view Barlow Twins, accuracy: more with it in 10 of 10" in both
+    assert (tmp_path / "both/figures/loss_effects.png").stat().st_size
 
 
 def test_a_run_of_no_setting_is_refused(study_path, tmp_path):
