@@ -11,6 +11,7 @@ Command: python benchmarks/loss_settings.py --folder FOLDER --out benchmarks/res
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from smilevlm.files import write_atomically
 from smilevlm.parallel import parallel_map
 from smilevlm.recipes import find_recipe
 from smilevlm.recipes.loss_study import LOSS_PROFILES
-from smilevlm.reproduction.losses import LossStudyRequest, LossUnit, study_config, synthetic_people
+from smilevlm.reproduction.losses import LossStudyRequest, LossUnit, synthetic_people, with_steps
 from smilevlm.results import RobustnessResult, read_record
 from smilevlm.store import MANIFEST_NAME, PreparedSet
 from smilevlm.training import ROBUSTNESS_NAME, train_run
@@ -70,22 +71,24 @@ class Trial:
     setting: str
     population: int
 
-    @property
-    def folder(self) -> str:
+    def folder(self, chosen: tuple[str, ...]) -> str:
+        """Below the folder of runs; other choices of earlier stages have another one."""
         words = "".join(letter if letter.isalnum() else "_" for letter in f"{self.stage} {self.name}")
-        return f"{words}/{self.setting}_{self.population}"
+        digest = hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:8]
+        return f"{words}_{digest}/{self.setting}_{self.population}"
 
 
 def run_trial(trial: Trial, folder: Path, chosen: tuple[str, ...]) -> RobustnessResult:
     """Train and score, where that is not done."""
-    out = folder / "runs" / trial.folder
+    out = folder / "runs" / trial.folder(chosen)
     if (out / ROBUSTNESS_NAME).exists():
         return read_record(out / ROBUSTNESS_NAME, RobustnessResult)
     method, candidates = STAGES[trial.stage]
     store = folder / "data" / f"selection_{trial.population - POPULATIONS[0]:02d}"
-    unit = LossUnit(number=trial.population, store=store, fold=0, other_store=None)
+    unit = LossUnit(number=trial.population, store=store, fold=0, seed=trial.population, other_store=None)
     request = LossStudyRequest(profile="tiny", out=folder, overrides=(*chosen, *candidates[trial.name]))
-    config = study_config(request, trial.setting, method, unit, PreparedSet(store))
+    recipe, num_steps = request.recipe(trial.setting), request.values.num_steps
+    config, _ = with_steps(recipe, method, num_steps, unit, PreparedSet(store))
     train_run(config, store, out, folds=(0,), resume=out.exists())
     return evaluate_robustness(out, store, few_labels=(6,), seed=trial.population)
 
@@ -115,13 +118,17 @@ def stage_table(stage: str, folder: Path, chosen: tuple[str, ...], jobs: int) ->
         f"|---|{'---:|' * 7}",
     ]
     for name in STAGES[stage][1]:
-        scores = []
-        for setting in SETTINGS:
-            mine = [r for trial, r in found.items() if (trial.name, trial.setting) == (name, setting)]
-            for condition in ("clean", "all_views_degraded"):
-                scores.append(100 * np.mean([result.conditions[condition].fused or 0.0 for result in mine]))
-        probe = 100 * np.mean([result.probes[0].accuracy for result in mine])
-        person = 100 * np.mean([result.same_person_nearest for result in mine])
+        by_setting = {
+            setting: [r for trial, r in found.items() if (trial.name, trial.setting) == (name, setting)]
+            for setting in SETTINGS
+        }
+        scores = [
+            100 * np.mean([prompts.fused for r in results if (prompts := r.conditions[condition].prompts)])
+            for results in by_setting.values()
+            for condition in ("clean", "all_views_degraded")
+        ]
+        probe = 100 * np.mean([result.probes[0].accuracy for result in by_setting["class_6"]])
+        person = 100 * np.mean([result.same_person_nearest for result in by_setting["class_6"]])
         cells = [*scores, probe, person, np.mean(scores)]
         lines.append(f"| {name} | {' | '.join(f'{cell:.1f}' for cell in cells)} |")
     return "\n".join(lines) + "\n"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +14,12 @@ from smilevlm.cli.arguments import add_accelerator, add_jobs, add_overrides, int
 if TYPE_CHECKING:
     from smilevlm.training import HardwareConfig
 
-HELP = "every table and figure of the paper, and what each loss is worth: run or resumed, then reported"
+HELP = "every table and figure of the paper, and the effect of each loss: run or resumed, then reported"
 DESCRIPTION = (
     "Run what a table or figure of the paper needs, or what is missing of it, and write one report. Profile tiny makes "
     "synthetic faces for every data set that is not given and runs on two cores; profile paper needs prepared sets at "
-    "224 px, CLIP and GPUs. `losses` is a study of its own: what each loss is worth with all and with few labels, on "
-    "damaged scans and another head model, with class prompts and with captions (--profile tiny: about 230 trainings, "
+    "224 px, CLIP and GPUs. `losses` is a study of its own: the effect of each loss with all and with few labels, on "
+    "degraded scans and another head model, with class prompts and with captions (--profile tiny: 250 trainings, "
     "two hours on two cores). Run again after an interruption to go on."
 )
 EXAMPLE = "smilevlm reproduce all --profile tiny --out study"
@@ -39,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     given_help = "make no synthetic faces; what their sets are needed for is left out"
     add("--only-given", action="store_true", help=given_help)
     add("--clip", metavar="FOLDER|HUB-ID", help="CLIP for the raw zero-shot baseline")
-    seeds_help = "such as 0,1,2 (default: tiny 0,1,2; paper 0); of losses its units (default: 0 to 9)"
-    add("--seeds", type=integer_list, help=seeds_help)
+    add("--seeds", type=integer_list, help="such as 0,1,2 (default: tiny 0,1,2; paper 0)")
+    add("--units", type=integer_list, help="losses: some of its populations or folds, such as 0,1,2 (default: all)")
     settings_help = "losses: some of its settings, such as class_all,class_6 (default: all)"
     add("--settings", type=lambda text: tuple(text.split(",")), help=settings_help)
     rig_help = "losses: head model to test on besides (default: other face families of the built-in one)"
@@ -68,13 +71,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _run_paper(arguments: argparse.Namespace, hardware: HardwareConfig) -> tuple[Path, list[str]]:
     from smilevlm.cli.progress import progress_bar
-    from smilevlm.errors import SettingsError
     from smilevlm.recipes import targets_of
     from smilevlm.reporting import write_study_report
     from smilevlm.reproduction import StudyRequest, run_study
 
-    if not (arguments.rig is arguments.other_store is arguments.settings is None):
-        raise SettingsError("--rig, --other-store and --settings are for the target losses")
+    _refuse(arguments, ("rig", "other_store", "settings", "units"), "for the target losses")
     request = StudyRequest(
         targets=targets_of(arguments.target),
         profile=arguments.profile,
@@ -92,24 +93,39 @@ def _run_paper(arguments: argparse.Namespace, hardware: HardwareConfig) -> tuple
 def _run_losses(arguments: argparse.Namespace, hardware: HardwareConfig) -> tuple[Path, list[str]]:
     from smilevlm.cli.progress import progress_bar
     from smilevlm.errors import SettingsError
+    from smilevlm.recipes.loss_study import LOSS_SETTINGS
     from smilevlm.reporting import write_loss_report
     from smilevlm.reproduction import LossStudyRequest, run_loss_study
+    from smilevlm.store import read_manifest
 
+    _refuse(arguments, ("clip", "only_given", "seeds"), "not for the target losses")
     stores = _stores(arguments.store)
     if len(stores) > 1:
         raise SettingsError("losses takes one prepared set; its folds are the units")
+    for name, store in stores.items():
+        if (layout := read_manifest(store).layout) != name:
+            raise SettingsError(f"--store {name}={store}: the set is of the layout {layout}")
     request = LossStudyRequest(
         profile=arguments.profile,
         out=arguments.out,
         store=next(iter(stores.values()), None),
         other_store=arguments.other_store,
         other_rig=arguments.rig,
-        units=arguments.seeds,
+        units=arguments.units,
+        settings=arguments.settings or tuple(LOSS_SETTINGS),
         overrides=tuple(arguments.set),
-        **({} if arguments.settings is None else {"settings": arguments.settings}),
+        command=shlex.join(["smilevlm", *sys.argv[1:]]),
     )
     study, missing = run_loss_study(request, jobs=arguments.jobs, hardware=hardware, progress_bar=progress_bar)
     return write_loss_report(study, arguments.out / "loss_report"), missing
+
+
+def _refuse(arguments: argparse.Namespace, options: Sequence[str], reason: str) -> None:
+    from smilevlm.errors import SettingsError
+
+    for option in options:
+        if getattr(arguments, option):
+            raise SettingsError(f"--{option.replace('_', '-')} is {reason}")
 
 
 def _stores(options: list[str]) -> dict[str, Path]:

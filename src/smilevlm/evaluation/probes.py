@@ -76,9 +76,6 @@ def fitted_probes(
     if test_features.shape[1:] != train.features.shape[1:]:
         shapes = f"{test_features.shape[1:]} of a test sample, {train.features.shape[1:]} of a training sample"
         raise SettingsError(f"the features differ in views or width: {shapes}")
-    for features in (train.features, test_features):
-        if not np.isfinite(features).all():
-            raise CheckpointError("the tower's features are not finite; the model has diverged")
     known = class_indices(train.truth, classes)
     index = class_indices(truth, classes)
     predictions = {
@@ -190,6 +187,9 @@ def linear_probe_predictions(
     train: ProbeTrainingSet, test_features: Float[np.ndarray, "n view feature"], classes: Sequence[str], seed: int
 ) -> Int[np.ndarray, " n"]:
     """Classes of test samples by a linear probe whose penalty is chosen on held-out training subjects."""
+    for features in (train.features, test_features):
+        if not np.isfinite(features).all():
+            raise CheckpointError("the tower's features are not finite; the model has diverged")
     known = class_indices(train.truth, classes)
     if len(np.unique(known)) < 2:
         raise SettingsError("all training samples are of one class; a linear probe needs at least two classes")

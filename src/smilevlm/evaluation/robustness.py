@@ -1,4 +1,4 @@
-"""Accuracy on degraded and missing views, on another head model, and of probes with few labels; identity leakage."""
+"""Accuracy on degraded and missing views, on other faces, and of probes with few labels; identity leakage."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from smilevlm.evaluation.run import is_aligned
 from smilevlm.evaluation.scoring import embed
 from smilevlm.evaluation.trained_fold import TrainedFold, open_trained_fold
 from smilevlm.models import Embedded, ModelBundle
-from smilevlm.results import Condition, ConditionScores, ProbeScore, RobustnessResult, write_record
+from smilevlm.results import Condition, ConditionScores, ProbeScore, PromptScores, RobustnessResult, write_record
 from smilevlm.store import PreparedSet, Sample, differing_settings
-from smilevlm.training import ROBUSTNESS_NAME, check_initial_weights, split_fold
+from smilevlm.training import ROBUSTNESS_NAME, HardwareConfig, check_initial_weights, split_fold
 from smilevlm.training.data import which_are_dynamic
 from smilevlm.views import ViewSettings
 
-_DEGRADED, _WHICH_VIEW = range(2)
+_DEGRADED, _WHICH_VIEW, _ORDERS = range(3)
 _DEGRADATION = {
     "noise": 0.12, "hole": 0.4, "num_holes": 2, "hole_probability": 0.7, "dropout": 0.25, "lighting": 0.4,
     "downsample_probability": 0.5, "blur": 0.5, "pitch_mm": 2.0,
@@ -38,14 +38,16 @@ class _Views:
     Attributes:
         z: Of each view.
         features: The tower's.
+        truth: Class index of each sample.
         present: Which views are there; None for all.
-        changed: Which view of each sample was degraded; None where none or all were.
+        degraded: Which view of each sample was degraded; None where none or all were.
     """
 
     z: Float[np.ndarray, "n view dim"]
     features: Float[np.ndarray, "n view feature"]
+    truth: Int[np.ndarray, " n"]
     present: Bool[np.ndarray, "n view"] | None = None
-    changed: Int[np.ndarray, " n"] | None = None
+    degraded: Int[np.ndarray, " n"] | None = None
 
 
 def evaluate_robustness(
@@ -53,9 +55,10 @@ def evaluate_robustness(
     store: Path,
     *,
     fold: int | None = None,
-    other_head_model: Path | None = None,
+    other_store: Path | None = None,
     few_labels: Sequence[int] = (),
     seed: int = 0,
+    hardware: HardwareConfig | None = None,
 ) -> RobustnessResult:
     """Score a trained fold on changed views of its test people, and write `robustness.json`.
 
@@ -63,50 +66,41 @@ def evaluate_robustness(
         run: A run folder.
         store: The prepared set it was trained on.
         fold: Which; None for the first that is trained.
-        other_head_model: A prepared set of faces of a head model or scanner that the run was not trained on.
+        other_store: A prepared set of other faces, such as of another head model or scanner.
         few_labels: Numbers of training people whose labels further probes are fitted on, the people being those of
             `labelled_subjects` with the same seed; numbers that are not below all of them are left out.
         seed: Of the degradation, and of which view it befalls.
+        hardware: Where the embeddings are computed; the CPU by default.
 
     Raises:
         StoreError: The other set's views were made in another way.
     """
     trained = open_trained_fold(run, store, fold)
-    split, views, truth = trained.split, trained.config.prepare.views, trained.truth
-    images = trained.prepared.load_images(trained.indices)
-    clean = _embedded(trained.bundle, images)
-    degraded = _embedded(trained.bundle, degrade(images, trained.samples, views, seed=seed))
-    num_views = len(views.angles_deg)
-    which = np.random.default_rng([seed, _WHICH_VIEW]).integers(num_views, size=len(images))
-    chosen = which[:, None] == np.arange(num_views)
-    changed: dict[Condition, _Views] = {
-        "clean": clean,
-        "all_views_degraded": degraded,
-        "one_view_degraded": _Views(
-            z=np.where(chosen[..., None], degraded.z, clean.z),
-            features=np.where(chosen[..., None], degraded.features, clean.features),
-            changed=which,
-        ),
-        "one_view_missing": replace(clean, present=~chosen),
-    }
-    truths: dict[Condition, Int[np.ndarray, " n"]] = dict.fromkeys(changed, truth)
-    if other_head_model is not None:
-        changed["other_head_model"], truths["other_head_model"] = _other_faces(trained, other_head_model)
+    trained.bundle.model.to(f"cuda:{hardware.device}" if hardware is not None and hardware.on_gpu else "cpu")
+    other = None if other_store is None else PreparedSet(other_store)
+    views = _conditions(trained, other, seed)
+    clean, split, subjects = views["clean"], trained.split, [sample.subject for sample in trained.samples]
     training = embed(trained.bundle, trained.prepared, split.train)
     # No probe where a view is missing: it is over all of them.
-    probed = {name: (each.features, truths[name]) for name, each in changed.items() if each.present is None}
+    probed = {name: each for name, each in views.items() if each.present is None}
     labelled = split.labelled_samples(trained.prepared.samples)
     probes = dict(zip(probed, _probe_accuracies(trained, list(probed.values()), labelled, training), strict=True))
-    subjects = [sample.subject for sample in trained.samples]
     result = RobustnessResult(
         **trained.identity,
         fold=split.fold,
-        view_angles_deg=views.angles_deg,
-        conditions={name: _scores(trained, each, truths[name], probes.get(name)) for name, each in changed.items()},
+        seed=seed,
+        other_manifest_hash=None if other is None else other.manifest.content_hash,
+        view_angles_deg=trained.config.prepare.views.angles_deg,
+        conditions={
+            name: ConditionScores(
+                num_samples=len(each.truth), prompts=_prompt_scores(trained, each, seed), linear_probe=probes.get(name)
+            )
+            for name, each in views.items()
+        },
         probes=tuple(
             ProbeScore(
                 num_subjects=number,
-                accuracy=_probe_accuracies(trained, [(clean.features, truth)], _labelled(trained, number), training)[0],
+                accuracy=_probe_accuracies(trained, [clean], _labelled(trained, number), training)[0],
             )
             for number in _fitted_on(few_labels, len(split.train_subjects))
         ),
@@ -115,6 +109,31 @@ def evaluate_robustness(
     )
     write_record(run / ROBUSTNESS_NAME, result)
     return result
+
+
+def _conditions(trained: TrainedFold, other: PreparedSet | None, seed: int) -> dict[Condition, _Views]:
+    """The test views under every condition."""
+    settings, truth = trained.config.prepare.views, trained.truth
+    images = trained.prepared.load_images(trained.indices)
+    clean = _embedded(trained.bundle, images, truth)
+    degraded = _embedded(trained.bundle, degrade(images, trained.samples, settings, seed=seed), truth)
+    num_views = len(settings.angles_deg)
+    which = np.random.default_rng([seed, _WHICH_VIEW]).integers(num_views, size=len(images))
+    chosen = which[:, None] == np.arange(num_views)
+    views: dict[Condition, _Views] = {
+        "clean": clean,
+        "all_views_degraded": degraded,
+        "one_view_degraded": _Views(
+            z=np.where(chosen[..., None], degraded.z, clean.z),
+            features=np.where(chosen[..., None], degraded.features, clean.features),
+            truth=truth,
+            degraded=which,
+        ),
+        "one_view_missing": replace(clean, present=~chosen),
+    }
+    if other is not None:
+        views["other_faces"] = _other_faces(trained, other)
+    return views
 
 
 def degrade(images: np.ndarray, samples: Sequence[Sample], views: ViewSettings, *, seed: int) -> np.ndarray:
@@ -140,16 +159,13 @@ def degrade(images: np.ndarray, samples: Sequence[Sample], views: ViewSettings, 
 
 
 def _probe_accuracies(
-    trained: TrainedFold,
-    tested: Sequence[tuple[np.ndarray, Int[np.ndarray, " n"]]],
-    labelled: Sequence[int],
-    training: Embedded,
+    trained: TrainedFold, tested: Sequence[_Views], labelled: Sequence[int], training: Embedded
 ) -> list[float]:
-    """Accuracy of one linear probe on several sets of features and classes.
+    """Accuracy of one linear probe on several sets of views.
 
     Args:
         trained: The model's fold.
-        tested: Features and class indices.
+        tested: Features and classes.
         labelled: Training samples that it is fitted on, as indices into the store.
         training: Embeddings of all of `split.train`.
     """
@@ -163,17 +179,12 @@ def _probe_accuracies(
             truth=[sample.expression for sample in fitted_on],
             subjects=[sample.subject for sample in fitted_on],
         ),
-        np.concatenate([features for features, _ in tested]),
+        np.concatenate([views.features for views in tested]),
         classes,
         trained.config.seed,
     )
-    parts = np.split(predicted, np.cumsum([len(truth) for _, truth in tested])[:-1])
-    return [float((part == truth).mean()) for part, (_, truth) in zip(parts, tested, strict=True)]
-
-
-def _embedded(bundle: ModelBundle, images: np.ndarray) -> _Views:
-    embedded = bundle.embed(images)
-    return _Views(z=embedded.z_views, features=embedded.features)
+    parts = np.split(predicted, np.cumsum([len(views.truth) for views in tested])[:-1])
+    return [float((part == views.truth).mean()) for part, views in zip(parts, tested, strict=True)]
 
 
 def _fitted_on(few_labels: Sequence[int], num_subjects: int) -> list[int]:
@@ -189,54 +200,68 @@ def _labelled(trained: TrainedFold, num_subjects: int) -> tuple[int, ...]:
     return split_fold(config, trained.prepared, split.fold).labelled_samples(trained.prepared.samples)
 
 
-def _scores(
-    trained: TrainedFold, views: _Views, truth: Int[np.ndarray, " n"], linear_probe: float | None
-) -> ConditionScores:
+def _embedded(bundle: ModelBundle, images: np.ndarray, truth: Int[np.ndarray, " n"]) -> _Views:
+    embedded = bundle.embed(images)
+    return _Views(z=embedded.z_views, features=embedded.features, truth=truth)
+
+
+def _prompt_scores(trained: TrainedFold, views: _Views, seed: int) -> PromptScores | None:
     if not is_aligned(trained.config):
-        return ConditionScores(
-            num_samples=len(truth),
-            fused=None,
-            mean_fusion=None,
-            single_views=None,
-            matched=None,
-            linear_probe=linear_probe,
-        )
+        return None
+    truth, prototypes = views.truth, trained.prototypes
     present = np.ones(views.z.shape[:2], bool) if views.present is None else views.present
     z_fused, weights = trained.bundle.fuse(views.z, views.present)
     mean = (views.z.astype(np.float64) * present[..., None]).sum(axis=1) / present.sum(axis=1, keepdims=True)
-
-    def accuracy(embeddings: np.ndarray, rows: np.ndarray | slice = slice(None)) -> float:
-        return float((predict(embeddings[rows], trained.prototypes) == truth[rows]).mean())
-
-    angles = trained.config.prepare.views.angles_deg
-    return ConditionScores(
-        num_samples=len(truth),
-        fused=accuracy(z_fused),
-        mean_fusion=accuracy(mean),
-        single_views={float(a): accuracy(views.z[:, v], present[:, v]) for v, a in enumerate(angles)},
-        matched=_matched_accuracy(truth, predict(z_fused, trained.prototypes), len(trained.prototypes.classes)),
-        linear_probe=linear_probe,
-        changed_view_weight=None
-        if views.changed is None
-        else float(np.take_along_axis(weights, views.changed[:, None], axis=1).mean()),
+    said = predict(z_fused, prototypes)
+    angles = [float(angle) for angle in trained.config.prepare.views.angles_deg]
+    matched, matched_chance = matched_accuracy(truth, said, len(prototypes.classes), seed=seed)
+    return PromptScores(
+        fused=float((said == truth).mean()),
+        mean_fusion=float((predict(mean, prototypes) == truth).mean()),
+        single_views={
+            angle: float((predict(views.z[rows, number], prototypes) == truth[rows]).mean())
+            for number, (angle, rows) in enumerate(zip(angles, present.T, strict=True))
+        },
+        fused_with_view={
+            angle: float((said == truth)[rows].mean()) for angle, rows in zip(angles, present.T, strict=True)
+        },
+        matched=matched,
+        matched_chance=matched_chance,
+        degraded_view_weight=None
+        if views.degraded is None
+        else float(np.take_along_axis(weights, views.degraded[:, None], axis=1).mean()),
     )
 
 
-def _matched_accuracy(truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], num_classes: int) -> float:
-    """Accuracy under the best one-to-one renaming of the answers (Hungarian algorithm)."""
+def matched_accuracy(
+    truth: Int[np.ndarray, " n"],
+    predicted: Int[np.ndarray, " n"],
+    num_classes: int,
+    *,
+    seed: int,
+    num_orders: int = 200,
+) -> tuple[float, float]:
+    """Accuracy under the best one-to-one matching of answers to classes, and its mean over random orders of the truth.
+
+    Without knowledge of the classes the matching is found on the tested samples themselves, so that chance is above
+    one of the number of classes.
+    """
     from scipy.optimize import linear_sum_assignment
 
-    counts = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(counts, (truth, predicted), 1)
-    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(truth))
+    def matched(order: Int[np.ndarray, " n"]) -> float:
+        counts = np.zeros((num_classes, num_classes), np.int64)
+        np.add.at(counts, (order, predicted), 1)
+        return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(truth))
+
+    generator = np.random.default_rng([seed, _ORDERS])
+    return matched(truth), float(np.mean([matched(generator.permutation(truth)) for _ in range(num_orders)]))
 
 
-def _other_faces(trained: TrainedFold, store: Path) -> tuple[_Views, Int[np.ndarray, " n"]]:
-    """Embedded views and class indices of another prepared set, of those samples that have one of the classes."""
-    prepared = PreparedSet(store)
+def _other_faces(trained: TrainedFold, prepared: PreparedSet) -> _Views:
+    """Views of another prepared set, of those samples that have one of the classes."""
     if prepared.manifest.settings != trained.config.prepare:
         differing = differing_settings(prepared.manifest.settings, trained.config.prepare, "the run has")
-        raise StoreError(f"{store} was prepared with other settings: {differing}")
+        raise StoreError(f"{prepared.path} was prepared with other settings: {differing}")
     samples = prepared.samples
     check_initial_weights(
         trained.bundle,
@@ -248,10 +273,10 @@ def _other_faces(trained: TrainedFold, store: Path) -> tuple[_Views, Int[np.ndar
     classes = trained.prototypes.classes
     rows = [i for i, sample in enumerate(samples) if len(sample.classes) == 1 and sample.expression in classes]
     if not rows:
-        raise StoreError(f"{store} has no sample of {', '.join(classes)}")
+        raise StoreError(f"{prepared.path} has no sample of {', '.join(classes)}")
     embedded = embed(trained.bundle, prepared, rows)
     truth = np.array([classes.index(samples[row].expression) for row in rows])
-    return _Views(z=embedded.z_views, features=embedded.features), truth
+    return _Views(z=embedded.z_views, features=embedded.features, truth=truth)
 
 
 def _same_person_nearest(features: Float[np.ndarray, "n view feature"], subjects: Sequence[str]) -> float:

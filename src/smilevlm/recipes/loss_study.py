@@ -1,6 +1,6 @@
 """What `smilevlm reproduce losses` trains: languages, numbers of labels, and the losses that are left out. Values only.
 
-The three contrasts, the columns and the margin of equivalence are named here, before any number is known.
+The contrasts, the primary tests and the margin of equivalence were named here before any training of the study.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smilevlm.recipes.studies import ProfileName
-from smilevlm.results import LossContrast, LossSetting
+from smilevlm.results import LossContrast, LossSetting, PrimaryTest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,13 @@ CONTRASTS: tuple[LossContrast, ...] = (
 )
 """The three of the paper. Beside them, with few labels:"""
 PRETRAINING = LossContrast(
-    title="multi-view pretraining", first="pretrained", method="without_multi_view", reading="prompts"
+    title="multi-view pretraining, then all losses", first="pretrained", method="without_multi_view", reading="prompts"
 )
+PRIMARY = (
+    *(PrimaryTest(contrast=contrast.title, setting="class_all") for contrast in CONTRASTS),
+    *(PrimaryTest(contrast=contrast.title, setting="class_6") for contrast in CONTRASTS[:2]),
+)
+"""On clean scans; all other tests are a second family."""
 _COMPARED = ("full", "without_multi_view", "without_redundancy")
 _ALONE = ("without_alignment", "alignment_alone", "multi_view_alone", "shuffled_prompts", "untrained")
 

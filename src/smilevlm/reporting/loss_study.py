@@ -6,6 +6,7 @@ from pathlib import Path
 
 from smilevlm.reporting.loss_study_figure import effects_figure
 from smilevlm.reporting.loss_study_findings import loss_findings, what_was_trained
+from smilevlm.reporting.loss_study_fusion import fusion_effects
 from smilevlm.reporting.loss_study_source import LoadedLossStudy, load_loss_study, loss_effects
 from smilevlm.reporting.loss_study_tables import (
     controls_table,
@@ -16,6 +17,7 @@ from smilevlm.reporting.loss_study_tables import (
 )
 from smilevlm.reporting.output import page_environment, report_files, write_files
 from smilevlm.reporting.study_section import StudySection
+from smilevlm.reporting.table import Table
 
 
 def write_loss_report(study_path: Path, out: Path) -> Path:
@@ -32,35 +34,36 @@ def write_loss_report(study_path: Path, out: Path) -> Path:
         ResultError: A file is missing or malformed. Nothing is written.
     """
     study = load_loss_study(study_path)
-    effects, folder = loss_effects(study), study_path.resolve().parent
+    effects, fusion = loss_effects(study), fusion_effects(study)
     sections = [
         StudySection(
             anchor="effects",
-            title="What each loss is worth",
+            title="Effect of each loss",
             figures=[effects_figure(study, effects)],
             tables=[effects_table(study, effects)],
         ),
         StudySection(anchor="scores", title="Every method in every setting", tables=[scores_table(study)]),
         StudySection(
-            anchor="fusion", title="Fusion against single views and the plain mean", tables=[fusion_table(study)]
+            anchor="fusion", title="Fusion, single views and the plain mean", tables=[fusion_table(study, fusion)]
         ),
-        StudySection(anchor="probes", title="Label-free features", tables=[probes_table(study)]),
-        StudySection(anchor="controls", title="Controls", tables=[controls_table(study)]),
+        StudySection(anchor="probes", title="Label-free features", tables=_filled(probes_table(study))),
+        StudySection(anchor="controls", title="Controls", tables=_filled(controls_table(study))),
         _missing_section(study),
     ]
     page = (
         page_environment()
         .get_template("study.html.j2")
         .render(
-            title="What the three losses are worth",
+            title="The effect of each of the three losses",
             nothing_found="Fewer than two units have both sides of a contrast, so there is nothing to say.",
             study=study.study,
+            data={"faces": study.study.data},
             synthetic=study.study.synthetic,
             measured=what_was_trained(study),
             people=[],
-            findings=loss_findings(study, effects),
+            findings=loss_findings(study, effects, fusion),
             sections=sections,
-            command=f"smilevlm reproduce losses --profile {study.study.profile} --out {folder.name}",
+            command=study.study.command,
         )
     )
     tables = [table for each in sections for table in each.tables]
@@ -68,13 +71,15 @@ def write_loss_report(study_path: Path, out: Path) -> Path:
     return out / "index.html"
 
 
+def _filled(table: Table) -> list[Table]:
+    return [table] if table.rows else []
+
+
 def _missing_section(study: LoadedLossStudy) -> StudySection:
     missing = [run for run in study.study.runs if run.folder is None]
     notes = [f"{run.setting}, {run.method}, unit {run.unit}: {run.reason}." for run in missing]
-    untested = [
-        c.title for c in study.study.contrasts if not any(c.method in s.methods for s in study.settings.values())
-    ]
-    notes += [f"The study was not asked for {title}." for title in untested]
+    not_asked = [each.title for each in study.study.settings if each.name not in study.settings]
+    notes += [f"The study was not asked for {title}." for title in not_asked]
     return StudySection(
         anchor="missing", title="What is missing, and why", notes=notes or ["Every planned training is there."]
     )

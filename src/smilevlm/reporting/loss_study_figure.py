@@ -26,7 +26,7 @@ _SPREAD = 0.62
 def effects_figure(study: LoadedLossStudy, effects: Sequence[Effect]) -> FigureImage | NoFigure:
     """One panel per loss, one row per setting, one mark per condition."""
     faces = ", synthetic faces" if study.study.synthetic else ""
-    title = f"What each loss adds to accuracy{faces}"
+    title = f"Effect of each loss on accuracy{faces}"
     drawn = [each for each in effects if each.outcome in ACCURACIES[each.contrast.reading]]
     if not drawn:
         return NoFigure(title=title, reason="Fewer than two units have both sides of a contrast.")
@@ -34,8 +34,8 @@ def effects_figure(study: LoadedLossStudy, effects: Sequence[Effect]) -> FigureI
         "loss_effects",
         title,
         "The method with a loss minus the one without it, in percentage points, with 95 % intervals over units. "
-        f"Filled: told from zero after Holm's correction. The band is ±{100 * study.study.margin:g} points, within "
-        "which effects count as equal.",
+        f"Filled: different from zero after Holm's correction. The band is ±{100 * study.study.margin:g} points, "
+        "within which effects count as equal.",
         f"Effects of the three losses{faces}; the numbers are in the table of effects.",
         lambda theme: _draw(study, drawn, theme),
     )
@@ -59,7 +59,7 @@ def _draw(study: LoadedLossStudy, effects: Sequence[Effect], theme: Theme) -> Fi
             axes.plot([100 * end for end in each.test.interval], [height, height], color=colour, linewidth=1.4)
             axes.plot(
                 [100 * each.test.mean], [height], MARKERS[place % len(MARKERS)], color=colour, linestyle="none",
-                markersize=5.5, markerfacecolor=colour if each.is_told else theme.background,
+                markersize=5.5, markerfacecolor=colour if each.is_significant else theme.background,
                 label=None if each.outcome.title in labelled else each.outcome.title,
             )  # fmt: skip
             labelled.add(each.outcome.title)

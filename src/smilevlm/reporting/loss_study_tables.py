@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import mean, stdev
 
+from smilevlm.reporting.loss_study_fusion import FusionEffect
 from smilevlm.reporting.loss_study_source import (
     ACCURACIES,
     CONDITION_TITLES,
@@ -12,199 +14,147 @@ from smilevlm.reporting.loss_study_source import (
     Effect,
     LoadedLossStudy,
     Outcome,
-    mean_and_std,
 )
-from smilevlm.reporting.table import Cell, Column, Missing, Table, data_text
-from smilevlm.results import CONDITIONS, Condition, RobustnessResult
+from smilevlm.reporting.table import Cell, Column, Missing, Table, constant_column, data_text, table_of
+from smilevlm.results import RobustnessResult
 
-_NOT_TRAINED = Missing(reason="not trained")
-_TOO_FEW = Missing(reason="one unit, or units that do not differ")
-_NOT_ALIGNED = Missing(reason="not aligned with text")
+_ONE_UNIT = Missing(reason="one unit, or no difference between units")
 
 
-def _data_column(study: LoadedLossStudy) -> tuple[Column, str]:
-    return Column("data", "Data"), data_text(study.study.synthetic, "measured here")
+def _data_column(study: LoadedLossStudy) -> Column:
+    return constant_column("data", "Data", data_text(study.study.synthetic, "measured here"))
 
 
 def effects_table(study: LoadedLossStudy, effects: Sequence[Effect]) -> Table:
     """One row per contrast, setting and outcome."""
-    column, data = _data_column(study)
-    rows = [
+    return table_of(
+        "loss_effects",
+        "Effects of the losses: the method with a loss minus the one without it",
+        "Percentage points, mean over units, at equal steps and batches. p: two-sided paired t-test; p of equality: "
+        f"of a difference of {100 * study.study.margin:g} points or more (two one-sided tests); both corrected (Holm) "
+        "over the primary tests or over all others. Detectable: what that test finds in four of five studies.",
         (
-            each.contrast.title,
-            study.settings[each.setting].title,
-            f"{each.outcome.title}, {each.contrast.reading.replace('_', ' ')}"
-            if each.outcome in ACCURACIES[each.contrast.reading]
-            else each.outcome.title,
-            data,
-            each.test.mean,
-            each.test.interval,
-            each.test.p_value,
-            each.holm_p,
-            each.test.equivalence_p,
-            each.test.detectable,
-            each.test.num_units,
-            each.verdict,
-        )
-        for each in effects
-    ]
-    return Table(
-        name="loss_effects",
-        title="The method with a loss minus the one without it",
-        note=(
-            "Percentage points, mean over units, at equal steps and batches. p: two-sided paired t-test; Holm: "
-            "corrected for all tests of this table; equal: of a difference of "
-            f"{100 * study.study.margin:g} points or more (two one-sided tests). Detectable: the difference that such "
-            "a test finds in four of five studies, by the spread that was met."
-        ),
-        columns=(
-            Column("loss", "Loss"),
-            Column("setting", "Setting"),
-            Column("outcome", "Measured"),
-            column,
-            Column("difference", "With minus without", "points"),
-            Column("interval", "95 % interval", "points_interval"),
-            Column("p_value", "p", "p_value"),
-            Column("holm_p_value", "p, Holm", "p_value"),
-            Column("equivalence_p_value", "p, equal", "p_value"),
+            Column("loss", "Loss", get="contrast.title"),
+            Column("setting", "Setting", get=lambda each: study.settings[each.setting].title),
+            Column("outcome", "Outcome", get=_outcome_title),
+            _data_column(study),
+            Column("family", "Test", get=lambda each: "primary" if each.is_primary else "secondary"),
+            Column("difference", "Difference", "points", "test.mean"),
+            Column("interval", "95 % interval", "points_interval", "test.interval"),
+            Column("p_value", "p, Holm", "p_value"),
+            Column("equivalence_p", "p of equality, Holm", "p_value"),
             Column("detectable", "Detectable", "points"),
-            Column("units", "Units", "count"),
+            Column("units", "Units", "count", "test.num_units"),
             Column("verdict", "Verdict"),
         ),
-        rows=tuple(rows),
+        effects,
     )
+
+
+def _outcome_title(effect: Effect) -> str:
+    is_accuracy = effect.outcome in ACCURACIES[effect.contrast.reading]
+    return effect.outcome.title + (f", {effect.contrast.reading.replace('_', ' ')}" if is_accuracy else "")
 
 
 def scores_table(study: LoadedLossStudy) -> Table:
     """Mean of every outcome, by setting and method."""
-    column, data = _data_column(study)
-    outcomes = (*ACCURACIES["prompts"], *LANGUAGE, LEAKAGE)
-    probe = ACCURACIES["linear_probe"][0]
-
-    def cell(setting: str, method: str, outcome: Outcome, reason: Missing) -> Cell:
-        values = study.values(setting, method, outcome)
-        return mean_and_std(list(values.values()))[0] if values else reason
-
-    rows = []
-    for setting, values in study.settings.items():
-        for method in values.methods:
-            found = study.scores.get((setting, method), {})
-            reason = _NOT_ALIGNED if found else _NOT_TRAINED
-            cells = [cell(setting, method, outcome, reason) for outcome in ACCURACIES["prompts"]]
-            if study.study.other_head_model is None:
-                cells[-1] = Missing(reason="no other faces were given")
-            no_captions = _NOT_TRAINED if not found else Missing(reason="no captions")
-            more = [cell(setting, method, outcome, no_captions) for outcome in LANGUAGE]
-            last = [cell(setting, method, outcome, _NOT_TRAINED) for outcome in (probe, LEAKAGE)]
-            rows.append((values.title, study.methods[method].title, data, *cells, *more, *last, len(found)))
+    outcomes = (*ACCURACIES["prompts"], ACCURACIES["linear_probe"][0], *LANGUAGE, LEAKAGE)
+    titles = [each.title.capitalize() for each in outcomes]
+    titles[len(CONDITION_TITLES)] = "Linear probe, clean scans"
+    rows: list[tuple[Cell, ...]] = []
+    data = data_text(study.study.synthetic, "measured here")
+    for name, setting in study.settings.items():
+        for method in setting.methods:
+            found = study.scores.get((name, method), {})
+            cells = [_mean_cell(study, name, method, outcome) for outcome in outcomes]
+            rows.append((setting.title, study.methods[method].title, data, *cells, len(found)))
     return Table(
         name="loss_scores",
-        title="Accuracy with prompts, language and identity",
+        title="Accuracy with prompts, linear probe, language and identity",
         note="Per cent, mean over units. The linear probe is fitted on the labels that training had.",
         columns=(
             Column("setting", "Setting"),
             Column("method", "Method"),
-            column,
-            *(Column(each.key, each.title.capitalize(), "percent") for each in outcomes[:-1]),
-            Column("linear_probe", "Linear probe, clean", "percent"),
-            Column(LEAKAGE.key, LEAKAGE.title.capitalize(), "percent"),
+            Column("data", "Data"),
+            *(
+                Column(f"{each.key}_{number}", title, "percent")
+                for number, (each, title) in enumerate(zip(outcomes, titles, strict=True))
+            ),
             Column("units", "Units", "count"),
         ),
         rows=tuple(rows),
     )
 
 
-def _by_unit(study: LoadedLossStudy, setting: str, condition: Condition) -> dict[str, dict[int, float]]:
-    """Fused, plain mean and every single view of the full method, by unit."""
-    found: dict[str, dict[int, float]] = {}
-    for unit, scores in study.scores.get((setting, "full"), {}).items():
-        each = scores.robustness.conditions.get(condition)
-        if each is None or each.fused is None or each.mean_fusion is None or each.single_views is None:
-            continue
-        named = {"fused": each.fused, "mean": each.mean_fusion}
-        named |= {f"{angle:+g}°": value for angle, value in each.single_views.items()}
-        for name, value in named.items():
-            found.setdefault(name, {})[unit] = value
-    return found
+def _mean_cell(study: LoadedLossStudy, setting: str, method: str, outcome: Outcome) -> Cell:
+    if values := study.values(setting, method, outcome):
+        return mean(values.values())
+    if not study.scores.get((setting, method)):
+        return Missing(reason="not trained")
+    if outcome in LANGUAGE:
+        return Missing(reason="no captions")
+    if outcome.key == "other_faces" and study.study.other_faces is None:
+        return Missing(reason="no other faces were given")
+    return Missing(reason="not aligned with text")
 
 
-def fusion_table(study: LoadedLossStudy) -> Table:
-    """The learned fusion of the full method against the view that is best on average and against the plain mean."""
-    column, data = _data_column(study)
-    rows: list[tuple[Cell, ...]] = []
-    for setting, values in study.settings.items():
-        for condition in CONDITIONS:
-            by_unit = _by_unit(study, setting, condition)
-            if not by_unit:
-                continue
-            fused, mean = by_unit.pop("fused"), by_unit.pop("mean")
-            best = max(by_unit, key=lambda name: mean_and_std(list(by_unit[name].values()))[0])
-            weights = [
-                weight
-                for scores in study.scores[setting, "full"].values()
-                if (weight := scores.robustness.conditions[condition].changed_view_weight) is not None
-            ]
-            cells: list[Cell] = [values.title, CONDITION_TITLES[condition], data]
-            cells += [mean_and_std(list(each.values()))[0] for each in (fused, mean, by_unit[best])]
-            cells.append(best)
-            for other in (by_unit[best], mean):
-                test = study.difference(fused, other)
-                cells += [_TOO_FEW, _TOO_FEW] if test is None else [test.mean, test.interval]
-            cells.append(mean_and_std(weights)[0] if weights else Missing(reason="no single view was damaged"))
-            rows.append(tuple(cells))
-    return Table(
-        name="loss_fusion",
-        title="Learned fusion, plain mean, and the best single view of the full method",
-        note=(
-            "Accuracy with prompts in per cent, differences in percentage points with 95 % intervals. Damaged and "
-            "missing views are drawn at random; a single view is scored on the scans that have it."
-        ),
-        columns=(
-            Column("setting", "Setting"),
-            Column("condition", "Condition"),
-            column,
+def fusion_table(study: LoadedLossStudy, effects: Sequence[FusionEffect]) -> Table:
+    """The learned fusion of the full method."""
+    return table_of(
+        "loss_fusion",
+        "Learned fusion of the full method against the best single view and the plain mean",
+        "Accuracy with prompts in per cent, differences in percentage points. Degraded and missing views are drawn at "
+        "random. The best view of a unit is that of the other units' clean scans; it and the fused embedding are "
+        "scored on the scans that have it.",
+        (
+            Column("setting", "Setting", get=lambda each: study.settings[each.setting].title),
+            Column("condition", "Condition", get=lambda each: CONDITION_TITLES[each.condition]),
+            _data_column(study),
+            Column("against", "Against", get=lambda each: f"{each.against}{f' ({each.views})' if each.views else ''}"),
             Column("fused", "Fused", "percent"),
-            Column("mean_fusion", "Plain mean", "percent"),
-            Column("best_view", "Best view", "percent"),
-            Column("which_view", "Which"),
-            Column("over_view", "Fused minus best view", "points"),
-            Column("over_view_interval", "95 % interval", "points_interval"),
-            Column("over_mean", "Fused minus mean", "points"),
-            Column("over_mean_interval", "95 % interval", "points_interval"),
-            Column("damaged_weight", "Weight of the damaged view", "percent"),
+            Column("other", "Against", "percent"),
+            Column("difference", "Difference", "points", lambda each: each.test and each.test.mean, _ONE_UNIT.reason),
+            Column(
+                "interval",
+                "95 % interval",
+                "points_interval",
+                lambda each: each.test and each.test.interval,
+                _ONE_UNIT.reason,
+            ),
+            Column("degraded_view_weight", "Weight of the degraded view", "percent", missing="none or all degraded"),
+            Column("verdict", "Verdict"),
         ),
-        rows=tuple(rows),
+        effects,
     )
 
 
 def probes_table(study: LoadedLossStudy) -> Table:
-    """Linear probes with the labels of few and of all people, on features of every method of the first setting."""
-    column, data = _data_column(study)
-    setting = next(iter(study.settings))
+    """Linear probes with the labels of few and of all people, on the features of methods that had all labels."""
     rows: list[tuple[Cell, ...]] = []
-    numbers = sorted({p.num_subjects for r in _robustness(study, setting) for p in r.probes})
-    for method in study.settings[setting].methods:
-        for number in numbers:
-            values, fresh = (_probes(study, setting, each, number) for each in (method, "untrained"))
-            if not values:
-                continue
-            test = study.difference(values, fresh) if method != "untrained" else None
-            differences: tuple[Cell, ...] = (_TOO_FEW,) * 2 if test is None else (test.mean, test.interval)
-            if method == "untrained":
-                differences = (Missing(reason="itself"),) * 2
-            mean, std = mean_and_std(list(values.values()))
-            rows.append(
-                (study.methods[method].title, study.methods[method].supervision, data, number, mean,
-                 _TOO_FEW if std is None else std, *differences)
-            )  # fmt: skip
+    data = data_text(study.study.synthetic, "measured here")
+    for name, setting in study.settings.items():
+        if "untrained" not in setting.methods:
+            continue
+        for method in setting.methods:
+            for number in _numbers_of_people(study, name):
+                values, fresh = (_probes(study, name, each, number) for each in (method, "untrained"))
+                if not values:
+                    continue
+                test = study.difference(values, fresh)
+                gain: tuple[Cell, ...] = (_ONE_UNIT,) * 2 if test is None else (test.mean, test.interval)
+                if method == "untrained":
+                    gain = (Missing(reason="itself"),) * 2
+                std = stdev(values.values()) if len(values) > 1 else _ONE_UNIT
+                told = study.methods[method]
+                rows.append((told.title, told.supervision, data, number, mean(values.values()), std, *gain))
     return Table(
         name="loss_probes",
         title="Linear probes on frozen features",
-        note=f"Accuracy in per cent on clean scans; models of “{study.settings[setting].title}”.",
+        note="Accuracy in per cent on clean scans.",
         columns=(
             Column("method", "Features"),
-            Column("supervision", "Training was told"),
-            column,
+            Column("supervision", "Training had"),
+            Column("data", "Data"),
             Column("people", "Labels of so many people", "count"),
             Column("accuracy", "Accuracy", "percent"),
             Column("std", "Std over units", "percent"),
@@ -216,41 +166,48 @@ def probes_table(study: LoadedLossStudy) -> Table:
 
 
 def controls_table(study: LoadedLossStudy) -> Table:
-    """The full method and prompts dealt out at random, as they are and with the answers renamed as suits best."""
-    column, data = _data_column(study)
-    setting = next(iter(study.settings))
-    rows = []
-    for method in ("full", "shuffled_prompts"):
-        for unit, scores in sorted(study.scores.get((setting, method), {}).items()):
-            clean = scores.robustness.conditions["clean"]
-            if clean.fused is not None and clean.matched is not None:
-                rows.append((study.methods[method].title, data, unit, clean.fused, clean.matched))
+    """Prompts dealt out at random beside the full method, unit by unit."""
+    data = data_text(study.study.synthetic, "measured here")
+    rows = [
+        (study.methods[method].title, data, unit, scores.fused, scores.matched, scores.matched_chance)
+        for (name, method), units in study.scores.items()
+        if method in ("full", "shuffled_prompts") and "shuffled_prompts" in study.settings[name].methods
+        for unit, each in sorted(units.items())
+        if (scores := each.robustness.conditions["clean"].prompts) is not None
+    ]
     return Table(
         name="loss_controls",
         title="Prompts dealt out at random",
         note=(
-            "Accuracy in per cent, each unit with a shuffle of its own. Renamed: the answers are matched one to one to "
-            "the classes as suits them best, so that groups of faces told apart under other names would show."
+            "Accuracy in per cent on clean scans, each unit with a shuffle of its own. Matched: under the best "
+            "one-to-one matching of answers to classes, which would show groups of faces told apart under other names; "
+            "its chance is the mean over random orders of the true classes."
         ),
         columns=(
             Column("method", "Method"),
-            column,
+            Column("data", "Data"),
             Column("unit", "Unit", "count"),
             Column("accuracy", "Accuracy", "percent"),
-            Column("renamed", "Renamed", "percent"),
+            Column("matched", "Matched", "percent"),
+            Column("matched_chance", "Matched, chance", "percent"),
         ),
         rows=tuple(rows),
     )
 
 
-def _robustness(study: LoadedLossStudy, setting: str) -> list[RobustnessResult]:
-    return [s.robustness for (name, _), units in study.scores.items() if name == setting for s in units.values()]
+def _robustness(study: LoadedLossStudy, setting: str, method: str) -> dict[int, RobustnessResult]:
+    return {unit: each.robustness for unit, each in study.scores.get((setting, method), {}).items()}
+
+
+def _numbers_of_people(study: LoadedLossStudy, setting: str) -> list[int]:
+    results = [r for m in study.settings[setting].methods for r in _robustness(study, setting, m).values()]
+    return sorted({probe.num_subjects for result in results for probe in result.probes})
 
 
 def _probes(study: LoadedLossStudy, setting: str, method: str, num_subjects: int) -> dict[int, float]:
     return {
         unit: probe.accuracy
-        for unit, scores in study.scores.get((setting, method), {}).items()
-        for probe in scores.robustness.probes
+        for unit, result in _robustness(study, setting, method).items()
+        for probe in result.probes
         if probe.num_subjects == num_subjects
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from smilevlm.reporting.figure_theme import FigureImage, NoFigure
 from smilevlm.reporting.loss_study_figure import effects_figure
 from smilevlm.reporting.loss_study_findings import loss_findings, what_was_trained
+from smilevlm.reporting.loss_study_fusion import fusion_effects
 from smilevlm.reporting.loss_study_source import LOSS_STUDY_NAME, load_loss_study, loss_effects
 from smilevlm.reporting.loss_study_tables import effects_table
 from smilevlm.reporting.output import page_environment, report_files, write_files
@@ -117,7 +118,7 @@ def _statements(published: Published) -> list[str]:
 
 
 def _loss_sections(study_path: Path) -> list[StudySection]:
-    """The rows of a study of the losses in the same folder, if there is one: the same contrasts, with more power."""
+    """The rows of a study of the losses in the same folder, if there is one: the same contrasts on more units."""
     path = study_path.with_name(LOSS_STUDY_NAME)
     if not path.is_file():
         return []
@@ -126,8 +127,8 @@ def _loss_sections(study_path: Path) -> list[StudySection]:
     return [
         StudySection(
             anchor="losses",
-            title="What each loss is worth, with few and all labels (Figs. 2 and 3 on populations of their own)",
-            notes=[*what_was_trained(losses), *loss_findings(losses, effects)],
+            title="Effect of each loss, with few and all labels (Figs. 2 and 3 on populations of their own)",
+            notes=[*what_was_trained(losses), *loss_findings(losses, effects, fusion_effects(losses))],
             figures=[effects_figure(losses, effects)],
             folded_tables=[effects_table(losses, effects)],
         )
@@ -199,6 +200,7 @@ def _render_page(study: LoadedStudy, findings: Sequence[str], sections: Sequence
             title="The tables and figures of the paper",
             nothing_found="The study has no run of the full method, so there is nothing to say.",
             study=study.study,
+            data=study.study.data,
             synthetic=study.study.synthetic,
             measured=what_was_measured(study),
             people=people_by_setting(study),

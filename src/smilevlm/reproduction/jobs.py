@@ -154,21 +154,33 @@ def _run_wave(
 
 
 def _run_one(run: PlannedRun, stores: Mapping[str, Path], hardware: HardwareConfig, jobs: int) -> Outcome:
-    assert run.config is not None, run.name
+    config = run.config
+    assert config is not None, run.name
     store = stores[run.values.data]
     test_store = None if run.values.test_data is None else stores[run.values.test_data]
-    try:
+    results: list[ExperimentResult] = []
+
+    def work() -> None:
         # Workers live on for a while when the command is killed: a run that is gone on with waits for them.
         with locked(run.folder):
-            train_run(run.config, store, run.folder, folds=run.folds, jobs=jobs, resume=True, hardware=hardware)
-            result = evaluate_run(run.folder, store, test_store=test_store, hardware=hardware)
+            train_run(config, store, run.folder, folds=run.folds, jobs=jobs, resume=True, hardware=hardware)
+            results.append(evaluate_run(run.folder, store, test_store=test_store, hardware=hardware))
+
+    reason = failure_reason(work)
+    return Outcome(run=run, reason=reason, result=None if reason is not None else results[0])
+
+
+def failure_reason(work: Callable[[], None]) -> str | None:
+    """Call it; why it failed for a reason that the other runs of a study need not share, or None."""
+    try:
+        work()
     except (SmileVlmError, MemoryError) as error:
-        return Outcome(run=run, reason=str(error) or "out of memory")
+        return str(error) or "out of memory"
     except RuntimeError as error:
         if "out of memory" not in str(error):
             raise
-        return Outcome(run=run, reason=f"out of memory: {str(error).splitlines()[0]}")
-    return Outcome(run=run, result=result)
+        return f"out of memory: {str(error).splitlines()[0]}"
+    return None
 
 
 def num_parallel_trainings(jobs: int, hardware: HardwareConfig) -> int:

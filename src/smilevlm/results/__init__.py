@@ -55,12 +55,13 @@ from smilevlm.results.language import (
     Retrieval,
     TellingApart,
 )
-from smilevlm.results.loss_study import LossContrast, LossRun, LossSetting, LossStudy, Reading
+from smilevlm.results.loss_study import LossContrast, LossRun, LossSetting, LossStudy, PrimaryTest, Reading
 from smilevlm.results.robustness import (
     CONDITIONS,
     Condition,
     ConditionScores,
     ProbeScore,
+    PromptScores,
     RobustnessResult,
 )
 from smilevlm.results.schema import (
@@ -151,7 +152,9 @@ __all__ = [
     "PairingCaptions",
     "PairingMode",
     "PairingTeacher",
+    "PrimaryTest",
     "ProbeScore",
+    "PromptScores",
     "Reading",
     "Readout",
     "ReadoutSupervision",

@@ -15,12 +15,12 @@ Reading = Literal["prompts", "linear_probe"]
 
 @dataclass(frozen=True, kw_only=True)
 class LossContrast(Record):
-    """What a loss is worth: the method with it minus the one without it.
+    """The effect of a loss: the method with it minus the one without it.
 
     Attributes:
         title: Of the loss.
-        first: The method with it.
-        method: That lacks it.
+        method: Without it.
+        first: With it.
         reading: How classes are read; without alignment there is nothing that prompts could be compared with.
     """
 
@@ -28,6 +28,14 @@ class LossContrast(Record):
     method: str
     reading: Reading
     first: str = "full"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrimaryTest(Record):
+    """A test of the primary family: a contrast in one setting, on clean scans."""
+
+    contrast: str
+    setting: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +66,8 @@ class LossRun(Record):
     Attributes:
         setting: Name of a setting, such as `class_6`.
         method: Such as `full` or `without_multi_view`.
-        unit: Population, or fold, and seed of everything else.
+        unit: Population, or fold.
+        num_steps: Of the optimiser, in all.
         folder: Run folder, a POSIX path relative to the study file, with `robustness.json` and, where captions were
             trained, `language.json`; None where it is missing.
         reason: Why it is missing; None where it is there.
@@ -67,6 +76,7 @@ class LossRun(Record):
     setting: str
     method: str
     unit: Size
+    num_steps: Size
     folder: RelativePath | None
     reason: str | None = None
 
@@ -78,27 +88,33 @@ class LossStudy(ResultFile):
     Attributes:
         profile: `tiny` or `paper`.
         synthetic: Whether the faces are.
-        data: Name of the faces to how they were made or where they came from, in words.
-        other_head_model: What the column of this name was measured on, in words; None where there was nothing.
-        independent_units: Whether no person is in two units; if not, units are folds, whose training people overlap.
-        num_steps: Of every training.
+        data: The faces that are trained and tested on, in words.
+        other_faces: What the column of this name was measured on, in words; None where there was nothing.
+        overlap: Test people over training people of a unit where units are folds of one set, whose training people
+            overlap; 0 where no person is in two units.
+        num_steps: Of every training, to the rounding of whole epochs.
         batch_size: Samples of a step.
-        margin: Differences below it were to count as equal, named beforehand as the contrasts were.
+        margin: Smaller differences count as equal, named beforehand as the contrasts were.
+        contrasts: Each a difference of two methods.
+        primary: Contrasts (by title), settings and the condition that are tested first, as a family of their own.
+        command: That makes the study, or what is missing of it.
     """
 
     WRITTEN_BY: ClassVar[str] = "smilevlm reproduce losses"
 
     profile: str
     synthetic: bool
-    data: dict[str, str]
-    other_head_model: str | None
-    independent_units: bool
+    data: str
+    other_faces: str | None
+    overlap: float
     num_steps: PositiveSize
     batch_size: PositiveSize
     margin: Share
     contrasts: tuple[LossContrast, ...]
+    primary: tuple[PrimaryTest, ...]
     settings: tuple[LossSetting, ...]
     methods: tuple[StudyMethod, ...]
+    command: str
     runs: tuple[LossRun, ...]
     package_version: str
     git_commit: str | None

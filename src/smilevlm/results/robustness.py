@@ -9,35 +9,50 @@ from typing import ClassVar, Literal
 from smilevlm.results.fields import ByAngle, PositiveSize, Record, ResultFile, Share, ViewAngles
 
 ROBUSTNESS_VERSION = 1
-Condition = Literal["clean", "all_views_degraded", "one_view_degraded", "one_view_missing", "other_head_model"]
+Condition = Literal["clean", "all_views_degraded", "one_view_degraded", "one_view_missing", "other_faces"]
 CONDITIONS: tuple[Condition, ...] = (
-    "clean", "all_views_degraded", "one_view_degraded", "one_view_missing", "other_head_model",
+    "clean", "all_views_degraded", "one_view_degraded", "one_view_missing", "other_faces",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptScores(Record):
+    """Accuracies with prompts under one condition.
+
+    Attributes:
+        fused: Of the fused embedding.
+        mean_fusion: Of the plain mean of the views that are there.
+        single_views: Of each view alone, on the samples that have it.
+        fused_with_view: Of the fused embedding on the same samples.
+        matched: Of the fused embedding under the best one-to-one matching of answers to classes (Hungarian algorithm),
+            as clusterings are scored.
+        matched_chance: The mean of the same over random orders of the true classes.
+        degraded_view_weight: Mean fusion weight of the view that was degraded; None where none or all are.
+    """
+
+    fused: Share
+    mean_fusion: Share
+    single_views: ByAngle[Share]
+    fused_with_view: ByAngle[Share]
+    matched: Share
+    matched_chance: Share
+    degraded_view_weight: Share | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConditionScores(Record):
-    """Accuracies under one condition; those with prompts are None where the model is not aligned with text.
+    """Accuracies under one condition.
 
     Attributes:
         num_samples: Tested.
-        fused: With prompts, of the fused embedding.
-        mean_fusion: With prompts, of the plain mean of the views that are there.
-        single_views: With prompts, of each view alone, on the samples that have it.
-        matched: Of the fused embedding when the answers are renamed, one class for one, as suits them best: what a
-            control whose prompts mean nothing is to be compared with, since it may tell faces apart by other names.
+        prompts: None where the model is not aligned with text.
         linear_probe: On frozen features, fitted on clean views of the labelled training people; None where a view is
             missing, since the probe is over all.
-        changed_view_weight: Mean fusion weight of the view that was degraded; None where none or all are.
     """
 
     num_samples: PositiveSize
-    fused: Share | None
-    mean_fusion: Share | None
-    single_views: ByAngle[Share] | None
-    matched: Share | None
+    prompts: PromptScores | None
     linear_probe: Share | None
-    changed_view_weight: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +71,9 @@ class RobustnessResult(ResultFile):
         recipe: Name of the run's recipe.
         manifest_hash: Of the run's prepared set.
         fold: Which was tested, on its test people.
-        conditions: What was changed to what came of it; `other_head_model` where another set was given.
+        seed: Of the degradation.
+        other_manifest_hash: Of the other set, where one was given.
+        conditions: What was changed to what came of it; `other_faces` where another set was given.
         probes: Rising in the number of people; the last one of all training people.
         same_person_nearest: How often the nearest other test scan, by the tower's features, is of the same person.
             High: the features tell people apart.
@@ -71,6 +88,8 @@ class RobustnessResult(ResultFile):
     package_version: str
     git_commit: str | None
     fold: int
+    seed: int
+    other_manifest_hash: str | None
     view_angles_deg: ViewAngles
     conditions: Mapping[Condition, ConditionScores]
     probes: tuple[ProbeScore, ...]

@@ -9,7 +9,7 @@ import pytest
 
 from smilevlm.errors import StoreError
 from smilevlm.evaluation import evaluate_robustness
-from smilevlm.evaluation.robustness import _matched_accuracy, _same_person_nearest, degrade
+from smilevlm.evaluation.robustness import _conditions, _same_person_nearest, degrade, matched_accuracy
 from smilevlm.evaluation.trained_fold import open_trained_fold
 from smilevlm.models import predicted_classes, zero_shot_scores
 from smilevlm.results import RobustnessResult, read_record, read_results
@@ -26,15 +26,16 @@ def run(trained_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(run, prepared_store):
-    return evaluate_robustness(run, prepared_store, few_labels=(2,), other_head_model=None)
+    return evaluate_robustness(run, prepared_store, few_labels=(2,), other_store=None)
 
 
 def test_clean_views_score_as_evaluation_does(run, result):
     evaluated = read_results(run / "results.json").folds[0]
     clean = result.conditions["clean"]
-    assert clean.fused == evaluated.accuracy
-    assert clean.mean_fusion == evaluated.mean_fusion_accuracy
-    assert clean.single_views == evaluated.single_view_accuracy
+    assert clean.prompts.fused == evaluated.accuracy
+    assert clean.prompts.mean_fusion == evaluated.mean_fusion_accuracy
+    assert clean.prompts.single_views == evaluated.single_view_accuracy
+    assert set(clean.prompts.fused_with_view.values()) == {clean.prompts.fused}
     assert clean.linear_probe == evaluated.readouts["linear_probe"].accuracy
     assert result.probes[-1].accuracy == clean.linear_probe
     assert read_record(run / ROBUSTNESS_NAME, RobustnessResult) == result
@@ -49,7 +50,9 @@ def test_a_missing_view_is_left_out_of_the_fusion(run, prepared_store, result):
         # The views that are there, given as if there had never been another.
         z_fused, _ = trained.bundle.fuse(np.delete(z, view, axis=0)[None])
         right.append(predicted_classes(zero_shot_scores(z_fused, trained.prototypes))[0] == truth)
-    assert result.conditions["one_view_missing"].fused == np.mean(right)
+    assert result.conditions["one_view_missing"].prompts.fused == np.mean(right)
+    with_frontal = np.array(right)[missing != 1]
+    assert result.conditions["one_view_missing"].prompts.fused_with_view[0.0] == np.mean(with_frontal)
     assert result.conditions["one_view_missing"].linear_probe is None
 
 
@@ -66,25 +69,40 @@ def test_degraded_views_differ_and_only_where_they_should(run, prepared_store, r
     # Where there is nothing for a blur to smear, nothing appears.
     assert not images[..., :2, :2, :].any()
     assert not degraded[..., :2, :2, :].any()
-    weight = result.conditions["one_view_degraded"].changed_view_weight
-    assert weight is not None
-    assert 0 < weight < 1
-    assert result.conditions["all_views_degraded"].changed_view_weight is None
+    assert 0 < result.conditions["one_view_degraded"].prompts.degraded_view_weight < 1
+    assert result.conditions["all_views_degraded"].prompts.degraded_view_weight is None
+
+
+def test_one_view_of_each_sample_is_degraded(run, prepared_store):
+    views = _conditions(open_trained_fold(run, prepared_store, None), None, seed=0)
+    clean, all_degraded, one = (views[name] for name in ("clean", "all_views_degraded", "one_view_degraded"))
+    chosen = one.degraded[:, None] == np.arange(3)
+    np.testing.assert_array_equal(one.z[chosen], all_degraded.z[chosen])
+    np.testing.assert_array_equal(one.features[~chosen], clean.features[~chosen])
+    assert (one.features[chosen] != clean.features[chosen]).any()
+    assert {0, 1, 2} == set(one.degraded.tolist())
 
 
 def test_another_set_must_have_the_same_views(run, prepared_store, store_of_four):
-    found = evaluate_robustness(run, prepared_store, other_head_model=store_of_four)
+    found = evaluate_robustness(run, prepared_store, other_store=store_of_four)
     # Everything with a class that is compared.
     samples = PreparedSet(store_of_four).samples
-    assert found.conditions["other_head_model"].num_samples == sum(s.expression != "neutral" for s in samples)
+    assert found.conditions["other_faces"].num_samples == sum(s.expression != "neutral" for s in samples)
+    assert found.other_manifest_hash == PreparedSet(store_of_four).manifest.content_hash
     with pytest.raises(StoreError, match="no-such-store"):
-        evaluate_robustness(run, prepared_store, other_head_model=run / "no-such-store")
+        evaluate_robustness(run, prepared_store, other_store=run / "no-such-store")
 
 
-def test_answers_are_renamed_as_suits_best():
+def test_answers_are_matched_to_classes_as_clusterings_are():
     truth, predicted = np.array([0, 0, 1, 1, 2, 2]), np.array([1, 1, 2, 2, 0, 1])
     assert (truth == predicted).mean() == 0
-    assert _matched_accuracy(truth, predicted, 3) == pytest.approx(5 / 6)
+    matched, chance = matched_accuracy(truth, predicted, 3, seed=0)
+    assert matched == pytest.approx(5 / 6)
+    assert 1 / 3 < chance < 5 / 6
+    random = np.random.default_rng(0).integers(0, 3, (2, 300))
+    matched, chance = matched_accuracy(*random, 3, seed=0)
+    assert matched == pytest.approx(chance, abs=0.05)
+    assert chance > 1 / 3
 
 
 def test_the_nearest_scan_is_another_one():
