@@ -50,9 +50,14 @@ def plain_loss(
 
 
 def plain_tower(model: SmileVlm, images: torch.Tensor) -> torch.Tensor:
-    """The convolutional tower without its care for the memory format; other towers as they are."""
+    """The convolutional tower from torch's layers in their default memory format; other towers as they are."""
     layers = getattr(model.tower, "layers", None)
-    return model.tower(images) if layers is None else layers(images).mean(dim=(2, 3))
+    if layers is None:
+        return model.tower(images)
+    maps = layers[:3](images)
+    for block in layers[3:]:
+        maps = torch.relu(block.branch(maps) + block.shortcut(maps))
+    return maps.mean(dim=(2, 3))
 
 
 def joined_tower(model: SmileVlm, images: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -1,16 +1,18 @@
 """A whole training step (distortions, tower, projector, fusion, losses, backward, Adam) against a plain one.
 
-Command: python benchmarks/training_step.py [--profile tiny|tiny_group|paper] [--threads 1] [--repeats 7] [--batch 8]
+Command: python benchmarks/training_step.py [--profile NAME] [--threads 1] [--repeats 7] [--batch 8]
 
 `plain_training_step.py` is the yardstick. Loss and gradients of both are compared first; then they take turns. With one
-thread the times are those of the processor, so that other work on the machine counts less. On a GPU the step is also
-shown with the tower compiled, with memory and its share of the bf16 arithmetic of a large product.
+thread the times are those of the processor, so that other work on the machine counts less. Each step's arithmetic is
+counted and shown as a share of what a large product of the same precision reaches on the same threads between the
+turns. On a GPU the step is also shown with the tower compiled, and with memory.
 """
 
 import argparse
 import copy
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,11 +28,13 @@ from smilevlm.models.clip_tower import CLIP_IMAGE_MEAN, CLIP_IMAGE_STD, ClipTowe
 from smilevlm.models.conv_tower import ConvTowerSettings, Normalisation
 from smilevlm.models.fusion import build_fusion
 from smilevlm.models.projector import Projector
+from smilevlm.training.heap import freed_memory_kept
 
 ANGLES_DEG = (-30.0, 0.0, 30.0)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 DISTORTIONS = DistortionSettings()
 LOSS = JointLossSettings(multi_view_scale=0.024, redundancy_scale=0.024)
+PRODUCT_SIDE = 8192 if DEVICE.type == "cuda" else 2048
 COMPARED = 2
 """Samples over which the two are compared."""
 Step = Callable[[], object]
@@ -43,8 +47,8 @@ class Profile:
     batch: int
 
 
-def tiny_model(norm: Normalisation) -> SmileVlm:
-    return build_model(ModelSettings(tower_settings=ConvTowerSettings(norm=norm)))
+def tiny_model(norm: Normalisation, width: int = 32) -> SmileVlm:
+    return build_model(ModelSettings(tower_settings=ConvTowerSettings(norm=norm, width=width)))
 
 
 def paper_model() -> SmileVlm:
@@ -64,7 +68,10 @@ def paper_model() -> SmileVlm:
 
 
 PROFILES = {
+    # The tower of the recipe demo, of the tiny ones, and of the bundled weights at their views and batch.
     "tiny": Profile(build=partial(tiny_model, "batch"), size=64, batch=32),
+    "tiny_16": Profile(build=partial(tiny_model, "batch", 16), size=64, batch=32),
+    "bundled": Profile(build=partial(tiny_model, "batch"), size=96, batch=64),
     "tiny_group": Profile(build=partial(tiny_model, "group"), size=64, batch=32),
     "paper": Profile(build=paper_model, size=224, batch=64 if DEVICE.type == "cuda" else 8),
 }
@@ -82,7 +89,8 @@ def our_loss(model: SmileVlm, views: torch.Tensor, text: torch.Tensor) -> torch.
 
 
 def compare(model: SmileVlm, images: torch.Tensor, text: torch.Tensor) -> None:
-    """Print how far the distorted images are apart, and loss and gradients of the same images in float64.
+    """Print how far the distorted images are apart, loss and gradients of the same images in float64, and how far those
+    in float32 are from them.
 
     Fresh features hardly differ between samples and are standardised, so that rounding in the images would show a
     thousandfold in the gradients.
@@ -103,6 +111,16 @@ def compare(model: SmileVlm, images: torch.Tensor, text: torch.Tensor) -> None:
     print(
         f"apart: images {images_apart:.1e}; in float64 loss {loss_apart:.1e}, gradients {gradient_apart:.1e} relative"
     )
+    rounding = {}
+    for name, side in (("ours", copy.deepcopy(model)), ("plain", plain_copy(model))):
+        loss = our_loss(side, views, text) if name == "ours" else plain_loss(side, same, text, LOSS, joined=True)
+        loss.backward()
+        of_side = torch.cat([p.grad.flatten() for p in side.parameters() if p.grad is not None])
+        rounding[name] = float((of_side - b).norm() / b.norm())
+    shown = ", ".join(f"{name} {each:.1e}" for name, each in rounding.items())
+    print(f"gradients in float32 from those in float64: {shown} relative")
+    if rounding["ours"] > max(5 * rounding["plain"], 1e-4):
+        raise RuntimeError("our step rounds more than the plain one")
     if images_apart > 1e-4 or max(loss_apart, gradient_apart) > 1e-9:
         raise RuntimeError("the two steps are not the same")
 
@@ -122,11 +140,16 @@ def timed(step: Step) -> float:
 
 
 def take_turns(steps: dict[str, Step], repeats: int) -> dict[str, float]:
-    """Median seconds of each step; the first turn does not count."""
+    """Median seconds of each step; the first of each two and the first turn do not count.
+
+    Training keeps freed memory for the next step, and so do ours.
+    """
     seconds = {name: [] for name in steps}
     for _ in range(repeats + 1):
         for name, step in steps.items():
-            seconds[name].append(timed(step))
+            with freed_memory_kept() if name.startswith("ours") else nullcontext():
+                step()
+                seconds[name].append(timed(step))
     return {name: float(torch.tensor(each[1:]).median()) for name, each in seconds.items()}
 
 
@@ -147,18 +170,19 @@ def whole_step(model: SmileVlm, images: torch.Tensor, text: torch.Tensor, precis
     return step
 
 
-def print_gpu(steps: dict[str, Step], seconds: dict[str, float], batch: int) -> None:
-    """Memory and share of the arithmetic that a large bf16 product reaches here."""
-    matrix = torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16)
-    product = take_turns({"product": lambda: matrix @ matrix}, 20)["product"]
+def print_shares(steps: dict[str, Step], seconds: dict[str, float], batch: int) -> None:
+    """Arithmetic of each step as a share of what a large product reaches here; on a GPU memory too."""
     with FlopCounterMode(display=False) as counter:
         steps["ours"]()  # a compiled step does the same arithmetic, unseen by the counter
-    for name, step in steps.items():
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        peak_gb = torch.cuda.max_memory_allocated() / 1e9
-        share = counter.get_total_flops() / seconds[name] / (2 * 8192**3 / product)
-        print(f"  {name}: {batch / seconds[name]:.1f} samples/s, {peak_gb:.2f} GB, {share:.0%} of a large product")
+    work, peak = counter.get_total_flops(), 2 * PRODUCT_SIDE**3 / seconds["product"]
+    print(f"  {work / 1e9:.2f} GFLOP a step; a product of {PRODUCT_SIDE} reaches {peak / 1e9:.0f} GFLOP/s")
+    for name in steps.keys() - {"product"}:
+        memory = ""
+        if DEVICE.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            steps[name]()
+            memory = f", {torch.cuda.max_memory_allocated() / 1e9:.2f} GB"
+        print(f"  {name}: {batch / seconds[name]:.1f} samples/s, {work / seconds[name] / peak:.1%} of it{memory}")
 
 
 def measure(name: str, batch: int | None, repeats: int) -> None:
@@ -181,11 +205,13 @@ def measure(name: str, batch: int | None, repeats: int) -> None:
             compiled = copy.deepcopy(model)
             compiled.tower.compile()
             steps["ours, tower compiled"] = whole_step(compiled, images, text, precision, plain=False)
+        matrix = torch.randn(PRODUCT_SIDE, PRODUCT_SIDE, device=DEVICE)
+        matrix = matrix.to(torch.bfloat16 if precision == "bf16" else torch.float32)
+        steps["product"] = partial(torch.matmul, matrix, matrix)
         seconds = take_turns(steps, repeats)
-        shown = ", ".join(f"{key} {1000 * each:.0f} ms ({batch / each:.1f} samples/s)" for key, each in seconds.items())
+        shown = ", ".join(f"{name} {1000 * seconds[name]:.0f} ms" for name in steps)
         print(f"{precision}: {shown}; {seconds['plain'] / seconds['ours']:.2f} times as many samples as plain")
-        if DEVICE.type == "cuda":
-            print_gpu(steps, seconds, batch)
+        print_shares(steps, seconds, batch)
 
 
 if __name__ == "__main__":

@@ -281,25 +281,28 @@ class Distortions:
             if probability > 0:
                 chosen = draws.uniform(copies, num_views) < probability * amount
                 replace_where(chosen.flatten(), change, flat)
-        # Empty pixels are black in every channel and stay so; a dynamic image has none.
-        keep = flat.amax(dim=1, keepdim=True) > 0
-        if empty is not None:
-            keep = (keep.view(copies, -1, num_views, 1, height, width) | (empty > 0)).view(keep.shape)
-        keep &= ~self._blanked(images, draws, amount)
+        start, stop, cells = self._blanked(images, draws, amount)
         each = amount[..., None]
         offset = draws.symmetric(copies, num_views, channels) * each * s.brightness
         gain = 1 + draws.symmetric(copies, num_views, channels) * each * s.contrast
-        # (image - 0.5) * gain + 0.5 + offset
-        images.mul_(gain[..., None, None]).add_((offset + 0.5 - 0.5 * gain)[..., None, None])
-        if s.lighting > 0:
-            images.add_(self._ramp(images, draws, amount))
+        slopes = self._slopes(copies, draws, amount) if s.lighting > 0 else None
+        noise = None
         if s.noise > 0:
             # All channels follow from one depth map, so they share its noise.
             deviation = draws.uniform(copies, num_views) * amount * s.noise
-            images.add_(draws.noise(deviation, height, width, self._scan_pixels)[:, :, :, None])
-        flat.clamp_(0, 1).mul_(keep.to(flat.dtype))
-        if empty is not None:
-            images.add_(empty * ~keep.view(copies, -1, num_views, 1, height, width))
+            noise = draws.noise(deviation, height, width, self._scan_pixels).flatten(0, 2)
+        changes = _PixelChanges(
+            gain=gain.flatten(0, 2),
+            # (image - 0.5) * gain + 0.5 + offset
+            offset=(offset + 0.5 - 0.5 * gain).flatten(0, 2),
+            slopes=slopes,
+            noise=noise,
+            start=start,
+            stop=stop,
+            cells=cells,
+            empty=None if empty is None else empty.expand(copies, -1, num_views, 1, 1, 1).flatten(),
+        )
+        (changes.apply_compiled if images.device.type == "cpu" else changes.apply)(flat)
 
     @property
     def _scan_pixels(self) -> int:
@@ -316,37 +319,33 @@ class Distortions:
             lambda images: limit_resolution(images, -(-pixels // 2)),
         )
 
-    def _blanked(self, images: torch.Tensor, draws: _GlobalDraws, amount: torch.Tensor) -> torch.Tensor:
-        """Pixels in holes and dropped patches, (image, 1, height, width)."""
+    def _blanked(
+        self, images: torch.Tensor, draws: _GlobalDraws, amount: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Holes and dropped patches, as `_PixelChanges` has them."""
         s = self.settings
-        copies, _, num_views, _, height, width = images.shape
-        blanked = torch.zeros(1, 1, height, width, dtype=torch.bool, device=images.device)
-        for _ in range(s.num_holes):
+        copies, batch, num_views = images.shape[:3]
+        holes = images.new_zeros(2, copies * batch * num_views, s.num_holes, 2)
+        for number in range(s.num_holes):
             drawn = draws.uniform(copies, num_views, 5)
-            there = (drawn[..., 4] < s.hole_probability * amount).flatten()
             size = drawn[..., :2] * min(s.hole * self._length, 1.0)
             corner = drawn[..., 2:4] * (1 - size)
-            hole = in_rectangles(corner.flatten(0, 2).T, size.flatten(0, 2).T, height, width)
-            blanked = blanked | (hole & there[:, None, None, None])
+            there = drawn[..., 4:] < s.hole_probability * amount[..., None]
+            holes[0, :, number] = corner.flatten(0, 2)
+            holes[1, :, number] = (corner + torch.where(there, size, 0)).flatten(0, 2)
+        cells = images.new_zeros(holes.shape[1], 0, 0, dtype=torch.bool)
         if s.dropout > 0:
             share = draws.uniform(copies, num_views) * amount * s.dropout
             patches = max(1, round(s.dropout_patches / self._length))
-            cells = draws.uniform(copies, num_views, patches, patches) < share[..., None, None]
-            blanked = blanked | stretch(cells.flatten(0, 2)[:, None], height, width)
-        return blanked
+            cells = (draws.uniform(copies, num_views, patches, patches) < share[..., None, None]).flatten(0, 2)
+        return holes[0], holes[1], cells
 
-    def _ramp(self, images: torch.Tensor, draws: _GlobalDraws, amount: torch.Tensor) -> torch.Tensor:
-        """Brightness that rises from one border to the other, zero in the middle."""
-        copies, _, num_views, _, height, width = images.shape
-        direction, strength = draws.uniform(copies, num_views, 2).unbind(dim=-1)
+    def _slopes(self, copies: int, draws: _GlobalDraws, amount: torch.Tensor) -> torch.Tensor:
+        """Of a brightness that rises from one border to the other, zero in the middle, (image, 2)."""
+        direction, strength = draws.uniform(copies, draws.num_views, 2).unbind(dim=-1)
         strength = strength * amount * (self.settings.lighting / 2)
-        slope_x, slope_y = (
-            strength * torch.cos(2 * torch.pi * direction),
-            strength * torch.sin(2 * torch.pi * direction),
-        )
-        x = slope_x[..., None, None] * pixel_centres(width, images.device)
-        y = slope_y[..., None, None] * pixel_centres(height, images.device)[:, None]
-        return (x + y)[:, :, :, None]
+        angle = 2 * torch.pi * direction
+        return torch.stack([strength * torch.cos(angle), strength * torch.sin(angle)], dim=-1).flatten(0, 2)
 
     def _present(self, draws: _GlobalDraws) -> torch.Tensor | None:
         if self.settings.view_dropout == 0:
@@ -354,6 +353,65 @@ class Distortions:
         drawn = draws.uniform(1, draws.num_views)[0]
         # The view of the largest number stays, whatever the probability.
         return (drawn >= self.settings.view_dropout) | (drawn == drawn.amax(dim=1, keepdim=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PixelChanges:
+    """What is changed in views pixel by pixel.
+
+    Args:
+        gain: Of each channel, (image, channel).
+        offset: Likewise.
+        slopes: Of the lighting along x and y, (image, 2).
+        noise: (image, height, width).
+        start: Upper left corners of holes, as shares of the side, y before x, (image, hole, 2).
+        stop: Their lower right corners; a hole that is not there stops where it starts.
+        cells: True where a patch is dropped, (image, row, column); there may be no rows.
+        empty: What a blanked pixel of each image shows; None for black.
+    """
+
+    gain: torch.Tensor
+    offset: torch.Tensor
+    slopes: torch.Tensor | None
+    noise: torch.Tensor | None
+    start: torch.Tensor
+    stop: torch.Tensor
+    cells: torch.Tensor
+    empty: torch.Tensor | None
+
+    def apply_compiled(self, images: torch.Tensor) -> None:
+        """What `apply` does, to the same bits, in one pass over the images of a CPU."""
+        from smilevlm.augment._kernels import change_pixels
+
+        given = (self.gain, self.offset, self.slopes, self.noise, self.start, self.stop, self.cells, self.empty)
+        change_pixels(
+            images.numpy(),
+            *(None if each is None else each.contiguous().numpy() for each in given),
+            pixel_centres(images.shape[3], images.device).numpy(),
+            pixel_centres(images.shape[2], images.device).numpy(),
+        )
+
+    def apply(self, images: torch.Tensor) -> None:
+        """Change images (image, channel, height, width) in place, on any device."""
+        height, width = images.shape[-2:]
+        # Empty pixels are black in every channel and stay so; a dynamic image has none.
+        keep = images.amax(dim=1, keepdim=True) > 0
+        if self.empty is not None:
+            keep |= (self.empty > 0).view(-1, 1, 1, 1)
+        for start, stop in zip(self.start.unbind(dim=1), self.stop.unbind(dim=1), strict=True):
+            keep &= ~in_rectangles(start.T, stop.T, height, width)
+        if self.cells.shape[1]:
+            keep &= ~stretch(self.cells[:, None], height, width)
+        images.mul_(self.gain[..., None, None]).add_(self.offset[..., None, None])
+        if self.slopes is not None:
+            x = self.slopes[:, 0, None, None] * pixel_centres(width, images.device)
+            y = self.slopes[:, 1, None, None] * pixel_centres(height, images.device)[:, None]
+            images.add_((x + y)[:, None])
+        if self.noise is not None:
+            images.add_(self.noise[:, None])
+        images.clamp_(0, 1).mul_(keep.to(images.dtype))
+        if self.empty is not None:
+            images.add_(self.empty.view(-1, 1, 1, 1) * ~keep)
 
 
 class _GlobalDraws:

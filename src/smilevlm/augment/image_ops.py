@@ -93,21 +93,20 @@ def replace_where(
 
 
 def in_rectangles(
-    corner: Float[torch.Tensor, "2 image"], size: Float[torch.Tensor, "2 image"], height: int, width: int
+    start: Float[torch.Tensor, "2 image"], stop: Float[torch.Tensor, "2 image"], height: int, width: int
 ) -> Bool[torch.Tensor, "image 1 height width"]:
     """True inside each image's rectangle.
 
     Args:
-        corner: Upper left, y before x, as a share of the side.
-        size: Likewise.
+        start: Upper left corner, y before x, as a share of the side.
+        stop: Lower right corner, likewise.
         height: Of the images.
         width: Of the images.
     """
     inside = []
     for axis, length in enumerate((height, width)):
-        place = (pixel_centres(length, corner.device) + 1) / 2
-        start = corner[axis, :, None]
-        inside.append((place >= start) & (place < start + size[axis, :, None]))
+        place = (pixel_centres(length, start.device) + 1) / 2
+        inside.append((place >= start[axis, :, None]) & (place < stop[axis, :, None]))
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
 
 

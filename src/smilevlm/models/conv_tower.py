@@ -12,6 +12,7 @@ from torch import nn
 
 from smilevlm.errors import SettingsError
 from smilevlm.models.batch_norm import GlobalBatchNorm2d
+from smilevlm.models.norm_relu import norm_relu
 
 Normalisation = Literal["batch", "group"]
 
@@ -82,7 +83,10 @@ class ConvTower(nn.Module):
         height, width = images.shape[-2:]
         if height % 16 or width % 16 or not height or not width:
             raise SettingsError(f"the tower takes images of sides divisible by 16, got {height} x {width} pixels")
-        maps = self.layers(images.contiguous(memory_format=self._layout))
+        stem, norm, _, *blocks = self.layers
+        maps = norm_relu(norm, stem(images.contiguous(memory_format=self._layout)))
+        for block in blocks:
+            maps = block(maps)
         if self._grid == 1:
             return maps.mean(dim=(2, 3))
         if min(height, width) < 16 * self._grid:
@@ -115,7 +119,8 @@ class _ResidualBlock(nn.Module):
             )
 
     def forward(self, x: Float[torch.Tensor, "image in_c h w"]) -> Float[torch.Tensor, "image out_c h2 w2"]:
-        return torch.relu(self.branch(x) + self.shortcut(x))
+        first, norm, _, second, last_norm = self.branch
+        return norm_relu(last_norm, second(norm_relu(norm, first(x))), self.shortcut(x))
 
 
 def _norm(channels: int, norm: Normalisation) -> nn.Module:

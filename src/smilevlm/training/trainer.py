@@ -49,6 +49,7 @@ from smilevlm.training.data import (
 )
 from smilevlm.training.fold_data import FoldData, RunData, bank_rows, load_fold_data, prompt_groups
 from smilevlm.training.hardware import HardwareConfig
+from smilevlm.training.heap import freed_memory_kept
 from smilevlm.training.initial_weights import working_on
 from smilevlm.training.lightning_trainer import (
     build_trainer,
@@ -130,7 +131,7 @@ def train_fold(
             def main_epoch_done(done: int, total: int, loss: float) -> None:
                 epoch_done(num_before + done, total, loss)
 
-            with torch_threads(config.optimiser.threads):
+            with torch_threads(config.optimiser.threads), freed_memory_kept():
                 if num_before:
                     fold_data = _pretrained(data, fold_data, running, job.fold, hardware, epoch_done)
                 trained = fit(config, fold_data, running, fold=job.fold, hardware=hardware, progress=main_epoch_done)

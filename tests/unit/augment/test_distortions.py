@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from smilevlm.augment.distortions import Distortions, DistortionSettings
+from smilevlm.augment.distortions import Distortions, DistortionSettings, _PixelChanges
 from smilevlm.errors import SettingsError
 
 ANGLES = (-30.0, 0.0, 30.0)
@@ -477,3 +477,18 @@ def test_rows_of_a_batch_of_dynamic_images_are_those_of_the_whole():
         images[2:5], seeded(), rows=slice(2, 5), total=8, is_dynamic=flags
     )
     assert torch.equal(part.unflatten(0, (3, 3)), whole[:, 2:5])
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"noise": 0.0}, {"lighting": 0.0}, {"num_holes": 0}, {"dropout": 0.0}, {"weak_degraded_share": 0.0}]
+)
+@pytest.mark.parametrize("is_dynamic", [None, torch.tensor([True, False, True])])
+@pytest.mark.parametrize("size", [(48, 48), (32, 48)])
+def test_the_compiled_pass_has_the_bits_of_the_operations_of_a_gpu(changes, is_dynamic, size, monkeypatch):
+    distortions = Distortions(dataclasses.replace(EVERYTHING, **changes), ANGLES)
+    images = framed_images()[..., : size[0], : size[1]]
+    given, _ = distortions.views_and_pairs(images, seeded(), is_dynamic=is_dynamic)
+    monkeypatch.setattr(_PixelChanges, "apply_compiled", _PixelChanges.apply)
+    expected, _ = distortions.views_and_pairs(images, seeded(), is_dynamic=is_dynamic)
+    assert torch.equal(given, expected)
+    assert not torch.equal(given, clean(Distortions(only(), ANGLES), images).repeat(3, 1, 1, 1, 1))

@@ -62,7 +62,7 @@ def test_only_the_chosen_are_replaced(chosen):
 
 
 def test_rectangles_by_hand():
-    inside = in_rectangles(torch.tensor([[0.25], [0.5]]), torch.tensor([[0.5], [0.25]]), 4, 8)
+    inside = in_rectangles(torch.tensor([[0.25], [0.5]]), torch.tensor([[0.75], [0.75]]), 4, 8)
     expected = torch.zeros(4, 8, dtype=torch.bool)
     expected[1:3, 4:6] = True
     assert torch.equal(inside, expected[None, None])
