@@ -9,8 +9,7 @@ from smilevlm.geometry.clean import near_bulk
 from smilevlm.geometry.mesh import Mesh
 from smilevlm.typing import Vertices
 
-_OVERSAMPLING = 4
-_MOST_FACES = 50_000
+_MOST_FACES = 200_000
 """Of a finer mesh only every so many-th triangle is looked at."""
 _PLASTIC = 1.32471795724474602596
 """Its powers give the most even sequence of points in a square (Roberts' R2)."""
@@ -18,14 +17,9 @@ _PLASTIC = 1.32471795724474602596
 
 def surface_points(mesh: Mesh, keep: Bool[np.ndarray, " mesh_vert"], max_points: int) -> Vertices:
     """About `max_points` of the kept vertices; where those are few, the middles of the triangles as well."""
-    # Of a dense mesh a part is enough to choose from.
-    step = max(1, mesh.num_vertices // (_OVERSAMPLING * max_points))
-    points = mesh.vertices[::step]
+    points = mesh.vertices
     # What is far outside the bulk is no face, and would only stretch the search.
-    rows = np.flatnonzero(near_bulk(points) & keep[::step])
-    if step > 1 and len(rows) < max_points:
-        points = mesh.vertices
-        rows = np.flatnonzero(near_bulk(points) & keep)
+    rows = np.flatnonzero(near_bulk(points) & keep)
     if not mesh.is_point_cloud and len(rows) < max_points:
         faces = mesh.faces[keep[mesh.faces[:, 0]]]
         points = np.concatenate([points[rows], points[faces].mean(axis=1)])
