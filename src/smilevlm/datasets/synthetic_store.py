@@ -18,7 +18,7 @@ from smilevlm.store.engine import run_everywhere
 from smilevlm.store.prepare import PARTS_NAME, finish_store, open_parts, present_parts
 from smilevlm.store.work import part_jobs, prepare_part
 from smilevlm.synthesis.data_set import SubjectFolder, claim_folder, settings_record
-from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.face_model import build_head_cache
 from smilevlm.synthesis.recording import gather_actions, pending_tables, record_part
 from smilevlm.synthesis.varied import LAYOUT, VariedSettings
 
@@ -63,7 +63,7 @@ def synthesize_store(
         progress(num_done, len(people))
     if missing:
         (store / MANIFEST_NAME).unlink(missing_ok=True)
-        head_model()  # builds the model's cache once, before several processes would
+        build_head_cache()
     calls = [(store, person, faces, settings) for person in missing]
     for done, _ in enumerate(run_everywhere(_make_person, calls, jobs=jobs, scheduler=None), num_done + 1):
         if progress:

@@ -5,7 +5,7 @@ point costs one look-up. `found` holds a column per usable point: the six deriva
 template (by the turn, then by the shift), the distance itself, its weight, and the derivative by the scale's logarithm.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202
+# ruff: noqa: ANN001, ANN201
 
 from typing import no_type_check
 
@@ -17,6 +17,8 @@ from smilevlm.geometry.kernels import kernel
 FIRST_GATE_MM, LAST_GATE_MM, GATE_SHRINK = 25.0, 7.0, 0.82
 CLOSE_MM = 6.0
 FEWEST_POINTS = 60
+LAST_TURN, LAST_SHIFT_MM = 2e-4, 0.01
+"""A step that moves the pose by less, at the last gate, is the last one."""
 DISTANCE, WEIGHT, STRETCH, NUM_ROWS = 6, 7, 8, 9
 """Where the distance, the weight and the derivative by the scale are in `found`, and its number of rows."""
 
@@ -82,7 +84,7 @@ def look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells):
 
 @compiled_kernel(fastmath={"reassoc"})
 @no_type_check
-def _dot(first, second):
+def dot(first, second):
     """A sum in as many parts as the processor adds at once; the machine's compiler fixes their order."""
     total = 0.0
     for p in range(first.shape[0]):
@@ -113,7 +115,7 @@ def normal_equations(found, cells, count, weight, gate, per_cell, sums):
         for p in range(count):
             scaled[p] = found[WEIGHT, p] * found[i, p]
         for j in range(min(i + 1, DISTANCE)):
-            sums[i, j] = _dot(scaled, found[j, :count])
+            sums[i, j] = dot(scaled, found[j, :count])
     return total
 
 
@@ -172,6 +174,16 @@ def step_pose(update, rotation, nose):
 
 @kernel
 @no_type_check
+def step_after(step, iterations, gate, update):
+    """The number of the next step: the last where this one, `update`, moved turn, shift and log scale hardly at all."""
+    turn = np.sqrt(update[0] ** 2 + update[1] ** 2 + update[2] ** 2)
+    shift = np.sqrt(update[3] ** 2 + update[4] ** 2 + update[5] ** 2)
+    is_still = turn < LAST_TURN and shift < LAST_SHIFT_MM and np.all(np.abs(update[6:]) < LAST_TURN)
+    return iterations if gate == LAST_GATE_MM and is_still else step + 1
+
+
+@kernel
+@no_type_check
 def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, found, cells):
     """Improve rotation and nose in place; found and cells then hold the last look-up. Returns its number of points.
 
@@ -180,19 +192,21 @@ def fit_pose(points, rotation, nose, table, weight, low, cell_mm, iterations, fo
     sums = np.zeros((WEIGHT, WEIGHT))
     flat_weight = weight.ravel()
     per_cell = np.empty(flat_weight.shape[0], np.int32)
-    for step in range(iterations + 1):
+    step = 0
+    while True:
         gate = max(FIRST_GATE_MM * GATE_SHRINK**step, LAST_GATE_MM)
         count = look_up(points, rotation, nose, table, low, cell_mm, gate, found, cells)
         if count < FEWEST_POINTS:
             return 0
-        if step < iterations:
-            total = normal_equations(found, cells, count, flat_weight, gate, per_cell, sums)
-            for i in range(DISTANCE):
-                sums[i, i] += (TURN_PULL if i < 3 else SHIFT_PULL) * total
-            update = -sums[DISTANCE, :DISTANCE]
-            solve_in_place(sums, update)
-            step_pose(update, rotation, nose)
-    return count
+        if step == iterations:
+            return count
+        total = normal_equations(found, cells, count, flat_weight, gate, per_cell, sums)
+        for i in range(DISTANCE):
+            sums[i, i] += (TURN_PULL if i < 3 else SHIFT_PULL) * total
+        update = -sums[DISTANCE, :DISTANCE]
+        solve_in_place(sums, update)
+        step_pose(update, rotation, nose)
+        step = step_after(step, iterations, gate, update)
 
 
 @kernel
@@ -204,36 +218,60 @@ def relief_sums(points, rotation, nose, table, weight, low, cell_mm, sums):
     (8, 8); returns how many points.
     """
     rows, columns = weight.shape
-    cells, where = np.empty(points.shape[0], np.int32), np.empty((points.shape[0], 3))
+    ax, ay, az = rotation[0, 0], rotation[0, 1], rotation[0, 2]
+    bx, by, bz = rotation[1, 0], rotation[1, 1], rotation[1, 2]
+    cx, cy, cz = rotation[2, 0], rotation[2, 1], rotation[2, 2]
+    nose_x, nose_y, nose_z = nose[0], nose[1], nose[2]
+    low_x, low_y = low[0], low[1]
+    cells, terms = np.empty(points.shape[0], np.uint32), np.empty((8, points.shape[0]))
     per_cell = np.zeros(rows * columns, np.int32)
     count = 0
     for p in range(points.shape[0]):
-        dx, dy, dz = points[p, 0] - nose[0], points[p, 1] - nose[1], points[p, 2] - nose[2]
-        x = rotation[0, 0] * dx + rotation[0, 1] * dy + rotation[0, 2] * dz
-        y = rotation[1, 0] * dx + rotation[1, 1] * dy + rotation[1, 2] * dz
-        z = rotation[2, 0] * dx + rotation[2, 1] * dy + rotation[2, 2] * dz
-        column, row = np.rint((x - low[0]) / cell_mm), np.rint((y - low[1]) / cell_mm)
+        dx, dy, dz = points[p, 0] - nose_x, points[p, 1] - nose_y, points[p, 2] - nose_z
+        x, y = ax * dx + ay * dy + az * dz, bx * dx + by * dy + bz * dz
+        column, row = np.rint((x - low_x) / cell_mm), np.rint((y - low_y) / cell_mm)
         if not (0 <= column < columns and 0 <= row < rows):
             continue
+        z = cx * dx + cy * dy + cz * dz
+        face = table[np.uint32(row), np.uint32(column), 0]
+        if not abs(z - face) < FIRST_GATE_MM:  # which NaN is not
+            continue
         cell = np.uint32(row) * np.uint32(columns) + np.uint32(column)
-        if abs(z - table[np.uint32(row), np.uint32(column), 0]) < FIRST_GATE_MM:  # which NaN is not
-            cells[count] = cell
-            where[count, 0], where[count, 1], where[count, 2] = x / 50, y / 50, z
-            per_cell[cell] += 1
-            count += 1
-    row_of_sums = np.empty(8)
-    sums[:] = 0.0
+        cells[count] = cell
+        per_cell[cell] += 1
+        x, y = x / 50, y / 50
+        terms[0, count], terms[1, count], terms[2, count] = 1.0, x, y
+        terms[3, count], terms[4, count], terms[5, count] = x * x, x * y, y * y
+        terms[6, count], terms[7, count] = z, face
+        count += 1
+    flat_weight = weight.ravel()
+    weights, scaled = np.empty(count), np.empty(count)
     for p in range(count):
-        x, y, z = where[p, 0], where[p, 1], where[p, 2]
-        row, column = cells[p] // columns, cells[p] % columns
-        w = weight[row, column] / per_cell[cells[p]]
-        row_of_sums[0], row_of_sums[1], row_of_sums[2] = 1.0, x, y
-        row_of_sums[3], row_of_sums[4], row_of_sums[5] = x * x, x * y, y * y
-        row_of_sums[6], row_of_sums[7] = z, table[row, column, 0]
-        for i in range(8):
-            for j in range(i + 1):
-                sums[i, j] += w * row_of_sums[i] * row_of_sums[j]
+        weights[p] = flat_weight[cells[p]] / per_cell[cells[p]]
+    for i in range(8):
+        for p in range(count):
+            scaled[p] = weights[p] * terms[i, p]
+        for j in range(i + 1):
+            sums[i, j] = dot(scaled, terms[j, :count])
     return count
+
+
+@kernel
+@no_type_check
+def relief_correlation(sums):
+    """Of the two heights in the sums of `relief_sums`, each without the quadric that fits it best."""
+    quadric = 6
+    ours, faces = sums[6, :quadric].copy(), sums[7, :quadric].copy()
+    for best in (ours, faces):
+        bend = sums[:quadric, :quadric].copy()
+        for i in range(quadric):
+            bend[i, i] += 1e-9 * sums[0, 0]  # points in a line do not tell all of the quadric
+        solve_in_place(bend, best)
+    left_ours = sums[6, 6] - np.sum(sums[6, :quadric] * ours)
+    left_faces = sums[7, 7] - np.sum(sums[7, :quadric] * faces)
+    together = sums[7, 6] - np.sum(sums[7, :quadric] * ours)
+    # The small constant, about 0.1 mm of relief, keeps a perfectly smooth surface at zero.
+    return together / np.sqrt((max(left_ours, 0.0) + 0.01 * sums[0, 0]) * max(left_faces, 1e-9))
 
 
 @kernel

@@ -18,12 +18,16 @@ kernel = compiled_kernel()
 @no_type_check
 def move_points(points, rotation, translation, scale, out):
     """out = scale * rotation @ (point + translation), summed in float64."""
+    # In variables of their own: the compiler must take every store to `out` for a change of the arrays.
+    ax, ay, az = np.float64(rotation[0, 0]), np.float64(rotation[0, 1]), np.float64(rotation[0, 2])
+    bx, by, bz = np.float64(rotation[1, 0]), np.float64(rotation[1, 1]), np.float64(rotation[1, 2])
+    cx, cy, cz = np.float64(rotation[2, 0]), np.float64(rotation[2, 1]), np.float64(rotation[2, 2])
+    shift_x, shift_y, shift_z = np.float64(translation[0]), np.float64(translation[1]), np.float64(translation[2])
     for p in range(points.shape[0]):
-        x = np.float64(points[p, 0]) + translation[0]
-        y = np.float64(points[p, 1]) + translation[1]
-        z = np.float64(points[p, 2]) + translation[2]
-        for k in range(3):
-            out[p, k] = scale * (rotation[k, 0] * x + rotation[k, 1] * y + rotation[k, 2] * z)
+        x, y, z = points[p, 0] + shift_x, points[p, 1] + shift_y, points[p, 2] + shift_z
+        out[p, 0] = scale * (ax * x + ay * y + az * z)
+        out[p, 1] = scale * (bx * x + by * y + bz * z)
+        out[p, 2] = scale * (cx * x + cy * y + cz * z)
 
 
 @kernel
@@ -294,6 +298,68 @@ def inside_crop(vertices, centre, radius, depth, keep):
 
 @kernel
 @no_type_check
+def move_and_crop(points, rotation, translation, centre, radius, depth, keep, out):
+    """`move_points` without a scale, then by -centre, into out; and `inside_crop` of what was moved, about zero."""
+    ax, ay, az = np.float64(rotation[0, 0]), np.float64(rotation[0, 1]), np.float64(rotation[0, 2])
+    bx, by, bz = np.float64(rotation[1, 0]), np.float64(rotation[1, 1]), np.float64(rotation[1, 2])
+    cx, cy, cz = np.float64(rotation[2, 0]), np.float64(rotation[2, 1]), np.float64(rotation[2, 2])
+    shift_x, shift_y, shift_z = np.float64(translation[0]), np.float64(translation[1]), np.float64(translation[2])
+    centre_x, centre_y, centre_z = np.float64(centre[0]), np.float64(centre[1]), np.float64(centre[2])
+    for p in range(points.shape[0]):
+        x, y, z = points[p, 0] + shift_x, points[p, 1] + shift_y, points[p, 2] + shift_z
+        # Rounded after each of the two moves.
+        u = np.float32(np.float64(np.float32(ax * x + ay * y + az * z)) - centre_x)
+        v = np.float32(np.float64(np.float32(bx * x + by * y + bz * z)) - centre_y)
+        w = np.float32(np.float64(np.float32(cx * x + cy * y + cz * z)) - centre_z)
+        out[p, 0], out[p, 1], out[p, 2] = u, v, w
+        keep[p] &= (np.sqrt(u * u + v * v + w * w) <= radius) & (w >= -depth)
+
+
+@kernel
+@no_type_check
+def foremost(points, keep, rotation, translation, reach, depth, mean):
+    """Mean, into `mean`, of the foremost of the kept points within `reach` (3) of zero once they are moved.
+
+    Points are moved as `move_points` does. The foremost lie at most `depth` behind the third highest z; returns how
+    many points are within reach, and no mean where these are less than three.
+    """
+    cube = np.float32(np.sqrt(reach[0] ** 2 + reach[1] ** 2 + reach[2] ** 2) + 1)  # in the axes before the turn
+    ax, ay, az = np.float64(rotation[0, 0]), np.float64(rotation[0, 1]), np.float64(rotation[0, 2])
+    bx, by, bz = np.float64(rotation[1, 0]), np.float64(rotation[1, 1]), np.float64(rotation[1, 2])
+    cx, cy, cz = np.float64(rotation[2, 0]), np.float64(rotation[2, 1]), np.float64(rotation[2, 2])
+    shift_x, shift_y, shift_z = np.float64(translation[0]), np.float64(translation[1]), np.float64(translation[2])
+    reach_x, reach_y, reach_z = reach[0], reach[1], reach[2]
+    likely, num_likely, count = np.empty((points.shape[0], 3), np.float32), 0, 0
+    first = second = third = np.float32(-np.inf)
+    for p in range(points.shape[0]):
+        x, y, z = points[p, 0] + shift_x, points[p, 1] + shift_y, points[p, 2] + shift_z
+        if not (keep[p] & (abs(x) <= cube) & (abs(y) <= cube) & (abs(z) <= cube)):
+            continue
+        u, v = np.float32(ax * x + ay * y + az * z), np.float32(bx * x + by * y + bz * z)
+        height = np.float32(cx * x + cy * y + cz * z)
+        if not ((abs(u) <= reach_x) & (abs(v) <= reach_y) & (abs(height) <= reach_z)):
+            continue
+        count += 1
+        if height > third:
+            third = min(height, second)
+            second = max(min(height, first), second)
+            first = max(height, first)
+        if height >= third - depth:
+            likely[num_likely, 0], likely[num_likely, 1], likely[num_likely, 2] = u, v, height
+            num_likely += 1
+    if count < 3:
+        return count
+    total, number = np.zeros(3, np.float32), 0
+    for p in range(num_likely):
+        if likely[p, 2] >= third - depth:
+            total += likely[p]
+            number += 1
+    mean[:] = total / np.float32(number)
+    return count
+
+
+@kernel
+@no_type_check
 def inside_box(vertices, centre, reach, keep):
     """Which vertices lie within `reach` (3) of `centre` along every axis."""
     x, y, z = centre[0], centre[1], centre[2]
@@ -319,25 +385,46 @@ def highest_per_cell(points, low_x, low_y, cell_mm, grid):
 def compare_with_ring(grid, offsets, reach, total, number, higher):
     """Sum and count the known cells at `offsets` (row, column) around each cell, and those higher than it.
 
-    `grid` has a margin of `reach` cells of NaN, which the three results have not.
+    `grid` has a margin of `reach` cells of NaN. The three results, of zeros, have the grid's columns and its rows
+    without the margin; cell (row, column) of the inner grid is their (row, column), and the last columns mean nothing.
     """
-    rows, columns = total.shape
-    for row in range(rows):
-        here = grid[row + reach, reach : reach + columns]
-        for o in range(offsets.shape[0]):
-            dy, dx = reach + offsets[o, 0], reach + offsets[o, 1]
-            _compare_rows(grid[row + dy, dx : dx + columns], here, total[row], number[row], higher[row])
+    columns = grid.shape[1]
+    flat, length = grid.ravel(), total.size - 2 * reach
+    first = reach * columns + reach
+    here = flat[first : first + length]
+    for o in range(offsets.shape[0]):
+        # All rows at once, margins included: a loop for each row of some dozens of cells takes five times as long.
+        start = first + offsets[o, 0] * columns + offsets[o, 1]
+        _compare(flat[start : start + length], here, total.ravel(), number.ravel(), higher.ravel())
 
 
 @kernel
 @no_type_check
-def _compare_rows(others, here, total, number, higher):
-    """`compare_with_ring` for one row of cells and one step."""
+def _compare(others, here, total, number, higher):
+    """`compare_with_ring` for one step."""
     for k in range(here.shape[0]):
         known = others[k] == others[k]
         total[k] += others[k] if known else np.float32(0)
         number[k] += known
         higher[k] += others[k] > here[k]
+
+
+@kernel
+@no_type_check
+def spaced_rows(centres, spacing, count, rows):
+    """Rows of the first `count` centres no nearer than `spacing` in x and y to one before; returns how many."""
+    found = 0
+    for c in range(centres.shape[0]):
+        is_free = True
+        for k in range(found):
+            dx, dy = centres[c, 0] - centres[rows[k], 0], centres[c, 1] - centres[rows[k], 1]
+            is_free &= np.sqrt(dx * dx + dy * dy) >= spacing
+        if is_free:
+            rows[found] = c
+            found += 1
+            if found == count:
+                break
+    return found
 
 
 @kernel

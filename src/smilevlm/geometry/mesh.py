@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from smilevlm.errors import MeshError
-from smilevlm.geometry.arrays import Origin, byte_array, face_array, float32_array, vertex_array
+from smilevlm.geometry.arrays import Origin, byte_array, empty_arrays, face_array, float32_array, vertex_array
 from smilevlm.typing import CornerUv, Faces, RgbImage, Vertices
 
 
@@ -112,7 +112,7 @@ class Mesh:
         from smilevlm.geometry import kernels
 
         def move(points: np.ndarray) -> np.ndarray:
-            moved = np.empty(points.shape, np.float32)
+            (moved,) = empty_arrays((points.shape, np.float32))
             kernels.move_points(points, rotation, translation, scale, moved)
             return moved
 

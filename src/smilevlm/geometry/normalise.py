@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from smilevlm.errors import MeshError, SettingsError
+from smilevlm.geometry.arrays import empty_arrays
 from smilevlm.geometry.clean import drop_spikes, keep_faces, keep_points, near_bulk, without_scraps
 from smilevlm.geometry.locate import (
     CLEAR_CONFIDENCE,
@@ -48,6 +50,7 @@ Of 80 complete synthetic faces 6 fall below. Of confident predictions for whole,
 58 % were right below the floors and 76 % above; see benchmarks/results/2026-11-29_face_confidence.md.
 """
 _NOSE_REACH_MM = np.array([12.0, 14.0, 20.0], np.float32)
+_NOSE_DEPTH_MM = 1.0
 _SEARCH_POINTS = 16_000
 """Spread over the surface for the search in any pose."""
 
@@ -305,12 +308,15 @@ def _in_face_frame(
         rotation = pose.rotation.astype(np.float32)
     else:
         rotation = _IDENTITY if start is None else start.astype(np.float32)
-    keep = scan.keep
-    mesh = scan.mesh.transformed(rotation, (-pose.nose_mm).astype(np.float32))
-    tip = _nose_tip(mesh, keep)
-    kernels.inside_crop(mesh.vertices, tip, settings.crop_radius_mm, settings.crop_depth_mm, keep)
+    mesh, keep, shift = scan.mesh, scan.keep, (-pose.nose_mm).astype(np.float32)
+    bare = Mesh(vertices=np.zeros((0, 3), np.float32), landmarks=mesh.landmarks).transformed(rotation, shift)
+    tip = _nose_tip(mesh, keep, rotation, shift, bare.landmarks)
+    (vertices,) = empty_arrays((mesh.vertices.shape, np.float32))
+    crop = settings.crop_radius_mm, settings.crop_depth_mm
+    kernels.move_and_crop(mesh.vertices, rotation, shift, tip, *crop, keep, vertices)
+    landmarks = bare.transformed(_IDENTITY, -tip).landmarks
     return NormalisedFace(
-        mesh=keep_points(mesh, keep).transformed(_IDENTITY, -tip),
+        mesh=keep_points(replace(mesh, vertices=vertices, landmarks=landmarks, origin=(0.0, 0.0, 0.0)), keep),
         unit=unit_name(factor),
         mm_per_unit=factor,
         rotation=rotation,
@@ -323,19 +329,25 @@ def _in_face_frame(
     )
 
 
-def _nose_tip(mesh: Mesh, keep: Bool[np.ndarray, " vert"]) -> Float32[np.ndarray, " 3"]:
-    """The foremost kept point near the registered template's nose tip, averaged over the few foremost vertices."""
+def _nose_tip(
+    mesh: Mesh,
+    keep: Bool[np.ndarray, " vert"],
+    rotation: Float32[np.ndarray, "3 3"],
+    shift: Float32[np.ndarray, " 3"],
+    landmarks: Mapping[str, np.ndarray],
+) -> Float32[np.ndarray, " 3"]:
+    """The foremost kept point near the registered template's nose tip, averaged over the few foremost vertices.
+
+    In the template's frame, rotation @ (vertex + shift), which the landmarks are in.
+    """
     from smilevlm.geometry import kernels
 
     for name in NOSE_TIP_NAMES:
-        if name in mesh.landmarks:
-            return mesh.landmarks[name].astype(np.float32)
-    near = np.empty(mesh.num_vertices, bool)
-    kernels.inside_box(mesh.vertices, np.zeros(3, np.float32), _NOSE_REACH_MM, near)
-    candidates = mesh.vertices[near & keep]
-    if len(candidates) < 3:
+        if name in landmarks:
+            return landmarks[name].astype(np.float32)
+    tip = np.empty(3, np.float32)
+    depth = np.float32(_NOSE_DEPTH_MM)
+    if kernels.foremost(mesh.vertices, keep, rotation, shift, _NOSE_REACH_MM, depth, tip) < 3:
         return np.zeros(3, np.float32)
-    top = np.partition(candidates[:, 2], -3)[-3:].min()
-    tip = candidates[candidates[:, 2] >= top - 1.0].mean(axis=0)
     # Left-right, the template knows better than the few vertices on a flat tip.
     return np.array([0.5 * tip[0], tip[1], tip[2]], np.float32)

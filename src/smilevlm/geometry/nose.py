@@ -53,11 +53,13 @@ def prominent_cells(
     from smilevlm.geometry import kernels
 
     offsets, reach = _ring(cell_mm)
-    total = np.zeros(grid.shape, np.float64)
-    number = np.zeros(grid.shape, np.int32)
-    higher = np.zeros(grid.shape, np.int32)
-    padded = np.pad(grid, reach, constant_values=np.nan)
+    rows, columns = grid.shape
+    padded = np.full((rows + 2 * reach, columns + 2 * reach), np.nan, np.float32)
+    padded[reach : reach + rows, reach : reach + columns] = grid
+    wide = rows, columns + 2 * reach
+    total, number, higher = np.zeros(wide), np.zeros(wide, np.int32), np.zeros(wide, np.int32)
     kernels.compare_with_ring(padded, offsets, reach, total, number, higher)
+    total, number, higher = total[:, :columns], number[:, :columns], higher[:, :columns]
     # A nose has face all around it; the rim of a crop, a chin or hair does not.
     usable = np.isfinite(grid) & (number >= 0.6 * len(offsets)) & (higher <= 0.25 * number)
     row, column = np.nonzero(usable)
@@ -78,9 +80,7 @@ def _ring(cell_mm: float) -> tuple[Int64[np.ndarray, "cell 2"], int]:
 
 def spaced(centres: Float32[np.ndarray, "peak 3"], count: int) -> list[int]:
     """The first peaks, leaving out what is too near to one before in the frontal plane."""
-    found: list[int] = []
-    left = np.arange(len(centres))
-    while len(left) and len(found) < count:
-        found.append(int(left[0]))
-        left = left[np.hypot(*(centres[left] - centres[left[0]]).T[:2]) >= _SPACING_MM]
-    return found
+    from smilevlm.geometry import kernels
+
+    rows = np.empty(count, np.int64)
+    return rows[: kernels.spaced_rows(centres, np.float32(_SPACING_MM), count, rows)].tolist()

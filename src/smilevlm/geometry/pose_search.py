@@ -55,12 +55,26 @@ class PoseCandidate:
         return self.relief_match + self.fit.fit_share
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Start:
+    """A pose from the comparison of reliefs: the nose tip at a centre, in mm after the turn, at one of the rolls.
+
+    There are many of them, and few are registered: only these are asked for rotation and nose.
+    """
+
     score: float
-    rotation: Float64[np.ndarray, "3 3"]
-    nose: Float64[np.ndarray, " 3"]
+    turn: Float64[np.ndarray, "3 3"]
+    roll: int
+    centre: Float32[np.ndarray, " 3"]
     scale: float
+
+    @functools.cached_property
+    def rotation(self) -> Float64[np.ndarray, "3 3"]:
+        return _roll(self.roll) @ self.turn
+
+    @functools.cached_property
+    def nose(self) -> Float64[np.ndarray, " 3"]:
+        return self.turn.T @ self.centre.astype(np.float64) / self.scale
 
 
 def search(
@@ -80,11 +94,14 @@ def search(
     num_short, num_long = (_SHORT_FITS, _LONG_FITS) if front is None else (_FRONT_SHORT_FITS, _FRONT_LONG_FITS)
     starts = [start for scale in scales for start in _starts(points, scale, turns)]
     starts = _distinct_starts(starts, num_short)
-    shorts = [_register_start(points, start, _SHORT_POINTS, iterations=8) for start in starts]
+    shorts = [
+        _register(points, start.rotation, start.nose, start.scale, num_points=_SHORT_POINTS, iterations=8)
+        for start in starts
+    ]
     longs: list[PoseCandidate | None] = []
     for candidate in _distinct([short for short in shorts if short], _SAME_PLACE_MM, _SAME_TURN_DEG)[:num_long]:
-        start = _Start(score=0.0, rotation=candidate.fit.rotation, nose=candidate.fit.nose, scale=candidate.scale)
-        longs.append(_register_start(points, start, _LONG_POINTS, iterations=14))
+        fit = candidate.fit
+        longs.append(_register(points, fit.rotation, fit.nose, candidate.scale, num_points=_LONG_POINTS, iterations=14))
     return distinct([long for long in longs if long])
 
 
@@ -93,15 +110,21 @@ def distinct(candidates: Sequence[PoseCandidate]) -> list[PoseCandidate]:
     return _distinct(candidates, _OTHER_PLACE_MM, _OTHER_TURN_DEG)
 
 
-def _register_start(points: Vertices, start: _Start, num_points: int, *, iterations: int) -> PoseCandidate | None:
-    visible = visible_points(points, start.rotation, start.nose, start.scale)
+def _register(
+    points: Vertices,
+    rotation: Float64[np.ndarray, "3 3"],
+    nose: Float64[np.ndarray, " 3"],
+    scale: float,
+    *,
+    num_points: int,
+    iterations: int,
+) -> PoseCandidate | None:
+    visible = visible_points(points, rotation, nose, scale)
     visible = visible[:: max(1, len(visible) // num_points)]
-    fit = register_similarity(
-        visible, start.rotation, start.nose, start.scale, iterations=iterations, scale_pull=SCALE_PULL
-    )
+    fit = register_similarity(visible, rotation, nose, scale, iterations=iterations, scale_pull=SCALE_PULL)
     if fit.fit_share == 0:
         return None
-    return PoseCandidate(fit=fit, scale=start.scale, relief_match=relief_match(visible, fit))
+    return PoseCandidate(fit=fit, scale=scale, relief_match=relief_match(visible, fit))
 
 
 def visible_points(
@@ -111,21 +134,14 @@ def visible_points(
 
     Face models have a mouth cavity, teeth and the backs of the eyeballs, which would be taken for skin.
     """
-    from smilevlm.geometry import fit_kernels, kernels, search_kernels
+    from smilevlm.geometry import search_kernels
 
-    near = np.empty(points.shape, np.float32)
-    near = near[: fit_kernels.points_near(points, nose, REACH_MM / scale, near)]
-    if len(near) == 0:
-        return near
-    turned = np.empty(near.shape, np.float32)
-    low_x, low_y, high_x, high_y = search_kernels.turn_points(near, scale * rotation, turned)
-    low_x, low_y = np.float32(low_x - _SIGHT_CELL_MM), np.float32(low_y - _SIGHT_CELL_MM)
-    cell_mm = np.float32(_SIGHT_CELL_MM)
-    grid = np.full((int((high_y - low_y) / cell_mm) + 2, int((high_x - low_x) / cell_mm) + 2), np.nan, np.float32)
-    kernels.highest_per_cell(turned, low_x, low_y, cell_mm, grid)
-    keep = np.empty(len(near), bool)
-    search_kernels.not_hidden(turned, low_x, low_y, cell_mm, grid, np.float32(_HIDDEN_MM), keep)
-    return near[keep]
+    visible = np.empty(points.shape, np.float32)
+    cell_mm, hidden_mm = np.float32(_SIGHT_CELL_MM), np.float32(_HIDDEN_MM)
+    count = search_kernels.seen_from_front(
+        points, scale * rotation, nose, REACH_MM / scale, cell_mm, hidden_mm, visible
+    )
+    return visible[:count]
 
 
 def _starts(points: Vertices, scale: float, turns: Float64[np.ndarray, "direction 3 3"]) -> list[_Start]:
@@ -153,14 +169,16 @@ def _starts(points: Vertices, scale: float, turns: Float64[np.ndarray, "directio
             search_kernels.score_rolls(
                 grid, row[k], column[k], offsets, basis, relief, _DEEPEST_MM, _HIGHEST_MM, scores
             )
-            nose = rotation.T @ centres[k].astype(np.float64) / scale
             # A roll worth a registration is better than the two neighbouring rolls.
             above = (scores >= scores[_ROLL_BEFORE]) & (scores > scores[_ROLL_AFTER]) & (scores > 0.1)
-            for roll in np.flatnonzero(above):
-                starts.append(_Start(score=scores[roll], rotation=_roll(int(roll)) @ rotation, nose=nose, scale=scale))
+            starts += [
+                _Start(score=float(scores[roll]), turn=rotation, roll=roll, centre=centres[k], scale=scale)
+                for roll in np.flatnonzero(above).tolist()
+            ]
     return starts
 
 
+@functools.cache
 def _roll(number: int) -> Float64[np.ndarray, "3 3"]:
     angle = 2 * np.pi * number / _NUM_ROLLS
     return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])

@@ -16,9 +16,11 @@ from smilevlm.geometry.fit_kernels import (
     STRETCH,
     TURN_PULL,
     WEIGHT,
+    dot,
     look_up,
     normal_equations,
     solve_in_place,
+    step_after,
     step_pose,
 )
 from smilevlm.geometry.kernels import kernel
@@ -46,50 +48,50 @@ def fit_similarity(points, rotation, nose, scale, pull, table, weight, low, cell
     matrix, update = np.zeros((_SIZE, _SIZE)), np.zeros(_SIZE)
     flat_weight = weight.ravel()
     per_cell = np.empty(flat_weight.shape[0], np.int32)
-    count = 0
+    stretched = np.empty(points.shape[0], np.float64)
     first, smallest, largest = scale, scale / _SCALE_ROOM, scale * _SCALE_ROOM
-    for step in range(iterations + 1):
+    step = 0
+    while True:
         gate = max(FIRST_GATE_MM * GATE_SHRINK**step, LAST_GATE_MM)
         count = look_up(points, scale * rotation, nose, table, low, cell_mm, gate, found, cells)
         if count < FEWEST_POINTS:
             return scale, 0
-        if step < iterations:
-            total = normal_equations(found, cells, count, flat_weight, gate, per_cell, sums)
-            for i in range(DISTANCE):
-                for j in range(i + 1):
-                    matrix[i, j] = sums[i, j]
-                matrix[i, i] += (TURN_PULL if i < 3 else SHIFT_PULL) * total
-                update[i] = -sums[DISTANCE, i]
-            for i in range(_SIZE):
-                product = 0.0
-                row = i if i < DISTANCE else STRETCH
-                for p in range(count):
-                    product += found[WEIGHT, p] * found[row, p] * found[STRETCH, p]
-                matrix[_SIZE - 1, i] = product
-            matrix[_SIZE - 1, _SIZE - 1] += pull * total
-            product = 0.0
-            for p in range(count):
-                product += found[WEIGHT, p] * found[DISTANCE, p] * found[STRETCH, p]
-            update[_SIZE - 1] = -product - pull * total * np.log(scale / first)
-            solve_in_place(matrix, update)
-            scale *= np.exp(max(min(update[_SIZE - 1], _LARGEST_STRETCH), -_LARGEST_STRETCH))
-            scale = max(min(scale, largest), smallest)
-            update[3:6] /= scale  # the shift is in the face frame, the nose in the scan's unit
-            step_pose(update, rotation, nose)
-    return scale, count
+        if step == iterations:
+            return scale, count
+        total = normal_equations(found, cells, count, flat_weight, gate, per_cell, sums)
+        for i in range(DISTANCE):
+            for j in range(i + 1):
+                matrix[i, j] = sums[i, j]
+            matrix[i, i] += (TURN_PULL if i < 3 else SHIFT_PULL) * total
+            update[i] = -sums[DISTANCE, i]
+        for p in range(count):
+            stretched[p] = found[WEIGHT, p] * found[STRETCH, p]
+        for i in range(_SIZE):
+            matrix[_SIZE - 1, i] = dot(stretched[:count], found[i if i < DISTANCE else STRETCH, :count])
+        matrix[_SIZE - 1, _SIZE - 1] += pull * total
+        pulled_back = pull * total * np.log(scale / first)
+        update[_SIZE - 1] = -dot(stretched[:count], found[DISTANCE, :count]) - pulled_back
+        solve_in_place(matrix, update)
+        scale *= np.exp(max(min(update[_SIZE - 1], _LARGEST_STRETCH), -_LARGEST_STRETCH))
+        scale = max(min(scale, largest), smallest)
+        step = step_after(step, iterations, gate, update)
+        update[3:6] /= scale  # the shift is in the face frame, the nose in the scan's unit
+        step_pose(update, rotation, nose)
 
 
 @kernel
 @no_type_check
 def turn_points(points, rotation, out):
     """out = rotation @ point, and the lowest x and y, then the highest."""
+    # In variables of their own: the compiler must take every store to `out` for a change of the array.
+    ax, ay, az = rotation[0, 0], rotation[0, 1], rotation[0, 2]
+    bx, by, bz = rotation[1, 0], rotation[1, 1], rotation[1, 2]
+    cx, cy, cz = rotation[2, 0], rotation[2, 1], rotation[2, 2]
     low_x, low_y, high_x, high_y = np.inf, np.inf, -np.inf, -np.inf
     for p in range(points.shape[0]):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
-        u = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
-        v = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
-        out[p, 0], out[p, 1] = u, v
-        out[p, 2] = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z
+        u, v = ax * x + ay * y + az * z, bx * x + by * y + bz * z
+        out[p, 0], out[p, 1], out[p, 2] = u, v, cx * x + cy * y + cz * z
         low_x, low_y = min(low_x, u), min(low_y, v)
         high_x, high_y = max(high_x, u), max(high_y, v)
     return low_x, low_y, high_x, high_y
@@ -97,12 +99,38 @@ def turn_points(points, rotation, out):
 
 @kernel
 @no_type_check
-def not_hidden(points, low_x, low_y, cell_mm, grid, depth_mm, keep):
-    """Which points are at most so far behind the highest point of their cell; see `kernels.highest_per_cell`."""
+def seen_from_front(points, rotation, nose, reach, cell_mm, depth_mm, out):
+    """The points in a cube around the nose that lie at most `depth_mm` behind the highest of their cell, into out.
+
+    Height and cell are those of rotation @ point. Returns how many points there are.
+    """
+    rows, turned = np.empty(points.shape[0], np.int32), np.empty(points.shape, np.float32)
+    near = 0
     for p in range(points.shape[0]):
-        column = int((points[p, 0] - low_x) / cell_mm)
-        row = int((points[p, 1] - low_y) / cell_mm)
-        keep[p] = points[p, 2] >= grid[row, column] - depth_mm
+        x, y, z = points[p, 0] - nose[0], points[p, 1] - nose[1], points[p, 2] - nose[2]
+        if (abs(x) < reach) & (abs(y) < reach) & (abs(z) < reach):
+            rows[near] = p
+            for k in range(3):
+                out[near, k] = points[p, k]
+            near += 1
+    if near == 0:
+        return 0
+    low_x, low_y, high_x, high_y = turn_points(out[:near], rotation, turned)
+    low_x, low_y = np.float32(low_x - cell_mm), np.float32(low_y - cell_mm)
+    columns = int((high_x - low_x) / cell_mm) + 2
+    highest = np.full((int((high_y - low_y) / cell_mm) + 2) * columns, -np.inf, np.float32)
+    cells = np.empty(near, np.int32)
+    for p in range(near):
+        cell = int((turned[p, 1] - low_y) / cell_mm) * columns + int((turned[p, 0] - low_x) / cell_mm)
+        cells[p] = cell
+        highest[cell] = max(highest[cell], turned[p, 2])
+    count = 0
+    for p in range(near):
+        if turned[p, 2] >= highest[cells[p]] - depth_mm:
+            for k in range(3):
+                out[count, k] = points[rows[p], k]
+            count += 1
+    return count
 
 
 @kernel

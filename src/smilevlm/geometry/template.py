@@ -114,13 +114,7 @@ def relief_match(points: Vertices, fit: RigidFit | SimilarityFit) -> float:
     count = fit_kernels.relief_sums(points, mm_from_scan, nose, *template.height_map, sums)
     if count < fit_kernels.FEWEST_POINTS:
         return 0.0
-    bend, both, heights = np.tril(sums[:6, :6]), sums[6:, :6], sums[6:, 6:]
-    bend += np.tril(bend, -1).T
-    # Products of what is left of both heights after the quadrics that fit them best.
-    ours, faces = np.diag(heights - both @ np.linalg.solve(bend, both.T))
-    together = heights[1, 0] - both[1] @ np.linalg.solve(bend, both[0])
-    # The small constant, about 0.1 mm of relief, keeps a perfectly smooth surface at zero.
-    match = float(together / np.sqrt((max(ours, 0.0) + 0.01 * sums[0, 0]) * max(faces, 1e-9)))
+    match = float(fit_kernels.relief_correlation(sums))
     return match if np.isfinite(match) else 0.0
 
 

@@ -72,6 +72,14 @@ def _choose_cache() -> None:
     paths.set_anny_cache_path(folder)
 
 
+def head_cache_files() -> list[Path]:
+    """Of `anny`'s cache, none where it has no cache; the model must have been loaded."""
+    from anny import paths
+
+    own = paths.get_anny_cache_path()
+    return [] if own is None else sorted(own.glob("v*/*.safetensors"))
+
+
 @contextmanager
 def _fast_loader(full_model: Any) -> Iterator[None]:  # noqa: ANN401
     own = full_model.load_blend_shape

@@ -16,7 +16,7 @@ from smilevlm.files import folder_in_one_piece, write_atomically
 from smilevlm.labels import ActionIntensities
 from smilevlm.parallel import ProgressCallback, parallel_map
 from smilevlm.readers import RecordedActions
-from smilevlm.synthesis.face_model import head_model
+from smilevlm.synthesis.face_model import build_head_cache
 from smilevlm.synthesis.marker import MARKER_NAME, OMIT_DEFAULT, RECORD
 from smilevlm.synthesis.people import TEMPLATE_SEED
 from smilevlm.synthesis.population import DEFAULT, Population
@@ -129,7 +129,7 @@ class Layout(Generic[_Settings, _Part]):
         if progress:
             progress(num_done, len(parts))
         if calls:
-            head_model()  # builds the model's cache once, before several processes would
+            build_head_cache()
         for _ in parallel_map(self.write_part, calls, jobs=jobs, progress=progress, num_done=num_done, ordered=False):
             pass
         gather_actions(root)

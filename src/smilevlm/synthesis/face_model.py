@@ -8,15 +8,20 @@ and its coarse triangles are refined once by Loop's scheme so that a virtual sca
 from __future__ import annotations
 
 import functools
+import importlib.metadata
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int32
 from scipy import sparse
 
-from smilevlm.synthesis.anny_loading import load_anny_head, native_messages_held_back
+from smilevlm.caches import writable_cache
+from smilevlm.files import write_atomically
+from smilevlm.synthesis.anny_loading import head_cache_files, load_anny_head, native_messages_held_back
 from smilevlm.synthesis.people import Person, draw_person
 from smilevlm.synthesis.population import DEFAULT, Population
 from smilevlm.threads import one_thread
@@ -117,6 +122,24 @@ class HeadModel:
 def head_model() -> HeadModel:
     """The head model of this process; the first load on a machine builds `anny`'s cache, which takes about a minute."""
     return HeadModel()
+
+
+def build_head_cache() -> None:
+    """Build `anny`'s cache where it is not there yet, before several processes would.
+
+    A record of the cache's files says that they are whole, so that a process that makes no heads of its own need not
+    load the model, which takes seconds.
+    """
+    folder = writable_cache("head_model")
+    record = None if folder is None else folder / importlib.metadata.version("anny")
+    chosen = os.environ.get("ANNY_CACHE_DIR", "")
+    if record is not None and record.is_file():
+        recorded, *files = record.read_text().splitlines()
+        if recorded == chosen and files and all(Path(file).is_file() for file in files):
+            return
+    head_model()
+    if record is not None:
+        write_atomically(record, "\n".join([chosen, *map(str, head_cache_files())]) + "\n")
 
 
 def loop_subdivision(

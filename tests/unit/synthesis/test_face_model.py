@@ -5,8 +5,9 @@ import pytest
 
 from faces import height_map
 from smilevlm.labels import BASIC_EXPRESSIONS, NEUTRAL, SPONTANEOUS_EXPRESSIONS
+from smilevlm.synthesis import face_model
 from smilevlm.synthesis.expressions import LEVEL_INTENSITY, RECIPES, SPONTANEOUS_RECIPES, draw_actions
-from smilevlm.synthesis.face_model import head_model, loop_subdivision
+from smilevlm.synthesis.face_model import build_head_cache, head_model, loop_subdivision
 from smilevlm.synthesis.people import draw_person
 
 TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.int32)
@@ -171,3 +172,29 @@ def test_the_same_person_from_the_same_seed():
     assert one != other
     assert one.ethnicity in {"WH", "AE", "BL", "IN", "AM", "LA"}
     assert all(0 <= value <= 1 for value in one.phenotype.values())
+
+
+def test_a_head_cache_that_is_whole_needs_no_model(monkeypatch, tmp_path):
+    monkeypatch.setenv("SMILEVLM_CACHE_DIR", str(tmp_path / "cache"))
+    kept, loads = tmp_path / "data.safetensors", []
+    kept.write_bytes(b"kept")
+    monkeypatch.setattr(face_model, "head_cache_files", lambda: [kept])
+    monkeypatch.setattr(face_model, "head_model", lambda: loads.append(1))
+    for _ in range(3):
+        build_head_cache()
+    assert len(loads) == 1
+    monkeypatch.setenv("ANNY_CACHE_DIR", str(tmp_path))
+    build_head_cache()
+    assert len(loads) == 2, "another folder has a cache of its own"
+    kept.unlink()
+    build_head_cache()
+    assert len(loads) == 3
+
+
+def test_without_a_cache_the_head_model_is_loaded(monkeypatch):
+    monkeypatch.setenv("SMILEVLM_CACHE_DIR", "/dev/null")
+    loads = []
+    monkeypatch.setattr(face_model, "head_model", lambda: loads.append(1))
+    for _ in range(2):
+        build_head_cache()
+    assert len(loads) == 2

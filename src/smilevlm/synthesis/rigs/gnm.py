@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
+from scipy import sparse
 
 from smilevlm.errors import SettingsError
 from smilevlm.synthesis.people import Person
@@ -23,6 +24,7 @@ from smilevlm.synthesis.rigs.anny import AnnyRig
 from smilevlm.synthesis.rigs.arrays import check_arrays, check_vertex_numbers, read_arrays
 from smilevlm.synthesis.rigs.blendshapes import BlendshapeRig, Displacements
 from smilevlm.synthesis.rigs.regions import rig_surface
+from smilevlm.synthesis.rigs.registration_cache import Arrays, cached_arrays
 from smilevlm.synthesis.rigs.rig import Rig, RigSurface
 from smilevlm.synthesis.rigs.scan_fit import fit_actions
 from smilevlm.synthesis.rigs.transfer import Registration, register
@@ -36,6 +38,7 @@ _REST_SPREAD = 0.3
 _REST_ASYMMETRY = 0.35
 _DECODER_LAYERS = 5
 _CODE_SIZE = 64
+_SPARSE_PARTS = ("data", "indices", "indptr")
 _GROUPS = ("eyes", "teeth", "gums", "tongue", "mouth_sock")
 
 
@@ -210,10 +213,15 @@ def component_name(number: int) -> str:
     return f"component_{number:03d}"
 
 
-def load_gnm(path: Path, donors: Sequence[Rig]) -> GnmRig:
+def load_gnm(path: Path, donors: Sequence[Rig], donor_identities: Sequence[str] = ()) -> GnmRig:
     """The rig of an `.npz` file, its people from all donors, its actions from one of them.
 
     That one is the first other than `anny`, whose shapes were not made after scans of faces.
+
+    Args:
+        path: The file.
+        donors: Rigs that are registered to it.
+        donor_identities: See `loading.rig_identities`; where given, what is carried over is kept in the cache.
 
     Raises:
         SettingsError: The file cannot be read, or an array is missing or does not fit.
@@ -224,16 +232,20 @@ def load_gnm(path: Path, donors: Sequence[Rig]) -> GnmRig:
     _check(path, arrays)
     surface = _surface(arrays)
     components = _scaled(arrays["expression_int8"], arrays["expression_scale_m"])
-    registered = [Donor(rig=rig, registration=register(rig.surface, surface)) for rig in donors]
-    regions = (_LEFT_EYE, _RIGHT_EYE, _MOUTH, _TONGUE)
-    first = next((donor for donor in registered if not isinstance(donor.rig, AnnyRig)), registered[0])
-    actions = fit_actions(first.rig, first.registration, components, regions)
+    if donor_identities:
+        carried = cached_arrays(path, donor_identities, lambda: _carry_over(donors, surface, components))
+    else:
+        carried = _carry_over(donors, surface, components)
+    registered = [
+        Donor(rig=rig, registration=_registration(carried, number, rig, surface)) for number, rig in enumerate(donors)
+    ]
+    action_names = tuple(carried["action_names"].tobytes().decode().split())
     names = tuple(component_name(number) for number in range(len(components)))
     return GnmRig(
         surface=surface,
         identity=_identity(path, arrays),
         shapes=Displacements(
-            names=(*actions.names, *names), vectors_mm=np.concatenate([actions.vectors_mm, components])
+            names=(*action_names, *names), vectors_mm=np.concatenate([carried["action_mm"], components])
         ),
         donors=registered,
         decoder=ExpressionDecoder(
@@ -241,6 +253,27 @@ def load_gnm(path: Path, donors: Sequence[Rig]) -> GnmRig:
             [(arrays[f"dec{k}_w"], arrays[f"dec{k}_b"]) for k in range(_DECODER_LAYERS)],
         ),
     )
+
+
+def _carry_over(donors: Sequence[Rig], surface: RigSurface, components: np.ndarray) -> Arrays:
+    """Registration of each donor, and the actions of one, as arrays."""
+    registrations = [register(rig.surface, surface) for rig in donors]
+    chosen = next((number for number, rig in enumerate(donors) if not isinstance(rig, AnnyRig)), 0)
+    regions = (_LEFT_EYE, _RIGHT_EYE, _MOUTH, _TONGUE)
+    actions = fit_actions(donors[chosen], registrations[chosen], components, regions)
+    arrays: dict[str, np.ndarray] = {}
+    for number, registration in enumerate(registrations):
+        arrays |= {f"{part}{number}": getattr(registration.weights, part) for part in _SPARSE_PARTS}
+        arrays[f"rows{number}"] = registration.rows
+    names = np.frombuffer(" ".join(actions.names).encode(), np.uint8)
+    return {**arrays, "action_names": names, "action_mm": actions.vectors_mm}
+
+
+def _registration(carried: Arrays, number: int, donor: Rig, surface: RigSurface) -> Registration:
+    rows = carried[f"rows{number}"]
+    shape = (int(rows.max()) + 1, len(donor.surface.position_mm))
+    weights = sparse.csr_matrix(tuple(carried[f"{part}{number}"] for part in _SPARSE_PARTS), shape=shape)
+    return Registration(weights=weights, rows=rows, target=surface)
 
 
 def _check(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

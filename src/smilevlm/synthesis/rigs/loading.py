@@ -30,12 +30,12 @@ class _Kind:
     """One way to load a rig from a path.
 
     Args:
-        load: Path, and the donors of its actions and people, to rig.
+        load: Path, and the texts of the donors of its actions and people, to rig.
         files: Path to all the files that it is read from.
         name: Path to the rig's name, without loading it.
     """
 
-    load: Callable[[Path, Sequence[Rig]], Rig]
+    load: Callable[[Path, Sequence[str]], Rig]
     files: Callable[[Path], Sequence[Path]]
     name: Callable[[Path], str]
 
@@ -43,7 +43,11 @@ class _Kind:
 _OWN = "own"
 _KINDS: Mapping[str, _Kind] = {
     "ict": _Kind(load=lambda path, _: load_ict(path), files=files_of_ict, name=lambda _: "ict"),
-    _TAKES_DONORS: _Kind(load=load_gnm, files=lambda path: [path], name=lambda _: _TAKES_DONORS),
+    _TAKES_DONORS: _Kind(
+        load=lambda path, donors: load_gnm(path, [load_rig(donor) for donor in donors], rig_identities(donors)),
+        files=lambda path: [path],
+        name=lambda _: _TAKES_DONORS,
+    ),
     _OWN: _Kind(
         load=lambda path, _: load_own(path, load_rig(BUILT_IN).surface),
         files=files_of_own,
@@ -66,8 +70,7 @@ def load_rig(text: str, donors: tuple[str, ...] = (BUILT_IN,)) -> Rig:
     if text == BUILT_IN:
         return AnnyRig()
     kind, path = _find(text)
-    donor_rigs = [load_rig(donor) for donor in donors] if text.startswith(f"{_TAKES_DONORS}=") else []
-    return kind.load(path, donor_rigs)
+    return kind.load(path, donors)
 
 
 def load_rigs(texts: Sequence[str]) -> tuple[Rig, ...]:

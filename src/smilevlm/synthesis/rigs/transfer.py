@@ -6,10 +6,11 @@ is smoothed along the skin, so that neighbours stay neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 from scipy import sparse
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import KDTree
@@ -38,16 +39,18 @@ class Registration:
     """Where the vertices of one surface lie on another.
 
     Args:
-        weights: Sparse (vert of the target, vert of the source); rows sum to one.
+        weights: Sparse (row, vert of the source); rows sum to one.
+        rows: The row of each vertex of the target; all of an eyeball share one, as do all of the jaws.
         target: Of what is carried.
     """
 
     weights: sparse.csr_matrix
+    rows: Int64[np.ndarray, " vert"]
     target: RigSurface
 
     def carry(self, displacement_mm: Vertices) -> Vertices:
         """A displacement of the source's vertices as one of the target's, smooth along its skin, mm."""
-        carried = self.weights @ displacement_mm
+        carried = (self.weights @ displacement_mm)[self.rows]
         for _ in range(_FINISH):
             carried = self.target.skin_average @ carried
         return carried.astype(np.float32)
@@ -78,7 +81,13 @@ def register(source: RigSurface, target: RigSurface) -> Registration:
     values = (shares / shares.sum(axis=1, keepdims=True)).ravel()
     shape = (len(target.position_mm), len(source.position_mm))
     skin = sparse.csr_matrix((values, (rows, usable[nearest].ravel())), shape=shape)
-    return Registration(weights=sparse.csr_matrix(_follow_skin(target, outside) @ skin), target=target)
+    pieces = _rigid_pieces(target)
+    first = np.arange(len(outside))
+    for piece in pieces:
+        first[piece] = np.flatnonzero(piece)[0]
+    distinct, rows = np.unique(first, return_inverse=True)
+    weights = _follow_skin(target, outside, pieces)[distinct] @ skin
+    return Registration(weights=sparse.csr_matrix(weights), rows=rows.astype(np.int64), target=target)
 
 
 def outer_skin(surface: RigSurface) -> Bool[np.ndarray, " vert"]:
@@ -120,8 +129,16 @@ def _pull(
     return warped + field[:, :3] / np.maximum(field[:, 3:], 0.05)
 
 
-def _follow_skin(target: RigSurface, outside: np.ndarray) -> sparse.csr_matrix:
-    """Sparse (vert, vert): the visible skin is itself, the rest follows what is nearest; eyes and jaws as one piece."""
+def _rigid_pieces(surface: RigSurface) -> list[Bool[np.ndarray, " vert"]]:
+    """Vertices of each eyeball, and of both jaws, where there are some."""
+    side = surface.position_mm[:, 0] > 0
+    return [piece for piece in (surface.eyes & side, surface.eyes & ~side, surface.inner) if piece.any()]
+
+
+def _follow_skin(
+    target: RigSurface, outside: np.ndarray, pieces: Sequence[Bool[np.ndarray, " vert"]]
+) -> sparse.csr_matrix:
+    """Sparse (vert, vert): the visible skin is itself, the rest follows what is nearest; each of the pieces as one."""
     num = len(outside)
     seen, hidden = np.flatnonzero(outside), np.flatnonzero(~outside)
     around = min(_AROUND, len(seen))
@@ -133,8 +150,6 @@ def _follow_skin(target: RigSurface, outside: np.ndarray) -> sparse.csr_matrix:
     columns = np.concatenate([seen, seen[nearest].ravel()])
     values = np.concatenate([np.ones(len(seen)), shares.ravel()])
     follow = sparse.csr_matrix((values, (rows, columns)), shape=(num, num))
-    side = target.position_mm[:, 0] > 0
-    pieces = [piece for piece in (target.eyes & side, target.eyes & ~side, target.inner) if piece.any()]
     rigid = np.logical_or.reduce([*pieces, np.zeros(num, bool)])
     average = sparse.lil_matrix((num, len(pieces)))
     means = sparse.csr_matrix((len(pieces), num))
