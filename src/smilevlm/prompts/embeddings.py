@@ -78,6 +78,7 @@ def embed_prompts(
     *,
     centred: bool = True,
     other_mean: Float32[np.ndarray, " dim"] | None = None,
+    other_share: float = 1.0,
 ) -> PromptEmbeddings:
     """Embed every prompt of a set.
 
@@ -86,11 +87,11 @@ def embed_prompts(
         tower: Embeds them.
         centred: Take out the mean over all of them, each prompt counting once; otherwise the mean is kept as zero and
             the embeddings stay as the tower gives them. Assumption A5.
-        other_mean: Of texts that training uses beside the prompts, or in their place: taken out instead.
+        other_mean: Of texts that training uses beside the prompts, or in their place.
+        other_share: Weight of that mean in the one that is taken out, in [0, 1].
     """
     raw = tower.encode(prompt_set.texts)
-    if not centred:
-        mean = np.zeros(tower.dim, np.float32)
-    else:
-        mean = raw.mean(axis=0, dtype=np.float64).astype(np.float32) if other_mean is None else other_mean
+    mean = raw.mean(axis=0, dtype=np.float64).astype(np.float32) if centred else np.zeros(tower.dim, np.float32)
+    if centred and other_mean is not None:
+        mean = ((1 - other_share) * mean + other_share * other_mean).astype(np.float32)
     return PromptEmbeddings(texts=prompt_set.texts, classes=prompt_set.text_classes, raw=raw, mean=mean)

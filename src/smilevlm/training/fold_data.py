@@ -201,12 +201,14 @@ def load_prompts(config: ExperimentConfig, class_names: Sequence[str], captions:
             f"model.embedding_dim is {config.model.embedding_dim}, but text tower {config.text_tower} is {tower.dim} "
             "wide; they must be equal"
         )
+    share = {"actions": 1.0, "mixed": config.caption_share}.get(config.pairing, 0.0)
     embeddings = embed_prompts(
         prompt_set,
         tower,
         centred=config.centre_prompts,
         # Not the mean of this run's captions, so that scoring finds the same without its samples. Assumption A57.
-        other_mean=tower.encode_many(reference_captions()).mean(axis=0) if config.pairing in CAPTION_MODES else None,
+        other_mean=tower.encode_many(reference_captions()).mean(axis=0) if share else None,
+        other_share=share,
     )
     table = np.concatenate([
         embeddings.embed(pairing_texts(prompt_set, config.pairing), tower),
