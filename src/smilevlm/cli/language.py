@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilevlm.cli.arguments import add_store, positive_int
+from smilevlm.labels import GAZE
 
 if TYPE_CHECKING:
     from smilevlm.results import Estimate, LanguageResult
@@ -87,9 +88,12 @@ def _summary_rows(result: LanguageResult) -> list[tuple[str, str, str, str, str]
             rows.append((what, of, f"{found.value:.1%}", _interval(found), f"{chance:.1%}"))
 
     add("area under the curve", f"{len(result.statements)} statements", result.mean_area, 0.5)
+    num_shown = sum(each.name not in GAZE for each in result.statements)
+    add("area under the curve", f"{num_shown} statements without gaze", result.mean_shape_area, 0.5)
     for first in result.first_place:
         of = f"{first.num_statements} statements, {first.num_faces} faces"
         add("right one first", of, first.share, 1 / first.num_statements)
+        add("area under the curve", of, first.area, 0.5)
     for retrieval in result.retrieval:
         of = f"{retrieval.num_scans} scans, {retrieval.direction.replace('_', ' ')}"
         for recall in retrieval.recalls:

@@ -136,7 +136,7 @@ def _result(
     known: frozenset[str],
 ) -> LanguageResult:
     statements, manifest = language_statements(), prepared.manifest
-    areas, mean_area = tell_statements_apart(faces, statements)
+    areas, mean_area, mean_shape_area = tell_statements_apart(faces, statements)
     opposites, mean_opposites = tell_opposites_apart(faces, statements)
     intensity, mean_intensity = order_intensities(faces, statements)
     unseen = {name: rule for name, rule in statements.unseen_classes.items() if name not in known}
@@ -158,6 +158,7 @@ def _result(
         package_version=__version__,
         statements=areas,
         mean_area=mean_area,
+        mean_shape_area=mean_shape_area,
         first_place=first_places(faces, statements),
         retrieval=retrieve(faces, captions),
         unseen_classes=classes,

@@ -21,7 +21,7 @@ from smilevlm.evaluation.resampled import (
     ordered_pairs,
     share_of,
 )
-from smilevlm.labels import LEAST_INTENSITY, PRESENT_INTENSITY, side_of
+from smilevlm.labels import GAZE, LEAST_INTENSITY, PRESENT_INTENSITY, side_of
 from smilevlm.prompts import LanguageStatements, UnseenClass
 from smilevlm.results import Estimate, FirstPlace, IntensityOrder, Opposites, Recall, Retrieval, TellingApart
 from smilevlm.store import Sample
@@ -80,13 +80,15 @@ class ComparedFaces:
 
 def tell_statements_apart(
     faces: ComparedFaces, statements: LanguageStatements
-) -> tuple[tuple[TellingApart, ...], Estimate | None]:
-    """Per action, faces that have it against faces that lack it, and the mean area of all actions."""
-    rows, scores = [], []
-    for code, texts in statements.actions.items():
-        strength = faces.strength(code)
-        _add_row(faces, code, faces.to(*texts), strength >= PRESENT_FROM, strength < LEAST_INTENSITY, rows, scores)
-    return tuple(rows), faces.estimate(mean_of(scores)) if scores else None
+) -> tuple[tuple[TellingApart, ...], Estimate | None, Estimate | None]:
+    """Per action, faces that have it against faces that lack it; the mean area of all actions, and without the gaze."""
+    rows, scores = _statement_areas(faces, statements, tuple(statements.actions), np.ones(len(faces.samples), bool))
+    shown = [score for row, score in zip(rows, scores, strict=True) if row.name not in GAZE]
+    return tuple(rows), _mean(faces, scores), _mean(faces, shown)
+
+
+def _mean(faces: ComparedFaces, scores: Sequence[Score]) -> Estimate | None:
+    return faces.estimate(mean_of(scores)) if scores else None
 
 
 def tell_classes_apart(faces: ComparedFaces, classes: Mapping[str, UnseenClass]) -> tuple[TellingApart, ...]:
@@ -125,16 +127,31 @@ def _add_row(
 
 
 def first_places(faces: ComparedFaces, statements: LanguageStatements) -> tuple[FirstPlace, ...]:
-    """Among faces of one clear action, how often its statement is nearest of all that are compared."""
+    """Among faces of one clear action, how often its statement is nearest of all, and the mean area of all."""
     found = []
+    is_clear = np.array([_is_clear(sample) for sample in faces.samples])
     for codes in statements.choices.values():
         strength = np.nan_to_num(np.stack([faces.strength(code) for code in codes], axis=1))
         best = np.stack([faces.to(statements.actions[code][0]) for code in codes], axis=1).argmax(axis=1)
-        clear = np.array([_is_clear(sample) for sample in faces.samples]) & (strength.max(axis=1) >= _CLEAR_FROM)
+        clear = is_clear & (strength.max(axis=1) >= _CLEAR_FROM)
         hits = best == strength.argmax(axis=1)
         if share := faces.estimate(share_of(hits.astype(np.float64), clear)):
-            found.append(FirstPlace(num_statements=len(codes), num_faces=int(clear.sum()), share=share))
+            area = _mean(faces, _statement_areas(faces, statements, codes, clear)[1])
+            found.append(FirstPlace(num_statements=len(codes), num_faces=int(clear.sum()), share=share, area=area))
     return tuple(found)
+
+
+def _statement_areas(
+    faces: ComparedFaces, statements: LanguageStatements, codes: Sequence[str], among: Bool[np.ndarray, " sample"]
+) -> tuple[list[TellingApart], list[Score]]:
+    """Of each action that enough of some faces have and lack."""
+    rows: list[TellingApart] = []
+    scores: list[Score] = []
+    for code in codes:
+        strength, values = faces.strength(code), faces.to(*statements.actions[code])
+        present, absent = (strength >= PRESENT_FROM) & among, (strength < LEAST_INTENSITY) & among
+        _add_row(faces, code, values, present, absent, rows, scores)
+    return rows, scores
 
 
 def _is_clear(sample: Sample) -> bool:
@@ -208,7 +225,7 @@ def tell_opposites_apart(
                 accuracy=accuracy,
             )
         )
-    return tuple(rows), faces.estimate(mean_of(scores)) if scores else None
+    return tuple(rows), _mean(faces, scores)
 
 
 def order_intensities(
@@ -228,7 +245,7 @@ def order_intensities(
         scores.append(score)
         rank = float(np.corrcoef(rankdata(levels), rankdata(values))[0, 1])
         rows.append(IntensityOrder(action=code, num_faces=len(shown), spearman=rank, pair_accuracy=accuracy))
-    return tuple(rows), faces.estimate(mean_of(scores)) if scores else None
+    return tuple(rows), _mean(faces, scores)
 
 
 def retrieval_captions(

@@ -3,6 +3,7 @@
 from smilevlm.labels.actions import (
     FACIAL_ACTIONS,
     FACS_INTENSITY,
+    GAZE,
     LEAST_INTENSITY,
     NOT_IN_ARKIT,
     PRESENT_INTENSITY,
@@ -32,6 +33,7 @@ __all__ = [
     "BASIC_EXPRESSIONS",
     "FACIAL_ACTIONS",
     "FACS_INTENSITY",
+    "GAZE",
     "LEAST_INTENSITY",
     "MICRO_EXPRESSIONS",
     "NEUTRAL",

@@ -80,6 +80,8 @@ ActionIntensities: TypeAlias = Mapping[str, tuple[float, float]]
 """What one face does: code -> intensity of the person's (left, right) side in [0, 1]; actions that are absent are not
 listed. An action that moves to one side (`toward`) has its intensity at that side and 0 at the other, or the same at
 both where coders did not say to which."""
+GAZE = ("AU61", "AU62", "AU63", "AU64")
+"""Turned eyeballs: an iris shows them, the shape of the face does not."""
 NOT_IN_ARKIT = ("AU11", "AU13", "AU23")
 """Actions that no ARKit blend shape shows: their absence cannot be told from weights."""
 

@@ -148,9 +148,11 @@ def _units(
     """Everything that could be said, strongest first."""
     left = {code: sides for code in bank.actions
             if max(sides := actions.get(code, (0.0, 0.0))) >= settings.least_intensity}  # fmt: skip
-    for code in list(left):
-        for implied in bank.implied.get(code, ()):
-            left.pop(implied, None)
+    for code, others in bank.implied.items():
+        if code in left and len(together := [each for each in (code, *others) if each in left]) > 1:
+            # Any of them: what is never said of an open mouth would come to mean a closed one.
+            said = _pick(together, generator)
+            left = {each: sides for each, sides in left.items() if each == said or each not in together}
     units = []
     if generator.random() < settings.combination_share:
         both = {code for code, sides in left.items() if side_of(*sides) == "both" and max(sides) >= SLIGHT_BELOW}

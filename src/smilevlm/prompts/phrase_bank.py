@@ -75,7 +75,7 @@ class PhraseBank:
         degrees: Slot to the words that fill it.
         templates: That captions are put into.
         actions: Words of every action in `FACIAL_ACTIONS`.
-        implied: Action to those that go without saying where it is said.
+        implied: Action to those that are always there with it: a caption says one of them.
         combinations: Words for actions that come together on both sides.
         absent: True of faces that have none of the actions.
         rest: Captions of a face without any action.

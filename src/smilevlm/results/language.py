@@ -41,11 +41,20 @@ class TellingApart(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstPlace(Record):
-    """Faces of one clear action: how often its statement is the most similar of all; chance is 1 / statements."""
+    """Faces of one clear action.
+
+    Attributes:
+        num_statements: That are compared.
+        num_faces: Whose action is among theirs.
+        share: How often the face's statement is the most similar of all; chance is 1 / `num_statements`.
+        area: Mean of the statements' areas under the ROC curve, faces of one clear action against each other; None in
+            older files.
+    """
 
     num_statements: int
     num_faces: int
     share: Estimate
+    area: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +120,7 @@ class LanguageResult(ResultFile):
         action_source: Where the actions come from: "by construction" or "coded by people".
         statements: Per action that enough faces have and lack.
         mean_area: Of these.
+        mean_shape_area: Of these without the gaze, which no shape shows; None in older files.
         notes: What a reader must know, one sentence each.
     """
 
@@ -137,5 +147,6 @@ class LanguageResult(ResultFile):
     mean_opposites: Estimate | None
     intensity: tuple[IntensityOrder, ...]
     mean_intensity: Estimate | None
+    mean_shape_area: Estimate | None = None
     notes: tuple[str, ...] = ()
     schema_version: int = LANGUAGE_VERSION

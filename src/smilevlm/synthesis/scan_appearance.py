@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from smilevlm.geometry import Mesh
-from smilevlm.labels import FACIAL_ACTIONS
+from smilevlm.labels import FACIAL_ACTIONS, GAZE
 from smilevlm.synthesis.depth_sensor import DepthSensor, sense
 from smilevlm.synthesis.mesh_density import merge_cells, only_used, simplify, subdivide
 from smilevlm.synthesis.model_parts import dark_regions, draw_faces
@@ -108,8 +108,7 @@ class ScanAppearance:
 
 
 _BEARD_RIM_STEPS = 12
-_GAZE = ("AU61", "AU62", "AU63", "AU64")
-_UPPER_FACE = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU43", *_GAZE)
+_UPPER_FACE = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU43", *GAZE)
 _MIDDLE_FACE = ("AU9", "AU11")
 
 
@@ -122,7 +121,7 @@ def hidden_actions(appearance: ScanAppearance, surface: RigSurface) -> tuple[str
     there[appearance.faces] = True
     hidden: set[str] = set()
     if not (there & surface.eyes).any() or appearance.form == "phone":
-        hidden |= {*_GAZE, "AU5", "AU43"}
+        hidden |= {*GAZE, "AU5", "AU43"}
     if not (there & surface.inner).any():
         hidden.add("AD19")
     part = None if appearance.partial is None else appearance.partial.part

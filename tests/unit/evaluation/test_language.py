@@ -74,7 +74,7 @@ def told_perfectly(samples: list[Sample], sign: float = 1.0) -> ComparedFaces:
 def test_statements_of_a_model_that_knows_and_of_one_that_has_it_the_wrong_way_round():
     samples = single_actions()
     for sign, area in ((1.0, 1.0), (-1.0, 0.0)):
-        rows, mean = tell_statements_apart(told_perfectly(samples, sign), STATEMENTS)
+        rows, mean, _ = tell_statements_apart(told_perfectly(samples, sign), STATEMENTS)
         assert {row.name for row in rows} == set(CODES)
         assert {(row.num_present, row.num_absent, row.area.value) for row in rows} == {(8, 120, area)}
         assert mean is not None
@@ -83,14 +83,26 @@ def test_statements_of_a_model_that_knows_and_of_one_that_has_it_the_wrong_way_r
 
 def test_weak_and_unjudged_actions_are_neither_there_nor_absent():
     samples = [*single_actions(), face(0, {CODES[0]: (0.2, 0.2)}), face(1, {}, unjudged=(CODES[0],))]
-    rows, _ = tell_statements_apart(told_perfectly(samples), STATEMENTS)
+    rows, _, _ = tell_statements_apart(told_perfectly(samples), STATEMENTS)
     (row,) = [row for row in rows if row.name == CODES[0]]
     assert (row.num_present, row.num_absent) == (8, 120)
 
 
 def test_too_few_faces_say_nothing():
-    rows, mean = tell_statements_apart(told_perfectly(single_actions()[:4]), STATEMENTS)
-    assert (rows, mean) == ((), None)
+    assert tell_statements_apart(told_perfectly(single_actions()[:4]), STATEMENTS) == ((), None, None)
+
+
+def test_gaze_counts_in_one_of_the_two_mean_areas():
+    samples = [*single_actions(), *(face(number, {"AU61": (0.8, 0.8)}) for number in range(8))]
+    faces = told_perfectly(samples)
+    # As if the shape of a face did not show where it looks.
+    for text in STATEMENTS.actions["AU61"]:
+        faces.similarity[:, faces.texts[text]] = 0.0
+    rows, mean, shape_mean = tell_statements_apart(faces, STATEMENTS)
+    assert (rows[-1].name, rows[-1].area.value) == ("AD34", 1.0)
+    assert mean is not None
+    assert shape_mean is not None
+    assert (mean.value, shape_mean.value) == (pytest.approx((len(CODES) + 0.5) / (len(CODES) + 1)), 1.0)
 
 
 def test_first_places_count_clear_faces_alone():
@@ -104,8 +116,24 @@ def test_first_places_count_clear_faces_alone():
     sixteen, twenty_seven = first_places(told_perfectly(samples), STATEMENTS)
     assert (sixteen.num_statements, sixteen.num_faces, sixteen.share.value) == (16, 16 * 6 + 1, 1.0)
     assert (twenty_seven.num_statements, twenty_seven.share.value) == (27, 1.0)
-    wrong = told_perfectly(samples, -1.0)
-    assert first_places(wrong, STATEMENTS)[0].share.value == 0.0
+    assert sixteen.area is not None
+    assert sixteen.area.value == 1.0
+    wrong = first_places(told_perfectly(samples, -1.0), STATEMENTS)[0]
+    assert wrong.area is not None
+    assert (wrong.share.value, wrong.area.value) == (0.0, 0.0)
+
+
+def test_the_area_of_clear_faces_leaves_out_what_several_actions_mix_up():
+    mixed = [face(number, {"AU1": (0.9, 0.9), "AU12": (0.9, 0.9)}) for number in range(8)]
+    faces = told_perfectly([*single_actions(), *mixed])
+    # Nothing of the faces with two actions is understood.
+    faces.similarity[-8:] = 0.0
+    _, mean, _ = tell_statements_apart(faces, STATEMENTS)
+    (sixteen, _) = first_places(faces, STATEMENTS)
+    assert mean is not None
+    assert sixteen.area is not None
+    assert mean.value < 1.0
+    assert sixteen.area.value == 1.0
 
 
 def test_recall_of_a_known_order():
