@@ -55,6 +55,14 @@ from smilevlm.results.language import (
     Retrieval,
     TellingApart,
 )
+from smilevlm.results.pooled import (
+    LEVEL,
+    PooledScore,
+    majority_confusion,
+    percentile_interval,
+    pooled_confusion,
+    pooled_score,
+)
 from smilevlm.results.schema import (
     LEVELS,
     MAX_EXAMPLES,
@@ -65,6 +73,7 @@ from smilevlm.results.schema import (
     ExperimentResult,
     FoldProposals,
     Level,
+    OracleResult,
     OtherTrainingData,
     PairingCaptions,
     PairingMode,
@@ -74,11 +83,9 @@ from smilevlm.results.schema import (
 )
 from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting, Target
 from smilevlm.results.summary import (
-    LEVEL,
     FoldsSummary,
     Spread,
     bootstrap_interval,
-    percentile_interval,
     spread,
     student_quantile,
     summarise_folds,
@@ -132,10 +139,12 @@ __all__ = [
     "MultiLabelScore",
     "MultiViewGradient",
     "Opposites",
+    "OracleResult",
     "OtherTrainingData",
     "PairingCaptions",
     "PairingMode",
     "PairingTeacher",
+    "PooledScore",
     "Readout",
     "ReadoutSupervision",
     "Recall",
@@ -166,8 +175,11 @@ __all__ = [
     "class_recall",
     "counts_from_confusion",
     "honest_pairing_name",
+    "majority_confusion",
     "overall_scores",
     "percentile_interval",
+    "pooled_confusion",
+    "pooled_score",
     "read_record",
     "read_results",
     "read_timing",
