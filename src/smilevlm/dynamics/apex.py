@@ -49,7 +49,7 @@ def find_apex(frames: UInt8[np.ndarray, "time view height width 3"]) -> int:
             changes = _changes(frames[:, view, :, :, channel], seen[view])
             gram += changes @ changes.T
     candidates = np.arange(2, num_frames - 2)
-    energies = [shape @ gram @ shape for shape in (_rise_and_fall(num_frames, apex) for apex in candidates)]
+    energies = [shape @ gram @ shape for shape in (_rise_and_fall(num_frames, int(apex)) for apex in candidates)]
     return int(candidates[np.argmax(energies)]) if any(energies) else num_frames // 2
 
 

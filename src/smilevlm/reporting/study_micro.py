@@ -64,8 +64,8 @@ def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Ta
         f"the views at {', '.join(angle_text(angle) for angle in PROFILES.values())}. First the rows that the paper "
         f"prints ({published.source}, Table V), measured on real people, whose folds and scoring it does not say. "
         "Single label: clips of exactly one class, of which the nearest is said; multi-label: all clips, each class is "
-        "said or not. UF1 and UAR: mean F1 and mean recall of the classes; 95 % intervals: bootstrap over people, where "
-        "counts are known by person. Oracle: of synthetic faces alone."
+        "said or not. UF1 and UAR: mean F1 and mean recall of the classes; 95 % intervals: bootstrap over people, of "
+        "rows that are scored by person. Oracle: of synthetic faces alone."
     )
     return [
         Table(
