@@ -84,7 +84,7 @@ def test_a_result_has_the_scores_of_its_folds():
     for fold in result.folds:
         total = np.sum([always[name] for name in fold.test_subjects], axis=0)
         np.testing.assert_array_equal(total, fold.readouts["majority"].confusion_matrix)
-    recall = unweighted_average_recall(np.sum(list(always.values()), axis=0).tolist())
+    recall = unweighted_average_recall(tuple(map(tuple, np.sum(list(always.values()), axis=0).tolist())))
     assert result.summary.pooled_majority.unweighted_average_recall == pytest.approx(recall)
 
 
