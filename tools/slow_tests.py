@@ -38,6 +38,9 @@ COVERS: dict[str, tuple[str, ...]] = {
     "tests/unit/readers/test_archives.py": ("readers/",),
     "tests/unit/readers/test_broken_files.py": ("readers/", "geometry/"),
     "tests/unit/readers/test_broken_labels.py": ("readers/",),
+    "tests/unit/reproduction/test_losses.py": (
+        "reproduction/losses.py", "recipes/loss_study.py", "evaluation/robustness.py", "training/",
+    ),
     "tests/unit/store/test_engine.py": ("store/",),
     "tests/unit/store/test_store.py": ("store/",),
     "tests/unit/synthesis/test_bosphorus_layout.py": _SYNTHESIS,

@@ -43,13 +43,14 @@ if TYPE_CHECKING:
     from smilevlm.evaluation.oracle import displacement_oracle, oracle_of_faces
     from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes
     from smilevlm.evaluation.relevance import PixelRelevance, overlay_scale, pixel_relevance, relevance_overlay
+    from smilevlm.evaluation.robustness import evaluate_robustness
     from smilevlm.evaluation.run import evaluate_run
     from smilevlm.evaluation.scoring import EvaluationData, class_directions, embed
     from smilevlm.evaluation.tasks import run_tasks
 
 _LAZY_IMPORTS = {
     "analyse_run": "analysis", "evaluate_run": "run", "run_tasks": "tasks",
-    "evaluate_language": "language",
+    "evaluate_language": "language", "evaluate_robustness": "robustness",
     "EvaluationData": "scoring", "class_directions": "scoring", "embed": "scoring",
     "FoldEmbeddings": "fold_score", "FoldSamples": "fold_score", "FoldTraining": "fold_score",
     "ZeroShotClassifier": "fold_score", "predict": "fold_score", "score_fold": "fold_score",
@@ -85,6 +86,7 @@ __all__ = [
     "effective_rank",
     "embed",
     "evaluate_language",
+    "evaluate_robustness",
     "evaluate_run",
     "fitted_probes",
     "make_example",

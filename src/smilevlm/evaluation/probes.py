@@ -82,7 +82,7 @@ def fitted_probes(
     known = class_indices(train.truth, classes)
     index = class_indices(truth, classes)
     predictions = {
-        "linear_probe": _linear_probe(train, known, test_features, seed),
+        "linear_probe": linear_probe_predictions(train, test_features, classes, seed),
         "knn": nearest_neighbours(train.features, known, test_features, len(classes)),
         "majority": np.full(len(truth), np.bincount(known, minlength=len(classes)).argmax(), dtype=np.int64),
     }
@@ -186,12 +186,11 @@ def linear_probe(
     return predictions
 
 
-def _linear_probe(
-    train: ProbeTrainingSet,
-    known: Int[np.ndarray, " train"],
-    test_features: Float[np.ndarray, "n view feature"],
-    seed: int,
+def linear_probe_predictions(
+    train: ProbeTrainingSet, test_features: Float[np.ndarray, "n view feature"], classes: Sequence[str], seed: int
 ) -> Int[np.ndarray, " n"]:
+    """Classes of test samples by a linear probe whose penalty is chosen on held-out training subjects."""
+    known = class_indices(train.truth, classes)
     if len(np.unique(known)) < 2:
         raise SettingsError("all training samples are of one class; a linear probe needs at least two classes")
     rows, wanted = _rows(train.features), _rows(test_features)

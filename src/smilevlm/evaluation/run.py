@@ -85,7 +85,7 @@ def evaluate_run(
         raise CheckpointError(f"{run} has no trained fold; run `smilevlm train` first")
     device = f"cuda:{hardware.device}" if hardware is not None and hardware.on_gpu else "cpu"
     pairing, teacher = _reported_pairing(config), None
-    prompt_set = choose_unseen_prompts(config, tested, pairing, unseen_prompts) if _is_aligned(config) else None
+    prompt_set = choose_unseen_prompts(config, tested, pairing, unseen_prompts) if is_aligned(config) else None
     unseen = None if prompt_set is None else UnseenPrompts(prompt_set, config.text_tower)
     folds = tuple(score_job(config, tested, run, job, device, unseen) for job in main)
     # A control's folds are compared with the same folds of the run.
@@ -102,7 +102,7 @@ def evaluate_run(
     result = ExperimentResult(
         **run_identity(described, config, manifest),
         method=config.method,
-        aligned_with_text=_is_aligned(config),
+        aligned_with_text=is_aligned(config),
         settings=described["settings"],
         trained_on=OtherTrainingData(
             layout=learned_from.layout, manifest_hash=learned_from.content_hash, synthetic=learned_from.synthetic
@@ -177,7 +177,7 @@ def _reported_pairing(config: ExperimentConfig) -> ReportedPairing:
     return "shuffled" if config.shuffle_prompts else config.pairing
 
 
-def _is_aligned(config: ExperimentConfig) -> bool:
+def is_aligned(config: ExperimentConfig) -> bool:
     """Whether the embedding and the prompts (or labels) share a space: by training, or as a CLIP comes."""
     if config.optimiser.epochs == 0:
         return config.model.projector.num_layers == 0

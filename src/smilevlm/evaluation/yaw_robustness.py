@@ -14,10 +14,9 @@ from smilevlm.errors import StoreError
 from smilevlm.evaluation.fold_score import predict
 from smilevlm.evaluation.scoring import embed
 from smilevlm.evaluation.trained_fold import TrainedFold
-from smilevlm.models import ModelBundle, Prototypes
+from smilevlm.models import Prototypes
 from smilevlm.results import YawPoint
 from smilevlm.store import PreparedSet, differing_settings
-from smilevlm.threads import one_thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +89,7 @@ def yaw_accuracies(fold: TrainedFold, yaw_set: YawSet, notes: list[str]) -> tupl
     points = []
     for yaw, chosen in columns.items():
         z_views = embedded.z_views[:, chosen]
-        z_fused, weights = _fused(fold.bundle, z_views)
+        z_fused, weights = fold.bundle.fuse(z_views)
         points.append(
             yaw_point(
                 yaw_deg=yaw,
@@ -151,16 +150,3 @@ def yaw_point(
             float(angle): float(weight / weights.sum()) for angle, weight in zip(nominal_deg, weights, strict=True)
         },
     )
-
-
-def _fused(
-    bundle: ModelBundle, z_views: Float[np.ndarray, "n view dim"]
-) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, "n view"]]:
-    import torch
-
-    model = bundle.model
-    device = model.image_mean.device
-    text = torch.from_numpy(bundle.prompts.centred).to(device)
-    with torch.inference_mode(), one_thread():
-        z_fused, weights = model.fuse(torch.from_numpy(np.ascontiguousarray(z_views)).to(device), text=text)
-    return z_fused.cpu().numpy(), weights.cpu().numpy()

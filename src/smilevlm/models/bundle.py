@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from smilevlm.errors import CheckpointError, PromptError, SettingsError
 from smilevlm.files import write_atomically
@@ -18,7 +18,7 @@ from smilevlm.models.zero_shot import Prototypes, class_prototypes
 from smilevlm.prompts import PromptEmbeddings
 from smilevlm.results import OtherTrainingData
 from smilevlm.store import PrepareSettings, prepare_settings_from, read_json_fields
-from smilevlm.threads import torch_threads
+from smilevlm.threads import one_thread, torch_threads
 
 if TYPE_CHECKING:
     from smilevlm.models.smile_vlm import SmileVlm
@@ -102,6 +102,31 @@ class ModelBundle:
     def prototypes(self) -> Prototypes:
         """The classes as directions, from the mean of each one's prompts. Assumption A6."""
         return class_prototypes(self.prompts.centred, self.prompts.classes, self.classes)
+
+    def fuse(
+        self,
+        z_views: Float32[np.ndarray, "sample view dim"],
+        present: Bool[np.ndarray, "sample view"] | None = None,
+    ) -> tuple[Float32[np.ndarray, "sample dim"], Float32[np.ndarray, "sample view"]]:
+        """Fuse embeddings of views, such as some of `embed`, on one thread.
+
+        Args:
+            z_views: Per view; any number of views.
+            present: Which views are there, one of each sample at least; None for all.
+
+        Returns:
+            The fused embeddings, and the share of each view in them, 0 of those that are missing.
+        """
+        import torch
+
+        self.model.eval()
+        device = self.model.image_mean.device
+        text = torch.from_numpy(self.prompts.centred).to(device)
+        mask = None if present is None else torch.from_numpy(present).to(device)
+        with torch.inference_mode(), one_thread():
+            fused = self.model.fuse(torch.from_numpy(np.ascontiguousarray(z_views)).to(device), mask, text)
+        z_fused, weights = (part.cpu().numpy() for part in fused)
+        return z_fused, weights
 
     def embed(
         self,

@@ -47,8 +47,8 @@ RECIPES: dict[str, str] = {
     "demo": "tiny",
     "few_labels": "tiny",
     "folder": "own_data",
-    **{f"tiny_{setting}": "tiny" for setting in SETTINGS},
-    **{f"paper_{setting}": "paper" for setting in SETTINGS},
+    **{f"tiny_{setting}": "tiny" for setting in (*SETTINGS, "losses", "losses_captions")},
+    **{f"paper_{setting}": "paper" for setting in (*SETTINGS, "losses", "losses_captions")},
 }
 """The module of this room that has each recipe as a function; it brings in torch, so it is imported when asked for."""
 

@@ -43,6 +43,13 @@ def _without_training(config: ExperimentConfig) -> ExperimentConfig:
     return replace(config, optimiser=replace(config.optimiser, epochs=0), pretraining_epochs=0)
 
 
+def _pretrained(config: ExperimentConfig) -> ExperimentConfig:
+    """Half of the epochs without labels, before the other half."""
+    num_before = config.optimiser.epochs // 2
+    optimiser = replace(config.optimiser, epochs=config.optimiser.epochs - num_before)
+    return replace(config, optimiser=optimiser, pretraining_epochs=num_before)
+
+
 def _raw_clip(config: ExperimentConfig) -> ExperimentConfig:
     """CLIP as it comes: its own joint space, the plain mean of the views, prompts as its text tower gives them.
 
@@ -78,6 +85,7 @@ METHODS: dict[str, Method] = {
     "without_alignment": _weighted("without vision-language alignment", _WEAK, beta=0.0),
     "without_redundancy": _weighted("without redundancy minimisation", _WEAK, gamma=0.0),
     "multi_view_alone": _weighted("multi-view Barlow Twins alone", "none", beta=0.0, gamma=0.0),
+    "pretrained": Method(title="multi-view Barlow Twins first, then SMILE-VLM", supervision=_WEAK, change=_pretrained),
     "alignment_alone": _weighted("vision-language alignment alone", _WEAK, alpha=0.0, gamma=0.0),
     "supervised": Method(
         title="supervised cross-entropy, same tower",

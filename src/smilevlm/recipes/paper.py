@@ -117,3 +117,19 @@ def paper_4dme_multi_label() -> ExperimentConfig:
 def paper_4dme_loso() -> ExperimentConfig:
     """Table V, one subject left out at a time; set `num_folds` to the number of subjects with a clip of one class."""
     return replace(paper_4dme(), name="paper_4dme_loso", protocol="fourdme_loso", num_folds=41, num_control_folds=0)
+
+
+def paper_losses() -> ExperimentConfig:
+    """The study of the losses on BU-3DFE Subset I, with damaged and missing views in training."""
+    config = paper_bu3dfe_subset1()
+    return replace(
+        config,
+        name="paper_losses",
+        num_control_folds=0,
+        distortions=replace(config.distortions, pitch_mm=1.0, weak_degraded_share=0.35, view_dropout=0.1),
+    )
+
+
+def paper_losses_captions() -> ExperimentConfig:
+    """The same with captions; of data sets whose facial actions are recorded or coded."""
+    return replace(paper_losses(), name="paper_losses_captions", pairing="mixed")

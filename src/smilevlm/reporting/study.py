@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from smilevlm.reporting.figure_theme import FigureImage, NoFigure
+from smilevlm.reporting.loss_study_figure import effects_figure
+from smilevlm.reporting.loss_study_findings import loss_findings, what_was_trained
+from smilevlm.reporting.loss_study_source import LOSS_STUDY_NAME, load_loss_study, loss_effects
+from smilevlm.reporting.loss_study_tables import effects_table
 from smilevlm.reporting.output import page_environment, report_files, write_files
 from smilevlm.reporting.published import Published, load_published
 from smilevlm.reporting.setting_figures import setting_figures
@@ -20,6 +23,7 @@ from smilevlm.reporting.study_figures import study_figures
 from smilevlm.reporting.study_findings import findings, people_by_setting, what_was_measured
 from smilevlm.reporting.study_micro import micro_expression_tables
 from smilevlm.reporting.study_provenance import missing_table, provenance_table, settings_tables
+from smilevlm.reporting.study_section import StudySection
 from smilevlm.reporting.study_source import LoadedStudy, load_study
 from smilevlm.reporting.study_statistics import FUSED
 from smilevlm.reporting.study_tables import baselines_table, calibration_table, paper_tables
@@ -29,26 +33,6 @@ from smilevlm.results import TARGETS, AnalysisResult, StudyFile, TasksResult, re
 PROBE = "linear_probe"
 Shown = tuple[Sequence[Table], Sequence[FigureImage | NoFigure], Sequence[str]]
 """Tables, figures and notes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudySection:
-    """One section of the page.
-
-    Attributes:
-        anchor: Its name in links; unique.
-        notes: Sentences under the title.
-        small_figures: Shown side by side.
-        folded_tables: Shown on request; they are long.
-    """
-
-    anchor: str
-    title: str
-    notes: Sequence[str] = ()
-    figures: Sequence[FigureImage | NoFigure] = ()
-    small_figures: Sequence[FigureImage | NoFigure] = ()
-    tables: Sequence[Table] = ()
-    folded_tables: Sequence[Table] = ()
 
 
 def write_study_report(study_path: Path, out: Path) -> Path:
@@ -85,6 +69,7 @@ def write_study_report(study_path: Path, out: Path) -> Path:
             tables=[ablation_table(study, ablations, FUSED, "ablation")] if ablations else [],
             folded_tables=[ablation_table(study, probes, PROBE, "ablation_linear_probe")] if probes else [],
         ),
+        *_loss_sections(study_path),
         StudySection(
             anchor="views",
             title="All views together against each one alone",
@@ -128,6 +113,24 @@ def _statements(published: Published) -> list[str]:
     return [
         "The paper draws Figs. 2 and 3 without printing their numbers. What it says of them, on real faces: "
         f"{statements}"
+    ]
+
+
+def _loss_sections(study_path: Path) -> list[StudySection]:
+    """The rows of a study of the losses in the same folder, if there is one: the same contrasts, with more power."""
+    path = study_path.with_name(LOSS_STUDY_NAME)
+    if not path.is_file():
+        return []
+    losses = load_loss_study(path)
+    effects = loss_effects(losses)
+    return [
+        StudySection(
+            anchor="losses",
+            title="What each loss is worth, with few and all labels (Figs. 2 and 3 on populations of their own)",
+            notes=[*what_was_trained(losses), *loss_findings(losses, effects)],
+            figures=[effects_figure(losses, effects)],
+            folded_tables=[effects_table(losses, effects)],
+        )
     ]
 
 
@@ -193,6 +196,8 @@ def _render_page(study: LoadedStudy, findings: Sequence[str], sections: Sequence
         page_environment()
         .get_template("study.html.j2")
         .render(
+            title="The tables and figures of the paper",
+            nothing_found="The study has no run of the full method, so there is nothing to say.",
             study=study.study,
             synthetic=study.study.synthetic,
             measured=what_was_measured(study),

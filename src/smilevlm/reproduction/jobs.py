@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from smilevlm.datasets import find_protocol, protocol_folds
 from smilevlm.errors import CheckpointError, ResultError, SmileVlmError
@@ -15,7 +16,7 @@ from smilevlm.parallel import parallel_map
 from smilevlm.reproduction.plan import PlannedRun
 from smilevlm.results import ExperimentResult, read_results
 from smilevlm.store import PreparedSet, read_manifest
-from smilevlm.training import RESULTS_NAME, HardwareConfig, train_run, with_clip_width
+from smilevlm.training import RESULTS_NAME, ExperimentConfig, HardwareConfig, train_run, with_clip_width
 
 ProgressCallback = Callable[[str, int, int, float | None], None]
 """Called when a run ends with (name, runs done, runs in all, accuracy or None)."""
@@ -91,14 +92,23 @@ def _known_outcome(run: PlannedRun, stores: Mapping[str, Path]) -> Outcome | Non
         return None
     try:
         result = read_results(path)
-        settings = asdict(with_clip_width(run.config))
-    except (ResultError, CheckpointError):
-        # Of another version, or damaged: scored again. That a CLIP is gone is said by training.
+    except ResultError:
+        # Of another version, or damaged: scored again.
         return None
-    has_settings = result.settings == json.loads(json.dumps(settings))
+    has_settings = is_of_config(result.settings, run.config)
     is_complete = {fold.fold for fold in result.folds} >= set(run.folds)
     # Of other data it is left to training, which refuses to go on with such a run and says why.
     return Outcome(run=run, result=result) if has_settings and is_complete and _has_data(result, run, stores) else None
+
+
+def is_of_config(settings: Mapping[str, Any], config: ExperimentConfig) -> bool:
+    """Whether a run's settings, as its files have them, are those of a recipe."""
+    try:
+        wanted = asdict(with_clip_width(config))
+    except CheckpointError:
+        # That a CLIP is gone is said by training.
+        return False
+    return settings == json.loads(json.dumps(wanted))
 
 
 def _has_data(result: ExperimentResult, run: PlannedRun, stores: Mapping[str, Path]) -> bool:
@@ -164,3 +174,12 @@ def _run_one(
             raise
         return Outcome(run=run, reason=f"out of memory: {str(error).splitlines()[0]}")
     return Outcome(run=run, result=result)
+
+
+def num_parallel_trainings(jobs: int, hardware: HardwareConfig) -> int:
+    """One per GPU at most."""
+    if not hardware.on_gpu:
+        return jobs
+    import torch
+
+    return min(jobs, torch.cuda.device_count())

@@ -12,7 +12,7 @@ from smilevlm.datasets import find_protocol
 from smilevlm.errors import ResultError, SettingsError, SmileVlmError
 from smilevlm.recipes import ANALYSED, METHODS, OTHER_TASKS, SETTINGS, find_recipe
 from smilevlm.reproduction.data import REPLICAS, StudyData, given_data, make_replica, make_yaw_store
-from smilevlm.reproduction.jobs import Outcome, execute
+from smilevlm.reproduction.jobs import Outcome, execute, num_parallel_trainings
 from smilevlm.reproduction.plan import PlannedRun, StudyRequest, needed_data, plan_runs
 from smilevlm.results import (
     TARGETS,
@@ -65,7 +65,7 @@ def run_study(
         def show(name: str, done: int, total: int, accuracy: float | None) -> None:
             update(done, total, f"{name}: {'no result' if accuracy is None else f'{accuracy:.1%}'}")
 
-        num_parallel = _num_parallel_trainings(jobs, hardware)
+        num_parallel = num_parallel_trainings(jobs, hardware)
         faces = data["4dme"].faces if "4dme" in data else None
         outcomes = execute(runs, stores, jobs=num_parallel, hardware=hardware, progress=show, faces=faces)
     files = _study_files(request, outcomes, data, jobs, progress_bar)
@@ -75,15 +75,6 @@ def run_study(
     missing = [f"{outcome.run.name}: {outcome.reason}" for outcome in outcomes if outcome.reason is not None]
     missing += [f"{each.kind} of {each.setting}: {each.reason}" for each in files if each.reason is not None]
     return path, missing
-
-
-def _num_parallel_trainings(jobs: int, hardware: HardwareConfig) -> int:
-    """One per GPU at most."""
-    if not hardware.on_gpu:
-        return jobs
-    import torch
-
-    return min(jobs, torch.cuda.device_count())
 
 
 def _data(request: StudyRequest, names: Sequence[str], jobs: int, progress_bar: ProgressBar) -> dict[str, StudyData]:

@@ -55,6 +55,7 @@ from smilevlm.results.language import (
     Retrieval,
     TellingApart,
 )
+from smilevlm.results.loss_study import LossContrast, LossRun, LossSetting, LossStudy, Reading
 from smilevlm.results.pooled import (
     LEVEL,
     PooledScore,
@@ -62,6 +63,13 @@ from smilevlm.results.pooled import (
     percentile_interval,
     pooled_confusion,
     pooled_score,
+)
+from smilevlm.results.robustness import (
+    CONDITIONS,
+    Condition,
+    ConditionScores,
+    ProbeScore,
+    RobustnessResult,
 )
 from smilevlm.results.schema import (
     LEVELS,
@@ -102,6 +110,7 @@ from smilevlm.results.tasks import (
 )
 
 __all__ = [
+    "CONDITIONS",
     "LEVEL",
     "LEVELS",
     "MAX_EXAMPLES",
@@ -115,6 +124,8 @@ __all__ = [
     "BinaryCounts",
     "Calibration",
     "CalibrationBin",
+    "Condition",
+    "ConditionScores",
     "ConfusionMatrix",
     "ControlResult",
     "CorrelationMatrix",
@@ -134,6 +145,10 @@ __all__ = [
     "Interval",
     "LanguageResult",
     "Level",
+    "LossContrast",
+    "LossRun",
+    "LossSetting",
+    "LossStudy",
     "MapPoint",
     "Monitor",
     "MultiLabelScore",
@@ -145,6 +160,8 @@ __all__ = [
     "PairingMode",
     "PairingTeacher",
     "PooledScore",
+    "ProbeScore",
+    "Reading",
     "Readout",
     "ReadoutSupervision",
     "Recall",
@@ -153,6 +170,7 @@ __all__ = [
     "ReportedPairing",
     "ResultFile",
     "Retrieval",
+    "RobustnessResult",
     "RocPoint",
     "Spread",
     "Stage",

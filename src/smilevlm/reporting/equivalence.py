@@ -1,0 +1,75 @@
+"""Differences over paired units: told from zero (t-test), told to be small (equivalence test), or neither.
+
+Source: Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003 (variance where training
+sets overlap); Schuirmann, A Comparison of the Two One-Sided Tests Procedure, J. Pharmacokinetics 15, 1987 (TOST).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from smilevlm.results import Interval, student_quantile
+
+SIGNIFICANCE_LEVEL = 0.05
+_POWER = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquivalenceTest:
+    """A mean of paired differences.
+
+    Attributes:
+        num_units: Pairs.
+        mean: Of the differences.
+        interval: 95 %, Student t.
+        p_value: Two-sided, of no difference.
+        equivalence_p: Of a difference of the margin or more, the larger of two one-sided tests.
+        detectable: The smallest difference that such a test finds in 4 of 5 studies, by the spread that was met.
+    """
+
+    num_units: int
+    mean: float
+    interval: Interval
+    p_value: float
+    equivalence_p: float
+    detectable: float
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether a difference of the margin or more is ruled out."""
+        return self.equivalence_p < SIGNIFICANCE_LEVEL
+
+
+def equivalence_test(differences: Sequence[float], *, margin: float, overlap: float = 0.0) -> EquivalenceTest | None:
+    """Test differences against zero and against a margin.
+
+    Args:
+        differences: One per unit.
+        margin: Smaller differences count as equal, above 0.
+        overlap: Test people over training people where units are folds of one set, whose training people overlap; 0
+            for units that share nobody.
+
+    Returns:
+        None with fewer than two units, and where all differ by the same: that a few agree to the last digit does not
+        make them sure.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    num_units = len(values)
+    if num_units < 2 or (std := float(values.std(ddof=1))) < 1e-12:
+        return None
+    mean, degrees = float(values.mean()), num_units - 1
+    error = std * sqrt(1.0 / num_units + overlap)
+    half = student_quantile(num_units) * error
+    return EquivalenceTest(
+        num_units=num_units,
+        mean=mean,
+        interval=(mean - half, mean + half),
+        p_value=2.0 * float(stdtr(degrees, -abs(mean) / error)),
+        equivalence_p=float(max(stdtr(degrees, (mean - margin) / error), stdtr(degrees, -(mean + margin) / error))),
+        detectable=half + float(stdtrit(degrees, _POWER)) * error,
+    )
