@@ -9,7 +9,8 @@ people and clips, with weaker or stronger movements before the same scanner. Pri
 - with --start-from, a run folder of `tiny_bu4dfe`: UF1 and UAR of the recipe's model, of the oracle
   (`oracle_of_faces`, leaving one subject out) and of the most frequent class of the training people, for each span of
   the dynamic images (phases by the automatic apex). Scores are those of all folds' clips together, with 95 % intervals
-  from a bootstrap over people; without --start-from the oracle alone.
+  from a bootstrap over people; without --start-from the oracle alone. Spans after the first are compared with it:
+  the difference of the model's UF1, people redrawn for both at once.
 
 Command: python benchmarks/micro_expressions.py --folder FOLDER [--start-from RUN] --amplitudes 0.5 1 2 --jobs 2
 """
@@ -28,7 +29,14 @@ from smilevlm.evaluation import displacement_oracle, evaluate_run
 from smilevlm.labels import MICRO_EXPRESSIONS
 from smilevlm.recipes import find_recipe
 from smilevlm.reproduction.data import REPLICAS
-from smilevlm.results import Interval, PooledScore
+from smilevlm.results import (
+    ConfusionMatrix,
+    ExperimentResult,
+    Interval,
+    class_f1,
+    percentile_interval,
+    pooled_confusion,
+)
 from smilevlm.store import MANIFEST_NAME, prepare
 from smilevlm.synthesis.fourdme import FourdmeSettings, plan_4dme, synthesize_4dme, true_displacement_mm
 from smilevlm.training import ExperimentConfig, train_run, with_overrides
@@ -64,10 +72,10 @@ def config_of(recipe: str, start_from: Path, span: str, overrides: Sequence[str]
     return with_overrides(replace(config, prepare=replace(config.prepare, dynamics=dynamics)), overrides)
 
 
-def scores(
+def evaluated(
     config: ExperimentConfig, settings: FourdmeSettings, folder: Path, name: str, jobs: int
-) -> dict[str, PooledScore | None]:
-    """Of the trained model, the oracle and the most frequent class; what is there already is gone on with."""
+) -> ExperimentResult:
+    """Of the trained model; what is there already is gone on with."""
     faces, store, run = folder / "faces", folder / f"store_{config.prepare.dynamics.span}", folder / name
     if not (store / MANIFEST_NAME).is_file():
         synthesize_4dme(faces, settings, jobs=jobs)
@@ -75,13 +83,37 @@ def scores(
         recordings = list(index.recordings)
         prepare(recordings, store, config.prepare, layout=index.layout, synthetic=index.synthetic, jobs=jobs)
     train_run(config, store, run, resume=True, jobs=jobs)
-    result = evaluate_run(run, store, faces=faces, num_examples=0)
+    return evaluate_run(run, store, faces=faces, num_examples=0)
+
+
+def print_scores(span: str, result: ExperimentResult) -> None:
     assert result.oracle is not None
-    return {
+    found = {
         "model": result.summary.pooled,
         "oracle": result.oracle.pooled,
         "majority": result.summary.pooled_majority,
     }
+    for who, score in found.items():
+        assert score is not None
+        f1 = cell(score.unweighted_f1, score.unweighted_f1_interval)
+        recall = cell(score.unweighted_average_recall, score.unweighted_average_recall_interval)
+        print(f"  {span:12s} {who:9s} UF1 {f1}  UAR {recall}", flush=True)
+
+
+def difference(first: ExperimentResult, other: ExperimentResult) -> str:
+    """UF1 of the other minus that of the first, and its 95 % bootstrap over the people that both are tested on."""
+    one, two = pooled_confusion(first.folds), pooled_confusion(other.folds)
+    assert one is not None
+    assert two is not None
+    people = sorted(one)
+    draws = [np.arange(len(people)), *np.random.default_rng(0).integers(len(people), size=(2000, len(people)))]
+    gains = np.array([f1_of(two, people, draw) - f1_of(one, people, draw) for draw in draws])
+    return cell(float(gains[0]), percentile_interval(gains[1:]))
+
+
+def f1_of(by_person: dict[str, ConfusionMatrix], people: Sequence[str], draw: np.ndarray) -> float:
+    total = np.sum([by_person[people[index]] for index in draw], axis=0)
+    return float(class_f1(tuple(map(tuple, total.tolist()))).mean())
 
 
 def cell(value: float, interval: Interval | None) -> str:
@@ -106,14 +138,15 @@ def main() -> None:
             print(f"  oracle: UF1 {f1:.2f}, UAR {recall:.2f}", flush=True)
             continue
         folder = arguments.folder / f"amplitude_{amplitude:g}"
+        first: ExperimentResult | None = None
         for span in arguments.spans:
             config = config_of(arguments.recipe, arguments.start_from, span, arguments.set)
-            found = scores(config, settings, folder, f"{arguments.recipe}_{span}", arguments.jobs)
-            for who, score in found.items():
-                assert score is not None
-                f1_cell = cell(score.unweighted_f1, score.unweighted_f1_interval)
-                recall_cell = cell(score.unweighted_average_recall, score.unweighted_average_recall_interval)
-                print(f"  {span:12s} {who:9s} UF1 {f1_cell}  UAR {recall_cell}", flush=True)
+            result = evaluated(config, settings, folder, f"{arguments.recipe}_{span}", arguments.jobs)
+            print_scores(span, result)
+            if first is None:
+                first = result
+            else:
+                print(f"  {span} minus {arguments.spans[0]}: UF1 {difference(first, result)}", flush=True)
 
 
 if __name__ == "__main__":
