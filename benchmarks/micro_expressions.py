@@ -112,7 +112,7 @@ def difference(first: ExperimentResult, other: ExperimentResult) -> str:
 
 
 def f1_of(by_person: dict[str, ConfusionMatrix], people: Sequence[str], draw: np.ndarray) -> float:
-    total = np.sum([by_person[people[index]] for index in draw.tolist()], axis=0)
+    total = np.sum([by_person[people[int(index)]] for index in draw], axis=0)
     return float(class_f1(tuple(map(tuple, total.tolist()))).mean())
 
 
