@@ -72,6 +72,7 @@ def evaluate(
     store: str | os.PathLike[str] | None = None,
     *,
     test_store: str | os.PathLike[str] | None = None,
+    faces: str | os.PathLike[str] | None = None,
 ) -> ExperimentResult:
     """Score the trained folds of a run on the subjects that each was not trained on.
 
@@ -79,6 +80,7 @@ def evaluate(
         run: From `train`, or a run folder.
         store: The prepared set it was trained on; needed with a run folder.
         test_store: The set to test on, where the protocol tests on another data set.
+        faces: Synthetic faces of layout `4dme` that the set was prepared from, for the oracle of their true movement.
 
     Returns:
         What is also written to `results.json` of the run folder.
@@ -93,4 +95,9 @@ def evaluate(
         run, store = run.folder, run.store if store is None else store
     if store is None:
         raise SettingsError("store is missing: name the prepared set that the run was trained on")
-    return evaluate_run(Path(run), Path(store), test_store=None if test_store is None else Path(test_store))
+    return evaluate_run(
+        Path(run),
+        Path(store),
+        test_store=None if test_store is None else Path(test_store),
+        faces=None if faces is None else Path(faces),
+    )

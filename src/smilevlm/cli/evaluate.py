@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from smilevlm.cli.arguments import add_accelerator, add_run_folder, add_store
 
 if TYPE_CHECKING:
-    from smilevlm.results import ExperimentResult, Spread
+    from smilevlm.results import ExperimentResult, Interval, Spread
 
 HELP = "score a run on people it never saw"
 DESCRIPTION = (
@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_accelerator(parser)
     test_help = "prepared set to test on, where the protocol tests on another data set"
     parser.add_argument("--test-store", type=Path, help=test_help)
+    faces_help = "synthetic 4dme faces that the store was prepared from: scores a classifier of their true movement too"
+    parser.add_argument("--faces", type=Path, help=faces_help)
     parser.add_argument(
         "--unseen-prompts",
         default="auto",
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         test_store=arguments.test_store,
         hardware=hardware,
         unseen_prompts=arguments.unseen_prompts,
+        faces=arguments.faces,
     )
     _print_result(result)
     print(arguments.run_folder / RESULTS_NAME)
@@ -94,8 +97,43 @@ def _print_result(result: ExperimentResult) -> None:
             if part
         ),
     )
+    _print_pooled(result, faces)
     if result.unseen_prompt_set is None:
         print_note(
             "No score with unseen wordings: the run knows no words, or no bundled prompt set of these classes is new "
             "to it; --unseen-prompts names another."
         )
+
+
+def _print_pooled(result: ExperimentResult, faces: str) -> None:
+    """UF1 and UAR of all folds' samples together, beside what could be had and what costs nothing."""
+    from smilevlm.cli.tables import print_table
+
+    scores = {
+        "fused views": result.summary.pooled,
+        "oracle: classifier of the true movement": None if result.oracle is None else result.oracle.pooled,
+        "most frequent training class": result.summary.pooled_majority,
+    }
+    rows = [
+        (
+            name,
+            faces,
+            f"{score.unweighted_f1:.2f}",
+            _interval(score.unweighted_f1_interval),
+            f"{score.unweighted_average_recall:.2f}",
+            _interval(score.unweighted_average_recall_interval),
+        )
+        for name, score in scores.items()
+        if score is not None
+    ]
+    people = sum(len(fold.test_subjects) for fold in result.folds)
+    print_table(
+        ["all folds' samples together", "faces"],
+        ["UF1", "95 % over people", "UAR", "95 % over people"],
+        rows,
+        title=f"pooled over {len(result.folds)} folds, {people} people",
+    )
+
+
+def _interval(interval: Interval | None) -> str:
+    return "one person" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"

@@ -25,7 +25,7 @@ EXAMPLE = "smilevlm prepare bu4dfe /data/BU-4DFE store --size 224 --jobs 16"
 _LISTED = 20
 _VIEW_OPTIONS = {
     "size": 64, "angles": (-30.0, 0.0, 30.0), "kind": "geometry", "pooling": "approximate", "span": "sequence",
-    "frames": 32, "window": 50, "stride": 25,
+    "apex": "labels", "frames": 32, "window": 50, "stride": 25,
 }  # fmt: skip
 """What decides how views look, where it is not given; a recipe decides all of it."""
 
@@ -47,9 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     views.add_argument("--kind", choices=kinds, help="what the views show")
     dynamics = parser.add_argument_group("dynamic images of sequences")
     dynamics.add_argument("--pooling", choices=["approximate", "exact"], help="rank pooling")
-    spans = ["sequence", "windows", "onset_apex", "apex_offset", "toward_apex"]
-    span_help = "what one dynamic image covers; the last three need onset, apex and offset (4DME)"
+    spans = ["sequence", "windows", "onset_apex", "apex_offset", "both_phases", "toward_apex"]
+    span_help = "what one dynamic image covers; the last four need onset, apex and offset: see --apex"
     dynamics.add_argument("--span", choices=spans, help=span_help)
+    apex_help = "where they come from: the data set (4DME), or found in the frames, which should hold one movement each"
+    dynamics.add_argument("--apex", choices=["labels", "automatic"], help=apex_help)
     frames_help = "frames taken per dynamic image, uniformly in time; 0 for all"
     dynamics.add_argument("--frames", type=int, help=frames_help)
     dynamics.add_argument("--window", type=positive_int, help="window length in frames (--span windows)")
@@ -135,6 +137,7 @@ def _settings(arguments: argparse.Namespace) -> PrepareSettings:
         dynamics=DynamicSettings(
             pooling=arguments.pooling,
             span=arguments.span,
+            apex=arguments.apex,
             num_frames=arguments.frames or None,
             window=arguments.window,
             stride=arguments.stride,

@@ -1,5 +1,6 @@
 """Frames to dynamic images: which frames are pooled, and how."""
 
+from smilevlm.dynamics.apex import find_apex
 from smilevlm.dynamics.exact import exact_rank_pooling
 from smilevlm.dynamics.plan import DynamicPlan, plan_dynamic_images
 from smilevlm.dynamics.pooling import MID_GREY, DynamicPools, to_display
@@ -13,6 +14,7 @@ __all__ = [
     "DynamicSettings",
     "approximate_rank_pooling",
     "exact_rank_pooling",
+    "find_apex",
     "plan_dynamic_images",
     "pool_stream",
     "rank_pooling_coefficients",

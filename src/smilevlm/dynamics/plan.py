@@ -21,7 +21,8 @@ class DynamicPlan:
     """One dynamic image to be made.
 
     Args:
-        name: Empty when a recording has one dynamic image; `w000050` for the window that begins at frame number 50.
+        name: Empty when a recording has one dynamic image; `w000050` for the window that begins at frame number 50;
+            `onset_apex` and `apex_offset` where each phase has one.
         frames: Indices into the recording's frames in the order they are pooled. Ascending, but for the falling phase
             of `toward_apex`, which follows the rising one, descends, and may repeat the apex.
         weights: Approximate pooling's coefficient of each entry of `frames`.
@@ -49,7 +50,8 @@ def plan_dynamic_images(
         phases: Frame numbers of onset, apex and offset, when they are known.
 
     Returns:
-        In the order of their first frames, at least one.
+        In the order of their first frames, at least one. Of `both_phases` a phase of one frame, which shows no
+        movement, has no image beside one that has more.
 
     Raises:
         LayoutError: The frames are not in order or numbered beyond 10**15, the settings ask for phases and there are
@@ -65,7 +67,7 @@ def plan_dynamic_images(
         return _windows(times, settings)
     if settings.span == "sequence":
         return (_plan("", times, [_sample(times, np.arange(len(times)), settings)]),)
-    return (_phase_plan(times, settings, phases),)
+    return _phase_plans(times, settings, phases)
 
 
 def _plan(
@@ -131,9 +133,9 @@ def _window_begins(times: Int64[np.ndarray, " time"], settings: DynamicSettings)
     return [first + step * stride for step in sorted(steps)]
 
 
-def _phase_plan(
+def _phase_plans(
     times: Int64[np.ndarray, " time"], settings: DynamicSettings, phases: tuple[int, int, int] | None
-) -> DynamicPlan:
+) -> tuple[DynamicPlan, ...]:
     if phases is None:
         raise LayoutError(f"the sequence has no onset, apex and offset; span {settings.span!r} needs them")
     onset, apex, offset = phases
@@ -141,15 +143,25 @@ def _phase_plan(
         raise LayoutError(f"onset {onset}, apex {apex} and offset {offset} are not in order")
     rising = _sample_between(times, onset, apex, settings)
     falling = _sample_between(times, apex, offset, settings)
-    passes = {"onset_apex": [rising], "apex_offset": [falling], "toward_apex": [rising, falling[::-1]]}[settings.span]
+    passes = {
+        "onset_apex": {"onset_apex": rising},
+        "apex_offset": {"apex_offset": falling},
+        "both_phases": {"onset_apex": rising, "apex_offset": falling},
+        "toward_apex": {"onset_apex": rising, "apex_offset": falling[::-1]},
+    }[settings.span]
     # A phase of one frame shows no movement; its weight of 1 would lay a still picture over the other phase's change.
-    moving = [entries for entries in passes if len(entries) > 1] or passes[:1]
-    if len(moving[0]) == 0:
+    moving = {name: entries for name, entries in passes.items() if len(entries) > 1}
+    if not moving:
+        first = next(iter(passes))
+        moving = {first: passes[first]}
+    if not any(len(entries) for entries in moving.values()):
         raise LayoutError(
             f"no frame of the phases of span {settings.span!r} is there: onset {onset}, apex {apex}, offset {offset}, "
             f"frames numbered {times[0]} to {times[-1]}"
         )
-    return _plan("", times, moving)
+    if settings.span == "both_phases":
+        return tuple(_plan(name, times, [entries]) for name, entries in moving.items())
+    return (_plan("", times, list(moving.values())),)
 
 
 def _sample_between(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         classification_metrics,
         subject_bootstrap_interval,
     )
-    from smilevlm.evaluation.oracle import displacement_oracle
+    from smilevlm.evaluation.oracle import displacement_oracle, oracle_of_faces
     from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes
     from smilevlm.evaluation.relevance import PixelRelevance, overlay_scale, pixel_relevance, relevance_overlay
     from smilevlm.evaluation.robustness import evaluate_robustness
@@ -58,7 +58,7 @@ _LAZY_IMPORTS = {
     "Metrics": "metrics", "calibration": "metrics", "classification_metrics": "metrics",
     "subject_bootstrap_interval": "metrics",
     "binary_counts": "binary_scores", "multi_label_score": "binary_scores",
-    "displacement_oracle": "oracle",
+    "displacement_oracle": "oracle", "oracle_of_faces": "oracle",
     "effective_rank": "embedding_analysis",
     "ExampleSample": "examples", "draw_examples": "examples", "make_example": "examples",
     "PixelRelevance": "relevance", "overlay_scale": "relevance", "pixel_relevance": "relevance",
@@ -91,6 +91,7 @@ __all__ = [
     "fitted_probes",
     "make_example",
     "multi_label_score",
+    "oracle_of_faces",
     "overlay_scale",
     "pixel_relevance",
     "predict",

@@ -16,6 +16,7 @@ from smilevlm.evaluation.metrics import (
     class_indices,
     classification_metrics,
     subject_bootstrap_interval,
+    subject_confusion,
     subject_counts,
 )
 from smilevlm.evaluation.probes import ProbeTrainingSet, fitted_probes, score_probes, scored_readout
@@ -180,6 +181,7 @@ def score_fold(
         unweighted_average_recall=fused.unweighted_average_recall,
         confusion_matrix=fused.confusion_matrix,
         subject_counts=subject_counts(correct, subjects),
+        subject_confusion=subject_confusion(truth, predicted, subjects, prototypes.classes),
         view_weights=_mean_weights(weights, angles),
         view_weights_by_class={
             prototypes.classes[number]: _mean_weights(weights[truth == number], angles) for number in np.unique(truth)

@@ -81,6 +81,17 @@ def subject_counts(correct: Bool[np.ndarray, " n"], subjects: Sequence[str]) -> 
     }
 
 
+def subject_confusion(
+    truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], subjects: Sequence[str], classes: Sequence[str]
+) -> dict[str, ConfusionMatrix]:
+    """Subject to the confusion matrix of its samples, by name; arguments as for `confusion_matrix`."""
+    names = np.asarray(subjects)
+    return {
+        subject: confusion_matrix(truth[names == subject], predicted[names == subject], classes)
+        for subject in sorted(set(subjects))
+    }
+
+
 def subject_bootstrap_interval(
     correct: Bool[np.ndarray, " n"], subjects: Sequence[str], *, seed: int = 0, num_resamples: int = 2000
 ) -> Interval | None:

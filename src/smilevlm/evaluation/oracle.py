@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from smilevlm.datasets import subject_folds
-from smilevlm.errors import SettingsError
-from smilevlm.evaluation.metrics import Metrics, class_indices, classification_metrics
+from smilevlm.errors import SettingsError, first_few
+from smilevlm.evaluation.metrics import Metrics, class_indices, classification_metrics, subject_confusion
+from smilevlm.results import OracleResult, pooled_score
+from smilevlm.store import Sample
 
 _MOST_COMPONENTS = 40
 _LEAST_LENGTH_MM = 1e-6
@@ -40,6 +43,46 @@ def displacement_oracle(
     Raises:
         SettingsError: The counts differ, fewer than two subjects, an unknown class, or one class in a training part.
     """
+    index, predicted = _predict(displacements_mm, truth, subjects, classes)
+    return classification_metrics(index, predicted, classes)
+
+
+def oracle_of_faces(
+    faces: Path, samples: Sequence[Sample], tested: Collection[str], classes: Sequence[str]
+) -> OracleResult:
+    """The same for a run's test samples, from the folder of the synthetic faces that they were prepared from.
+
+    Args:
+        faces: Written by `smilevlm synthesize 4dme`.
+        samples: All that take part in the protocol; those of one class are used, each recording once.
+        tested: Subjects whose samples are scored; the classifier is fitted on all subjects but one.
+        classes: All of them.
+
+    Raises:
+        SettingsError: A recording is not among the faces, or see `displacement_oracle`.
+        LayoutError: The folder holds no such faces.
+    """
+    from smilevlm.synthesis import true_displacements_mm
+
+    single = list({sample.recording: sample for sample in samples if len(sample.classes) == 1}.values())
+    found = true_displacements_mm(faces, {sample.recording for sample in single})
+    if missing := sorted({sample.recording for sample in single} - found.keys()):
+        raise SettingsError(f"{faces} has no {first_few(missing)}; expected the faces that the store was prepared from")
+    subjects = [sample.subject for sample in single]
+    displacements = np.stack([found[sample.recording] for sample in single])
+    index, predicted = _predict(displacements, [sample.expression for sample in single], subjects, classes)
+    matrices = subject_confusion(index, predicted, subjects, classes)
+    kept = {subject: matrix for subject, matrix in matrices.items() if subject in tested}
+    return OracleResult(subject_confusion=kept, pooled=pooled_score(kept))
+
+
+def _predict(
+    displacements_mm: Float[np.ndarray, "n vert 3"],
+    truth: Sequence[str],
+    subjects: Sequence[str],
+    classes: Sequence[str],
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Index into `classes` of the true and of the predicted class; see `displacement_oracle`."""
     sizes = {"displacements": len(displacements_mm), "truth": len(truth), "subjects": len(subjects)}
     if len(set(sizes.values())) != 1:
         raise SettingsError(f"expected the same number of samples: {sizes}")
@@ -51,7 +94,7 @@ def displacement_oracle(
         if len(np.unique(index[train])) < 2:
             raise SettingsError(f"without {subjects[test[0]]} all samples are of one class; expected at least two")
         predicted[test] = _discriminate(rows[train], index[train], rows[test])
-    return classification_metrics(index, predicted, classes)
+    return index, predicted
 
 
 def _discriminate(

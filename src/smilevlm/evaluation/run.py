@@ -11,6 +11,7 @@ from PIL import Image
 
 from smilevlm.errors import CheckpointError, SettingsError, StoreError
 from smilevlm.evaluation.examples import ExampleSample, draw_examples, make_example
+from smilevlm.evaluation.oracle import oracle_of_faces
 from smilevlm.evaluation.scoring import EvaluationData, class_directions, score_job, tested_indices
 from smilevlm.evaluation.unseen_wordings import AUTOMATIC, UnseenPrompts, choose_unseen_prompts
 from smilevlm.models import ModelBundle, load_bundle, zero_shot_scores
@@ -21,6 +22,7 @@ from smilevlm.results import (
     ExperimentResult,
     FoldResult,
     Level,
+    OracleResult,
     OtherTrainingData,
     ReportedPairing,
     honest_pairing_name,
@@ -56,6 +58,7 @@ def evaluate_run(
     num_examples: int = 12,
     hardware: HardwareConfig | None = None,
     unseen_prompts: str = AUTOMATIC,
+    faces: Path | None = None,
 ) -> ExperimentResult:
     """Score the trained folds of a run and write `results.json`, `timing.json` and the examples' pictures.
 
@@ -67,6 +70,8 @@ def evaluate_run(
         hardware: Where the embeddings are computed; the CPU by default.
         unseen_prompts: Prompt set for the score with wordings that the run never trained with: a name or a path, `auto`
             for the first bundled one that fits, `none` for no such score.
+        faces: The synthetic faces of layout `4dme` that the test store was prepared from; with them the oracle is
+            scored too, a classifier of their true movement.
 
     Raises:
         PromptError: The named set has texts that the run trained with, or lacks a class.
@@ -90,6 +95,7 @@ def evaluate_run(
     # Without losses that use its proposals, or with those of other samples, there is none to report.
     if pairing == "pseudo":
         teacher = read_pairing_teacher({job.fold: job.folder(run) / PROPOSALS_NAME for job in main})
+    oracle = None if faces is None else _oracle(faces, tested, folds)
     manifest, learned_from = tested.test.manifest, tested.train.manifest
     captions = described_captions(config, synthetic=learned_from.synthetic) if pairing in CAPTION_MODES else None
     first = load_bundle(main[0].folder(run))
@@ -119,6 +125,7 @@ def evaluate_run(
         summary=summarise_folds(folds),
         controls=_controls(control_folds),
         unseen_prompt_set=None if prompt_set is None else prompt_set.name,
+        oracle=oracle,
         examples=_examples(config, tested, run, main[0], first, num_examples),
     )
     write_results(run / RESULTS_NAME, result)
@@ -151,6 +158,14 @@ def run_identity(described: Mapping[str, Any], config: ExperimentConfig, manifes
         package_version=described["package_version"],
         git_commit=described["git_commit"],
     )
+
+
+def _oracle(faces: Path, tested: EvaluationData, folds: Sequence[FoldResult]) -> OracleResult:
+    layout, samples = tested.test.manifest.layout, tested.test.samples
+    if layout != "4dme":
+        raise SettingsError(f"the true movement is known of synthetic faces of layout 4dme, the store holds {layout}")
+    subjects = {subject for fold in folds for subject in fold.test_subjects}
+    return oracle_of_faces(faces, [samples[i] for i in tested.protocol.select(samples)], subjects, tested.classes)
 
 
 def _reported_pairing(config: ExperimentConfig) -> ReportedPairing:

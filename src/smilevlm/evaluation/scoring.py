@@ -111,11 +111,8 @@ def score_job(
     split, bundle = checked_fold(config, tested, folder, job.fold)
     bundle.model.to(device)
     test = tested_indices(tested, split)
-    samples = [tested.test.samples[i] for i in test]
-    embedded = embed(bundle, tested.test, test)
-    labelled = split.labelled_samples(tested.train.samples)
-    learned_from = embed(bundle, tested.train, labelled)
-    train_samples = [tested.train.samples[i] for i in labelled]
+    embedded, samples = embed_recordings(bundle, tested.test, test)
+    learned_from, train_samples = embed_recordings(bundle, tested.train, split.labelled_samples(tested.train.samples))
     prototypes = class_directions(bundle, tested.classes)
     multi_label = None
     if tested.protocol.multi_label:
@@ -144,7 +141,12 @@ def score_job(
             nearest=class_directions(bundle, tested.classes, combine="max"),
             unseen_wordings=None
             if unseen_prompts is None
-            else unseen_prompts.of_fold(bundle, tested, [test[row] for row in single], embedded.z_fused[single]),
+            else unseen_prompts.of_fold(
+                bundle,
+                tested,
+                [i for i in test if len(tested.test.samples[i].classes) == 1],
+                embedded.z_fused[single],
+            ),
         ),
         FoldTraining(
             fold=job.fold,
@@ -180,13 +182,13 @@ def _probe_after_pretraining(
     same_set = not tested.elsewhere
     check_known_test_people(bundle, split, [samples[i] for i in test], same_set=same_set, place=place)
     bundle.model.to(device)
-    labelled = split.labelled_samples(tested.train.samples)
-    single = [i for i in test if len(samples[i].classes) == 1]
+    learned_from = embed_recordings(bundle, tested.train, split.labelled_samples(tested.train.samples))
+    embedded, single = embed_recordings(bundle, tested.test, [i for i in test if len(samples[i].classes) == 1])
     return fitted_probes(
-        _probe_training(tested, embed(bundle, tested.train, labelled), [tested.train.samples[i] for i in labelled]),
-        embed(bundle, tested.test, single).features,
-        [samples[i].expression for i in single],
-        [tested.subject_name(samples[i]) for i in single],
+        _probe_training(tested, *learned_from),
+        embedded.features,
+        [sample.expression for sample in single],
+        [tested.subject_name(sample) for sample in single],
         tested.classes,
         config.seed,
     )["linear_probe"]
@@ -245,6 +247,40 @@ def embed(
         parts[0],
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in Embedded.__dataclass_fields__},
     )
+
+
+def embed_recordings(
+    bundle: ModelBundle,
+    prepared: PreparedSet,
+    indices: Sequence[int],
+    *,
+    candidates: Float32[np.ndarray, "prompt dim"] | None = None,
+) -> tuple[Embedded, list[Sample]]:
+    """What is scored, and whose it is: of a store with an image of each phase the mean over a recording's images.
+
+    The images' embeddings are brought to unit length first, so the nearest class is that of their mean cosines, as in
+    prediction. All other stores give a row per sample, windows of a sequence too; see `embed`.
+
+    Returns:
+        The embeddings, and the sample of each; of averaged ones the recording's first.
+    """
+    embedded = embed(bundle, prepared, indices, candidates=candidates)
+    samples = [prepared.samples[i] for i in indices]
+    if prepared.manifest.settings.dynamics.span != "both_phases":
+        return embedded, samples
+    rows: dict[str, list[int]] = {}
+    for row, sample in enumerate(samples):
+        rows.setdefault(sample.recording, []).append(row)
+    unit = replace(embedded, z_views=_unit_length(embedded.z_views), z_fused=_unit_length(embedded.z_fused))
+    averaged = {
+        name: np.stack([getattr(unit, name)[of_one].mean(axis=0) for of_one in rows.values()])
+        for name in Embedded.__dataclass_fields__
+    }
+    return replace(embedded, **averaged), [samples[of_one[0]] for of_one in rows.values()]
+
+
+def _unit_length(vectors: Float32[np.ndarray, "*rows dim"]) -> Float32[np.ndarray, "*rows dim"]:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def _probe_training(tested: EvaluationData, embedded: Embedded, samples: Sequence[Sample]) -> ProbeTrainingSet:

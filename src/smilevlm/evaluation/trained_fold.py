@@ -152,7 +152,7 @@ def untrained_model(fold: TrainedFold) -> SmileVlm:
     config, split = fold.config, fold.split
     if config.start_from is not None:
         manifest, digests = fold.prepared.manifest, [sample.digest for sample in fold.samples]
-        _, start = load_initial_weights(config.start_from, "start_from", manifest)
+        _, start = load_initial_weights(config.start_from, "start_from", manifest, other_spans=True)
         check_initial_weights(start, "start_from", manifest, split.test_subjects, test_digests=digests)
         return start.model.eval()
     with torch.random.fork_rng(devices=[]):

@@ -10,7 +10,7 @@ import numpy as np
 from smilevlm.datasets.folds import first_few
 from smilevlm.errors import CheckpointError, PromptError, SettingsError
 from smilevlm.evaluation.fold_score import UnseenWordings
-from smilevlm.evaluation.scoring import EvaluationData, embed
+from smilevlm.evaluation.scoring import EvaluationData, embed_recordings
 from smilevlm.models import ModelBundle, class_prototypes, first_fold, load_bundle
 from smilevlm.prompts import (
     CAPTION_MODES,
@@ -151,6 +151,6 @@ class UnseenPrompts:
         """
         candidates = bundle.prompts.embed(self._prompt_set.texts, self._tower)
         if bundle.model.settings.fusion.kind == "text_guided":
-            z_fused = embed(bundle, tested.test, test, candidates=candidates).z_fused
+            z_fused = embed_recordings(bundle, tested.test, test, candidates=candidates)[0].z_fused
         prototypes = class_prototypes(candidates, self._prompt_set.text_classes, tested.classes)
         return UnseenWordings(prototypes=prototypes, z_fused=z_fused)

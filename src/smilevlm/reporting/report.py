@@ -16,6 +16,7 @@ from smilevlm.reporting.run_tables import (
     interval_method,
     methods_table,
     overview_table,
+    pooled_table,
     readouts_table,
     settings_table,
 )
@@ -56,7 +57,7 @@ def write_report(result_paths: Sequence[Path], out: Path) -> Path:
     sections = [
         Section(
             run=run,
-            tables=[methods_table(run), readouts_table(run), folds_table(run), classes_table(run)],
+            tables=[table(run) for table in (methods_table, pooled_table, readouts_table, folds_table, classes_table)],
             figures=run_figures(run),
             settings=settings_table(run),
         )

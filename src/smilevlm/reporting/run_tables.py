@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from smilevlm.reporting.pooled import MAJORITY, ORACLE, POOLED_COLUMNS, pooled_cells
 from smilevlm.reporting.source import Run
 from smilevlm.reporting.table import (
     Cell,
@@ -299,6 +300,28 @@ def classes_table(run: Run) -> Table:
     )
     note = "Per cent. Precision and recall from the pooled confusion matrix; F1 is the mean over folds."
     return table_of(f"{run.slug}_classes", "Classes", note, columns, result.classes)
+
+
+def pooled_table(run: Run) -> Table:
+    """UF1 and UAR of all folds' samples together: the model, what the true movement gives, and what costs nothing."""
+    result, summary, not_scored = run.result, run.result.summary, Missing(reason="not scored")
+    no_oracle = not_scored if result.synthetic else Missing(reason="true movement not known")
+    scores = (
+        ("All views, learned fusion", summary.pooled, not_scored),
+        (ORACLE, None if result.oracle is None else result.oracle.pooled, no_oracle),
+        (MAJORITY, summary.pooled_majority, not_scored),
+    )
+    return Table(
+        name=f"{run.slug}_pooled",
+        title="UF1 and UAR over all folds",
+        note="Predictions of all folds together, then mean F1 and mean recall of the classes. Intervals: bootstrap "
+        "over people.",
+        columns=(Column("decides", "What decides"), Column("data", "Data"), *POOLED_COLUMNS),
+        rows=tuple(
+            (name, run.data, *(pooled_cells(score) if score else [missing] * len(POOLED_COLUMNS)))
+            for name, score, missing in scores
+        ),
+    )
 
 
 def settings_table(run: Run) -> Table:

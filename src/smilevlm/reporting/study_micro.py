@@ -8,17 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from smilevlm.labels import MICRO_EXPRESSIONS
+from smilevlm.reporting.pooled import MAJORITY, ORACLE, pooled_cells
 from smilevlm.reporting.published import PUBLISHED_DATA, Published, PublishedProfile
 from smilevlm.reporting.study_source import MICRO_SETTINGS, LoadedStudy
 from smilevlm.reporting.study_tables import fold_scheme
 from smilevlm.reporting.table import Cell, Column, Missing, Table, angle_text
 from smilevlm.results import (
     BinaryCounts,
+    ConfusionMatrix,
+    ExperimentResult,
     FoldResult,
     add_counts,
     binary_accuracy,
     binary_f1,
     counts_from_confusion,
+    majority_confusion,
+    pooled_confusion,
+    pooled_score,
 )
 
 PROFILES: Mapping[str, float] = {"Left": -30.0, "Right": 30.0, "Front": 0.0}
@@ -28,7 +34,7 @@ _MULTI = "multi-label"
 _VIEWS = {f"{name}, {angle_text(angle)}": angle for name, angle in PROFILES.items()}
 _ALL_VIEWS = "SMILE-VLM, multi-views"
 _BASELINES = {
-    _SINGLE: "Baseline: always the most frequent training class",
+    _SINGLE: MAJORITY,
     _MULTI: "Baseline: nothing is ever said",
 }
 ClassCounts = Mapping[str, BinaryCounts]
@@ -36,10 +42,15 @@ ClassCounts = Mapping[str, BinaryCounts]
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One row of both tables: the cells that they share, and counts pooled over units or why there are none."""
+    """One row of both tables: the cells that they share, and counts pooled over units or why there are none.
+
+    Attributes:
+        intervals: Of UF1 and of UAR, over people.
+    """
 
     head: tuple[Cell, ...]
     counts: ClassCounts | Missing
+    intervals: tuple[Cell, Cell]
 
 
 def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Table]:
@@ -53,7 +64,8 @@ def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Ta
         f"the views at {', '.join(angle_text(angle) for angle in PROFILES.values())}. First the rows that the paper "
         f"prints ({published.source}, Table V), measured on real people, whose folds and scoring it does not say. "
         "Single label: clips of exactly one class, of which the nearest is said; multi-label: all clips, each class is "
-        "said or not. UF1 and UAR: mean F1 and mean recall of the classes."
+        "said or not. UF1 and UAR: mean F1 and mean recall of the classes; 95 % intervals: bootstrap over people, of "
+        "rows that are scored by person. Oracle: of synthetic faces alone."
     )
     return [
         Table(
@@ -64,11 +76,16 @@ def micro_expression_tables(study: LoadedStudy, published: Published) -> list[Ta
                 *_HEAD,
                 *(Column(name, name.capitalize(), "fraction") for name in MICRO_EXPRESSIONS),
                 Column("average", "Average (UF1)", "fraction"),
+                Column("average_interval", "UF1, 95 % interval", "fraction_interval"),
                 Column("unweighted_average_recall", "UAR", "fraction"),
+                Column("unweighted_average_recall_interval", "UAR, 95 % interval", "fraction_interval"),
             ),
             rows=(
-                *(_published(p, p.f1, p.average_f1, 1.0, Missing(reason="not printed")) for p in profiles),
-                *((*row.head, *_scores(row, binary_f1), _scores(row, _recall)[-1]) for row in rows),
+                *(_published(p, p.f1, p.average_f1, 1.0, *[Missing(reason="not printed")] * 3) for p in profiles),
+                *(
+                    (*row.head, *_scores(row, binary_f1), row.intervals[0], _scores(row, _recall)[-1], row.intervals[1])
+                    for row in rows
+                ),
             ),
         ),
         Table(
@@ -134,7 +151,38 @@ def _setting_rows(study: LoadedStudy, setting: str) -> Iterator[_Row]:
         )
         for profile in (*_VIEWS, _ALL_VIEWS, _BASELINES[scoring]):
             counts = _pool([each.get(profile) for each in found], profile) if folds else reason
-            yield _Row(head=(profile, study.data(setting), *head), counts=counts)
+            known = _by_person(group.results, profile) if scoring == _SINGLE else None
+            yield _Row(head=(profile, study.data(setting), *head), counts=counts, intervals=_intervals(known))
+        if scoring == _SINGLE and study.synthetic(setting):
+            known = _by_person(group.results, ORACLE)
+            matrices = [_single_counts(matrix, group.results[0].classes) for matrix in (known or {}).values()]
+            counts = _pool(matrices, ORACLE) if matrices else Missing(reason="the result has no oracle")
+            yield _Row(head=(ORACLE, study.data(setting), *head), counts=counts, intervals=_intervals(known))
+
+
+def _by_person(results: Sequence[ExperimentResult], profile: str) -> dict[str, ConfusionMatrix] | None:
+    """Person to confusion matrix, summed over seeds; None where not every result has it by person."""
+    read: dict[str, Callable[[ExperimentResult], Mapping[str, ConfusionMatrix] | None]] = {
+        _ALL_VIEWS: lambda result: pooled_confusion(result.folds),
+        MAJORITY: lambda result: majority_confusion(result.folds),
+        ORACLE: lambda result: result.oracle.subject_confusion if result.oracle else None,
+    }
+    found = [read[profile](result) if profile in read else None for result in results]
+    total: dict[str, np.ndarray] = {}
+    for of_one in found:
+        if of_one is None:
+            return None
+        for person, matrix in of_one.items():
+            total[person] = np.asarray(matrix) + total.get(person, 0)
+    return {person: tuple(map(tuple, matrix.tolist())) for person, matrix in total.items()} or None
+
+
+def _intervals(by_person: Mapping[str, ConfusionMatrix] | None) -> tuple[Cell, Cell]:
+    if by_person is None:
+        not_known = Missing(reason="not scored by person")
+        return not_known, not_known
+    cells = pooled_cells(pooled_score(by_person))
+    return cells[1], cells[3]
 
 
 def _tested(folds: Sequence[FoldResult], scoring: str) -> set[str]:
@@ -160,10 +208,11 @@ def _single_label(fold: FoldResult, classes: Sequence[str]) -> dict[str, ClassCo
     matrices[_ALL_VIEWS] = fold.confusion_matrix
     if "majority" in fold.readouts:
         matrices[_BASELINES[_SINGLE]] = fold.readouts["majority"].confusion_matrix
-    return {
-        title: {name: counts_from_confusion(matrix, index) for index, name in enumerate(classes)}
-        for title, matrix in matrices.items()
-    }
+    return {title: _single_counts(matrix, classes) for title, matrix in matrices.items()}
+
+
+def _single_counts(matrix: ConfusionMatrix, classes: Sequence[str]) -> dict[str, BinaryCounts]:
+    return {name: counts_from_confusion(matrix, index) for index, name in enumerate(classes)}
 
 
 def _multi_label(fold: FoldResult, _: Sequence[str]) -> dict[str, ClassCounts]:

@@ -16,8 +16,9 @@ from typing import Any, Literal
 from smilevlm.results import Interval
 
 Kind = Literal[
-    "text", "count", "percent", "percent_fine", "points", "percent_interval", "points_interval", "fraction", "p_value"
-]
+    "text", "count", "percent", "percent_fine", "points", "percent_interval", "points_interval", "fraction",
+    "fraction_interval", "p_value",
+]  # fmt: skip
 """How a column's numbers are written for people; `percent_fine` has two decimals, as the paper prints them."""
 
 
@@ -139,6 +140,8 @@ def cell_text(cell: Cell, kind: Kind) -> str:
     """A cell for people."""
     if isinstance(cell, Missing):
         return cell.reason
+    if isinstance(cell, tuple) and kind == "fraction_interval":
+        return f"{cell[0]:.4f}–{cell[1]:.4f}"
     if isinstance(cell, tuple):
         low, high = (cell_text(end, "points" if kind == "points_interval" else "percent") for end in cell)
         return f"{low} to {high}" if kind == "points_interval" else f"{low}–{high}"

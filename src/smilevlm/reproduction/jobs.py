@@ -44,6 +44,7 @@ def execute(
     jobs: int,
     hardware: HardwareConfig,
     progress: ProgressCallback,
+    faces: Path | None = None,
 ) -> list[Outcome]:
     """Train and score the runs; those that have their result stay as they are.
 
@@ -56,6 +57,7 @@ def execute(
         jobs: Trainings at the same time.
         hardware: Where.
         progress: Called when a run ends.
+        faces: Those that the study's synthetic 4DME was prepared from, for the oracle of its runs.
     """
     runs = [_with_folds_of_store(run, stores) for run in runs]
     outcomes: dict[str, Outcome] = {}
@@ -73,7 +75,7 @@ def execute(
         else:
             note(outcome)
     for wave in _waves(pending):
-        for outcome in _run_wave(wave, stores, jobs=jobs, hardware=hardware):
+        for outcome in _run_wave(wave, stores, faces, jobs=jobs, hardware=hardware):
             note(outcome)
     return [outcomes[run.name] for run in runs]
 
@@ -144,16 +146,18 @@ def _waves(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
 
 
 def _run_wave(
-    wave: Sequence[PlannedRun], stores: Mapping[str, Path], *, jobs: int, hardware: HardwareConfig
+    wave: Sequence[PlannedRun], stores: Mapping[str, Path], faces: Path | None, *, jobs: int, hardware: HardwareConfig
 ) -> Iterator[Outcome]:
     if jobs <= 1 or len(wave) == 1:
-        yield from (_run_one(run, stores, hardware, jobs) for run in wave)
+        yield from (_run_one(run, stores, faces, hardware, jobs) for run in wave)
         return
-    calls = [(run, stores, place, 1) for run, place in zip(wave, hardware.for_workers(len(wave)), strict=True)]
+    calls = [(run, stores, faces, place, 1) for run, place in zip(wave, hardware.for_workers(len(wave)), strict=True)]
     yield from parallel_map(_run_one, calls, jobs=jobs, ordered=False)
 
 
-def _run_one(run: PlannedRun, stores: Mapping[str, Path], hardware: HardwareConfig, jobs: int) -> Outcome:
+def _run_one(
+    run: PlannedRun, stores: Mapping[str, Path], faces: Path | None, hardware: HardwareConfig, jobs: int
+) -> Outcome:
     config = run.config
     assert config is not None, run.name
     store = stores[run.values.data]
@@ -164,7 +168,8 @@ def _run_one(run: PlannedRun, stores: Mapping[str, Path], hardware: HardwareConf
         # Workers live on for a while when the command is killed: a run that is gone on with waits for them.
         with locked(run.folder):
             train_run(config, store, run.folder, folds=run.folds, jobs=jobs, resume=True, hardware=hardware)
-            results.append(evaluate_run(run.folder, store, test_store=test_store, hardware=hardware))
+            moved = faces if (run.values.test_data or run.values.data) == "4dme" else None
+            results.append(evaluate_run(run.folder, store, test_store=test_store, hardware=hardware, faces=moved))
 
     reason = failure_reason(work)
     return Outcome(run=run, reason=reason, result=None if reason is not None else results[0])

@@ -66,7 +66,8 @@ def run_study(
             update(done, total, f"{name}: {'no result' if accuracy is None else f'{accuracy:.1%}'}")
 
         num_parallel = num_parallel_trainings(jobs, hardware)
-        outcomes = execute(runs, stores, jobs=num_parallel, hardware=hardware, progress=show)
+        faces = data["4dme"].faces if "4dme" in data else None
+        outcomes = execute(runs, stores, jobs=num_parallel, hardware=hardware, progress=show, faces=faces)
     files = _study_files(request, outcomes, data, jobs, progress_bar)
     study = _study(request, outcomes, files, data)
     path = request.out / STUDY_NAME

@@ -56,6 +56,14 @@ from smilevlm.results.language import (
     TellingApart,
 )
 from smilevlm.results.loss_study import LossContrast, LossRun, LossSetting, LossStudy, PrimaryTest, Reading
+from smilevlm.results.pooled import (
+    LEVEL,
+    PooledScore,
+    majority_confusion,
+    percentile_interval,
+    pooled_confusion,
+    pooled_score,
+)
 from smilevlm.results.robustness import (
     CONDITIONS,
     Condition,
@@ -74,6 +82,7 @@ from smilevlm.results.schema import (
     ExperimentResult,
     FoldProposals,
     Level,
+    OracleResult,
     OtherTrainingData,
     PairingCaptions,
     PairingMode,
@@ -83,11 +92,9 @@ from smilevlm.results.schema import (
 )
 from smilevlm.results.study import TARGETS, Study, StudyFile, StudyMethod, StudyRun, StudySetting, Target
 from smilevlm.results.summary import (
-    LEVEL,
     FoldsSummary,
     Spread,
     bootstrap_interval,
-    percentile_interval,
     spread,
     student_quantile,
     summarise_folds,
@@ -148,10 +155,12 @@ __all__ = [
     "MultiLabelScore",
     "MultiViewGradient",
     "Opposites",
+    "OracleResult",
     "OtherTrainingData",
     "PairingCaptions",
     "PairingMode",
     "PairingTeacher",
+    "PooledScore",
     "PrimaryTest",
     "ProbeScore",
     "PromptScores",
@@ -187,8 +196,11 @@ __all__ = [
     "class_recall",
     "counts_from_confusion",
     "honest_pairing_name",
+    "majority_confusion",
     "overall_scores",
     "percentile_interval",
+    "pooled_confusion",
+    "pooled_score",
     "read_record",
     "read_results",
     "read_timing",

@@ -18,6 +18,7 @@ from smilevlm.results.fields import (
     ByLevel,
     BySomeClasses,
     Confusion,
+    ConfusionMatrix,
     Names,
     OneClass,
     PositiveSize,
@@ -27,6 +28,7 @@ from smilevlm.results.fields import (
     ShareInterval,
     Size,
     SubjectCounts,
+    Text,
     ValidationInfo,
     Weights,
     context_of,
@@ -256,6 +258,7 @@ class FoldResult(Record):
         multi_view_gradient: Where it was measured.
         unseen_wordings: The fused embedding compared with prompts of the same classes that the run never trained with;
             None where there is no such prompt set.
+        subject_confusion: Subject to the confusion matrix of its test samples; None in files from before there was one.
         unseen_classes: Tested classes of which no training sample is; with their own prompts they are zero-shot.
     """
 
@@ -291,6 +294,7 @@ class FoldResult(Record):
     num_unlabelled_samples: Size = 0
     unseen_wordings: Readout | None = None
     unseen_classes: tuple[OneClass, ...] = ()
+    subject_confusion: Mapping[Text, Confusion] | None = None
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> FoldResult:
@@ -338,10 +342,21 @@ class FoldResult(Record):
         tested = sum(number for _, number in self.subject_counts.values())
         if (correct, tested) != (hits, total):
             fail("subject_counts", f"{correct} of {tested} correct, the confusion matrix says {hits} of {total}")
+        if self.subject_confusion is not None:
+            self._check_subject_confusion(self.subject_confusion)
         for name, value in zip(classes, class_f1(self.confusion_matrix), strict=True):
             check_equal(self.per_class_f1[name], value, f"per_class_f1.{name}")
         for name, expected in overall_scores(self.confusion_matrix).items():
             check_equal(getattr(self, name), expected, name)
+
+    def _check_subject_confusion(self, found: Mapping[str, ConfusionMatrix]) -> None:
+        for subject, matrix in found.items():
+            counts = np.asarray(matrix, dtype=np.int64)
+            expected = self.subject_counts.get(subject)
+            if (correct := (int(np.trace(counts)), int(counts.sum()))) != expected:
+                fail(f"subject_confusion.{subject}", f"{correct} correct and tested, subject_counts has {expected}")
+        if not np.array_equal(np.sum(list(found.values()), axis=0), self.confusion_matrix):
+            fail("subject_confusion", "its matrices do not sum to the fold's confusion matrix")
 
     def _check_views(self) -> None:
         samples = np.sum(self.confusion_matrix, axis=1)

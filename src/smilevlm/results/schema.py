@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, get_args
 
+import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from smilevlm.errors import SettingsError, first_few
@@ -30,7 +31,8 @@ from smilevlm.results.fields import (
     fail,
 )
 from smilevlm.results.fold import FoldResult
-from smilevlm.results.summary import FoldsSummary, check_summary
+from smilevlm.results.pooled import PooledScore, SubjectConfusion, pooled_score
+from smilevlm.results.summary import FoldsSummary, check_same, check_summary
 
 SCHEMA_VERSION = 3
 MAX_EXAMPLES = 24
@@ -234,6 +236,26 @@ class PairingTeacher(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OracleResult(Record):
+    """What a simple classifier tells from the true movement of synthetic faces, on the test samples of the folds.
+
+    Attributes:
+        subject_confusion: Subject to the confusion matrix of its test samples; the classifier was fitted on all others.
+        pooled: Of these matrices.
+    """
+
+    subject_confusion: SubjectConfusion
+    pooled: PooledScore
+
+    def check_against(self, summary: FoldsSummary, place: str) -> None:
+        """Its samples are the folds' test samples."""
+        total = np.sum(list(self.subject_confusion.values()), axis=0)
+        if not np.array_equal(np.sum(total, axis=1), np.sum(summary.confusion_matrix, axis=1)):
+            fail(f"{place}.subject_confusion", "its rows do not sum to the folds' samples per class")
+        check_same(self.pooled, pooled_score(self.subject_confusion), f"{place}.pooled")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExperimentResult(ResultFile):
     """One `results.json`.
 
@@ -254,6 +276,7 @@ class ExperimentResult(ResultFile):
         seeds: What the seed is for to the seed, for example `{"folds": 0, "training": 0}`.
         git_commit: None outside a checkout.
         unseen_prompt_set: The prompt set of the folds' `unseen_wordings`; None where they have none.
+        oracle: Of synthetic faces whose true movement was given to the evaluation; None for all others.
     """
 
     WRITTEN_BY: ClassVar[str] = "smilevlm evaluate"
@@ -284,6 +307,7 @@ class ExperimentResult(ResultFile):
     controls: tuple[ControlResult, ...]
     examples: Annotated[tuple[Example, ...], Field(max_length=MAX_EXAMPLES)]
     unseen_prompt_set: Text | None = None
+    oracle: OracleResult | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -300,6 +324,8 @@ class ExperimentResult(ResultFile):
     def _check(self) -> ExperimentResult:
         self._check_pairing()
         check_summary(self.summary, self.folds)
+        if self.oracle is not None:
+            self.oracle.check_against(self.summary, "oracle")
         for index, fold in enumerate(self.folds):
             if (fold.unseen_wordings is None) != (self.unseen_prompt_set is None):
                 fail(f"folds[{index}].unseen_wordings", "it is there if unseen_prompt_set is, and only then")

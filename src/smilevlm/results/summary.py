@@ -22,9 +22,15 @@ from smilevlm.results.fields import (
     fail,
 )
 from smilevlm.results.fold import TOLERANCE, FoldResult, check_equal
-
-LEVEL = 0.95
-NUM_RESAMPLES = 2000
+from smilevlm.results.pooled import (
+    LEVEL,
+    NUM_RESAMPLES,
+    PooledScore,
+    majority_confusion,
+    percentile_interval,
+    pooled_confusion,
+    pooled_score,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,8 @@ class FoldsSummary(Record):
         confusion_matrix: Sum over folds: every test sample once.
         unseen_wordings_accuracy: With prompts that the run never trained with; None unless every fold has it.
         unseen_classes_accuracy: Of all test samples of classes that their fold never trained; None without any.
+        pooled: UF1 and UAR of all test samples together; None for files from before there were matrices by subject.
+        pooled_majority: The same of always saying the most frequent class of the fold's training subjects.
     """
 
     num_folds_run: PositiveSize
@@ -68,6 +76,8 @@ class FoldsSummary(Record):
     confusion_matrix: Confusion
     unseen_wordings_accuracy: Spread | None = None
     unseen_classes_accuracy: Share | None = None
+    pooled: PooledScore | None = None
+    pooled_majority: PooledScore | None = None
 
 
 def student_quantile(num_values: int) -> float:
@@ -108,13 +118,6 @@ def bootstrap_interval(
     return percentile_interval(amounts[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
 
 
-def percentile_interval(values: Float[np.ndarray, " resample"]) -> Interval:
-    """The 95 % percentile interval of a number over bootstrap resamples."""
-    tail = (1.0 - LEVEL) / 2.0
-    low, high = np.quantile(values, [tail, 1.0 - tail])
-    return float(low), float(high)
-
-
 def spread(values: Sequence[float], low: float = 0.0) -> Spread:
     """Mean, sample standard deviation and 95 % Student t interval over folds.
 
@@ -148,6 +151,7 @@ def summarise_folds(folds: Sequence[FoldResult]) -> FoldsSummary:
     mean_fusion = [fold.mean_fusion_accuracy for fold in folds]
     views = {angle: [fold.single_view_accuracy[angle] for fold in folds] for angle in angles}
     pooled = np.sum([fold.confusion_matrix for fold in folds], axis=0)
+    of_model, of_majority = pooled_confusion(folds), majority_confusion(folds)
     unseen = [fold.unseen_wordings.accuracy for fold in folds if fold.unseen_wordings is not None]
     return FoldsSummary(
         num_folds_run=len(folds),
@@ -163,6 +167,8 @@ def summarise_folds(folds: Sequence[FoldResult]) -> FoldsSummary:
         confusion_matrix=tuple(tuple(int(count) for count in row) for row in pooled),
         unseen_wordings_accuracy=spread(unseen) if len(unseen) == len(folds) else None,
         unseen_classes_accuracy=_unseen_classes_accuracy(folds),
+        pooled=None if of_model is None else pooled_score(of_model),
+        pooled_majority=None if of_majority is None else pooled_score(of_majority),
     )
 
 
@@ -182,16 +188,17 @@ def _gain(fused: Sequence[float], other: Sequence[float]) -> Spread:
 
 def check_summary(found: FoldsSummary, folds: Sequence[FoldResult]) -> None:
     """A file's summary must be that of its folds; each field is compared under its own path."""
-    _check_same(found, summarise_folds(folds), "summary")
+    check_same(found, summarise_folds(folds), "summary")
 
 
-def _check_same(found: object, expected: object, place: str) -> None:
+def check_same(found: object, expected: object, place: str) -> None:
+    """A value of a file must be what was computed from the rest of it; each field is compared under its own path."""
     if is_dataclass(expected) and found is not None:
         for field in fields(expected):
-            _check_same(getattr(found, field.name), getattr(expected, field.name), f"{place}.{field.name}")
+            check_same(getattr(found, field.name), getattr(expected, field.name), f"{place}.{field.name}")
     elif isinstance(expected, Mapping) and isinstance(found, Mapping):
         for key, value in expected.items():
-            _check_same(found[key], value, f"{place}.{key if isinstance(key, str) else angle_key(key)}")
+            check_same(found[key], value, f"{place}.{key if isinstance(key, str) else angle_key(key)}")
     elif isinstance(expected, float) and isinstance(found, float):
         check_equal(found, expected, place)
     elif isinstance(expected, tuple) and isinstance(found, tuple):

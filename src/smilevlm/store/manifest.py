@@ -76,7 +76,10 @@ class PrepareSettings:
     @property
     def digest(self) -> str:
         """sha256 of the settings; a store made with others is another store."""
-        return _digest({"pipeline": PIPELINE_VERSION, **_plain(self)})
+        values = _plain(self)
+        if self.dynamics.apex == "labels":  # what older stores, which do not know the setting, have
+            del values["dynamics"]["apex"]
+        return _digest({"pipeline": PIPELINE_VERSION, **values})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from smilevlm.dynamics import DynamicPlan, DynamicPools, plan_dynamic_images
+from smilevlm.dynamics import DynamicPlan, DynamicPools, DynamicSettings, find_apex, plan_dynamic_images
 from smilevlm.errors import SmileVlmError, StoreError
 from smilevlm.geometry import Mesh, NormalisedFace, normalise
 from smilevlm.store.manifest import PrepareSettings
@@ -79,7 +79,7 @@ def sequence_views(
     on_bad: Callable[[Frame, Exception], None],
     on_lost: Callable[[DynamicPlan], None],
 ) -> Iterator[DynamicViews]:
-    """The dynamic images of a sequence; frames stream by, one in memory at a time.
+    """The dynamic images of a sequence; frames stream by, one in memory at a time, all where the apex is looked for.
 
     Args:
         frames: In order.
@@ -94,27 +94,69 @@ def sequence_views(
         StoreError: Too many frames could not be used.
         LayoutError: The frames cannot be planned, see `plan_dynamic_images`.
     """
-    plans = plan_dynamic_images(
-        numbers, settings.dynamics, None if phases is None else (phases.onset, phases.apex, phases.offset)
-    )
+    source = _FrameViews(frames, settings.dynamics, render, on_bad)
+    known = None if phases is None else (phases.onset, phases.apex, phases.offset)
+    if settings.dynamics.finds_apex:
+        known = _found_phases(numbers, source)
+    plans = plan_dynamic_images(numbers, settings.dynamics, known)
     pools = DynamicPools(plans, settings.dynamics)
-    most_bad = settings.dynamics.max_bad_share * len(pools.needed)
-    num_bad = 0
-    for index in pools.needed:
-        try:
-            images = render(frames[index])
-        except (SmileVlmError, OSError) as error:
-            images = None
-            num_bad += 1
-            on_bad(frames[index], error)
-            if num_bad > most_bad:
-                raise StoreError(
-                    f"{num_bad} of {len(pools.needed)} frames could not be used, the last: {error}"
-                ) from None
+    for index, images in source.stream(pools.needed):
         for plan, dynamic in pools.add(index, images):
             yield DynamicViews(plan=plan, images=dynamic)
     for plan in pools.lost:
         on_lost(plan)
+
+
+class _FrameViews:
+    """The views of a sequence's frames; what was held once is not rendered again."""
+
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        settings: DynamicSettings,
+        render: Callable[[Frame], ViewImages],
+        on_bad: Callable[[Frame, Exception], None],
+    ) -> None:
+        self._frames = frames
+        self._most_bad_share = settings.max_bad_share
+        self._render = render
+        self._on_bad = on_bad
+        self._held: dict[int, ViewImages | None] = {}
+
+    def hold(self) -> list[ViewImages | None]:
+        """All frames, which stay in memory; None for those that could not be used."""
+        self._held = dict(self.stream(range(len(self._frames))))
+        return list(self._held.values())
+
+    def stream(self, needed: Sequence[int]) -> Iterator[tuple[int, ViewImages | None]]:
+        """Frame by frame, one in memory at a time.
+
+        Raises:
+            StoreError: Too many of these frames could not be used.
+        """
+        num_bad = 0
+        for index in needed:
+            if index in self._held:
+                yield index, self._held[index]
+                continue
+            try:
+                images = self._render(self._frames[index])
+            except (SmileVlmError, OSError) as error:
+                images = None
+                num_bad += 1
+                self._on_bad(self._frames[index], error)
+                if num_bad > self._most_bad_share * len(needed):
+                    raise StoreError(
+                        f"{num_bad} of {len(needed)} frames could not be used, the last: {error}"
+                    ) from None
+            yield index, images
+
+
+def _found_phases(numbers: Sequence[int], source: _FrameViews) -> tuple[int, int, int]:
+    """Frame numbers of the first frame, the apex and the last frame."""
+    readable = [(number, images) for number, images in zip(numbers, source.hold(), strict=True) if images is not None]
+    apex = find_apex(np.stack([images for _, images in readable]))
+    return numbers[0], readable[apex][0], numbers[-1]
 
 
 def scan_views(mesh: Mesh, settings: PrepareSettings, find: FaceFinder) -> tuple[ViewImages, NormalisedFace]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smilevlm.synthesis.bp4d import Bp4dSettings, synthesize_bp4d
     from smilevlm.synthesis.bu3dfe import Bu3dfeSettings, synthesize_bu3dfe
     from smilevlm.synthesis.bu4dfe import Bu4dfeSettings, synthesize_bu4dfe
-    from smilevlm.synthesis.fourdme import FourdmeSettings, synthesize_4dme
+    from smilevlm.synthesis.fourdme import FourdmeSettings, synthesize_4dme, true_displacements_mm
     from smilevlm.synthesis.population import SHIFTED, worse_scanner
     from smilevlm.synthesis.posed import REGULAR, ActingSettings
     from smilevlm.synthesis.range_camera import RangeCameraSettings, range_image_pitch
@@ -32,7 +32,7 @@ _LAZY_IMPORTS = {
     "Bp4dSettings": "bp4d", "synthesize_bp4d": "bp4d",
     "Bu3dfeSettings": "bu3dfe", "synthesize_bu3dfe": "bu3dfe",
     "Bu4dfeSettings": "bu4dfe", "synthesize_bu4dfe": "bu4dfe",
-    "FourdmeSettings": "fourdme", "synthesize_4dme": "fourdme",
+    "FourdmeSettings": "fourdme", "synthesize_4dme": "fourdme", "true_displacements_mm": "fourdme",
     "VariedSettings": "varied", "synthesize_varied": "varied",
 }  # fmt: skip
 """Module by name: data sets are read without torch and numba, which writing needs."""
@@ -57,6 +57,7 @@ __all__ = [
     "synthesize_bu3dfe",
     "synthesize_bu4dfe",
     "synthesize_varied",
+    "true_displacements_mm",
     "worse_scanner",
 ]
 

@@ -7,19 +7,21 @@ counts onset, apex and offset.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32
 
-from smilevlm.errors import SettingsError
+from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.labels import LEAST_INTENSITY, ActionIntensities, Side, action_intensities, facs_code, side_of_letter
 from smilevlm.readers import FOURDME_COLUMNS, ActionUnit, CellValue, write_workbook
 from smilevlm.synthesis.action_units import ACTION_UNITS
-from smilevlm.synthesis.data_set import Layout, check_range
+from smilevlm.synthesis.data_set import Layout, check_range, settings_record
+from smilevlm.synthesis.marker import MARKER_NAME
 from smilevlm.synthesis.micro import (
     MAX_AMPLITUDE,
     MicroExpression,
@@ -189,6 +191,39 @@ def _capture(clip: FourdmeClip, settings: FourdmeSettings) -> SequenceCapture:
 def true_displacement_mm(clip: FourdmeClip, settings: FourdmeSettings) -> Float32[np.ndarray, "vert 3"]:
     """What the face does in a clip as no scanner sees it, see `SequenceCapture.true_displacement_mm`."""
     return _capture(clip, settings).true_displacement_mm()
+
+
+def true_displacements_mm(root: Path, clips: Collection[str]) -> dict[str, Float32[np.ndarray, "vert 3"]]:
+    """Clip to its true displacement, of those clips of a written data set that are asked for.
+
+    Args:
+        root: The data set's folder, whose marker says how it was made.
+        clips: Names of clips; unknown ones are left out.
+
+    Raises:
+        LayoutError: The folder has no marker of synthetic faces in this layout, or one of another version.
+    """
+    settings = _settings_of(root)
+    planned = [clip for clip in plan_4dme(settings) if clip.name in clips]
+    return {clip.name: true_displacement_mm(clip, settings) for clip in planned}
+
+
+def _settings_of(root: Path) -> FourdmeSettings:
+    from pydantic import TypeAdapter, ValidationError
+
+    path = root / MARKER_NAME
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict) or found.get("layout") != LAYOUT.name:
+            raise LayoutError(f"{path} is not of synthetic faces in the layout {LAYOUT.name}")
+        names = {each.name for each in fields(FourdmeSettings)}
+        recorded = {name: value for name, value in found.items() if name in names}
+        settings = TypeAdapter(FourdmeSettings).validate_json(json.dumps(recorded))
+    except (OSError, ValueError, ValidationError) as error:
+        raise LayoutError(f"{path} cannot be read: {error}") from None
+    if json.loads(json.dumps(settings_record(settings))) != recorded:
+        raise LayoutError(f"{path} was written by another version of smilevlm, which made other movements")
+    return settings
 
 
 def _write_workbooks(root: Path, settings: FourdmeSettings, clips: Sequence[FourdmeClip]) -> None:

@@ -150,7 +150,7 @@ def load_run_data(config: ExperimentConfig, store: Path, check: Callable[[Prepar
 def _load_start(config: ExperimentConfig, prepared: PreparedSet) -> ModelBundle | None:
     if config.start_from is None:
         return None
-    folder, start = load_initial_weights(config.start_from, "start_from", prepared.manifest)
+    folder, start = load_initial_weights(config.start_from, "start_from", prepared.manifest, other_spans=True)
     if start.model.settings != config.model:
         raise SettingsError(f"start_from {folder} is a model with other settings than the recipe's `model`")
     return start

@@ -13,13 +13,16 @@ from smilevlm.models import ModelBundle, first_fold, load_bundle, short_digests
 from smilevlm.store import Manifest, differing_settings
 
 
-def load_initial_weights(given: str, setting: str, manifest: Manifest) -> tuple[Path, ModelBundle]:
+def load_initial_weights(
+    given: str, setting: str, manifest: Manifest, *, other_spans: bool = False
+) -> tuple[Path, ModelBundle]:
     """Load a trained model that a recipe names; `check_initial_weights` then says whether a fold may use it.
 
     Args:
         given: Run folder, whose first trained fold is used, or fold folder.
         setting: That names it, for messages.
         manifest: Of the set that is trained on now.
+        other_spans: Whether its dynamic images may cover another stretch of a sequence than those of the set.
 
     Returns:
         The fold's folder, and the model.
@@ -38,7 +41,13 @@ def load_initial_weights(given: str, setting: str, manifest: Manifest) -> tuple[
             f"{folder} does not say whom it was trained on (an older version of smilevlm made it), so it cannot be "
             f"{setting}: test subjects could be among them; train it again"
         )
-    _refuse_other_views(folder, setting, bundle, manifest)
+    wanted, made = manifest.settings, bundle.prepare
+    if other_spans:
+        spans = {"span": wanted.dynamics.span, "apex": wanted.dynamics.apex}
+        made = replace(made, dynamics=replace(made.dynamics, **spans))
+    if made != wanted:
+        differing = differing_settings(wanted, made, "there it was")
+        raise StoreError(f"{setting} {folder} was trained on views made in another way: {differing}")
     return folder, bundle
 
 
@@ -85,10 +94,3 @@ def working_on(bundle: ModelBundle, device: str, threads: int) -> Iterator[Model
         yield replace(bundle, threads=threads)
     finally:
         bundle.model.cpu()
-
-
-def _refuse_other_views(folder: Path, setting: str, bundle: ModelBundle, manifest: Manifest) -> None:
-    if bundle.prepare == manifest.settings:
-        return
-    differing = differing_settings(manifest.settings, bundle.prepare, "there it was")
-    raise StoreError(f"{setting} {folder} was trained on views made in another way: {differing}")

@@ -43,6 +43,7 @@ ADDED_SETTINGS: Mapping[str, Any] = {
     "sampler": {"name": "shuffled", "paired_share": 0.5},
     "loss.positives": "prompt",
     "loss.negatives": "batch",
+    "prepare.dynamics.apex": "labels",
 }
 """Settings that former run folders lack, with values by which they mean what they meant then."""
 _KEY = "experiment"
@@ -130,8 +131,10 @@ def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(settings, dict) and name in settings:
             settings[current.rpartition(".")[2]] = settings.pop(name)
     for added, value in ADDED_SETTINGS.items():
-        group, _, name = added.rpartition(".")
-        settings = settings_now.get(group) if group else settings_now
+        *groups, name = added.split(".")
+        settings: Any = settings_now
+        for group in groups:
+            settings = settings.get(group) if isinstance(settings, dict) else None
         if isinstance(settings, dict):
             settings.setdefault(name, value)
     return settings_now

@@ -45,7 +45,11 @@ def test_dynamics_reach_the_settings(prepare, synthetic_faces, tmp_path):
     assert code == 0
     dynamics = read_manifest(tmp_path / "store").settings.dynamics
     assert (dynamics.pooling, dynamics.span, dynamics.num_frames) == ("exact", "windows", None)
-    assert (dynamics.window, dynamics.stride) == (30, 10)
+    assert (dynamics.window, dynamics.stride, dynamics.apex) == (30, 10, "labels")
+    phases = ("--span", "both_phases", "--apex", "automatic")
+    assert prepare("bu3dfe", synthetic_faces, tmp_path / "phases", "--size", "16", *phases)[0] == 0
+    dynamics = read_manifest(tmp_path / "phases").settings.dynamics
+    assert (dynamics.span, dynamics.apex) == ("both_phases", "automatic")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,7 @@ def test_dynamics_reach_the_settings(prepare, synthetic_faces, tmp_path):
         (("--protocol", "bu3dfe_subset9"), "no protocol 'bu3dfe_subset9'"),
         (("--frames", "1"), "num_frames is 1"),
         (("--size", "4"), "size is 4"),
+        (("--apex", "automatic"), "apex is 'automatic', but span 'sequence' has no phases"),
         (("--scheduler", "nonsense"), "nonsense"),
     ],
 )

@@ -190,7 +190,19 @@ def test_a_movement_of_one_frame_is_its_own_image():
     assert (plan.frames, plan.weights) == ((30,), (1.0,))
 
 
-@pytest.mark.parametrize("span", ["onset_apex", "apex_offset", "toward_apex"])
+def test_both_phases_are_an_image_each():
+    rising, falling = plan_dynamic_images(range(60), DynamicSettings(span="both_phases"), PHASES)
+    for name, plan in (("onset_apex", rising), ("apex_offset", falling)):
+        alone = plan_one(range(60), PHASES, span=name)
+        assert (plan.name, plan.frames, plan.weights, plan.passes) == (name, alone.frames, alone.weights, alone.passes)
+
+
+@pytest.mark.parametrize(("phases", "name"), [((10, 40, 40), "onset_apex"), ((10, 10, 40), "apex_offset")])
+def test_of_both_phases_one_that_shows_no_movement_has_no_image(phases, name):
+    assert plan_one(range(60), phases, span="both_phases").name == name
+
+
+@pytest.mark.parametrize("span", ["onset_apex", "apex_offset", "both_phases", "toward_apex"])
 def test_missing_and_impossible_phases_are_refused(span):
     settings = DynamicSettings(span=span)
     with pytest.raises(LayoutError, match="no onset, apex and offset"):
@@ -209,6 +221,9 @@ def test_missing_and_impossible_phases_are_refused(span):
     [
         {"pooling": "mean"},
         {"span": "onset"},
+        {"apex": "found", "span": "onset_apex"},
+        {"apex": "automatic"},
+        {"apex": "automatic", "span": "windows"},
         {"empty": "white"},
         {"scale": "log"},
         {"saturated": 0.5},

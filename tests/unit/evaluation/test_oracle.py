@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from smilevlm.errors import SettingsError
-from smilevlm.evaluation import displacement_oracle
+from smilevlm.evaluation import displacement_oracle, oracle_of_faces
+from smilevlm.store import Sample
 
 CLASSES = ("positive", "negative", "surprise")
 NUM_PEOPLE, NUM_VERTICES = 8, 60
@@ -68,3 +71,42 @@ def test_what_does_not_fit_is_refused():
         displacement_oracle(moved[:2], ["positive", "negative"], ["S0", "S1"], CLASSES)
     with pytest.raises(SettingsError, match="none of the classes"):
         displacement_oracle(moved, truth, subjects, CLASSES[:2])
+
+
+def clip(recording: str, subject: str, *classes: str, name: str = "") -> Sample:
+    return Sample(
+        sample_id=recording + name,
+        subject=subject,
+        expression="+".join(classes),
+        level=0,
+        labels=classes,
+        condition="",
+        recording=recording,
+        first_frame=0,
+        last_frame=9,
+        digest=recording + name,
+    )
+
+
+def test_the_oracle_of_a_run_is_scored_on_its_test_people(monkeypatch, tmp_path):
+    """Fitted on all others of the set; a clip with two images counts once, one of two classes not at all."""
+    moved, truth, subjects = movements(noise=0.3)
+    clips = [clip(f"C{i:02d}", subject, name) for i, (subject, name) in enumerate(zip(subjects, truth, strict=True))]
+    known = {each.recording: one for each, one in zip(clips, moved.astype(np.float32), strict=True)}
+    asked = []
+
+    def true_displacements_mm(faces, wanted):
+        asked.append((faces, wanted))
+        return known
+
+    monkeypatch.setattr("smilevlm.synthesis.true_displacements_mm", true_displacements_mm, raising=False)
+    twice = [replace(each, sample_id=each.sample_id + name) for each in clips for name in ("_rise", "_fall")]
+    both = clip("C99", "S0", "positive", "surprise")
+    found = oracle_of_faces(tmp_path, [*twice, both], {"S1", "S4"}, CLASSES)
+    assert asked == [(tmp_path, set(known))]
+    right = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
+    assert found.subject_confusion == {"S1": right, "S4": right}
+    assert found.pooled.unweighted_f1 == 1.0
+    del known["C00"]
+    with pytest.raises(SettingsError, match="has no C00"):
+        oracle_of_faces(tmp_path, clips, {"S1"}, CLASSES)

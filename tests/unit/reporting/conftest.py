@@ -136,6 +136,9 @@ def fake_fold(classes, method, seed, fold, num_folds, *, levels=(3, 4), multi=Fa
         unweighted_average_recall=float(class_recall(matrix).mean()),
         confusion_matrix=matrix,
         subject_counts=by_subject(correct, subjects),
+        subject_confusion={
+            name: confusion(truth[subjects == name], said[subjects == name], num_classes) for name in tested
+        },
         view_weights={angle: float(weights[:, i].mean()) for i, angle in enumerate(ANGLES)},
         view_weights_by_class={
             name: {angle: float(weights[row, i]) for i, angle in enumerate(ANGLES)} for row, name in enumerate(classes)

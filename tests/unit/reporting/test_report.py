@@ -16,7 +16,7 @@ from smilevlm.reporting.run_tables import folds_table, methods_table, overview_t
 from smilevlm.reporting.source import VALIDATION_COLUMNS, load_runs
 from smilevlm.reporting.study_statistics import UNSEEN_WORDINGS, reading_title
 from smilevlm.reporting.table import to_csv, to_markdown
-from smilevlm.results import EpochChoice, summarise_folds, write_results, write_timing
+from smilevlm.results import EpochChoice, read_results, summarise_folds, write_results, write_timing
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_synthetic_in_headline_and_every_row(folder):
     assert "synthetic" in re.search(r"<h1.*?</h1>", page, re.S).group()
     assert "Synthetic" in re.search(r"<title>.*?</title>", page, re.S).group()
     tables = re.findall(r'<figure class="table".*?</figure>', page, re.S)
-    assert len(tables) == 4
+    assert len(tables) == 5
     for table in tables:
         rows = re.findall(r"<tr>.*?</tr>", table.split("<tbody>")[1], re.S)
         assert rows
@@ -178,7 +178,7 @@ def test_csv_holds_full_precision(folder):
 def test_same_input_same_bytes(folder):
     write_report([folder / "a/results.json"], folder / "again")
     files = [path for path in (folder / "one").rglob("*") if path.is_file()]
-    assert len(files) == 29
+    assert len(files) == 32
     for path in files:
         assert path.read_bytes() == (folder / "again" / path.relative_to(folder / "one")).read_bytes(), path
 
@@ -306,3 +306,14 @@ def test_unseen_wordings_and_classes_have_rows_that_say_zero_shot(tmp_path):
     assert table.rows[0][column] == pytest.approx(mean)
     assert "zero-shot" in reading_title(UNSEEN_WORDINGS)
     assert "zero-shot" not in reading_title("fused")
+
+
+def test_pooled_scores_stand_with_their_intervals(folder):
+    lines = (folder / "one/tables/bu3dfe_subset_1_pooled.csv").read_text().splitlines()
+    model, oracle, majority = csv.DictReader(lines)
+    pooled = read_results(folder / "a/results.json").summary.pooled
+    assert float(model["unweighted_f1"]) == pooled.unweighted_f1
+    ends = [float(model[f"unweighted_f1_interval_{end}"]) for end in ("low", "high")]
+    assert tuple(ends) == pooled.unweighted_f1_interval
+    assert oracle["unweighted_f1"] == "not scored"
+    assert float(majority["unweighted_average_recall"]) == pytest.approx(1 / 6)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from smilevlm.errors import ResultError
+from smilevlm.reporting.pooled import ORACLE
 from smilevlm.reporting.published import PUBLISHED_DATA, load_published
 from smilevlm.reporting.setting_figures import pooled_bins, pooled_levels
 from smilevlm.reporting.study import write_study_report
@@ -19,9 +20,12 @@ from smilevlm.reporting.table import cell_text, to_csv
 from smilevlm.results import (
     AnalysisResult,
     EffectiveRank,
+    OracleResult,
     Study,
     StudyFile,
     TasksResult,
+    pooled_confusion,
+    pooled_score,
     read_record,
     read_results,
     write_record,
@@ -166,9 +170,9 @@ def test_a_missing_seed_leaves_the_others_paired(study):
 
 def test_table_v_counts_are_pooled_over_units(out, study):
     rows = [row for row in rows_of(out / "tables/table5_f1.csv") if row["setting"] == "Title of 4dme_multi_label"]
-    assert [row["scoring"] for row in rows] == ["single label"] * 5 + ["multi-label"] * 5
+    assert [row["scoring"] for row in rows] == ["single label"] * 6 + ["multi-label"] * 5
     folds = [result.folds[0] for result in study.group("4dme_multi_label", "full").results]
-    left = rows[5]
+    left = rows[6]
     assert left["profile"] == "Left, −30°"
     counts = [fold.multi_label.by_view[-30.0]["positive"] for fold in folds]
     hits, missed, wrong = (
@@ -178,9 +182,36 @@ def test_table_v_counts_are_pooled_over_units(out, study):
     pooled_confusion = np.sum([fold.confusion_matrix for fold in folds], axis=0)
     recall = (np.diag(pooled_confusion) / pooled_confusion.sum(axis=1)).mean()
     assert float(rows[3]["unweighted_average_recall"]) == pytest.approx(recall)
-    assert [float(rows[9][name]) for name in ("positive", "average", "unweighted_average_recall")] == [0.0, 0.0, 0.0]
+    assert [float(rows[10][name]) for name in ("positive", "average", "unweighted_average_recall")] == [0.0, 0.0, 0.0]
+    people = {}
+    for fold in folds:
+        for name, matrix in fold.subject_confusion.items():
+            people[name] = tuple(map(tuple, (np.asarray(matrix) + people.get(name, 0)).tolist()))
+    low, high = pooled_score(people).unweighted_f1_interval
+    assert (float(rows[3]["average_interval_low"]), float(rows[3]["average_interval_high"])) == (low, high)
+    assert {rows[at]["average_interval_low"] for at in (0, 1, 2, 6, 10)} == {"not scored by person"}
+    assert rows[4]["average_interval_low"] != "not scored by person"
+    # Without the true movement the oracle says that it is missing.
+    assert (rows[5]["profile"], rows[5]["average"]) == (ORACLE, "the result has no oracle")
     # A setting that the study has not is there with its reason.
     assert any(row["average"] == "not part of this study" for row in rows_of(out / "tables/table5_f1.csv"))
+
+
+def test_the_oracle_stands_beside_the_model(fake_study):
+    def with_oracle(result):
+        people = pooled_confusion(result.folds)
+        perfect = {name: tuple(map(tuple, np.diag(np.sum(m, axis=1)).tolist())) for name, m in people.items()}
+        return replace(result, oracle=OracleResult(subject_confusion=perfect, pooled=pooled_score(perfect)))
+
+    path = fake_study.write(("4dme_loso",), seeds=(0,), folds=(0, 1), change=with_oracle, targets=("table5",))
+    out = fake_study.folder / "report"
+    write_study_report(path, out)
+    rows = [row for row in rows_of(out / "tables/table5_f1.csv") if row["setting"] == "Title of 4dme_loso"]
+    model, majority, oracle = rows[3], rows[4], rows[5]
+    assert oracle["profile"] == ORACLE
+    assert [float(oracle[name]) for name in ("average", "average_interval_low", "average_interval_high")] == [1.0] * 3
+    low, value, high = (float(model[name]) for name in ("average_interval_low", "average", "average_interval_high"))
+    assert float(majority["average"]) < low <= value <= high < 1
 
 
 def test_page_says_what_was_measured_and_is_one_file(page, study):

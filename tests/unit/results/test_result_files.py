@@ -333,6 +333,7 @@ def test_result_files_from_before_captions_are_read(tmp_path):
 OPTIONAL = (
     "pairing_captions", "actions", "multi_view_gradient", "unseen_prompt_set", "unseen_wordings", "unseen_classes",
     "unseen_wordings_accuracy", "unseen_classes_accuracy", "labelled_subjects", "num_unlabelled_samples",
+    "subject_confusion", "pooled", "pooled_majority", "oracle",
 )  # fmt: skip
 """Files from before these are read."""
 

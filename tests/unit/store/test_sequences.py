@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import tracemalloc
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from smilevlm.datasets import index_data_set
-from smilevlm.dynamics import DynamicSettings, approximate_rank_pooling
+from smilevlm.dynamics import DynamicSettings, approximate_rank_pooling, find_apex
 from smilevlm.geometry import NormaliseSettings, normalise
 from smilevlm.store import FrameFile, Phases, PreparedSet, PrepareSettings, Recording, prepare, read_frame
+from smilevlm.store.manifest import PIPELINE_VERSION
 from smilevlm.views import ViewSettings, render_normalised
 
 NUMBERS = (3, 4, 5, 7, 8, 9, 10)
@@ -108,6 +111,47 @@ def test_phases_choose_the_frames(sequence, tmp_path):
     run([sequence], tmp_path / "store", settings(span="onset_apex"))
     (sample,) = PreparedSet(tmp_path / "store").samples
     assert (sample.first_frame, sample.last_frame) == (4, 7)
+
+
+def test_phases_are_found_where_that_is_asked_for(sequence, tmp_path, monkeypatch):
+    """Whatever the labels say; each frame is rendered once."""
+    found = settings(span="both_phases", apex="automatic", num_frames=None)
+    frames = np.stack([rendered(frame, found) for frame in sequence.frames])
+    apex = NUMBERS[find_apex(frames)]
+    read = []
+
+    def noted(frame, **more):
+        read.append(frame.number)
+        return read_frame(frame, **more)
+
+    monkeypatch.setattr("smilevlm.store.work.read_frame", noted)
+    run([sequence], tmp_path / "found", found)
+    assert read == list(NUMBERS)
+    prepared = PreparedSet(tmp_path / "found")
+    names = [(sample.sample_id, sample.recording, sample.first_frame, sample.last_frame) for sample in prepared.samples]
+    assert names == [
+        ("F0001_Happy_onset_apex", "F0001_Happy", 3, apex),
+        ("F0001_Happy_apex_offset", "F0001_Happy", apex, 10),
+    ]
+    told = replace(sequence, phases=Phases(onset=3, apex=apex, offset=10))
+    run([told], tmp_path / "told", settings(span="both_phases", num_frames=None))
+    for index in (0, 1):
+        np.testing.assert_array_equal(prepared.images(index), PreparedSet(tmp_path / "told").images(index))
+
+
+def test_a_bad_frame_counts_once_where_the_apex_is_found(sequence, tmp_path):
+    sequence.frames[2].path.write_bytes(b"#VRML V2.0 utf8\n")
+    chosen = settings(span="onset_apex", apex="automatic")
+    (listed,) = run([sequence], tmp_path / "store", chosen).manifest.bad_frames
+    assert listed.path == "005.wrl"
+
+
+def test_stores_from_before_the_apex_was_a_setting_keep_their_identity():
+    values = {"pipeline": PIPELINE_VERSION, **json.loads(json.dumps(asdict(settings())))}
+    del values["dynamics"]["apex"]
+    expected = hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    assert settings().digest == expected
+    assert settings(span="onset_apex", apex="automatic").digest != settings(span="onset_apex").digest
 
 
 def test_without_phases_the_sequence_is_skipped_with_the_reason(sequence, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 from smilevlm import read_mesh
 from smilevlm.datasets import index_data_set
-from smilevlm.errors import SettingsError
+from smilevlm.errors import LayoutError, SettingsError
 from smilevlm.labels import MICRO_EXPRESSIONS
 from smilevlm.readers import ACTIONS_NAME, FOURDME_COLUMNS, read_4dme_labels, read_action_table, read_workbook
 from smilevlm.synthesis import MARKER_NAME
@@ -27,6 +27,7 @@ from smilevlm.synthesis.fourdme import (
     plan_4dme,
     synthesize_4dme,
     true_displacement_mm,
+    true_displacements_mm,
 )
 from smilevlm.synthesis.scan_setup import ScannerSettings
 
@@ -180,3 +181,27 @@ def test_every_clip_has_its_actions(clips):
     index = index_data_set("4dme", clips)
     assert read_action_table(clips / ACTIONS_NAME).keys() == {recording.sample_id for recording in index.recordings}
     assert all(recording.actions for recording in index.recordings)
+
+
+def test_true_displacements_are_found_again_from_the_folder(clips):
+    settings = FourdmeSettings(**SMALL)
+    planned = {clip.name: clip for clip in plan_4dme(settings)}
+    wanted = sorted(planned)[1:3]
+    found = true_displacements_mm(clips, {*wanted, "of nobody"})
+    assert sorted(found) == wanted
+    for name, moved in found.items():
+        np.testing.assert_array_equal(moved, true_displacement_mm(planned[name], settings))
+
+
+def test_true_displacements_of_other_folders_are_refused(clips, tmp_path):
+    with pytest.raises(LayoutError, match="cannot be read"):
+        true_displacements_mm(tmp_path, {"S01"})
+    marker = json.loads((clips / MARKER_NAME).read_text())
+    for change, told in (
+        ({"layout": "bu4dfe"}, "not of synthetic faces in the layout 4dme"),
+        ({"scanner": {**marker["scanner"], "lens": 3}}, "cannot be read|another version"),
+        ({"amplitude": "strong"}, "cannot be read"),
+    ):
+        (tmp_path / MARKER_NAME).write_text(json.dumps(marker | change))
+        with pytest.raises(LayoutError, match=told):
+            true_displacements_mm(tmp_path, {"S01"})

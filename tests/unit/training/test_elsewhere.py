@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from smilevlm.dynamics import DynamicSettings
 from smilevlm.errors import LeakError, SettingsError, StoreError
-from smilevlm.evaluation import evaluate_run
+from smilevlm.evaluation import class_directions, embed, evaluate_run
 from smilevlm.geometry import NormaliseSettings
 from smilevlm.labels import BASIC_EXPRESSIONS, MICRO_EXPRESSIONS
+from smilevlm.models import load_bundle, zero_shot_scores
 from smilevlm.recipes import find_recipe
-from smilevlm.store import FrameFile, PreparedSet, PrepareSettings, Recording, prepare
+from smilevlm.store import FrameFile, Phases, PreparedSet, PrepareSettings, Recording, prepare
 from smilevlm.training.fold_data import load_fold_data, load_run_data
 from smilevlm.training.resolve import with_overrides
 from smilevlm.training.run import train_run
@@ -162,6 +165,61 @@ def test_clips_of_one_class_have_no_multi_label_score(clips_store, tmp_path):
     (fold,) = evaluate_run(run, clips_store, num_examples=0).folds
     assert fold.num_test_samples == 10
     assert fold.multi_label is None
+
+
+@pytest.fixture(scope="module")
+def phases_store(faces_of_four, tmp_path_factory) -> Path:
+    """Clips of two people whose six scans stand for a movement with its apex in the middle, an image per phase."""
+    recordings = []
+    for number, scans in enumerate(scans_by_person(faces_of_four)[:2], 1):
+        for place, name in enumerate(MICRO_EXPRESSIONS):
+            order = [scans[0], *np.roll(scans[1:5], place), scans[0]]
+            recordings.append(
+                Recording(
+                    sample_id=f"S{number:02d}_{name}",
+                    subject=f"S{number:02d}",
+                    expression=name,
+                    frames=tuple(FrameFile(path=Path(scan), number=frame) for frame, scan in enumerate(order)),
+                    is_sequence=True,
+                    phases=Phases(onset=0, apex=3, offset=5),
+                )
+            )
+    dynamics = DynamicSettings(span="both_phases")
+    settings = PrepareSettings(views=ViewSettings(size=32), normalise=NormaliseSettings(), dynamics=dynamics)
+    store = tmp_path_factory.mktemp("phases") / "store"
+    prepare(recordings, store, settings, layout="4dme", synthetic=True)
+    return store
+
+
+def test_both_phases_of_a_clip_are_one_test_sample(phases_store, clips_store, tmp_path):
+    """Trained as two samples, beginning with a model of whole sequences, and scored as one."""
+    more = [*OVERRIDES, "num_folds=2", "num_control_folds=0"]
+    train_run(with_overrides(find_recipe("tiny_4dme"), more), clips_store, tmp_path / "whole", folds=[0])
+    begun = [*more, "prepare.dynamics.span=both_phases", f"start_from={tmp_path / 'whole'}"]
+    run = tmp_path / "run"
+    train_run(with_overrides(find_recipe("tiny_4dme_loso"), begun), phases_store, run, folds=[0])
+    result = evaluate_run(run, phases_store, num_examples=0)
+    (fold,) = result.folds
+    assert (result.level, fold.num_train_samples, fold.num_test_samples) == ("sequence", 10, 5)
+    prepared, model = PreparedSet(phases_store), load_bundle(run / "fold_00")
+    prototypes, expected = class_directions(model, result.classes), []
+    for name in MICRO_EXPRESSIONS:
+        of_clip = [
+            index
+            for index, sample in enumerate(prepared.samples)
+            if (sample.subject, sample.expression) == (fold.test_subjects[0], name)
+        ]
+        assert len(of_clip) == 2
+        cosines = sum(zero_shot_scores(embed(model, prepared, [index]).z_fused, prototypes) for index in of_clip)
+        expected.append(int(np.argmax(cosines)))
+    matrix = np.asarray(fold.confusion_matrix)
+    np.testing.assert_array_equal(matrix[range(5), expected], 1)
+    assert fold.subject_confusion == {fold.test_subjects[0]: fold.confusion_matrix}
+
+
+def test_the_true_movement_is_known_of_synthetic_clips_alone(trained_run, prepared_store, tmp_path):
+    with pytest.raises(SettingsError, match="of layout 4dme, the store holds bu3dfe"):
+        evaluate_run(trained_run, prepared_store, faces=tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 from dataclasses import asdict, replace
 
 import pytest
@@ -225,6 +227,6 @@ def test_run_folders_from_before_a_setting_are_read():
     demo = find_recipe("demo")
     values = plain(demo)
     for added in ADDED_SETTINGS:
-        group, _, name = added.rpartition(".")
-        del (values[group] if group else values)[name]
+        *groups, name = added.split(".")
+        del functools.reduce(operator.getitem, groups, values)[name]
     assert config_from(values) == demo
