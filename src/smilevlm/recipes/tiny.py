@@ -81,6 +81,8 @@ def few_labels() -> ExperimentConfig:
         num_control_folds=0,
         sampler=SamplerSettings(name="stratified"),
         loss=replace(config.loss, negatives="prompt_bank", multi_positive=True, positives="class"),
+        # Some views as bad as a poor scan's and some missing, so that the fusion learns to weigh them.
+        distortions=replace(config.distortions, pitch_mm=2.0, weak_degraded_share=0.35, view_dropout=0.1),
     )
 
 
@@ -132,8 +134,7 @@ def tiny_4dme_loso() -> ExperimentConfig:
 def tiny_losses() -> ExperimentConfig:
     """The study of the losses, with class prompts: seven classes of very varied synthetic people, 48 in training.
 
-    A third of the clean views are as bad as from a poor scan and some are missing, so that the fusion has something to
-    weigh. The epochs are set by the study, so that all its trainings have equally many steps.
+    A third of the clean views are as bad as a poor scan's and some are missing, so that the fusion learns to weigh them. The epochs are set by the study, so that all its trainings have equally many steps.
 
     Command: smilevlm reproduce losses
     Expected: docs/losses.md
