@@ -134,7 +134,8 @@ def tiny_4dme_loso() -> ExperimentConfig:
 def tiny_losses() -> ExperimentConfig:
     """The study of the losses, with class prompts: seven classes of very varied synthetic people, 48 in training.
 
-    A third of the clean views are as bad as a poor scan's and some are missing, so that the fusion learns to weigh them. The epochs are set by the study, so that all its trainings have equally many steps.
+    A third of the clean views are as bad as a poor scan's and some are missing, so that the fusion learns to weigh
+    them. The study sets the epochs, so that all its trainings have equally many steps.
 
     Command: smilevlm reproduce losses
     Expected: docs/losses.md
