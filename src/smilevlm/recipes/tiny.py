@@ -150,7 +150,18 @@ def tiny_losses() -> ExperimentConfig:
             normalise=NormaliseSettings(crop_depth_mm=85.0),
         ),
         model=ModelSettings(tower_settings=ConvTowerSettings(width=16, grid=2)),
-        loss=replace(config.loss, multi_positive=True, positives="class", negatives="prompt_bank"),
+        # Chosen on other populations, for every method alike: benchmarks/loss_settings.py. The scale is what a tenth of
+        # the alignment's gradient comes to.
+        loss=replace(
+            config.loss,
+            multi_positive=True,
+            positives="class",
+            negatives="prompt_bank",
+            pairs="cross",
+            head="embedding",
+            multi_view_scale=0.0009,
+            redundancy_scale=0.001,
+        ),
         sampler=SamplerSettings(name="stratified"),
         optimiser=replace(config.optimiser, name="adamw", weight_decay=0.02),
         distortions=DistortionSettings(
