@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-SLOW_MINUTES ?= 40
+SLOW_MINUTES ?= 4
 ifndef ORDER
 ORDER := $(shell date +%s)
 endif
@@ -32,7 +32,7 @@ test: $(VENV)/.installed-dev ## The tests, slow ones left out
 test-slow: $(VENV)/.installed-dev ## The slow tests alone
 	$(BIN)/python -m pytest -m slow -n $(JOBS)
 
-test-touched: $(VENV)/.installed-dev ## The slow tests that cover what changed since main, in at most SLOW_MINUTES
+test-touched: $(VENV)/.installed-dev ## The slow tests that cover what changed since main; none begins after SLOW_MINUTES
 	$(BIN)/python tools/slow_tests.py --minutes $(SLOW_MINUTES) --jobs $(JOBS)
 
 test-random: $(VENV)/.installed-dev ## The tests in another order each time; ORDER=N repeats one

@@ -19,6 +19,7 @@ def options(prepared_store, tiny_overrides) -> list[str]:
     return ["--only-given", "--store", f"bu3dfe={prepared_store}", "--seeds", "0", "--jobs", "1", *settings]
 
 
+@pytest.mark.slow
 def test_a_figure_of_what_is_there(options, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["reproduce", "fig2", *options]) == 0

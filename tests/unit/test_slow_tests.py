@@ -55,7 +55,8 @@ def test_the_tables_name_what_is_there():
     ("path", "selected"),
     [
         ("src/smilevlm/store/work.py",
-         ["integration/test_kill.py", "unit/store/test_engine.py", "unit/store/test_store.py"]),
+         ["integration/test_kill.py", "unit/datasets/test_synthetic_store.py", "unit/store/test_engine.py",
+          "unit/store/test_store.py"]),
         ("src/smilevlm/cli/prepare.py", ["integration/test_kill.py"]),
         ("src/smilevlm/web/jobs.py", ["integration/test_web.py"]),
         ("tests/unit/losses/test_processes.py", ["unit/losses/test_processes.py"]),
@@ -166,9 +167,21 @@ def test_what_is_selected_is_run_and_its_failure_is_the_command_s(monkeypatch, c
     monkeypatch.setattr(slow_tests, "run_bounded", lambda *values: given.append(values) or 1)
     assert slow_tests.main(["--minutes", "3", "--jobs", "1"]) == 1
     ((command, minutes),) = given
-    assert minutes == 3
+    assert minutes == slow_tests.FILE_MINUTES
     assert command[-1] == "tests/integration/test_web.py"
     assert command[3:7] == ["-m", "slow", "-n", "1"]
+
+
+def test_no_file_begins_when_the_time_is_over(monkeypatch, capsys):
+    given, clock = [], iter([0.0, 0.0, 50.0, 100.0])
+    monkeypatch.setattr(slow_tests, "selection_of", lambda root, base: select(["src/smilevlm/store/engine.py"], "1"))
+    monkeypatch.setattr(slow_tests, "run_bounded", lambda command, minutes: given.append(command[-1]) or len(given) % 2)
+    monkeypatch.setattr(slow_tests.time, "monotonic", lambda: next(clock))
+    assert slow_tests.main(["--minutes", "1"]) == 1, "the failure of an earlier file was forgotten"
+    assert len(given) == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("slow tests: not begun in 1 minutes: tests/")
+    assert not any(file in last for file in given)
 
 
 def test_every_path_in_the_second_table_is_there():

@@ -12,6 +12,8 @@ _WORKING_SIZE = 64
 """Images are smoothed and their rims left out as at this size, whatever theirs is."""
 _SMOOTH_PX = 1.0
 _RIM_PX = 2
+_LEAST_ENERGY = 1e-9
+"""Below it is the rounding of changes that are zero, in grey levels or in units of a pixel's own flicker."""
 
 
 def find_apex(frames: UInt8[np.ndarray, "time view height width 3"]) -> int:
@@ -50,7 +52,7 @@ def find_apex(frames: UInt8[np.ndarray, "time view height width 3"]) -> int:
             gram += changes @ changes.T
     candidates = np.arange(2, num_frames - 2)
     energies = [shape @ gram @ shape for shape in (_rise_and_fall(num_frames, int(apex)) for apex in candidates)]
-    return int(candidates[np.argmax(energies)]) if any(energies) else num_frames // 2
+    return int(candidates[np.argmax(energies)]) if max(energies) > _LEAST_ENERGY else num_frames // 2
 
 
 def _seen_in_all(frames: UInt8[np.ndarray, "time view height width 3"]) -> Bool[np.ndarray, "view height width"]:

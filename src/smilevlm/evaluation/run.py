@@ -164,6 +164,8 @@ def _oracle(faces: Path, tested: EvaluationData, folds: Sequence[FoldResult]) ->
     layout, samples = tested.test.manifest.layout, tested.test.samples
     if layout != "4dme":
         raise SettingsError(f"the true movement is known of synthetic faces of layout 4dme, the store holds {layout}")
+    if tested.test.manifest.settings.dynamics.span == "windows":
+        raise SettingsError("the true movement is that of a whole clip, and the store has windows")
     subjects = {subject for fold in folds for subject in fold.test_subjects}
     return oracle_of_faces(faces, [samples[i] for i in tested.protocol.select(samples)], subjects, tested.classes)
 

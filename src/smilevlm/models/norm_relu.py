@@ -48,6 +48,8 @@ def _is_fused(norm: nn.Module, maps: torch.Tensor, added: torch.Tensor | None) -
         and maps.numel() > maps.shape[1]
         and not torch.compiler.is_compiling()
         and world_size() == 1
+        # The passes are serial; with several threads torch's own run side by side.
+        and torch.get_num_threads() == 1
         and all(
             each.device.type == "cpu"
             and each.dtype == maps.dtype
@@ -85,13 +87,15 @@ class _NormReLU(torch.autograd.Function):
         return y
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any,  # noqa: ANN401
         gradient: torch.Tensor,
     ) -> tuple[torch.Tensor | None, ...]:
         from smilevlm.models import _norm_kernels
 
+        # Asked for with `create_graph`; `once_differentiable` lets it pass where it starts from a constant gradient.
+        if torch.is_grad_enabled():
+            raise NotImplementedError("batch normalisation in one pass can be differentiated once only")
         maps, y, weight, statistics = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_maps, of_weight, of_bias = torch.empty_like(maps), torch.empty_like(weight), torch.empty_like(weight)

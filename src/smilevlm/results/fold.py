@@ -234,6 +234,8 @@ class FoldResult(Record):
         train_subjects: Qualified where data sets mix (`bu4dfe/F001`): the three lists share no name.
         validation_subjects: Those that chose an epoch or a threshold; may be empty.
         labelled_subjects: The training subjects whose labels training, probes and thresholds read; None for all.
+        num_train_samples: Images that training had; a clip of which several are made counts several times.
+        num_test_samples: Scans or clips that were scored; a clip once.
         num_unlabelled_samples: Training samples of no class or another one, beside `num_train_samples`, which the
             multi-view loss alone saw.
         test_subjects: Exactly the keys of `subject_counts`.

@@ -65,7 +65,8 @@ def pooled_confusion(folds: Sequence[FoldResult]) -> dict[str, ConfusionMatrix] 
     for fold in folds:
         if fold.subject_confusion is None:
             return None
-        found |= fold.subject_confusion
+        for subject, matrix in fold.subject_confusion.items():
+            _add(found, subject, matrix)
     return found
 
 
@@ -80,8 +81,14 @@ def majority_confusion(folds: Sequence[FoldResult]) -> dict[str, ConfusionMatrix
         for subject, matrix in fold.subject_confusion.items():
             always = np.zeros_like(np.asarray(matrix))
             always[:, said] = np.sum(matrix, axis=1)
-            found[subject] = tuple(tuple(row) for row in always.tolist())
+            _add(found, subject, always)
     return found
+
+
+def _add(found: dict[str, ConfusionMatrix], subject: str, matrix: ConfusionMatrix | np.ndarray) -> None:
+    """Add to what earlier folds found of a subject."""
+    counts = np.asarray(matrix) + np.asarray(found.get(subject, 0))
+    found[subject] = tuple(tuple(row) for row in counts.tolist())
 
 
 def percentile_interval(values: Float[np.ndarray, " resample"]) -> Interval:

@@ -24,7 +24,11 @@ MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 3
 """Of manifest and parts. 3: the hash is over labels and textures as well."""
 PIPELINE_VERSION = 3
-"""Raised when normalisation or rendering changes what the same settings give: older stores are other stores then."""
+"""Raised when normalisation or rendering changes what the same settings give: older stores are other stores then.
+
+Poses that differ by less than 0.01 degrees for most scans, as by another order of sums or an earlier end of the same
+fit, are no change.
+"""
 
 
 class _NoUnknownFields:

@@ -121,12 +121,13 @@ class _FrameViews:
         self._most_bad_share = settings.max_bad_share
         self._render = render
         self._on_bad = on_bad
-        self._held: dict[int, ViewImages | None] = {}
+        self._held: dict[int, tuple[ViewImages | None, Exception | None]] = {}
 
     def hold(self) -> list[ViewImages | None]:
         """All frames, which stay in memory; None for those that could not be used."""
-        self._held = dict(self.stream(range(len(self._frames))))
-        return list(self._held.values())
+        for index in range(len(self._frames)):
+            self._held[index] = self._rendered(index)
+        return [images for _, images in self.stream(range(len(self._frames)))]
 
     def stream(self, needed: Sequence[int]) -> Iterator[tuple[int, ViewImages | None]]:
         """Frame by frame, one in memory at a time.
@@ -137,19 +138,21 @@ class _FrameViews:
         num_bad = 0
         for index in needed:
             if index in self._held:
-                yield index, self._held[index]
-                continue
-            try:
-                images = self._render(self._frames[index])
-            except (SmileVlmError, OSError) as error:
-                images = None
-                num_bad += 1
-                self._on_bad(self._frames[index], error)
-                if num_bad > self._most_bad_share * len(needed):
-                    raise StoreError(
-                        f"{num_bad} of {len(needed)} frames could not be used, the last: {error}"
-                    ) from None
+                images, error = self._held[index]
+            else:
+                images, error = self._rendered(index)
+            num_bad += images is None
+            if num_bad > self._most_bad_share * len(needed):
+                raise StoreError(f"{num_bad} of {len(needed)} frames could not be used, the last: {error}")
             yield index, images
+
+    def _rendered(self, index: int) -> tuple[ViewImages | None, Exception | None]:
+        """The views of a frame, or why it cannot be used."""
+        try:
+            return self._render(self._frames[index]), None
+        except (SmileVlmError, OSError) as error:
+            self._on_bad(self._frames[index], error)
+            return None, error
 
 
 def _found_phases(numbers: Sequence[int], source: _FrameViews) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import importlib.util
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -130,6 +131,8 @@ def build_head_cache() -> None:
     A record of the cache's files says that they are whole, so that a process that makes no heads of its own need not
     load the model, which takes seconds.
     """
+    if importlib.util.find_spec("anny") is None:
+        raise ModuleNotFoundError("No module named 'anny'", name="anny")
     folder = writable_cache("head_model")
     record = None if folder is None else folder / importlib.metadata.version("anny")
     chosen = os.environ.get("ANNY_CACHE_DIR", "")

@@ -62,7 +62,8 @@ def check_initial_weights(
     """Stop when a model has seen people that are to be tested.
 
     Looked for are subjects of the same prepared set, subjects of the same name where both sets are scans of people in
-    one data set's layout, and scans of the same bytes under whatever name.
+    one data set's layout, or where the model's dynamic images cover another span, and scans of the same bytes under
+    whatever name.
 
     Args:
         bundle: As `load_initial_weights` gives it.
@@ -77,8 +78,10 @@ def check_initial_weights(
     known = bundle.trained_on
     assert known is not None
     same_set = known.manifest_hash == manifest.content_hash
-    of_people = not (bundle.synthetic or manifest.synthetic)
-    same_data_set = of_people and known.layout == manifest.layout and known.layout != "folder"
+    of_people = not (bundle.synthetic or manifest.synthetic) and known.layout != "folder"
+    # Another span of the same recordings has other digests and another manifest: names are all that is left to tell.
+    other_views = bundle.prepare != manifest.settings
+    same_data_set = (of_people or other_views) and known.layout == manifest.layout
     shared = sorted(set(known.subjects) & set(test_subjects)) if same_set or same_data_set else []
     if shared:
         raise LeakError(f"{setting} was trained on test subjects: {first_few(shared)}")

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def train_fold(
             def main_epoch_done(done: int, total: int, loss: float) -> None:
                 epoch_done(num_before + done, total, loss)
 
-            with torch_threads(config.optimiser.threads), freed_memory_kept():
+            kept = nullcontext() if hardware is not None and hardware.on_gpu else freed_memory_kept()
+            with torch_threads(config.optimiser.threads), kept:
                 if num_before:
                     fold_data = _pretrained(data, fold_data, running, job.fold, hardware, epoch_done)
                 trained = fit(config, fold_data, running, fold=job.fold, hardware=hardware, progress=main_epoch_done)

@@ -34,6 +34,7 @@ def test_arguments():
     parse(*tasks.EXAMPLE.split()[2:])
 
 
+@pytest.mark.slow
 def test_tables_and_file(run_of_four, store_of_four, faces_of_four, capsys):
     tasks.run(parse(run_of_four, "--store", store_of_four, "--faces", faces_of_four))
     out = capsys.readouterr().out

@@ -73,6 +73,7 @@ def test_the_marker_says_how_the_faces_were_made(straight):
     assert (marker["num_subjects"], marker["seed"], marker["prepared"]) == (2, 7, VIEWS.digest)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(straight, tmp_path):
     synthesize_store(tmp_path / "store", FACES, VIEWS, jobs=2)
     assert content(tmp_path / "store") == content(straight)
@@ -87,6 +88,7 @@ def test_only_people_of_whom_something_is_missing_are_made_again(straight, store
     assert content(store) == content(straight)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(straight, tmp_path, monkeypatch):
     work = module._make_person
 

@@ -37,13 +37,7 @@ def face(num_frames: int, *, apex: int, strength: float, shift_px: float, noise:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_faint_movement_under_sway_and_flicker(apex, seed):
     frames = face(28, apex=apex, strength=14, shift_px=0.3, noise=1.0, seed=seed)
-    largest_change = int(np.abs(frames.astype(float) - frames[0]).mean(axis=(1, 2, 3, 4)).argmax())
     assert abs(find_apex(frames) - apex) <= 2
-    # What everything that moves adds up to says little: the sway is larger than the movement.
-    assert (
-        np.abs(frames[apex].astype(float) - frames[0]).mean()
-        < 2 * np.abs(frames[largest_change].astype(float) - frames[0]).mean()
-    )
 
 
 def test_it_is_the_best_fit_of_a_rise_and_fall():
@@ -70,8 +64,11 @@ def test_brightness_and_contrast_of_all_frames_say_nothing():
     assert find_apex(brighter) == find_apex(frames)
 
 
-def test_where_nothing_moves_it_is_the_middle():
-    assert find_apex(np.repeat(face(1, apex=1, strength=0, shift_px=0, noise=0, seed=0), 9, axis=0)) == 4
+@pytest.mark.parametrize("num_frames", [9, 15, 31])
+@pytest.mark.parametrize("seed", range(3))
+def test_where_nothing_moves_it_is_the_middle(num_frames, seed):
+    still = face(1, apex=1, strength=0, shift_px=0, noise=9, seed=seed)
+    assert find_apex(np.repeat(still, num_frames, axis=0)) == num_frames // 2
 
 
 def test_too_few_frames_and_no_face():

@@ -22,6 +22,7 @@ from smilevlm.training.run_folder import ANALYSIS_NAME
 from smilevlm.training.splits import fold_seed
 
 ANGLES = (-60.0, -30.0, 0.0, 30.0, 60.0)
+pytestmark = pytest.mark.slow
 
 
 def prepared_with(faces, store, settings, *, subjects=None, **views):

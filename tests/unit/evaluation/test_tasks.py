@@ -12,6 +12,8 @@ from smilevlm.synthesis.spoofs import ATTACKS, BONA_FIDE
 from smilevlm.training.run import train_run
 from smilevlm.training.run_folder import FOLD_NAME, TASKS_NAME
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run_of_four(store_of_four, make_tiny_config, tmp_path_factory):

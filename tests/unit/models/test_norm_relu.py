@@ -12,6 +12,7 @@ from smilevlm.models import norm_relu as module
 from smilevlm.models.batch_norm import GlobalBatchNorm2d
 from smilevlm.models.conv_tower import ConvTower, ConvTowerSettings
 from smilevlm.models.norm_relu import norm_relu
+from smilevlm.threads import torch_threads
 
 
 def make_norm(channels: int) -> GlobalBatchNorm2d:
@@ -101,3 +102,23 @@ def test_torchs_layers_are_used_elsewhere(change):
     norm, maps = change(make_norm(8), make_maps(3, 8, 4, 4))
     assert not module._is_fused(norm, maps, None)
     assert torch.equal(norm_relu(copy.deepcopy(norm), maps, maps), torch.relu(norm(maps) + maps))
+
+
+@pytest.mark.parametrize(("name", "value"), [("world_size", 2), ("get_num_threads", 2)])
+def test_several_processes_or_threads_take_torchs_layers(monkeypatch, name, value):
+    norm, maps = make_norm(8), make_maps(3, 8, 4, 4)
+    assert module._is_fused(norm, maps, None)
+    monkeypatch.setattr(module if name == "world_size" else torch, name, lambda: value)
+    assert not module._is_fused(norm, maps, None)
+
+
+def test_second_derivatives_are_refused():
+    norm, maps = make_norm(8), make_maps(3, 8, 4, 4).requires_grad_()
+    with pytest.raises(NotImplementedError, match="once only"):
+        torch.autograd.grad(norm_relu(norm, maps).sum(), maps, create_graph=True)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with torch_threads(1):
+        yield

@@ -158,6 +158,7 @@ def test_the_page_its_tables_and_its_figure(study_path):
     assert page.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_report_of_the_paper_in_the_same_folder_has_the_effects(study_path, fake_study, tmp_path):
     path = fake_study.write(("bu3dfe_subset1",))
     plain = write_study_report(path, tmp_path / "plain").read_text()

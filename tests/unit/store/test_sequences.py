@@ -141,7 +141,7 @@ def test_phases_are_found_where_that_is_asked_for(sequence, tmp_path, monkeypatc
 
 def test_a_bad_frame_counts_once_where_the_apex_is_found(sequence, tmp_path):
     sequence.frames[2].path.write_bytes(b"#VRML V2.0 utf8\n")
-    chosen = settings(span="onset_apex", apex="automatic")
+    chosen = settings(span="onset_apex", apex="automatic", max_bad_share=0.3)
     (listed,) = run([sequence], tmp_path / "store", chosen).manifest.bad_frames
     assert listed.path == "005.wrl"
 

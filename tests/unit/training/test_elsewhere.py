@@ -191,6 +191,15 @@ def phases_store(faces_of_four, tmp_path_factory) -> Path:
     return store
 
 
+def test_a_model_of_another_span_that_knows_the_test_people_is_refused(phases_store, clips_store, tmp_path):
+    """Other images of the same clips have other digests; the people are known by their names."""
+    more = [*OVERRIDES, "num_folds=2", "num_control_folds=0"]
+    train_run(with_overrides(find_recipe("tiny_4dme"), more), clips_store, tmp_path / "whole", folds=[1])
+    begun = [*more, "prepare.dynamics.span=both_phases", f"start_from={tmp_path / 'whole'}"]
+    with pytest.raises(LeakError, match="was trained on test subjects"):
+        train_run(with_overrides(find_recipe("tiny_4dme_loso"), begun), phases_store, tmp_path / "run", folds=[0])
+
+
 def test_both_phases_of_a_clip_are_one_test_sample(phases_store, clips_store, tmp_path):
     """Trained as two samples, beginning with a model of whole sequences, and scored as one."""
     more = [*OVERRIDES, "num_folds=2", "num_control_folds=0"]

@@ -17,7 +17,8 @@ from smilevlm.files import locked, write_atomically
 
 Arrays = Mapping[str, np.ndarray]
 _DIGEST_BYTES = 32
-_PACKAGES = ("smilevlm", "anny", "numpy", "scipy")
+_PACKAGES = ("smilevlm", "anny", "numpy", "scipy", "torch")
+_ROOMS = ("geometry", "labels", "synthesis")
 _log = logging.getLogger("smilevlm")
 
 
@@ -25,7 +26,7 @@ def cached_arrays(file: Path, identities: Sequence[str], make: Callable[[], Arra
     """The arrays that `make` gives, from the cache where they were made before.
 
     One process makes them, others wait for it. An entry is found by the contents of `file`, `identities`, the sources
-    of `smilevlm.synthesis` and the versions of the packages that decide the numbers. A damaged entry is made again with
+    of `_ROOMS` and the versions of the packages that decide the numbers. A damaged entry is made again with
     a warning. Where no cache can be written to, nothing is kept.
 
     Args:
@@ -44,7 +45,10 @@ def cached_arrays(file: Path, identities: Sequence[str], make: Callable[[], Arra
             return found
         made = make()
         data = save({name: np.ascontiguousarray(array) for name, array in made.items()})
-        write_atomically(entry, hashlib.sha256(data).digest() + data)
+        try:
+            write_atomically(entry, hashlib.sha256(data).digest() + data)
+        except OSError as error:
+            _log.warning("%s cannot be written (%s); it will be made again", entry, error)
     return made
 
 
@@ -52,9 +56,10 @@ def _key(file: Path, identities: Sequence[str]) -> str:
     digest = hashlib.sha256(file.read_bytes())
     versions = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
     digest.update("\n".join([*identities, *versions]).encode())
-    sources = Path(__file__).parent.parent
-    for source in sorted(sources.rglob("*.py")):
-        digest.update(source.read_bytes())
+    package = Path(__file__).parents[2]
+    for room in _ROOMS:
+        for source in sorted((package / room).rglob("*.py")):
+            digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
