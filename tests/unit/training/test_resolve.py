@@ -48,7 +48,8 @@ def test_every_recipe_builds_a_model_under_its_own_name(name, tiny_clip):
         # The hub's CLIP is not here; a small one stands in, by the same path.
         config = with_overrides(config, [f"model.tower_settings.name={tiny_clip}"])
     build_model(config.model)
-    JointLoss(config.loss, bank=PromptBank(torch.ones(2, 4), torch.arange(2)))
+    head = None if config.loss.head == "none" else torch.nn.Identity()
+    JointLoss(config.loss, head, bank=PromptBank(torch.ones(2, 4), torch.arange(2)))
     Distortions(config.distortions, config.prepare.views.angles_deg)
     # The folder protocol takes whatever classes are there.
     load_prompt_set(config.prompt_set, classes=find_protocol(config.protocol).classes or BASIC_EXPRESSIONS)
