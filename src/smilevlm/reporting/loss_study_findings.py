@@ -33,7 +33,7 @@ def what_was_trained(study: LoadedLossStudy) -> list[str]:
     other = f" Other faces: {values.other_faces}." if values.other_faces else ""
     done = sum(run.folder is not None for run in values.runs)
     sentences.append(
-        f"{len(study.units)} units, each with {people}; {done} trainings of about {values.num_steps} steps of "
+        f"{_counted(len(study.units), 'unit')}, each with {people}; {done} trainings of about {values.num_steps} steps of "
         f"{values.batch_size} samples. {values.data}.{other}"
     )
     primary = "; ".join(
@@ -113,6 +113,10 @@ def _fusion(effects: Sequence[FusionEffect]) -> list[str]:
     return sentences
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _control(study: LoadedLossStudy) -> list[str]:
     found = [
         scores
@@ -126,6 +130,6 @@ def _control(study: LoadedLossStudy) -> list[str]:
     shares = [mean(getattr(each, name) for each in found) for name in ("fused", "matched", "matched_chance")]
     fused, matched, chance = (cell_text(share, "percent") for share in shares)
     return [
-        f"Prompts dealt out at random, {len(found)} shuffles: {fused} % right, {matched} % under the best matching of "
+        f"Prompts dealt out at random, {_counted(len(found), 'shuffle')}: {fused} % right, {matched} % under the best matching of "
         f"answers to classes, where chance is {chance} %."
     ]
