@@ -33,8 +33,8 @@ def what_was_trained(study: LoadedLossStudy) -> list[str]:
     other = f" Other faces: {values.other_faces}." if values.other_faces else ""
     done = sum(run.folder is not None for run in values.runs)
     sentences.append(
-        f"{_counted(len(study.units), 'unit')}, each with {people}; {done} trainings of about {values.num_steps} steps of "
-        f"{values.batch_size} samples. {values.data}.{other}"
+        f"{_counted(len(study.units), 'unit')}, each with {people}; {done} trainings of about {values.num_steps} steps "
+        f"of {values.batch_size} samples. {values.data}.{other}"
     )
     primary = "; ".join(
         f"{each.contrast} in {study.settings[each.setting].title}"
@@ -130,6 +130,6 @@ def _control(study: LoadedLossStudy) -> list[str]:
     shares = [mean(getattr(each, name) for each in found) for name in ("fused", "matched", "matched_chance")]
     fused, matched, chance = (cell_text(share, "percent") for share in shares)
     return [
-        f"Prompts dealt out at random, {_counted(len(found), 'shuffle')}: {fused} % right, {matched} % under the best matching of "
-        f"answers to classes, where chance is {chance} %."
+        f"Prompts dealt out at random, {_counted(len(found), 'shuffle')}: {fused} % right, {matched} % under the best "
+        f"matching of answers to classes, where chance is {chance} %."
     ]
