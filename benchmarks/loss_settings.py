@@ -24,9 +24,9 @@ from smilevlm.parallel import parallel_map
 from smilevlm.recipes import find_recipe
 from smilevlm.recipes.loss_study import LOSS_PROFILES
 from smilevlm.reproduction.losses import LossStudyRequest, LossUnit, synthetic_people, with_steps
-from smilevlm.results import RobustnessResult, read_record
+from smilevlm.results import ROBUSTNESS_NAME, RobustnessResult, read_record
 from smilevlm.store import MANIFEST_NAME, PreparedSet
-from smilevlm.training import ROBUSTNESS_NAME, train_run
+from smilevlm.training import train_run
 
 SETTINGS = ("class_all", "class_6")
 POPULATIONS = (900, 901)

@@ -12,14 +12,23 @@ from jaxtyping import Bool, Float, Int
 from smilevlm.augment.distortions import Distortions, DistortionSettings
 from smilevlm.errors import StoreError
 from smilevlm.evaluation.fold_score import predict
-from smilevlm.evaluation.probes import ProbeTrainingSet, linear_probe_predictions, side_by_side
+from smilevlm.evaluation.metrics import confusion_matrix
+from smilevlm.evaluation.probes import linear_probe_predictions, side_by_side
 from smilevlm.evaluation.run import is_aligned
-from smilevlm.evaluation.scoring import embed
+from smilevlm.evaluation.scoring import embed, embedding_device, probe_training_set
 from smilevlm.evaluation.trained_fold import TrainedFold, open_trained_fold
 from smilevlm.models import Embedded, ModelBundle
-from smilevlm.results import Condition, ConditionScores, ProbeScore, PromptScores, RobustnessResult, write_record
+from smilevlm.results import (
+    ROBUSTNESS_NAME,
+    Condition,
+    ConditionScores,
+    ProbeScore,
+    PromptScores,
+    RobustnessResult,
+    write_record,
+)
 from smilevlm.store import PreparedSet, Sample, differing_settings
-from smilevlm.training import ROBUSTNESS_NAME, HardwareConfig, check_initial_weights, split_fold
+from smilevlm.training import HardwareConfig, check_initial_weights, split_fold
 from smilevlm.training.data import which_are_dynamic
 from smilevlm.views import ViewSettings
 
@@ -76,7 +85,7 @@ def evaluate_robustness(
         StoreError: The other set's views were made in another way.
     """
     trained = open_trained_fold(run, store, fold)
-    trained.bundle.model.to(f"cuda:{hardware.device}" if hardware is not None and hardware.on_gpu else "cpu")
+    trained.bundle.model.to(embedding_device(hardware))
     other = None if other_store is None else PreparedSet(other_store)
     views = _conditions(trained, other, seed)
     clean, split, subjects = views["clean"], trained.split, [sample.subject for sample in trained.samples]
@@ -169,18 +178,13 @@ def _probe_accuracies(
         labelled: Training samples that it is fitted on, as indices into the store.
         training: Embeddings of all of `split.train`.
     """
-    samples, classes = trained.prepared.samples, trained.prototypes.classes
-    known = set(labelled)
-    rows = [place for place, i in enumerate(trained.split.train) if i in known and samples[i].expression in classes]
-    fitted_on = [samples[trained.split.train[place]] for place in rows]
+    known, train = set(labelled), trained.split.train
+    rows = [place for place, i in enumerate(train) if i in known]
+    fitted_on = [trained.prepared.samples[train[place]] for place in rows]
     predicted = linear_probe_predictions(
-        ProbeTrainingSet(
-            features=training.features[rows],
-            truth=[sample.expression for sample in fitted_on],
-            subjects=[sample.subject for sample in fitted_on],
-        ),
+        probe_training_set(trained.data, training.features[rows], fitted_on),
         np.concatenate([views.features for views in tested]),
-        classes,
+        trained.prototypes.classes,
         trained.config.seed,
     )
     parts = np.split(predicted, np.cumsum([len(views.truth) for views in tested])[:-1])
@@ -214,7 +218,7 @@ def _prompt_scores(trained: TrainedFold, views: _Views, seed: int) -> PromptScor
     mean = (views.z.astype(np.float64) * present[..., None]).sum(axis=1) / present.sum(axis=1, keepdims=True)
     said = predict(z_fused, prototypes)
     angles = [float(angle) for angle in trained.config.prepare.views.angles_deg]
-    matched, matched_chance = matched_accuracy(truth, said, len(prototypes.classes), seed=seed)
+    matched, matched_chance = matched_accuracy(truth, said, prototypes.classes, seed=seed)
     return PromptScores(
         fused=float((said == truth).mean()),
         mean_fusion=float((predict(mean, prototypes) == truth).mean()),
@@ -236,7 +240,7 @@ def _prompt_scores(trained: TrainedFold, views: _Views, seed: int) -> PromptScor
 def matched_accuracy(
     truth: Int[np.ndarray, " n"],
     predicted: Int[np.ndarray, " n"],
-    num_classes: int,
+    classes: Sequence[str],
     *,
     seed: int,
     num_orders: int = 200,
@@ -249,8 +253,7 @@ def matched_accuracy(
     from scipy.optimize import linear_sum_assignment
 
     def matched(order: Int[np.ndarray, " n"]) -> float:
-        counts = np.zeros((num_classes, num_classes), np.int64)
-        np.add.at(counts, (order, predicted), 1)
+        counts = np.array(confusion_matrix(order, predicted, classes))
         return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(truth))
 
     generator = np.random.default_rng([seed, _ORDERS])

@@ -12,7 +12,7 @@ from PIL import Image
 from smilevlm.errors import CheckpointError, SettingsError, StoreError
 from smilevlm.evaluation.examples import ExampleSample, draw_examples, make_example
 from smilevlm.evaluation.oracle import oracle_of_faces
-from smilevlm.evaluation.scoring import EvaluationData, class_directions, score_job, tested_indices
+from smilevlm.evaluation.scoring import EvaluationData, class_directions, embedding_device, score_job, tested_indices
 from smilevlm.evaluation.unseen_wordings import AUTOMATIC, UnseenPrompts, choose_unseen_prompts
 from smilevlm.models import ModelBundle, load_bundle, zero_shot_scores
 from smilevlm.prompts import CAPTION_MODES
@@ -83,7 +83,7 @@ def evaluate_run(
     main = [job for job in jobs if not job.shuffled]
     if not main:
         raise CheckpointError(f"{run} has no trained fold; run `smilevlm train` first")
-    device = f"cuda:{hardware.device}" if hardware is not None and hardware.on_gpu else "cpu"
+    device = embedding_device(hardware)
     pairing, teacher = _reported_pairing(config), None
     prompt_set = choose_unseen_prompts(config, tested, pairing, unseen_prompts) if is_aligned(config) else None
     unseen = None if prompt_set is None else UnseenPrompts(prompt_set, config.text_tower)

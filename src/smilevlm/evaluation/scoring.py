@@ -31,6 +31,7 @@ from smilevlm.training import (
     ExperimentConfig,
     FoldJob,
     FoldSplit,
+    HardwareConfig,
     check_chosen_prompts,
     check_known_test_people,
     check_same_prompts,
@@ -163,7 +164,7 @@ def score_job(
             # What a model to begin with was trained on before is not known class by class.
             classes=None if config.start_from else _trained_classes(config, tested, split),
         ),
-        probe_training=_probe_training(tested, learned_from, train_samples),
+        probe_training=probe_training_set(tested, learned_from.features, train_samples),
         multi_label=multi_label,
         bootstrap_seed=config.seed,
     )
@@ -182,10 +183,10 @@ def _probe_after_pretraining(
     same_set = not tested.elsewhere
     check_known_test_people(bundle, split, [samples[i] for i in test], same_set=same_set, place=place)
     bundle.model.to(device)
-    learned_from = embed_recordings(bundle, tested.train, split.labelled_samples(tested.train.samples))
+    learned_from, train_samples = embed_recordings(bundle, tested.train, split.labelled_samples(tested.train.samples))
     embedded, single = embed_recordings(bundle, tested.test, [i for i in test if len(samples[i].classes) == 1])
     return fitted_probes(
-        _probe_training(tested, *learned_from),
+        probe_training_set(tested, learned_from.features, train_samples),
         embedded.features,
         [sample.expression for sample in single],
         [tested.subject_name(sample) for sample in single],
@@ -217,6 +218,11 @@ def checked_fold(
     check_chosen_prompts(config, {sample.subject for sample in samples}, tested.protocol.layout)
     check_same_prompts(config, bundle, folder)
     return split, bundle
+
+
+def embedding_device(hardware: HardwareConfig | None) -> str:
+    """Where a run's embeddings are computed, as torch names it; the CPU by default."""
+    return f"cuda:{hardware.device}" if hardware is not None and hardware.on_gpu else "cpu"
 
 
 def tested_indices(tested: EvaluationData, split: FoldSplit) -> tuple[int, ...]:
@@ -283,11 +289,13 @@ def _unit_length(vectors: Float32[np.ndarray, "*rows dim"]) -> Float32[np.ndarra
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def _probe_training(tested: EvaluationData, embedded: Embedded, samples: Sequence[Sample]) -> ProbeTrainingSet:
+def probe_training_set(
+    tested: EvaluationData, features: Float32[np.ndarray, "train view feature"], samples: Sequence[Sample]
+) -> ProbeTrainingSet:
     """What probes are fitted on: the training samples of exactly one class that is compared."""
     rows = [row for row, sample in enumerate(samples) if sample.expression in tested.classes]
     return ProbeTrainingSet(
-        features=embedded.features[rows],
+        features=features[rows],
         truth=[samples[row].expression for row in rows],
         subjects=[tested.train_subject_name(samples[row].subject) for row in rows],
     )

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from smilevlm.reporting.study_statistics import NO_SPREAD
-from smilevlm.results import Interval, student_quantile
+from smilevlm.reporting.study_statistics import NO_SPREAD, corrected_t_test
+from smilevlm.results import Interval
 
 _POWER = 0.8
 
@@ -66,13 +65,12 @@ def equivalence_test(differences: Sequence[float], *, margin: float, overlap: fl
     if num_units < 2 or (std := float(values.std(ddof=1))) < NO_SPREAD:
         return None
     mean, degrees = float(values.mean()), num_units - 1
-    error = std * sqrt(1.0 / num_units + overlap)
-    half = student_quantile(num_units) * error
+    error, p_value, half = corrected_t_test(mean, std, num_units, overlap)
     return EquivalenceTest(
         num_units=num_units,
         mean=mean,
         error=error,
         interval=(mean - half, mean + half),
-        p_value=2.0 * float(stdtr(degrees, -abs(mean) / error)),
+        p_value=p_value,
         equivalence_p=float(max(stdtr(degrees, (mean - margin) / error), stdtr(degrees, -(mean + margin) / error))),
     )

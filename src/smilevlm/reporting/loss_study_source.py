@@ -13,6 +13,8 @@ from smilevlm.reporting.study_comparisons import SIGNIFICANCE_LEVEL
 from smilevlm.reporting.study_statistics import holm
 from smilevlm.results import (
     CONDITIONS,
+    LANGUAGE_NAME,
+    ROBUSTNESS_NAME,
     Condition,
     LanguageResult,
     LossContrast,
@@ -27,8 +29,6 @@ from smilevlm.results import (
 
 Verdict = Literal["higher", "lower", "equal", "inconclusive"]
 VERDICTS: tuple[Verdict, ...] = ("higher", "lower", "equal", "inconclusive")
-LOSS_STUDY_NAME = "losses.json"
-_ROBUSTNESS_NAME, _LANGUAGE_NAME = "robustness.json", "language.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,9 +203,9 @@ def load_loss_study(path: Path) -> LoadedLossStudy:
         folder = relative_file(path, run.folder)
         language = None
         if settings[run.setting].has_captions:
-            language = read_record(folder / _LANGUAGE_NAME, LanguageResult)
+            language = read_record(folder / LANGUAGE_NAME, LanguageResult)
         scores.setdefault((run.setting, run.method), {})[run.unit] = Scores(
-            robustness=read_record(folder / _ROBUSTNESS_NAME, RobustnessResult), language=language
+            robustness=read_record(folder / ROBUSTNESS_NAME, RobustnessResult), language=language
         )
     return LoadedLossStudy(path=path, study=study, scores=scores)
 

@@ -9,7 +9,7 @@ from smilevlm.reporting.figure_theme import FigureImage, NoFigure
 from smilevlm.reporting.loss_study_figure import effects_figure
 from smilevlm.reporting.loss_study_findings import loss_findings, what_was_trained
 from smilevlm.reporting.loss_study_fusion import fusion_effects
-from smilevlm.reporting.loss_study_source import LOSS_STUDY_NAME, load_loss_study, loss_effects
+from smilevlm.reporting.loss_study_source import load_loss_study, loss_effects
 from smilevlm.reporting.loss_study_tables import effects_table
 from smilevlm.reporting.output import page_environment, report_files, write_files
 from smilevlm.reporting.published import Published, load_published
@@ -29,7 +29,15 @@ from smilevlm.reporting.study_source import LoadedStudy, load_study
 from smilevlm.reporting.study_statistics import FUSED
 from smilevlm.reporting.study_tables import baselines_table, calibration_table, paper_tables
 from smilevlm.reporting.table import Table
-from smilevlm.results import TARGETS, AnalysisResult, StudyFile, TasksResult, read_record, relative_file
+from smilevlm.results import (
+    LOSS_STUDY_NAME,
+    TARGETS,
+    AnalysisResult,
+    StudyFile,
+    TasksResult,
+    read_record,
+    relative_file,
+)
 
 PROBE = "linear_probe"
 Shown = tuple[Sequence[Table], Sequence[FigureImage | NoFigure], Sequence[str]]

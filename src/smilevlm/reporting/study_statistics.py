@@ -254,13 +254,28 @@ def paired_difference(
         std = std if same else 0.0
     elif std is not None and not same:
         ratio = sum(a.num_test for a, _ in pairs) / max(1, sum(a.num_train for a, _ in pairs)) if corrected else 0.0
-        error = std * sqrt(1.0 / num_units + ratio)
-        p_value = 2.0 * float(stdtr(num_units - 1, -abs(mean) / error))
-        half = student_quantile(num_units) * error
+        _, p_value, half = corrected_t_test(mean, std, num_units, ratio)
         interval = (max(-1.0, mean - half), min(1.0, mean + half))
     return PairedDifference(
         num_units=num_units, mean=mean, std=std, interval=interval, same_people=same, p_value=p_value
     )
+
+
+def corrected_t_test(mean: float, std: float, num_units: int, ratio: float) -> tuple[float, float, float]:
+    """Corrected resampled t-test of a mean of paired differences.
+
+    Args:
+        mean: Of the differences.
+        std: Their sample standard deviation, above 0.
+        num_units: How many there are, at least two.
+        ratio: Test over training samples where training sets overlap; 0 for the plain paired test.
+
+    Returns:
+        Standard error, two-sided p-value, and half of the 95 % interval.
+    """
+    error = std * sqrt(1.0 / num_units + ratio)
+    p_value = 2.0 * float(stdtr(num_units - 1, -abs(mean) / error))
+    return error, p_value, student_quantile(num_units) * error
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -29,6 +29,9 @@ from smilevlm.recipes.studies import ProfileName
 from smilevlm.reproduction.jobs import failure_reason, is_of_config, num_parallel_trainings
 from smilevlm.reproduction.study import ProgressBar
 from smilevlm.results import (
+    LANGUAGE_NAME,
+    LOSS_STUDY_NAME,
+    ROBUSTNESS_NAME,
     LanguageResult,
     LossRun,
     LossStudy,
@@ -39,7 +42,6 @@ from smilevlm.results import (
 )
 from smilevlm.store import PreparedSet, PrepareSettings, read_manifest
 from smilevlm.training import (
-    ROBUSTNESS_NAME,
     ExperimentConfig,
     HardwareConfig,
     check_store,
@@ -56,8 +58,6 @@ from smilevlm.version import __version__
 if TYPE_CHECKING:
     from smilevlm.synthesis.varied import VariedSettings
 
-LOSS_STUDY_NAME = "losses.json"
-LANGUAGE_NAME = "language.json"
 _PEOPLE_SEED, _OTHER_SEED = 100, 300
 _DECIDED = ("seed", "labelled_subjects", "optimiser.epochs", "num_control_folds", "pretraining_epochs")
 """Settings that the study sets itself."""

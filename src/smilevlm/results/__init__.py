@@ -46,6 +46,7 @@ from smilevlm.results.fold import (
     ReadoutSupervision,
 )
 from smilevlm.results.language import (
+    LANGUAGE_NAME,
     Estimate,
     FirstPlace,
     IntensityOrder,
@@ -55,7 +56,15 @@ from smilevlm.results.language import (
     Retrieval,
     TellingApart,
 )
-from smilevlm.results.loss_study import LossContrast, LossRun, LossSetting, LossStudy, PrimaryTest, Reading
+from smilevlm.results.loss_study import (
+    LOSS_STUDY_NAME,
+    LossContrast,
+    LossRun,
+    LossSetting,
+    LossStudy,
+    PrimaryTest,
+    Reading,
+)
 from smilevlm.results.pooled import (
     LEVEL,
     PooledScore,
@@ -66,6 +75,7 @@ from smilevlm.results.pooled import (
 )
 from smilevlm.results.robustness import (
     CONDITIONS,
+    ROBUSTNESS_NAME,
     Condition,
     ConditionScores,
     ProbeScore,
@@ -112,11 +122,14 @@ from smilevlm.results.tasks import (
 
 __all__ = [
     "CONDITIONS",
+    "LANGUAGE_NAME",
     "LEVEL",
     "LEVELS",
+    "LOSS_STUDY_NAME",
     "MAX_EXAMPLES",
     "MONITORS",
     "PAIRING_MODES",
+    "ROBUSTNESS_NAME",
     "SCHEMA_VERSION",
     "TARGETS",
     "AnalysisResult",

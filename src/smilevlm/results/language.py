@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from smilevlm.results.fields import Interval, Record, ResultFile
 
 LANGUAGE_VERSION = 1
+LANGUAGE_NAME = "language.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from smilevlm.results.fields import PositiveSize, Record, RelativePath, ResultFi
 from smilevlm.results.study import StudyMethod
 
 LOSS_STUDY_VERSION = 1
+LOSS_STUDY_NAME = "losses.json"
 Reading = Literal["prompts", "linear_probe"]
 """How classes are read from a model: by comparing with prompts, or by a probe fitted on frozen features."""
 

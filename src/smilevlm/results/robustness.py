@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from smilevlm.results.fields import ByAngle, PositiveSize, Record, ResultFile, Share, ViewAngles
 
 ROBUSTNESS_VERSION = 1
+ROBUSTNESS_NAME = "robustness.json"
 Condition = Literal["clean", "all_views_degraded", "one_view_degraded", "one_view_missing", "other_faces"]
 CONDITIONS: tuple[Condition, ...] = (
     "clean", "all_views_degraded", "one_view_degraded", "one_view_missing", "other_faces",

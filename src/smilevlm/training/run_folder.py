@@ -28,7 +28,6 @@ from smilevlm.version import __version__
 CONFIG_NAME = "config.json"
 RESULTS_NAME = "results.json"
 ANALYSIS_NAME = "analysis.json"
-ROBUSTNESS_NAME = "robustness.json"
 PICTURES_NAME = "analysis"
 TASKS_NAME = "tasks.json"
 TIMING_NAME = "timing.json"

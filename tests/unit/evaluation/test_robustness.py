@@ -12,9 +12,8 @@ from smilevlm.evaluation import evaluate_robustness
 from smilevlm.evaluation.robustness import _conditions, _same_person_nearest, degrade, matched_accuracy
 from smilevlm.evaluation.trained_fold import open_trained_fold
 from smilevlm.models import predicted_classes, zero_shot_scores
-from smilevlm.results import RobustnessResult, read_record, read_results
+from smilevlm.results import ROBUSTNESS_NAME, RobustnessResult, read_record, read_results
 from smilevlm.store import PreparedSet
-from smilevlm.training import ROBUSTNESS_NAME
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +95,11 @@ def test_another_set_must_have_the_same_views(run, prepared_store, store_of_four
 def test_answers_are_matched_to_classes_as_clusterings_are():
     truth, predicted = np.array([0, 0, 1, 1, 2, 2]), np.array([1, 1, 2, 2, 0, 1])
     assert (truth == predicted).mean() == 0
-    matched, chance = matched_accuracy(truth, predicted, 3, seed=0)
+    matched, chance = matched_accuracy(truth, predicted, "abc", seed=0)
     assert matched == pytest.approx(5 / 6)
     assert 1 / 3 < chance < 5 / 6
     random = np.random.default_rng(0).integers(0, 3, (2, 300))
-    matched, chance = matched_accuracy(*random, 3, seed=0)
+    matched, chance = matched_accuracy(*random, "abc", seed=0)
     assert matched == pytest.approx(chance, abs=0.05)
     assert chance > 1 / 3
 

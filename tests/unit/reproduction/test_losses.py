@@ -13,8 +13,8 @@ from smilevlm.recipes.loss_study import CONTRASTS, LOSS_PROFILES, LOSS_SETTINGS,
 from smilevlm.reporting import write_loss_report
 from smilevlm.reporting.loss_study_source import load_loss_study
 from smilevlm.reproduction import losses
-from smilevlm.reproduction.losses import LOSS_STUDY_NAME, LossStudyRequest, LossUnit, plan_trainings, run_loss_study
-from smilevlm.results import LossStudy, RobustnessResult, read_record
+from smilevlm.reproduction.losses import LossStudyRequest, LossUnit, plan_trainings, run_loss_study
+from smilevlm.results import LOSS_STUDY_NAME, LossStudy, RobustnessResult, read_record
 from smilevlm.store import PreparedSet
 from smilevlm.training import HardwareConfig, read_fold_record, split_fold
 from smilevlm.training.splits import num_batched_samples
